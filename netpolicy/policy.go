@@ -1,0 +1,141 @@
+package netpolicy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+)
+
+// Options configures a [Policy]. The zero value blocks nothing but the proxy
+// itself (and not even that without OwnPort), so say DefaultBlock unless an
+// operator chose otherwise.
+type Options struct {
+	// Blocked are ranges that must not be reached. Together with DefaultBlock
+	// they add to it; BLOCKED_TARGETS, which replaces the default whole, is
+	// Blocked with DefaultBlock false.
+	Blocked []netip.Prefix
+	// DefaultBlock blocks [DefaultBlocked], and of IPv6 everything outside
+	// 2000::/3 too.
+	DefaultBlock bool
+	// Allowed are ranges exempt from the block (ALLOWED_TARGETS). They count
+	// for the address as it is dialled. An IPv4 address embedded in an IPv6
+	// address is exempt only through a range that is long enough to name it:
+	// 64:ff9b::a00:0/104 lets 10.0.0.0/8 through NAT64, while 64:ff9b::/96
+	// opens NAT64 and leaves what it leads to judged, and 10.0.0.0/8 says
+	// nothing about detours.
+	Allowed []netip.Prefix
+	// Ports are the only ports that may be reached (ALLOWED_PORTS); any, if
+	// empty.
+	Ports PortSet
+	// OwnPort reports whether this process listens on port, on whatever
+	// address. Such a port of an own address is blocked whatever the lists
+	// say. It is called on every judgement, from many goroutines, so it must
+	// be quick and safe for that. Nil means that there are no such ports.
+	OwnPort func(port uint16) bool
+	// OwnAddrs returns the machine's addresses; nil asks its interfaces. The
+	// answer is kept for a few seconds. Loopback (127.0.0.0/8 and ::1) and the
+	// unspecified addresses are always own.
+	OwnAddrs func() ([]netip.Addr, error)
+	// Resolver looks names up; nil is net.DefaultResolver.
+	Resolver Resolver
+}
+
+// Resolver is the part of *net.Resolver that a Policy needs.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Policy decides where the proxy may connect to, and connects there. It is
+// immutable and safe for concurrent use.
+type Policy struct {
+	blocked  rangeSet
+	allowed  rangeSet
+	only2000 bool // of IPv6 only 2000::/3
+	ports    PortSet
+	ownPort  func(uint16) bool // never nil
+	own      *ownAddrs
+	resolver Resolver
+	connect  connector // one attempt; a seam for tests, else connectTCP
+}
+
+// New builds a Policy. The slices of o are copied.
+func New(o Options) *Policy {
+	blocked := o.Blocked
+	if o.DefaultBlock {
+		blocked = append(DefaultBlocked(), o.Blocked...)
+	}
+	p := &Policy{
+		blocked:  newRangeSet(blocked),
+		allowed:  newRangeSet(o.Allowed),
+		only2000: o.DefaultBlock,
+		ports:    o.Ports,
+		ownPort:  o.OwnPort,
+		own:      newOwnAddrs(o.OwnAddrs),
+		resolver: o.Resolver,
+	}
+	if p.ownPort == nil {
+		p.ownPort = func(uint16) bool { return false }
+	}
+	if p.resolver == nil {
+		p.resolver = net.DefaultResolver
+	}
+	p.connect = p.connectTCP
+	return p
+}
+
+// Judge returns nil if the policy lets ap be dialled, else a *[BlockedError].
+// It neither blocks nor allocates for an address that passes, but for the
+// occasional look at the machine's interfaces when the port is an own one.
+func (p *Policy) Judge(ap netip.AddrPort) error {
+	addr := ap.Addr().Unmap()
+	ap = netip.AddrPortFrom(addr, ap.Port())
+	if !addr.IsValid() {
+		return &BlockedError{Addr: ap, Reason: ReasonInvalid}
+	}
+	if addr.Zone() != "" {
+		return &BlockedError{Addr: ap, Reason: ReasonZone}
+	}
+	inner := embedded(addr)
+	if p.ownPort(ap.Port()) {
+		if p.own.contains(addr) {
+			return &BlockedError{Addr: ap, Reason: ReasonOwnPort}
+		}
+		for _, e := range inner.all() {
+			// No translator leads from 0.0.0.0 to anywhere, and it is what the
+			// wrong one of several readings often yields.
+			if !e.addr.IsUnspecified() && p.own.contains(e.addr) {
+				return &BlockedError{Addr: ap, Reason: ReasonOwnPort, Inner: e.addr}
+			}
+		}
+	}
+	if err := p.judgePort(ap.Port()); err != nil {
+		err.Addr = ap
+		return err
+	}
+	allowedBits, allowed := p.allowed.longest(addr)
+	if !allowed {
+		if r, ok := p.blocked.find(addr); ok {
+			return &BlockedError{Addr: ap, Reason: ReasonRange, Range: r}
+		}
+		if p.only2000 && addr.Is6() && !globalUnicast.Contains(addr) {
+			return &BlockedError{Addr: ap, Reason: ReasonIPv6}
+		}
+	}
+	for _, e := range inner.all() {
+		if allowed && allowedBits > e.prefixBits {
+			continue
+		}
+		if r, ok := p.blocked.find(e.addr); ok {
+			return &BlockedError{Addr: ap, Reason: ReasonEmbedded, Range: r, Inner: e.addr}
+		}
+	}
+	return nil
+}
+
+// judgePort is the part of the judgement that needs no address.
+func (p *Policy) judgePort(port uint16) *BlockedError {
+	if port == 0 || !p.ports.Contains(port) {
+		return &BlockedError{Addr: netip.AddrPortFrom(netip.Addr{}, port), Reason: ReasonPort}
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package netpolicy
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Resolve turns a target into the addresses that [Policy.Dial] may try, in the
+// resolver's order and without repetition. It looks the name up once, judges
+// every address, and one blocked address blocks the name: a name that leads
+// here and there is not to be trusted with either. The error is a
+// *[BlockedError] or an *[UnresolvedError]; a client must not be able to tell
+// them apart, see [RefusedText].
+//
+// It blocks for as long as the resolver takes or until ctx ends. The caller
+// sets a deadline, and bounds how many run for one client.
+func (p *Policy) Resolve(ctx context.Context, t Target) ([]netip.AddrPort, error) {
+	if t.Literal() {
+		ap := netip.AddrPortFrom(t.Addr.Unmap(), t.Port)
+		if err := p.Judge(ap); err != nil {
+			return nil, err
+		}
+		return []netip.AddrPort{ap}, nil
+	}
+	// A port that no address can make good isn't worth a lookup.
+	if err := p.judgePort(t.Port); err != nil {
+		return nil, err
+	}
+	found, err := p.resolver.LookupNetIP(ctx, "ip", t.Host)
+	if err != nil {
+		return nil, &UnresolvedError{Host: t.Host, Err: err}
+	}
+	if len(found) == 0 {
+		return nil, &UnresolvedError{Host: t.Host}
+	}
+	addrs := make([]netip.AddrPort, 0, len(found))
+	seen := make(map[netip.Addr]struct{}, len(found))
+	for _, addr := range found {
+		addr = addr.Unmap()
+		if _, again := seen[addr]; again {
+			continue
+		}
+		seen[addr] = struct{}{}
+		ap := netip.AddrPortFrom(addr, t.Port)
+		if err := p.Judge(ap); err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, ap)
+	}
+	return addrs, nil
+}
