@@ -1,0 +1,76 @@
+package messages
+
+// A Reason says why a session ended or a request was refused. It is the value
+// that log lines and metric labels carry, so it never holds foreign text.
+type Reason string
+
+// Reasons that a session ends for.
+const (
+	ReasonClientClosed  Reason = "client_closed"  // the client sent a close frame
+	ReasonClientGone    Reason = "client_gone"    // the client's TCP connection ended without a close frame
+	ReasonClientSilent  Reason = "client_silent"  // nothing came from the client for two and a half ping intervals
+	ReasonClientStalled Reason = "client_stalled" // a write to the client made no progress for two and a half ping intervals
+
+	ReasonTargetEnded       Reason = "target_ended"       // the target ended its stream
+	ReasonTargetReset       Reason = "target_reset"       // the target reset the connection, or its link failed
+	ReasonTargetUnreachable Reason = "target_unreachable" // no address of the target could be reached
+	ReasonTargetBlocked     Reason = "target_blocked"     // the address was found blocked at the moment of dialling
+
+	ReasonMessageTooBig Reason = "message_too_big" // a message above MaxClientMessage
+	ReasonTextMessage   Reason = "text_message"    // a text message where only binary ones mean something
+	ReasonProtocolError Reason = "protocol_error"  // frames that RFC 6455 does not allow
+
+	ReasonShutdown  Reason = "shutdown"  // the server is shutting down
+	ReasonInternal  Reason = "internal"  // a fault of the server's own
+	ReasonAbandoned Reason = "abandoned" // the client went away, or did not upgrade, before the session began
+)
+
+// Reasons that a request is refused for, before any upgrade.
+const (
+	ReasonUnauthorized  Reason = "unauthorized"
+	ReasonOrigin        Reason = "origin"
+	ReasonBadTarget     Reason = "bad_target"
+	ReasonTargetRefused Reason = "target_refused" // blocked, port not allowed, or a name that does not resolve
+	ReasonAddressLimit  Reason = "address_limit"
+	ReasonUserLimit     Reason = "user_limit"
+	ReasonLookupLimit   Reason = "lookup_limit"
+	ReasonDraining      Reason = "draining"
+	ReasonNotWebSocket  Reason = "not_websocket"
+	ReasonNoTunnels     Reason = "no_tunnels"
+)
+
+// WebSocket close codes that the server sends (RFC 6455, section 7.4.1).
+const (
+	CloseNormal        = 1000
+	CloseGoingAway     = 1001
+	CloseProtocolError = 1002
+	CloseUnsupported   = 1003
+	ClosePolicy        = 1008
+	CloseTooBig        = 1009
+	CloseInternal      = 1011
+)
+
+// CloseFor returns the close code and the text that tell a client of the
+// reason. The texts stay below the 123 bytes that a close frame has room for
+// (RFC 6455, section 5.5).
+func CloseFor(r Reason) (code int, text string) {
+	switch r {
+	case ReasonClientClosed, ReasonClientGone, ReasonTargetEnded:
+		return CloseNormal, ""
+	case ReasonShutdown:
+		return CloseGoingAway, "the server is shutting down"
+	case ReasonProtocolError:
+		return CloseProtocolError, "frame not allowed by RFC 6455"
+	case ReasonTextMessage:
+		return CloseUnsupported, "only binary messages are relayed"
+	case ReasonTargetBlocked:
+		return ClosePolicy, "target blocked"
+	case ReasonMessageTooBig:
+		return CloseTooBig, "message above 1 MiB"
+	case ReasonTargetUnreachable:
+		return CloseInternal, "cannot reach target"
+	case ReasonTargetReset:
+		return CloseInternal, "target reset the connection"
+	}
+	return CloseInternal, "internal failure"
+}

@@ -1,0 +1,101 @@
+package messages
+
+import (
+	"net/netip"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// A Line is a relay session's pair of sockets, as its actor sees it. All
+// methods return at once; what comes of them arrives as a message at the PID
+// given to Own.
+//
+// The HTTP handler makes the line and hands it over with [OpenRelay]. From
+// then on the relay actor decides and the line does: it owns the sockets, runs
+// the pumps that copy between them, and closes both once Finish was called,
+// also when its actor is no longer alive.
+type Line interface {
+	// Own names the actor that is told how the line fares. Called once,
+	// before any other method.
+	Own(owner *actor.PID)
+	// Resolve looks the target up and judges its addresses.
+	// Answer: [TargetResolved].
+	Resolve()
+	// Dial connects to an address that was judged. Answer: [TargetDialed].
+	Dial()
+	// Pump starts copying in both directions. Each ends with a [PumpEnded].
+	Pump()
+	// Finish ends the line in an orderly way, within [Linger]: what was read
+	// is delivered, the client is sent a close frame for reason, the target
+	// sees the end of the stream. Answers: [ClientReleased], then
+	// [LineClosed]. Calls after the first change nothing.
+	Finish(reason Reason)
+	// Moved returns the payload bytes copied so far, to the target and to the
+	// client.
+	Moved() (up, down int64)
+}
+
+// OpenRelay asks the relays actor for a session. Answer gets exactly one
+// [Admission], unless the actor system ends first.
+type OpenRelay struct {
+	Source netip.Addr   // the client, as judged from peer and trusted proxies
+	Count  netip.Prefix // what the limits count for Source
+	User   string       // who it is; empty for anyone
+	Target string       // where to, as parsed and judged, for the log
+	Lookup bool         // whether resolving Target asks a name server
+	Line   Line         // handed over
+	Answer chan<- Admission
+}
+
+// Admission answers [OpenRelay]. Session is nil if the session was refused,
+// for Refusal. Otherwise the handler must go on with [RelayUpgraded] or
+// [RelayAbandoned].
+type Admission struct {
+	Session *actor.PID
+	Refusal Reason
+}
+
+// RelayUpgraded tells a relay that its line now has the client's WebSocket.
+type RelayUpgraded struct{}
+
+// RelayAbandoned tells a relay that there will be no WebSocket.
+type RelayAbandoned struct{}
+
+// TargetResolved tells a relay how resolving went. Refused means that the
+// target is blocked, not allowed, or unknown.
+type TargetResolved struct {
+	Refused bool
+}
+
+// TargetDialed tells a relay how dialling went. Failure is empty if the target
+// is connected.
+type TargetDialed struct {
+	Failure Reason
+}
+
+// PumpEnded tells a relay that one of its pumps will forward no more bytes,
+// and why.
+type PumpEnded struct {
+	Reason Reason
+}
+
+// ClientReleased tells a relay that its client's socket is closed. What is
+// left of the line is the target's answer to the end of the stream.
+type ClientReleased struct{}
+
+// LineClosed tells a relay that both sockets are closed and all pumps have
+// ended. Reason is the one given to Finish, or a graver one that came to light
+// since.
+type LineClosed struct {
+	Reason Reason
+}
+
+// Drain asks an actor that owns sessions to admit no more of them. Done is
+// closed when the last one has ended.
+type Drain struct {
+	Done chan<- struct{}
+}
+
+// Shutdown ends a session, or all sessions of the actor that gets it, for
+// [ReasonShutdown].
+type Shutdown struct{}
