@@ -1,0 +1,64 @@
+package actors
+
+import (
+	"log/slog"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// Bounds are the limits that the limits actor keeps. 0 means no limit.
+type Bounds struct {
+	PerAddress int // sessions, and name look-ups under way, of one source address
+	PerUser    int // sessions of one user
+}
+
+// SpawnLimits starts the actor that counts for all others who has how many
+// sessions. A failure loses one request, and no slot.
+func SpawnLimits(system *actor.ActorSystem, bounds Bounds, log *slog.Logger) (*actor.PID, error) {
+	book := newLedger([messages.ClaimKinds]int{
+		messages.ClaimAddress: bounds.PerAddress,
+		messages.ClaimUser:    bounds.PerUser,
+		messages.ClaimLookup:  bounds.PerAddress,
+	})
+	return spawnLimits(system, book, log)
+}
+
+func spawnLimits(system *actor.ActorSystem, book *ledger, log *slog.Logger) (*actor.PID, error) {
+	props := actor.PropsFromProducer(func() actor.Actor { return &limits{book: book} },
+		guarded(log), actor.WithGuardian(resume))
+	return system.Root.SpawnNamed(props, "limits")
+}
+
+// limits grants claims and takes them back. Slots belong to PIDs: when a
+// holder ends, for whatever reason, its slots are free again.
+type limits struct {
+	book *ledger // outlives this incarnation
+}
+
+func (a *limits) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *messages.Acquire:
+		a.acquire(ctx, m)
+	case *messages.Release:
+		a.book.release(m.Holder.Id, m.Claims)
+	case *actor.Terminated:
+		a.book.end(m.Who.Id)
+	}
+}
+
+func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
+	// Whatever goes wrong, whoever asked is not left waiting.
+	answer := any(&messages.Refused{Reason: messages.ReasonInternal})
+	defer func() { ctx.Respond(answer) }()
+
+	if reason := a.book.judge(m.Claims); reason != "" {
+		answer = &messages.Refused{Reason: reason}
+		return
+	}
+	if a.book.grant(m.Holder.Id, m.Claims) {
+		ctx.Watch(m.Holder) // a holder that has ended already comes back at once
+	}
+	answer = &messages.Granted{}
+}

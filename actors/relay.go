@@ -1,0 +1,235 @@
+package actors
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// relayProps returns what all relays are spawned from. Each is then told what
+// to open by an openRelay.
+func relayProps(needs *Relays) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &relay{needs: needs} }, guarded(needs.Log))
+}
+
+// openRelay is a relay's first message.
+type openRelay struct {
+	*messages.OpenRelay
+	draining bool // whether the server was draining when the request came
+}
+
+// relay is one session's state machine. It decides and counts; the bytes go
+// past it, from socket to socket.
+//
+//	resolving -> claiming -> admitted -> dialing -> relaying -> closing
+//
+// A session that is not admitted, or whose client goes away first, ends early.
+// A relay that fails is stopped, never restarted: half a TCP stream can't be
+// taken up again.
+type relay struct {
+	needs    *Relays
+	open     *messages.OpenRelay // the first message; nil until then
+	draining bool                // told by the first message, or by Drain
+
+	state   relayState
+	started time.Time // of the session, when its WebSocket was there
+	held    []messages.Claim
+}
+
+type relayState uint8
+
+const (
+	relayLooking   relayState = iota // waiting for the right to ask a name server
+	relayResolving                   // waiting for the target's addresses
+	relayClaiming                    // waiting for the limits' word
+	relayAdmitted                    // waiting for the handler's upgrade
+	relayDialing
+	relayRelaying
+	relayClosing // Finish was called
+	relayEnded   // nothing is left to do; about to stop
+)
+
+func (a *relay) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *openRelay:
+		a.open, a.draining = m.OpenRelay, m.draining
+		a.open.Line.Own(ctx.Self())
+		a.look(ctx)
+	case *messages.Granted:
+		a.granted(ctx)
+	case *messages.Refused:
+		a.refuse(ctx, m.Reason)
+	case *messages.TargetResolved:
+		a.resolved(ctx, m)
+	case *messages.RelayUpgraded:
+		a.start(ctx)
+	case *messages.RelayAbandoned:
+		a.finish(messages.ReasonAbandoned)
+	case *messages.TargetDialed:
+		a.dialed(m)
+	case *messages.PumpEnded:
+		a.finish(m.Reason)
+	case *messages.ClientReleased:
+		a.release(ctx)
+	case *messages.LineClosed:
+		a.end(ctx, m.Reason)
+		ctx.Stop(ctx.Self())
+	case *messages.Drain:
+		a.draining = true
+	case *messages.Shutdown:
+		a.shutdown(ctx)
+	case *actor.Stopping:
+		a.fail(ctx)
+	}
+}
+
+// look begins with the target: a look-up needs its own, short-lived claim.
+func (a *relay) look(ctx actor.Context) {
+	if !a.open.Lookup {
+		a.resolve()
+		return
+	}
+	a.claim(ctx, messages.Claim{Kind: messages.ClaimLookup, Source: a.open.Count})
+}
+
+func (a *relay) resolve() {
+	a.state = relayResolving
+	a.open.Line.Resolve()
+}
+
+func (a *relay) resolved(ctx actor.Context, m *messages.TargetResolved) {
+	if a.state != relayResolving {
+		return
+	}
+	a.release(ctx)
+	if m.Refused {
+		a.refuse(ctx, messages.ReasonTargetRefused)
+		return
+	}
+	a.state = relayClaiming
+	claims := []messages.Claim{{Kind: messages.ClaimAddress, Source: a.open.Count}}
+	if a.open.User != "" {
+		claims = append(claims, messages.Claim{Kind: messages.ClaimUser, User: a.open.User})
+	}
+	a.claim(ctx, claims...)
+}
+
+func (a *relay) claim(ctx actor.Context, claims ...messages.Claim) {
+	a.held = claims
+	ctx.Request(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: claims})
+}
+
+// release gives back what is held, before the end of the actor would.
+func (a *relay) release(ctx actor.Context) {
+	if len(a.held) > 0 {
+		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: a.held})
+		a.held = nil
+	}
+}
+
+func (a *relay) granted(ctx actor.Context) {
+	switch {
+	case a.state == relayLooking:
+		a.resolve()
+	case a.state != relayClaiming:
+	case a.draining: // a used-up limit is answered first (protocol, section 2)
+		a.refuse(ctx, messages.ReasonDraining)
+	default:
+		a.state = relayAdmitted
+		a.answer(messages.Admission{Session: ctx.Self()})
+	}
+}
+
+// refuse answers the handler that there will be no session.
+func (a *relay) refuse(ctx actor.Context, reason messages.Reason) {
+	if a.state >= relayAdmitted {
+		return
+	}
+	a.state = relayClosing
+	a.answer(messages.Admission{Refusal: reason})
+	a.open.Line.Finish(reason)
+}
+
+// answer gives the handler its one answer. The channel has room for it.
+func (a *relay) answer(admission messages.Admission) {
+	a.open.Answer <- admission
+	a.open.Answer = nil // not held for as long as the session lives
+}
+
+func (a *relay) start(ctx actor.Context) {
+	if a.state != relayAdmitted {
+		return
+	}
+	a.started = time.Now()
+	a.needs.Meter.RelayStarted()
+	a.log(ctx).Info("relay started")
+	a.state = relayDialing
+	a.open.Line.Dial()
+}
+
+func (a *relay) dialed(m *messages.TargetDialed) {
+	if a.state != relayDialing {
+		return
+	}
+	if m.Failure != "" {
+		a.finish(m.Failure)
+		return
+	}
+	a.state = relayRelaying
+	a.open.Line.Pump()
+}
+
+// finish begins the end of a session. The first reason counts.
+func (a *relay) finish(reason messages.Reason) {
+	if a.state >= relayClosing {
+		return
+	}
+	a.state = relayClosing
+	a.open.Line.Finish(reason)
+}
+
+func (a *relay) shutdown(ctx actor.Context) {
+	if a.state < relayAdmitted {
+		a.refuse(ctx, messages.ReasonDraining)
+		return
+	}
+	a.finish(messages.ReasonShutdown)
+}
+
+// end writes the session's last line.
+func (a *relay) end(ctx actor.Context, reason messages.Reason) {
+	a.state = relayEnded
+	if a.started.IsZero() {
+		return
+	}
+	up, down := a.open.Line.Moved()
+	a.needs.Meter.RelayEnded(reason, up, down)
+	a.log(ctx).Info("relay ended", "reason", string(reason), "bytes_up", up, "bytes_down", down,
+		"duration_ms", time.Since(a.started).Milliseconds())
+}
+
+// fail ends a session whose actor is being stopped before its time, because it
+// failed: the handler is answered if it still waits, and the line sees to both
+// sockets by itself.
+func (a *relay) fail(ctx actor.Context) {
+	if a.state == relayEnded || a.open == nil {
+		return
+	}
+	if a.state < relayAdmitted {
+		a.answer(messages.Admission{Refusal: messages.ReasonInternal})
+	}
+	a.open.Line.Finish(messages.ReasonInternal)
+	a.end(ctx, messages.ReasonInternal)
+}
+
+func (a *relay) log(ctx actor.Context) *slog.Logger {
+	user := a.open.User
+	if user == "" {
+		user = "anonymous"
+	}
+	return a.needs.Log.With("session", ctx.Self().Id, "user", user,
+		"source", a.open.Source.String(), "target", a.open.Target)
+}

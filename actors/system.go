@@ -1,0 +1,103 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// NewSystem returns an actor system whose own log lines go to log. A process
+// needs one.
+func NewSystem(log *slog.Logger) *actor.ActorSystem {
+	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		return slog.New(libraryHandler{log.Handler()})
+	}))
+}
+
+// A libraryHandler takes what the actor library logs. Values are logged by
+// their type only, because a message may hold what must not be logged; and
+// dead letters, which are a normal sight when a session ends, are for
+// debugging.
+type libraryHandler struct {
+	next slog.Handler
+}
+
+func (h libraryHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.next.Enabled(ctx, level)
+}
+
+func (h libraryHandler) Handle(ctx context.Context, r slog.Record) error {
+	level := r.Level
+	if level == slog.LevelInfo || strings.HasPrefix(r.Message, "[DeadLetter]") {
+		level = slog.LevelDebug
+	}
+	if !h.next.Enabled(ctx, level) {
+		return nil
+	}
+	clean := slog.NewRecord(r.Time, level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		clean.AddAttrs(byType(a))
+		return true
+	})
+	return h.next.Handle(ctx, clean)
+}
+
+func (h libraryHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	clean := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		clean[i] = byType(a)
+	}
+	return libraryHandler{h.next.WithAttrs(clean)}
+}
+
+func (h libraryHandler) WithGroup(name string) slog.Handler {
+	return libraryHandler{h.next.WithGroup(name)}
+}
+
+func byType(a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindAny {
+		return a
+	}
+	if pid, ok := a.Value.Any().(*actor.PID); ok && pid != nil {
+		return slog.String(a.Key, pid.Id)
+	}
+	return slog.String(a.Key, fmt.Sprintf("%T", a.Value.Any()))
+}
+
+// guarded makes the panics of an actor visible: the library logs no stack. A
+// panic while the actor stops goes no further, because the library would
+// restart the actor, or leave its parent waiting for ever.
+func guarded(log *slog.Logger) actor.PropsOption {
+	return actor.WithReceiverMiddleware(func(next actor.ReceiverFunc) actor.ReceiverFunc {
+		return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
+			defer func() {
+				fault := recover()
+				if fault == nil {
+					return
+				}
+				log.Error("an actor failed", "actor", ctx.Self().Id,
+					"message", fmt.Sprintf("%T", envelope.Message), "fault", fault, "stack", string(debug.Stack()))
+				switch envelope.Message.(type) {
+				case *actor.Stopping, *actor.Stopped:
+				default:
+					panic(fault)
+				}
+			}()
+			next(ctx, envelope)
+		}
+	})
+}
+
+// Strategies are made once: the library keeps a guardian for each for ever.
+var (
+	// resume keeps an actor with what it holds: one message is lost, no state
+	// and no child. For actors that change their state in one last step.
+	resume = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.ResumeDirective })
+	// stop ends an actor that failed. For those that hold half a byte stream,
+	// which nobody can take up again.
+	stop = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
+)
