@@ -1,0 +1,51 @@
+package transport
+
+import (
+	"net"
+	"time"
+)
+
+// A far is the far side of a line: the target, behind plain TCP or behind
+// Cloudflare Access. One goroutine reads and one writes; the other methods may
+// be called from any.
+type far interface {
+	// read waits for bytes, holding no buffer meanwhile, and returns n of them
+	// at buf[serverHeader:]. The caller gives buf back. io.EOF means that the
+	// target has ended its stream.
+	read() (buf *buffer, n int, err error)
+	// write passes bytes on. boundary says that they end a client's message.
+	write(p []byte, boundary bool) error
+	// boundaries reports whether write wants to know where messages end.
+	boundaries() bool
+	// closeWrite tells the target that no more bytes will come.
+	closeWrite()
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+	Close() error
+}
+
+// A tcpFar is a target behind plain TCP.
+type tcpFar struct {
+	*net.TCPConn
+	reader *reader
+}
+
+func newTCPFar(conn *net.TCPConn) (*tcpFar, error) {
+	r, err := newReader(conn, serverHeader)
+	if err != nil {
+		return nil, err
+	}
+	return &tcpFar{conn, r}, nil
+}
+
+func (f *tcpFar) read() (*buffer, int, error) { return f.reader.read() }
+func (f *tcpFar) boundaries() bool            { return false }
+
+func (f *tcpFar) write(p []byte, _ bool) error {
+	_, err := f.Write(p)
+	return err
+}
+
+func (f *tcpFar) closeWrite() {
+	_ = f.CloseWrite() // fails only if the connection is gone, which its reader finds
+}

@@ -1,0 +1,115 @@
+package transport
+
+import (
+	"io"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// Finish ends the line. Resolving and dialling stop, the pumps forward no
+// more, and one goroutine sees both sockets to their ends.
+func (l *line) Finish(reason messages.Reason) {
+	l.cancel()
+	switch l.state.Swap(lineFinishing) {
+	case lineFinishing:
+	case lineOpen: // there is no client yet, and so no far side either
+		l.tell(&messages.ClientReleased{})
+		l.tell(&messages.LineClosed{Reason: reason})
+	case lineAttached:
+		startPump(l.tools.log, "finish", func() { reason = l.finish(reason) }, func() {
+			l.client.conn.Close()
+			if l.far != nil {
+				l.far.Close()
+			}
+			l.tell(&messages.LineClosed{Reason: reason})
+		})
+	}
+}
+
+// finish closes the line, and returns why in the light of all that is known.
+// The client gets its last bytes and the close frame; then both sockets are
+// read to their ends, because closing one that its peer still writes to would
+// reset it, and the peer would lose what it has not read (protocol, section 2).
+func (l *line) finish(reason messages.Reason) messages.Reason {
+	deadline := time.Now().Add(messages.Linger)
+	if l.dialed != nil {
+		<-l.dialed // at once, since its context has ended
+	}
+	l.discard.Store(true)
+	if clientIsGone(reason) {
+		_ = l.client.conn.SetDeadline(longAgo)
+	} else {
+		_ = l.client.conn.SetWriteDeadline(deadline)
+	}
+	if l.far != nil {
+		_ = l.far.SetReadDeadline(longAgo)
+		_ = l.far.SetWriteDeadline(longAgo)
+	}
+	if l.downDone != nil {
+		<-l.downDone
+	}
+	if l.far != nil {
+		l.far.closeWrite()
+	}
+	if reason == messages.ReasonTargetEnded && l.farReset.Load() {
+		reason = messages.ReasonTargetReset
+	}
+
+	l.finishClient(reason, deadline)
+	l.tell(&messages.ClientReleased{})
+	l.finishFar(deadline)
+	return reason
+}
+
+// clientIsGone reports whether nobody is there any more to say goodbye to.
+func clientIsGone(reason messages.Reason) bool {
+	switch reason {
+	case messages.ReasonClientGone, messages.ReasonClientSilent, messages.ReasonClientStalled:
+		return true
+	}
+	return false
+}
+
+// finishClient says goodbye to the client and closes its socket.
+func (l *line) finishClient(reason messages.Reason, deadline time.Time) {
+	defer l.client.conn.Close()
+	l.tools.keepalive.remove(l.client)
+	if clientIsGone(reason) {
+		_ = l.client.conn.SetLinger(0) // what the kernel still holds for the client goes too
+	} else {
+		code, text := messages.CloseFor(reason)
+		if reason == messages.ReasonClientClosed && l.echoClose != 0 {
+			code, text = l.echoClose, "" // RFC 6455, section 5.5.1
+		}
+		if l.client.writeClose(code, text) != nil {
+			_ = l.client.conn.SetLinger(0)
+			_ = l.client.conn.SetReadDeadline(longAgo)
+		} else {
+			_ = l.client.conn.SetReadDeadline(deadline)
+		}
+	}
+	if l.upDone == nil {
+		l.upDone = l.pump("up", l.pumpUp)
+	}
+	<-l.upDone
+	switch reason {
+	case messages.ReasonProtocolError, messages.ReasonTextMessage, messages.ReasonMessageTooBig:
+		_, _ = io.Copy(io.Discard, l.client.conn) // its frames can't be told apart any more
+	}
+}
+
+// finishFar lets the target read what it was sent, and closes its socket.
+func (l *line) finishFar(deadline time.Time) {
+	if l.far == nil {
+		return
+	}
+	_ = l.far.SetReadDeadline(deadline)
+	for {
+		buf, _, err := l.far.read()
+		if err != nil {
+			return
+		}
+		giveBuffer(buf)
+	}
+}

@@ -1,0 +1,276 @@
+package transport
+
+import (
+	"encoding/binary"
+	"unicode/utf8"
+
+	"wsproxy/messages"
+)
+
+// The WebSocket frames of a relay's client, RFC 6455 section 5.2:
+//
+//	byte 0     FIN (0x80), RSV1-3 (0x70, must be 0), opcode (0x0f)
+//	byte 1     MASK (0x80), payload length: 0-125, 126 or 127
+//	           126: length in the next 2 bytes, 127: in the next 8, big-endian
+//	4 bytes    masking key, from a client always
+//	payload    each byte XORed with the key byte at its position modulo 4
+//
+// The relay reads frames itself instead of message by message: what one system
+// call has read leaves in one system call, whatever the client's messages were
+// cut into, and no frame costs an allocation.
+const (
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xa
+
+	finBit  = 0x80
+	maskBit = 0x80
+
+	// maxControl is the largest payload of a control frame (RFC 6455,
+	// section 5.5).
+	maxControl = 125
+	// serverHeader is the room that putHeader needs at most for the payloads
+	// that the server sends, none of which is longer than a buffer.
+	serverHeader = 4
+)
+
+// putHeader writes the header of an unmasked final frame so that it ends at
+// frame[serverHeader], where the payload of n bytes begins, and returns where
+// it starts.
+func putHeader(frame []byte, opcode byte, n int) (start int) {
+	if n <= 125 {
+		frame[serverHeader-2] = finBit | opcode
+		frame[serverHeader-1] = byte(n)
+		return serverHeader - 2
+	}
+	frame[0] = finBit | opcode
+	frame[1] = 126
+	binary.BigEndian.PutUint16(frame[2:], uint16(n))
+	return 0
+}
+
+// controlFrame returns a whole control frame. The payload must not be longer
+// than maxControl.
+func controlFrame(opcode byte, payload []byte) []byte {
+	return append([]byte{finBit | opcode, byte(len(payload))}, payload...)
+}
+
+// closeFrame returns a close frame with a code and a text.
+func closeFrame(code int, text string) []byte {
+	payload := binary.BigEndian.AppendUint16(make([]byte, 0, maxControl), uint16(code))
+	return controlFrame(opClose, append(payload, text[:min(len(text), maxControl-2)]...))
+}
+
+// A decoder turns the bytes that a client sends into the payload of its binary
+// messages. It holds no payload, only where in a frame the bytes stand; its
+// zero value is ready for the first frame. It belongs to the goroutine that
+// reads from the client.
+type decoder struct {
+	onPing func(payload []byte) // called for each ping; must not keep the slice
+	byWord bool                 // whether decode also stops at the end of each message
+
+	head    [14]byte // header bytes of the frame under way, as many as have come
+	headLen uint8
+	opcode  byte
+	final   bool
+	inFrame bool   // whether the header is complete
+	left    uint64 // payload bytes of the frame that are still to come
+	key     uint32 // the masking key, rotated to the next payload byte
+
+	inMessage bool   // between the first and the last frame of a message
+	message   uint64 // payload bytes of the message so far, this frame's included
+
+	control []byte // payload of the control frame under way
+}
+
+// What made decode stop before the end of its input.
+type decoded uint8
+
+const (
+	decodedAll     decoded = iota // nothing did
+	decodedMessage                // a message is complete (only byWord)
+	decodedClose                  // a valid close frame
+	decodedBad                    // a frame that is not allowed
+)
+
+// decode takes frames from b, which it overwrites. data is the payload found,
+// in one piece, to be passed on whatever the result says; rest is what is left
+// of b after the result. For decodedBad, reason says what was wrong; the
+// decoder is of no use after that, nor after decodedClose.
+func (d *decoder) decode(b []byte) (data, rest []byte, result decoded, reason messages.Reason) {
+	out := -1 // where data starts in b; frames after the first close the gaps that headers leave
+	end := 0  // where data ends
+	for at := 0; at < len(b); {
+		if !d.inFrame {
+			used, complete := d.header(b[at:])
+			at += used
+			if !complete {
+				break
+			}
+			if reason := d.begin(); reason != "" {
+				return payload(b, out, end), b[at:], decodedBad, reason
+			}
+		}
+
+		n := int(min(d.left, uint64(len(b)-at)))
+		src := b[at : at+n]
+		at += n
+		d.left -= uint64(n)
+		if d.opcode >= opClose {
+			dst := len(d.control)
+			d.control = append(d.control, src...)
+			d.key = unmask(d.control[dst:], d.control[dst:], d.key)
+		} else if n > 0 {
+			if out < 0 {
+				out, end = at-n, at-n
+			}
+			d.key = unmask(b[end:end+n], src, d.key)
+			end += n
+		}
+		if d.left > 0 {
+			break
+		}
+
+		d.inFrame, d.headLen = false, 0
+		switch {
+		case d.opcode == opPing:
+			d.onPing(d.control)
+		case d.opcode == opClose:
+			if !validClose(d.control) {
+				return payload(b, out, end), b[at:], decodedBad, messages.ReasonProtocolError
+			}
+			return payload(b, out, end), b[at:], decodedClose, ""
+		case d.opcode < opClose && d.final && d.byWord:
+			return payload(b, out, end), b[at:], decodedMessage, ""
+		}
+	}
+	return payload(b, out, end), nil, decodedAll, ""
+}
+
+func payload(b []byte, start, end int) []byte {
+	if start < 0 {
+		return nil
+	}
+	return b[start:end]
+}
+
+// header collects the bytes of a frame's header, and returns how many of b it
+// used and whether the header is complete.
+func (d *decoder) header(b []byte) (used int, complete bool) {
+	for {
+		need := 2
+		if d.headLen >= 2 {
+			need = 2 + 4*int(d.head[1]>>7) // an unmasked frame is refused by begin
+			switch d.head[1] &^ maskBit {
+			case 126:
+				need += 2
+			case 127:
+				need += 8
+			}
+		}
+		if int(d.headLen) == need {
+			return used, true
+		}
+		n := copy(d.head[d.headLen:need], b[used:])
+		if n == 0 {
+			return used, false
+		}
+		d.headLen += uint8(n)
+		used += n
+	}
+}
+
+// begin reads the complete header of a frame, and returns a reason if the
+// frame is not allowed here.
+func (d *decoder) begin() messages.Reason {
+	h := d.head[:d.headLen]
+	d.opcode, d.final = h[0]&0x0f, h[0]&finBit != 0
+	if h[0]&0x70 != 0 || h[1]&maskBit == 0 {
+		return messages.ReasonProtocolError // an extension that was not agreed on, or no mask (section 5.1)
+	}
+	d.left = uint64(h[1] &^ maskBit)
+	switch d.left {
+	case 126:
+		if d.left = uint64(binary.BigEndian.Uint16(h[2:])); d.left < 126 {
+			return messages.ReasonProtocolError // not the shortest form (section 5.2)
+		}
+	case 127:
+		if d.left = binary.BigEndian.Uint64(h[2:]); d.left < 1<<16 || d.left > 1<<63-1 {
+			return messages.ReasonProtocolError
+		}
+	}
+	d.key = binary.LittleEndian.Uint32(h[len(h)-4:])
+
+	switch d.opcode {
+	case opClose, opPing, opPong:
+		if !d.final || d.left > maxControl {
+			return messages.ReasonProtocolError // section 5.5
+		}
+		d.control = d.control[:0]
+		d.inFrame = true
+		return ""
+	case opText:
+		return messages.ReasonTextMessage
+	case opBinary:
+		if d.inMessage {
+			return messages.ReasonProtocolError // section 5.4
+		}
+		d.message = 0
+	case opContinuation:
+		if !d.inMessage {
+			return messages.ReasonProtocolError
+		}
+	default:
+		return messages.ReasonProtocolError
+	}
+	if d.message += d.left; d.message > messages.MaxClientMessage {
+		return messages.ReasonMessageTooBig
+	}
+	d.inMessage = !d.final
+	d.inFrame = true
+	return ""
+}
+
+// unmask XORs src with the key into dst, which may be src itself or begin
+// before it, and returns the key rotated to the byte that follows.
+func unmask(dst, src []byte, key uint32) uint32 {
+	wide := uint64(key)<<32 | uint64(key)
+	i := 0
+	for ; i+32 <= len(src); i += 32 {
+		s, t := src[i:i+32:i+32], dst[i:i+32:i+32]
+		a := binary.LittleEndian.Uint64(s) ^ wide
+		b := binary.LittleEndian.Uint64(s[8:]) ^ wide
+		c := binary.LittleEndian.Uint64(s[16:]) ^ wide
+		d := binary.LittleEndian.Uint64(s[24:]) ^ wide
+		binary.LittleEndian.PutUint64(t, a)
+		binary.LittleEndian.PutUint64(t[8:], b)
+		binary.LittleEndian.PutUint64(t[16:], c)
+		binary.LittleEndian.PutUint64(t[24:], d)
+	}
+	for ; i < len(src); i++ {
+		dst[i] = src[i] ^ byte(key)
+		key = key>>8 | key<<24
+	}
+	return key
+}
+
+// validClose reports whether the payload of a close frame is allowed: none, or
+// a code that may be sent (RFC 6455, section 7.4) and a text in UTF-8.
+func validClose(payload []byte) bool {
+	if len(payload) == 0 {
+		return true
+	}
+	if len(payload) == 1 || !utf8.Valid(payload[2:]) {
+		return false
+	}
+	switch code := binary.BigEndian.Uint16(payload); {
+	case code >= 3000 && code <= 4999:
+		return true
+	case code >= 1000 && code <= 1014:
+		return code != 1004 && code != 1005 && code != 1006
+	}
+	return false
+}

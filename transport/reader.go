@@ -1,0 +1,64 @@
+package transport
+
+import (
+	"io"
+	"net"
+	"syscall"
+)
+
+// A reader reads from a TCP connection into borrowed buffers. While it waits
+// it holds none, which is what makes an idle session cheap. It belongs to one
+// goroutine.
+type reader struct {
+	raw     syscall.RawConn
+	attempt func(fd uintptr) bool // try, made once so that reading allocates nothing
+	skip    int                   // bytes to leave free at the start of each buffer
+	buf     *buffer
+	n       int
+	err     error
+}
+
+func newReader(conn *net.TCPConn, skip int) (*reader, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{raw: raw, skip: skip}
+	r.attempt = r.try
+	return r, nil
+}
+
+// read waits for bytes and returns them at buf[skip:skip+n]. The caller gives
+// the buffer back. The error is io.EOF at the end of the stream, what a
+// deadline or Close of the connection causes, or the kernel's.
+func (r *reader) read() (buf *buffer, n int, err error) {
+	if err := r.raw.Read(r.attempt); err != nil {
+		return nil, 0, err // r.attempt left no buffer behind
+	}
+	buf, r.buf = r.buf, nil
+	if r.n > 0 {
+		return buf, r.n, nil
+	}
+	giveBuffer(buf)
+	if r.err != nil {
+		return nil, 0, r.err
+	}
+	return nil, 0, io.EOF
+}
+
+// try reads without waiting, and reports whether it got an answer.
+func (r *reader) try(fd uintptr) bool {
+	r.buf = takeBuffer()
+	for {
+		r.n, r.err = syscall.Read(int(fd), r.buf[r.skip:])
+		switch r.err {
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			giveBuffer(r.buf)
+			r.buf = nil
+			return false
+		default:
+			return true
+		}
+	}
+}

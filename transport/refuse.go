@@ -1,0 +1,55 @@
+package transport
+
+import (
+	"net/http"
+	"strings"
+
+	"wsproxy/messages"
+	"wsproxy/netpolicy"
+)
+
+// A refusal is an answer before the upgrade: a status, a typed reason for the
+// log and the metrics, and one sentence for whoever asked.
+type refusal struct {
+	status   int
+	reason   messages.Reason
+	sentence string
+}
+
+// refusalFor returns the answer for a reason that an actor refused a session
+// for.
+func refusalFor(reason messages.Reason) refusal {
+	switch reason {
+	case messages.ReasonTargetRefused:
+		return refusal{http.StatusForbidden, reason, netpolicy.RefusedText}
+	case messages.ReasonAddressLimit:
+		return refusal{http.StatusTooManyRequests, reason, "Too many sessions from your address; close one first."}
+	case messages.ReasonUserLimit:
+		return refusal{http.StatusTooManyRequests, reason, "Too many sessions of your user; close one first."}
+	case messages.ReasonLookupLimit:
+		return refusal{http.StatusTooManyRequests, reason, "Too many name look-ups from your address at the same time; try again."}
+	case messages.ReasonDraining:
+		return refusal{http.StatusServiceUnavailable, reason, "The server is shutting down; connect again to reach its successor."}
+	}
+	return refusal{http.StatusInternalServerError, messages.ReasonInternal, "The server failed to open the session; try again."}
+}
+
+// refuse answers a request that no session comes of.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
+	endpoint := strings.TrimPrefix(r.URL.Path, "/")
+	s.config.Meter.Refused(endpoint, no.reason)
+	s.config.Log.Debug("request refused", "endpoint", endpoint, "status", no.status,
+		"reason", string(no.reason), "source", s.source(r).String())
+	switch no.status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, section 11.6.1
+	case http.StatusUpgradeRequired:
+		w.Header().Set("Connection", "Upgrade") // RFC 9110, section 15.5.22
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Sec-WebSocket-Version", "13")
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, no.sentence, no.status)
+}

@@ -1,0 +1,118 @@
+package transport
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"golang.org/x/net/http/httpguts"
+
+	"wsproxy/messages"
+	"wsproxy/netpolicy"
+)
+
+// maxAccessValue is the largest CF-Access header value, in bytes, that is
+// passed on: fixed by the protocol.
+const maxAccessValue = 512
+
+// admissionGrace is how long an admission may take beside the resolving of the
+// target's name. It is a safety net: all that is left to do takes microseconds.
+const admissionGrace = 10 * time.Second
+
+// relay answers /relay. The checks stand in the order in which their answers
+// take precedence (protocol, section 2); from the fourth on, the session's
+// actor makes them.
+func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
+	query, _ := url.ParseQuery(r.URL.RawQuery) // what is malformed is missing, and refused as such
+	user, no := s.authenticate(r, query)
+	if no != nil {
+		s.refuse(w, r, *no)
+		return
+	}
+	if !s.originAllowed(r) {
+		s.refuse(w, r, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
+		return
+	}
+	target, access, err := parseRelay(query)
+	if err != nil {
+		s.refuse(w, r, refusal{http.StatusBadRequest, messages.ReasonBadTarget, err.Error()})
+		return
+	}
+
+	source := s.source(r)
+	l := newLine(s.lines, target, access)
+	session, reason := s.admit(r, &messages.OpenRelay{
+		Source: source, Count: netpolicy.CountKey(source), User: user,
+		Target: target.String(), Lookup: !target.Literal(), Line: l,
+	})
+	if session == nil {
+		s.refuse(w, r, refusalFor(reason))
+		return
+	}
+	client := s.upgrade(w, r)
+	if client == nil {
+		s.config.Root.Send(session, &messages.RelayAbandoned{})
+		return
+	}
+	if !l.attach(client) {
+		client.refuse(messages.ReasonInternal) // the actor failed meanwhile
+		return
+	}
+	s.config.Root.Send(session, &messages.RelayUpgraded{})
+}
+
+// admit asks for a session and waits for the word of its actor.
+func (s *Server) admit(r *http.Request, open *messages.OpenRelay) (*actor.PID, messages.Reason) {
+	answer := make(chan messages.Admission, 1)
+	open.Answer = answer
+	s.config.Root.Send(s.config.Relays, open)
+	late := time.NewTimer(s.config.DialTimeout + admissionGrace)
+	defer late.Stop()
+	select {
+	case a := <-answer:
+		return a.Session, a.Refusal
+	case <-r.Context().Done():
+	case <-late.C:
+	}
+	// Nobody will upgrade. The session must hear of it when it is admitted.
+	go func() {
+		timeout := time.NewTimer(s.config.DialTimeout + admissionGrace)
+		defer timeout.Stop()
+		select {
+		case a := <-answer:
+			if a.Session != nil {
+				s.config.Root.Send(a.Session, &messages.RelayAbandoned{})
+			}
+		case <-timeout.C:
+		}
+	}()
+	return nil, messages.ReasonInternal
+}
+
+// parseRelay reads where a relay is to lead: to a host and port, or to a
+// service behind Cloudflare Access. Its errors are sentences for the client.
+func parseRelay(query url.Values) (netpolicy.Target, *Access, error) {
+	domain, id, secret := query.Get("cf_domain"), query.Get("cf_id"), query.Get("cf_secret")
+	if domain == "" && id == "" && secret == "" {
+		target, err := netpolicy.ParseTarget(query.Get("host"), query.Get("port"))
+		return target, nil, err
+	}
+	if query.Has("host") || query.Has("port") {
+		return netpolicy.Target{}, nil, fmt.Errorf("give either host and port, or cf_domain, cf_id and cf_secret, not both")
+	}
+	name, err := netpolicy.ParseName(domain)
+	if err != nil {
+		return netpolicy.Target{}, nil, err
+	}
+	for _, v := range []struct{ name, value string }{{"cf_id", id}, {"cf_secret", secret}} {
+		if v.value == "" {
+			return netpolicy.Target{}, nil, fmt.Errorf("%s is missing", v.name)
+		}
+		if len(v.value) > maxAccessValue || !httpguts.ValidHeaderFieldValue(v.value) {
+			return netpolicy.Target{}, nil, fmt.Errorf("%s must be at most %d bytes of characters that are allowed in a header", v.name, maxAccessValue)
+		}
+	}
+	return netpolicy.Target{Host: name, Port: accessPort}, &Access{ID: id, Secret: secret}, nil
+}

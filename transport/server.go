@@ -1,0 +1,131 @@
+package transport
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/auth"
+	"wsproxy/messages"
+	"wsproxy/netpolicy"
+)
+
+// Bounds of what a stranger may cost before anything is known about it.
+const (
+	// headerTimeout is how long a request's header may take.
+	headerTimeout = 10 * time.Second
+	// idleTimeout is how long a connection may wait for its next request.
+	idleTimeout = 2 * time.Minute
+	// maxHeader bounds the request line and header, in bytes. Tokens of 8 KiB
+	// and the cookies of a large application fit several times.
+	maxHeader = 64 << 10
+)
+
+// An Authenticator says whose token it is. The error is a sentence that the
+// client may read.
+type Authenticator interface {
+	Verify(ctx context.Context, token string) (auth.Identity, error)
+}
+
+// A Meter counts refused requests. Its method is called by many goroutines.
+type Meter interface {
+	Refused(endpoint string, reason messages.Reason)
+}
+
+// Config is what the edge needs. All fields but Auth are required.
+type Config struct {
+	Root        *actor.RootContext
+	Relays      *actor.PID
+	Auth        Authenticator // nil lets everyone in as anonymous
+	Policy      *netpolicy.Policy
+	Sources     netpolicy.Sources
+	Origins     netpolicy.Origins
+	Keepalive   *Keepalive
+	DialTimeout time.Duration // bounds resolving, and dialling
+	Ping        time.Duration // between two pings to one WebSocket
+	Meter       Meter
+	Log         *slog.Logger
+}
+
+// A Server answers the HTTP requests to the proxy itself.
+type Server struct {
+	config   Config
+	lines    *lineTools // shared by all relay sessions
+	draining atomic.Bool
+}
+
+// NewServer returns a server that is ready to answer. It starts nothing.
+func NewServer(c Config) *Server {
+	return &Server{config: c, lines: &lineTools{
+		root: c.Root, policy: c.Policy, keepalive: c.Keepalive,
+		dialTimeout: c.DialTimeout, ping: c.Ping, log: c.Log,
+	}}
+}
+
+// HTTP returns the http.Server that listens for s, with the bounds that keep a
+// stranger's connection cheap.
+func (s *Server) HTTP() *http.Server {
+	return &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.config.Log.Handler(), slog.LevelWarn),
+	}
+}
+
+// Drain makes /health answer 503, so that a load balancer moves on. New
+// sessions are refused by the actors.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	switch r.URL.Path {
+	case "/health", "/relay", "/tunnel":
+	default:
+		http.Error(w, "There is nothing here: wsproxy answers /health, /relay and /tunnel.", http.StatusNotFound)
+		return
+	}
+	s.allowOrigin(w, r)
+	switch {
+	case r.Method == http.MethodOptions:
+		preflight(w, r)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		http.Error(w, "Only GET is answered here.", http.StatusMethodNotAllowed)
+	case r.URL.Path == "/health":
+		s.health(w)
+	case r.URL.Path == "/relay":
+		s.relay(w, r)
+	default:
+		s.refuse(w, r, refusal{http.StatusNotFound, messages.ReasonNoTunnels, "Tunnels are not enabled on this server: TUNNEL_DOMAIN is not set."})
+	}
+}
+
+func (s *Server) health(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if s.draining.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte("draining"))
+		return
+	}
+	_, _ = w.Write([]byte("ok"))
+}
+
+// source returns the address that a request counts for (protocol, section 6).
+func (s *Server) source(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		addr, _ := netip.ParseAddr(host)
+		peer = netip.AddrPortFrom(addr, 0)
+	}
+	return s.config.Sources.Address(peer.Addr(), r.Header.Values("X-Forwarded-For"), r.Header.Get("X-Real-IP"))
+}
