@@ -1,0 +1,69 @@
+package auth
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Subprotocol is what a client offers beside a token in Sec-WebSocket-Protocol,
+// and what the server selects: a browser fails a connection whose offers were
+// all passed over, and the entry with the token must never be echoed.
+const Subprotocol = "wsproxy.v1"
+
+const (
+	tokenParameter   = "token"
+	bearerScheme     = "Bearer"
+	bearerEntry      = "bearer."
+	authorization    = "Authorization"
+	webSocketOffered = "Sec-WebSocket-Protocol"
+)
+
+// TokenFrom finds the token of a request, "" when there is none. The first of
+// these that isn't empty counts: the query parameter token, the header
+// Authorization with the scheme Bearer (RFC 6750 section 2.1, in any case), an
+// entry bearer.<token> of Sec-WebSocket-Protocol, which is the only header that a
+// browser can set on a WebSocket.
+//
+// What it returns is as long as the request allowed; Verify bounds it.
+func TokenFrom(query url.Values, header http.Header) string {
+	if token := query.Get(tokenParameter); token != "" {
+		return token
+	}
+	if token := bearerToken(header.Get(authorization)); token != "" {
+		return token
+	}
+	for _, line := range header.Values(webSocketOffered) {
+		for entry := range strings.SplitSeq(line, ",") {
+			// Subprotocol names are compared as they are (RFC 6455 section 4.1).
+			token, found := strings.CutPrefix(strings.Trim(entry, " \t"), bearerEntry)
+			if found && token != "" {
+				return token
+			}
+		}
+	}
+	return ""
+}
+
+// OffersSubprotocol reports whether the request offers Subprotocol, in whichever
+// header line and list position. Only then may the answer select it (RFC 6455
+// section 4.2.2).
+func OffersSubprotocol(header http.Header) bool {
+	for _, line := range header.Values(webSocketOffered) {
+		for entry := range strings.SplitSeq(line, ",") {
+			if strings.Trim(entry, " \t") == Subprotocol {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// bearerToken is the token of an Authorization value, "" for another scheme.
+func bearerToken(value string) string {
+	scheme, token, found := strings.Cut(strings.Trim(value, " \t"), " ")
+	if !found || !strings.EqualFold(scheme, bearerScheme) {
+		return ""
+	}
+	return strings.Trim(token, " \t")
+}
