@@ -215,11 +215,14 @@ func (a *relay) end(ctx actor.Context, reason messages.Reason) {
 // failed: the handler is answered if it still waits, and the line sees to both
 // sockets by itself.
 func (a *relay) fail(ctx actor.Context) {
-	if a.state == relayEnded || a.open == nil {
+	if a.open == nil {
 		return
 	}
-	if a.state < relayAdmitted {
+	if a.open.Answer != nil { // in whatever state: nobody is left waiting
 		a.answer(messages.Admission{Refusal: messages.ReasonInternal})
+	}
+	if a.state == relayEnded {
+		return
 	}
 	a.open.Line.Finish(messages.ReasonInternal)
 	a.end(ctx, messages.ReasonInternal)

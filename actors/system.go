@@ -59,7 +59,15 @@ func (h libraryHandler) WithGroup(name string) slog.Handler {
 }
 
 func byType(a slog.Attr) slog.Attr {
-	if a.Value.Kind() != slog.KindAny {
+	switch a.Value.Kind() {
+	case slog.KindAny, slog.KindLogValuer:
+	case slog.KindGroup:
+		var members []slog.Attr
+		for _, member := range a.Value.Group() {
+			members = append(members, byType(member))
+		}
+		return slog.Attr{Key: a.Key, Value: slog.GroupValue(members...)}
+	default:
 		return a
 	}
 	if pid, ok := a.Value.Any().(*actor.PID); ok && pid != nil {

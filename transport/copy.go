@@ -60,9 +60,6 @@ func (l *line) pumpUp() messages.Reason {
 // writeUp passes bytes on to the target, and reports whether it took them.
 func (l *line) writeUp(data []byte, boundary bool) bool {
 	if err := l.far.write(data, boundary); err != nil {
-		if isReset(err) && !l.discard.Load() {
-			l.farReset.Store(true)
-		}
 		return false
 	}
 	l.up.Add(int64(len(data)))
@@ -75,7 +72,7 @@ func (l *line) pumpDown() messages.Reason {
 	for !l.discard.Load() {
 		buf, n, err := l.far.read()
 		if err != nil {
-			if errors.Is(err, io.EOF) && !l.farReset.Load() {
+			if errors.Is(err, io.EOF) {
 				return messages.ReasonTargetEnded
 			}
 			return messages.ReasonTargetReset

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net"
+	"sync"
 	"time"
 )
 
@@ -15,6 +16,10 @@ type far interface {
 	read() (buf *buffer, n int, err error)
 	// write passes bytes on. boundary says that they end a client's message.
 	write(p []byte, boundary bool) error
+	// broke reports whether a write found that the target had reset the
+	// connection: the reader then may see an end like any other. It waits for
+	// the write under way, which a deadline in the past ends.
+	broke() bool
 	// boundaries reports whether write wants to know where messages end.
 	boundaries() bool
 	// closeWrite tells the target that no more bytes will come.
@@ -28,6 +33,8 @@ type far interface {
 type tcpFar struct {
 	*net.TCPConn
 	reader *reader
+	turn   sync.Mutex // held by write
+	reset  bool       // under turn: a write found the connection reset
 }
 
 func newTCPFar(conn *net.TCPConn) (*tcpFar, error) {
@@ -35,15 +42,24 @@ func newTCPFar(conn *net.TCPConn) (*tcpFar, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tcpFar{conn, r}, nil
+	return &tcpFar{TCPConn: conn, reader: r}, nil
 }
 
 func (f *tcpFar) read() (*buffer, int, error) { return f.reader.read() }
 func (f *tcpFar) boundaries() bool            { return false }
 
 func (f *tcpFar) write(p []byte, _ bool) error {
+	f.turn.Lock()
+	defer f.turn.Unlock()
 	_, err := f.Write(p)
+	f.reset = f.reset || isReset(err)
 	return err
+}
+
+func (f *tcpFar) broke() bool {
+	f.turn.Lock()
+	defer f.turn.Unlock()
+	return f.reset
 }
 
 func (f *tcpFar) closeWrite() {

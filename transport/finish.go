@@ -52,7 +52,7 @@ func (l *line) finish(reason messages.Reason) messages.Reason {
 	if l.far != nil {
 		l.far.closeWrite()
 	}
-	if reason == messages.ReasonTargetEnded && l.farReset.Load() {
+	if reason == messages.ReasonTargetEnded && l.far.broke() {
 		reason = messages.ReasonTargetReset
 	}
 

@@ -32,7 +32,6 @@ type line struct {
 
 	state     atomic.Int32  // lineOpen, lineAttached, lineFinishing
 	discard   atomic.Bool   // the line is closing: what is read goes nowhere
-	farReset  atomic.Bool   // a write to the target found the connection reset
 	dialed    chan struct{} // closed when Dial's pump has ended; nil until it starts
 	upDone    chan struct{} // closed when the up pump has ended; nil until it starts
 	downDone  chan struct{} // closed when the down pump has ended; nil until it starts

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -187,7 +186,8 @@ func (s *socket) failure(err error) messages.Reason {
 var longAgo = time.Unix(1, 0)
 
 // isReset reports whether an error of a TCP connection means that it broke,
-// rather than that it ended: EPIPE comes after the peer's orderly end.
+// rather than that it ended, for which EPIPE stands, or that a deadline passed.
 func isReset(err error) bool {
-	return err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE)
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno != syscall.EPIPE
 }

@@ -32,7 +32,6 @@ var upgrader = websocket.Upgrader{
 	ReadBufferSize:   1,
 	HandshakeTimeout: 10 * time.Second,                         // for writing the answer; a client reads it at once or never
 	CheckOrigin:      func(*http.Request) bool { return true }, // checked before, in its place in the order
-	Subprotocols:     []string{auth.Subprotocol},
 }
 
 // upgrade turns the request into a WebSocket, or answers it and returns nil.
@@ -48,7 +47,13 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) *socket {
 		s.refuse(w, r, refusal{http.StatusUpgradeRequired, messages.ReasonNotWebSocket,
 			"This address answers WebSocket handshakes only (RFC 6455, version 13)."})
 	}
-	ws, err := handshake.Upgrade(w, r, nil)
+	// Not by the library's Subprotocols, which looks at the first header line
+	// only, while the token may stand in one and the name in another.
+	var answer http.Header
+	if auth.OffersSubprotocol(r.Header) {
+		answer = http.Header{"Sec-Websocket-Protocol": {auth.Subprotocol}}
+	}
+	ws, err := handshake.Upgrade(w, r, answer)
 	if err != nil {
 		return nil // the client was answered, or is gone
 	}
