@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"wsproxy/netpolicy"
+)
+
+// Config is everything that an operator can decide. It is read once, at start,
+// and never changes; each field names the variable that it comes from. The
+// zero Config is not usable: only LoadConfig makes one.
+type Config struct {
+	// Port is where the HTTP listener listens; 0 takes any free port. (PORT)
+	Port uint16
+	// Bind is the address of the HTTP listener: an IP address without
+	// brackets, "localhost", or "" for all interfaces. (BIND)
+	Bind string
+
+	// JWKSURL is where the keys that sign tokens come from; "" lets everyone
+	// in as anonymous. (CLERK_JWKS_URL)
+	JWKSURL string
+	// JWTIssuer is what "iss" must say; "" accepts any. (JWT_ISSUER)
+	JWTIssuer string
+	// JWTAudience is what "aud" must hold; "" accepts any. (JWT_AUDIENCE)
+	JWTAudience string
+	// JWTAuthorizedParties are the origins that "azp" may say, lower-case and
+	// without default ports; empty accepts any. (JWT_AUTHORIZED_PARTIES)
+	JWTAuthorizedParties []string
+	// AllowedOrigins judges the Origin header of a browser. (ALLOWED_ORIGINS)
+	AllowedOrigins netpolicy.Origins
+
+	// TunnelDomain is the domain whose subdomains are tunnels, lower-case;
+	// "" disables tunnels. (TUNNEL_DOMAIN)
+	TunnelDomain string
+	// TunnelPublicURL is what tells a client its tunnel's address: an http or
+	// https URL without a path whose "*" stands for the subdomain. It is ""
+	// only when TunnelDomain is. (TUNNEL_PUBLIC_URL)
+	TunnelPublicURL string
+	// TunnelPortMin is the first raw TCP port of tunnels. (TUNNEL_PORT_MIN)
+	TunnelPortMin uint16
+	// TunnelPortMax is the last one, itself included. (TUNNEL_PORT_MAX)
+	TunnelPortMax uint16
+	// TunnelBind is the address that raw ports listen on; the zero Addr means
+	// all interfaces. (TUNNEL_BIND)
+	TunnelBind netip.Addr
+
+	// MaxConnsPerIP bounds /relay and /tunnel together, per source address;
+	// 0 is no limit. (MAX_CONNS_PER_IP)
+	MaxConnsPerIP int
+	// MaxConnsPerUser bounds the same per authenticated user; 0 is no limit.
+	// (MAX_CONNS_PER_USER)
+	MaxConnsPerUser int
+	// MaxTunnelHTTPPerIP bounds the HTTP requests under way to tunnels, per
+	// source address. (MAX_TUNNEL_HTTP_PER_IP)
+	MaxTunnelHTTPPerIP int
+	// MaxTunnelHTTP bounds the HTTP requests under way in one tunnel.
+	// (MAX_TUNNEL_HTTP)
+	MaxTunnelHTTP int
+	// MaxTunnelTCPConns bounds the raw connections of one tunnel.
+	// (MAX_TUNNEL_TCP_CONNS)
+	MaxTunnelTCPConns int
+	// MaxTunnelTCPConnsGlobal bounds the raw connections of all tunnels.
+	// (MAX_TUNNEL_TCP_CONNS_GLOBAL)
+	MaxTunnelTCPConnsGlobal int
+
+	// BlockedTargets are the ranges that no relay may reach, when BlockDefault
+	// is false; empty then means that nothing is blocked. (BLOCKED_TARGETS)
+	BlockedTargets []netip.Prefix
+	// BlockDefault blocks every special-purpose range instead of
+	// BlockedTargets. (BLOCKED_TARGETS, when unset)
+	BlockDefault bool
+	// AllowedTargets are exempt from whichever block applies. (ALLOWED_TARGETS)
+	AllowedTargets []netip.Prefix
+	// AllowedPorts are the ports that a relay may reach; the zero PortSet
+	// means any. (ALLOWED_PORTS)
+	AllowedPorts netpolicy.PortSet
+	// TrustedProxies are the peers whose forwarding headers are believed.
+	// (TRUSTED_PROXIES)
+	TrustedProxies []netip.Prefix
+
+	// TunnelControlFrames is how control messages go out unless a client asks
+	// otherwise: "text", "binary" or "gossh". (TUNNEL_CONTROL_FRAMES)
+	TunnelControlFrames string
+	// TunnelBuffer is how many bytes may wait in one tunnel for its outside
+	// peers, beyond each connection's own share. (TUNNEL_BUFFER)
+	TunnelBuffer int64
+	// TunnelBufferTotal is the same over all tunnels, in bytes, bodies held in
+	// memory included; never below TunnelBuffer. (TUNNEL_BUFFER_TOTAL)
+	TunnelBufferTotal int64
+	// TunnelStallTimeout is how long a raw peer that acknowledges nothing may
+	// hold up its tunnel. (TUNNEL_STALL_TIMEOUT)
+	TunnelStallTimeout time.Duration
+	// TunnelForwardCredentials lets cookies and credentials through to
+	// tunnels, and Set-Cookie back. (TUNNEL_FORWARD_CREDENTIALS)
+	TunnelForwardCredentials bool
+	// TunnelHTTPTimeout bounds the arrival of a request's body, and then the
+	// wait for the tunnel's answer. (TUNNEL_HTTP_TIMEOUT)
+	TunnelHTTPTimeout time.Duration
+	// TunnelMaxBody bounds the body of a request or response through a
+	// tunnel, in bytes. (TUNNEL_MAX_BODY)
+	TunnelMaxBody int64
+
+	// DialTimeout bounds reaching a relay's target. (DIAL_TIMEOUT)
+	DialTimeout time.Duration
+	// PingInterval is the time between keepalive pings. (PING_INTERVAL)
+	PingInterval time.Duration
+	// ShutdownTimeout is how long sessions may go on after the first signal.
+	// (SHUTDOWN_TIMEOUT)
+	ShutdownTimeout time.Duration
+
+	// MetricsAddr is the address of the listener for /metrics, as net.Listen
+	// takes it; "" is off. (METRICS_ADDR)
+	MetricsAddr string
+	// LogLevel is the least severe level that is logged. (LOG_LEVEL)
+	LogLevel slog.Level
+	// LogFormat is "json" or "text". (LOG_FORMAT)
+	LogFormat string
+}
+
+// LoadConfig reads the environment through getenv, which works like
+// os.LookupEnv. A variable that is unset or set to "" has its default. Every
+// value that can't be read, and every pair that can't be true together, is in
+// the error: one line each, which names the variable, its value and what is
+// expected. With an error the Config is the zero Config.
+func LoadConfig(getenv func(string) (string, bool)) (Config, error) {
+	c := Config{BlockDefault: true}
+	var errs []error
+	unread := make(map[string]bool)
+	for _, v := range variables {
+		if err := v.load(&c, getenv); err != nil {
+			errs = append(errs, err)
+			unread[v.name] = true
+		}
+	}
+	errs = append(errs, c.reconcile(getenv, unread)...)
+	if err := errors.Join(errs...); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// reconcile derives the defaults that depend on other variables and returns
+// what contradicts itself. It says nothing about variables that are in unread,
+// for those have their own error.
+func (c *Config) reconcile(getenv func(string) (string, bool), unread map[string]bool) []error {
+	var errs []error
+
+	if c.TunnelDomain == "" {
+		c.TunnelPublicURL = ""
+	} else if c.TunnelPublicURL == "" {
+		c.TunnelPublicURL = "https://*." + c.TunnelDomain
+	}
+
+	if !unread["TUNNEL_PORT_MIN"] && !unread["TUNNEL_PORT_MAX"] && c.TunnelPortMin > c.TunnelPortMax {
+		errs = append(errs, fmt.Errorf("TUNNEL_PORT_MIN is %d and TUNNEL_PORT_MAX is %d, but the first must not be above the second: set both", c.TunnelPortMin, c.TunnelPortMax))
+	}
+
+	if !unread["TUNNEL_BUFFER"] && !unread["TUNNEL_BUFFER_TOTAL"] && c.TunnelBuffer > c.TunnelBufferTotal {
+		if text, set := lookup(getenv, "TUNNEL_BUFFER"); set {
+			errs = append(errs, fmt.Errorf("TUNNEL_BUFFER is %q, but must not be above TUNNEL_BUFFER_TOTAL, which is %d bytes: lower the one or raise the other", text, c.TunnelBufferTotal))
+		} else {
+			// A small total alone is a plain wish: only the default is too big.
+			c.TunnelBuffer = c.TunnelBufferTotal
+		}
+	}
+
+	// Rules for tokens without keys to check them with would look like
+	// protection, while everyone is let in.
+	if c.JWKSURL == "" && !unread["CLERK_JWKS_URL"] {
+		for _, name := range []string{"JWT_ISSUER", "JWT_AUDIENCE", "JWT_AUTHORIZED_PARTIES"} {
+			if text, set := lookup(getenv, name); set && !unread[name] {
+				errs = append(errs, fmt.Errorf("%s is %q, but has no effect without CLERK_JWKS_URL, and no token would be checked: set CLERK_JWKS_URL or unset %s", name, redact(text), name))
+			}
+		}
+	}
+	return errs
+}
+
+// ListenAddr is the address of the HTTP listener, as net.Listen takes it.
+func (c Config) ListenAddr() string {
+	return net.JoinHostPort(c.Bind, strconv.Itoa(int(c.Port)))
+}
+
+// lookup returns what a variable is set to, and false when it is unset or
+// empty: `NAME= wsproxy` and compose files with `${NAME:-}` mean "unset".
+func lookup(getenv func(string) (string, bool), name string) (string, bool) {
+	text, set := getenv(name)
+	return text, set && text != ""
+}

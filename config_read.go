@@ -1,0 +1,286 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"wsproxy/netpolicy"
+)
+
+// Units of sizes, in bytes.
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+	gib = 1 << 30
+)
+
+// maxTunnelDomain leaves room for a subdomain of 16 digits and its dot within
+// the 253 characters of a DNS name.
+const maxTunnelDomain = 253 - 17
+
+// port reads a TCP port from lowest to 65535.
+func port(field func(*Config) *uint16, lowest uint16) reader {
+	return reader{fmt.Sprintf("a port from %d to %d", lowest, math.MaxUint16), func(c *Config, text string) error {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n < uint64(lowest) {
+			return errUnreadable
+		}
+		*field(c) = uint16(n)
+		return nil
+	}}
+}
+
+// count reads a whole number from lowest to maxCount.
+func count(field func(*Config) *int, lowest int) reader {
+	return reader{fmt.Sprintf("a whole number from %d to %d", lowest, maxCount), func(c *Config, text string) error {
+		n, err := strconv.ParseUint(text, 10, 31)
+		if err != nil || n < uint64(lowest) || n > maxCount {
+			return errUnreadable
+		}
+		*field(c) = int(n)
+		return nil
+	}}
+}
+
+// size reads a number of bytes with or without a unit of 1,024.
+func size(field func(*Config) *int64, lowest, highest int64) reader {
+	expected := fmt.Sprintf("a size such as 512KiB, 32MiB or 1GiB, from %s to %s", formatSize(lowest), formatSize(highest))
+	return reader{expected, func(c *Config, text string) error {
+		n, err := parseSize(text)
+		if err != nil || n < lowest || n > highest {
+			return errUnreadable
+		}
+		*field(c) = n
+		return nil
+	}}
+}
+
+// sizeUnits are largest first, for formatSize.
+var sizeUnits = []struct {
+	suffix string
+	bytes  int64
+}{{"GiB", gib}, {"MiB", mib}, {"KiB", kib}}
+
+func parseSize(text string) (int64, error) {
+	unit := int64(1)
+	for _, u := range sizeUnits {
+		if digits, found := strings.CutSuffix(text, u.suffix); found {
+			text, unit = digits, u.bytes
+			break
+		}
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || int64(n) > math.MaxInt64/unit {
+		return 0, errUnreadable
+	}
+	return int64(n) * unit, nil
+}
+
+func formatSize(n int64) string {
+	for _, u := range sizeUnits {
+		if n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + u.suffix
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// duration reads Go's notation.
+func duration(field func(*Config) *time.Duration, shortest, longest time.Duration) reader {
+	expected := fmt.Sprintf("a duration such as 500ms, 30s or 2m, from %s to %s", shortest, formatDuration(longest))
+	return reader{expected, func(c *Config, text string) error {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < shortest || d > longest {
+			return errUnreadable
+		}
+		*field(c) = d
+		return nil
+	}}
+}
+
+// formatDuration writes whole hours without their zero minutes and seconds.
+func formatDuration(d time.Duration) string {
+	return strings.TrimSuffix(d.String(), "0m0s")
+}
+
+// boolean reads exactly the four words that the contract has.
+func boolean(field func(*Config) *bool) reader {
+	return reader{"true, false, 1 or 0", func(c *Config, text string) error {
+		switch text {
+		case "true", "1":
+			*field(c) = true
+		case "false", "0":
+			*field(c) = false
+		default:
+			return errUnreadable
+		}
+		return nil
+	}}
+}
+
+// oneOf reads one of the words.
+func oneOf(field func(*Config) *string, words ...string) reader {
+	last := len(words) - 1
+	expected := strings.Join(words[:last], ", ") + " or " + words[last]
+	return reader{expected, func(c *Config, text string) error {
+		if !slices.Contains(words, text) {
+			return errUnreadable
+		}
+		*field(c) = text
+		return nil
+	}}
+}
+
+// prefixes reads a list of CIDRs, which must name at least one: unset says
+// "none" already, so an empty list is a slip.
+func prefixes(field func(*Config) *[]netip.Prefix) reader {
+	return reader{"CIDRs such as 10.0.0.0/8,fd00::/8", func(c *Config, text string) (err error) {
+		*field(c), err = netpolicy.ParsePrefixes(text)
+		return err
+	}}
+}
+
+// bind reads what a listener can bind to. Brackets around an IPv6 address are
+// taken off, for people write it like a URL's host.
+func bind(field func(*Config) *string) reader {
+	return reader{"an IP address or localhost", func(c *Config, text string) error {
+		host := unbracket(text)
+		if !isListenHost(host) {
+			return errUnreadable
+		}
+		*field(c) = host
+		return nil
+	}}
+}
+
+func isListenHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || host == "localhost"
+}
+
+// unbracket turns "[::1]" into "::1" and leaves all else, "[127.0.0.1]" too,
+// as it is.
+func unbracket(host string) string {
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") && strings.Contains(host, ":") {
+		return host[1 : len(host)-1]
+	}
+	return host
+}
+
+func parseListenAddr(text string) (string, error) {
+	host, service, err := net.SplitHostPort(text)
+	if err != nil {
+		return "", errUnreadable
+	}
+	if _, err := strconv.ParseUint(service, 10, 16); err != nil || host != "" && !isListenHost(host) {
+		return "", errUnreadable
+	}
+	return net.JoinHostPort(host, service), nil
+}
+
+// claim reads text that is compared byte for byte with a token's claim, so
+// that a blank which nobody sees would refuse everyone.
+func claim(field func(*Config) *string) reader {
+	return reader{"text without blanks or control characters", func(c *Config, text string) error {
+		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return errUnreadable
+		}
+		*field(c) = text
+		return nil
+	}}
+}
+
+// parseParties reads origins in the form in which browsers write them, for
+// "azp" is compared byte for byte: lower-case, no default port, no path.
+func parseParties(text string) ([]string, error) {
+	var parties []string
+	for item := range strings.SplitSeq(text, ",") {
+		item = strings.ToLower(strings.TrimSpace(item))
+		u, err := url.Parse(item)
+		if err != nil || u.Scheme == "" || u.Hostname() == "" || item != u.Scheme+"://"+u.Host || strings.Contains(item, "*") {
+			return nil, fmt.Errorf("%q is not an origin, which is scheme://host or scheme://host:port", redact(item))
+		}
+		if u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
+			item = strings.TrimSuffix(item, ":"+u.Port())
+		}
+		parties = append(parties, item)
+	}
+	return parties, nil
+}
+
+func parseDomain(text string) (string, error) {
+	name := strings.ToLower(text)
+	if len(name) > maxTunnelDomain {
+		return "", fmt.Errorf("it is longer than %d characters, which leaves no room for subdomains", maxTunnelDomain)
+	}
+	if !isDomain(name) {
+		return "", errUnreadable
+	}
+	return name, nil
+}
+
+// isDomain tells whether name is a lower-case host name of letters, digits and
+// hyphens whose last label could not be taken for part of an IPv4 address.
+func isDomain(name string) bool {
+	labels := strings.Split(name, ".")
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		if strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			return false
+		}
+	}
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}
+
+// parsePublicURL returns the URL in lower case and without a final slash.
+func parsePublicURL(text string) (string, error) {
+	lower := strings.TrimSuffix(strings.ToLower(text), "/")
+	u, err := url.Parse(lower)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || lower != u.Scheme+"://"+u.Host {
+		return "", errUnreadable
+	}
+	parent, found := strings.CutPrefix(u.Hostname(), "*.")
+	if !found || !isDomain(parent) {
+		return "", errUnreadable
+	}
+	if host, service, found := strings.Cut(u.Host, ":"); found {
+		if n, err := strconv.ParseUint(service, 10, 16); err != nil || n == 0 || host != u.Hostname() {
+			return "", errUnreadable
+		}
+	}
+	return lower, nil
+}
+
+// redact takes user and password out of a URL, which errors and --help would
+// otherwise carry into logs. All else comes back as it is.
+func redact(text string) string {
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found {
+		return text
+	}
+	authority, path := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, path = rest[:i], rest[i:]
+	}
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		authority = "xxxxx" + authority[at:]
+	}
+	return scheme + "://" + authority + path
+}
+
+// orUnreadable hides a library's error where expected says more than it does.
+func orUnreadable(err error) error {
+	if err != nil {
+		return errUnreadable
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"wsproxy/netpolicy"
+)
+
+// environ makes a getenv of NAME=value pairs.
+func environ(pairs ...string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		for _, pair := range pairs {
+			if value, found := strings.CutPrefix(pair, name+"="); found {
+				return value, true
+			}
+		}
+		return "", false
+	}
+}
+
+// defaults is the contract's table of defaults, written out.
+func defaults(t *testing.T) Config {
+	t.Helper()
+	everyOrigin, err := netpolicy.ParseOrigins("*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{
+		Port:                    8080,
+		AllowedOrigins:          everyOrigin,
+		TunnelPortMin:           10000,
+		TunnelPortMax:           10100,
+		MaxConnsPerIP:           10,
+		MaxConnsPerUser:         20,
+		MaxTunnelHTTPPerIP:      50,
+		MaxTunnelHTTP:           100,
+		MaxTunnelTCPConns:       100,
+		MaxTunnelTCPConnsGlobal: 1000,
+		BlockDefault:            true,
+		TunnelControlFrames:     "text",
+		TunnelBuffer:            32 << 20,
+		TunnelBufferTotal:       256 << 20,
+		TunnelStallTimeout:      3 * time.Second,
+		TunnelHTTPTimeout:       60 * time.Second,
+		TunnelMaxBody:           10 << 20,
+		DialTimeout:             10 * time.Second,
+		PingInterval:            30 * time.Second,
+		ShutdownTimeout:         30 * time.Second,
+		LogLevel:                slog.LevelInfo,
+		LogFormat:               "json",
+	}
+}
+
+func TestLoadConfigDefaults(t *testing.T) {
+	emptied := make([]string, len(variables))
+	for i, v := range variables {
+		emptied[i] = v.name + "="
+	}
+	for name, getenv := range map[string]func(string) (string, bool){
+		"unset":        environ(),
+		"set to empty": environ(emptied...),
+	} {
+		got, err := LoadConfig(getenv)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if want := defaults(t); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", name, got, want)
+		}
+	}
+}
+
+func TestLoadConfigValues(t *testing.T) {
+	must := func(origins netpolicy.Origins, err error) netpolicy.Origins {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return origins
+	}
+	ports, err := netpolicy.ParsePorts("22,2222,8000-8999")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		env  []string
+		want func(c *Config)
+	}{
+		{[]string{"PORT=1"}, func(c *Config) { c.Port = 1 }},
+		{[]string{"PORT=65535"}, func(c *Config) { c.Port = 65535 }},
+		{[]string{"PORT=0"}, func(c *Config) { c.Port = 0 }},
+		{[]string{"BIND=127.0.0.1"}, func(c *Config) { c.Bind = "127.0.0.1" }},
+		{[]string{"BIND=localhost"}, func(c *Config) { c.Bind = "localhost" }},
+		{[]string{"BIND=::1"}, func(c *Config) { c.Bind = "::1" }},
+		{[]string{"BIND=[::1]"}, func(c *Config) { c.Bind = "::1" }},
+		{[]string{"BIND=[fe80::1%eth0]"}, func(c *Config) { c.Bind = "fe80::1%eth0" }},
+		{[]string{"CLERK_JWKS_URL=https://clerk.example.com/.well-known/jwks.json", "JWT_ISSUER=https://clerk.example.com", "JWT_AUDIENCE=wsproxy"}, func(c *Config) {
+			c.JWKSURL = "https://clerk.example.com/.well-known/jwks.json"
+			c.JWTIssuer = "https://clerk.example.com"
+			c.JWTAudience = "wsproxy"
+		}},
+		{[]string{"CLERK_JWKS_URL=http://127.0.0.1:8081/jwks"}, func(c *Config) { c.JWKSURL = "http://127.0.0.1:8081/jwks" }},
+		{[]string{"CLERK_JWKS_URL=https://k.example.com/j", "JWT_AUTHORIZED_PARTIES=https://App.example.com, http://localhost:3000,https://b.example.com:443,http://c.example.com:80,https://d.example.com:80,chrome-extension://abc"}, func(c *Config) {
+			c.JWKSURL = "https://k.example.com/j"
+			c.JWTAuthorizedParties = []string{"https://app.example.com", "http://localhost:3000", "https://b.example.com", "http://c.example.com", "https://d.example.com:80", "chrome-extension://abc"}
+		}},
+		{[]string{"ALLOWED_ORIGINS=https://app.example.com,http://localhost:*"}, func(c *Config) {
+			c.AllowedOrigins = must(netpolicy.ParseOrigins("https://app.example.com,http://localhost:*"))
+		}},
+		{[]string{"TUNNEL_DOMAIN=Tunnel.Example.com"}, func(c *Config) {
+			c.TunnelDomain, c.TunnelPublicURL = "tunnel.example.com", "https://*.tunnel.example.com"
+		}},
+		{[]string{"TUNNEL_DOMAIN=tunnel.localhost", "TUNNEL_PUBLIC_URL=http://*.Tunnel.localhost:8080/"}, func(c *Config) {
+			c.TunnelDomain, c.TunnelPublicURL = "tunnel.localhost", "http://*.tunnel.localhost:8080"
+		}},
+		// Read, so that a slip is found, but without tunnels nobody is told it.
+		{[]string{"TUNNEL_PUBLIC_URL=https://*.example.com"}, func(*Config) {}},
+		{[]string{"TUNNEL_PORT_MIN=1", "TUNNEL_PORT_MAX=1"}, func(c *Config) { c.TunnelPortMin, c.TunnelPortMax = 1, 1 }},
+		{[]string{"TUNNEL_PORT_MAX=65535"}, func(c *Config) { c.TunnelPortMax = 65535 }},
+		{[]string{"TUNNEL_BIND=127.0.0.1"}, func(c *Config) { c.TunnelBind = netip.MustParseAddr("127.0.0.1") }},
+		{[]string{"TUNNEL_BIND=[::1]"}, func(c *Config) { c.TunnelBind = netip.MustParseAddr("::1") }},
+		{[]string{"MAX_CONNS_PER_IP=0", "MAX_CONNS_PER_USER=0"}, func(c *Config) { c.MaxConnsPerIP, c.MaxConnsPerUser = 0, 0 }},
+		{[]string{"MAX_CONNS_PER_IP=7", "MAX_CONNS_PER_USER=10000000"}, func(c *Config) { c.MaxConnsPerIP, c.MaxConnsPerUser = 7, maxCount }},
+		{[]string{"MAX_TUNNEL_HTTP_PER_IP=1", "MAX_TUNNEL_HTTP=2"}, func(c *Config) { c.MaxTunnelHTTPPerIP, c.MaxTunnelHTTP = 1, 2 }},
+		{[]string{"MAX_TUNNEL_TCP_CONNS=3", "MAX_TUNNEL_TCP_CONNS_GLOBAL=4"}, func(c *Config) { c.MaxTunnelTCPConns, c.MaxTunnelTCPConnsGlobal = 3, 4 }},
+		{[]string{"BLOCKED_TARGETS=none"}, func(c *Config) { c.BlockDefault = false }},
+		{[]string{"BLOCKED_TARGETS=10.0.0.0/8,fd00::/8"}, func(c *Config) {
+			c.BlockDefault = false
+			c.BlockedTargets = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+		}},
+		{[]string{"ALLOWED_TARGETS=127.0.0.0/8,::1/128"}, func(c *Config) {
+			c.AllowedTargets = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+		}},
+		{[]string{"ALLOWED_PORTS=22,2222,8000-8999"}, func(c *Config) { c.AllowedPorts = ports }},
+		{[]string{"TRUSTED_PROXIES=172.16.0.0/12"}, func(c *Config) {
+			c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12")}
+		}},
+		{[]string{"TUNNEL_CONTROL_FRAMES=binary"}, func(c *Config) { c.TunnelControlFrames = "binary" }},
+		{[]string{"TUNNEL_CONTROL_FRAMES=gossh"}, func(c *Config) { c.TunnelControlFrames = "gossh" }},
+		{[]string{"TUNNEL_BUFFER=512KiB", "TUNNEL_BUFFER_TOTAL=1GiB"}, func(c *Config) { c.TunnelBuffer, c.TunnelBufferTotal = 512<<10, 1<<30 }},
+		{[]string{"TUNNEL_BUFFER=8MiB", "TUNNEL_BUFFER_TOTAL=8MiB"}, func(c *Config) { c.TunnelBuffer, c.TunnelBufferTotal = 8<<20, 8<<20 }},
+		// Only the total was asked for: the default beside it gives way.
+		{[]string{"TUNNEL_BUFFER_TOTAL=1MiB"}, func(c *Config) { c.TunnelBuffer, c.TunnelBufferTotal = 1<<20, 1<<20 }},
+		{[]string{"TUNNEL_STALL_TIMEOUT=10ms"}, func(c *Config) { c.TunnelStallTimeout = 10 * time.Millisecond }},
+		{[]string{"TUNNEL_FORWARD_CREDENTIALS=true"}, func(c *Config) { c.TunnelForwardCredentials = true }},
+		{[]string{"TUNNEL_FORWARD_CREDENTIALS=1"}, func(c *Config) { c.TunnelForwardCredentials = true }},
+		{[]string{"TUNNEL_FORWARD_CREDENTIALS=0"}, func(*Config) {}},
+		{[]string{"TUNNEL_HTTP_TIMEOUT=1m30s"}, func(c *Config) { c.TunnelHTTPTimeout = 90 * time.Second }},
+		{[]string{"TUNNEL_MAX_BODY=1000"}, func(c *Config) { c.TunnelMaxBody = 1000 }},
+		{[]string{"TUNNEL_MAX_BODY=1GiB"}, func(c *Config) { c.TunnelMaxBody = 1 << 30 }},
+		{[]string{"DIAL_TIMEOUT=1.5s", "PING_INTERVAL=1h", "SHUTDOWN_TIMEOUT=24h"}, func(c *Config) {
+			c.DialTimeout, c.PingInterval, c.ShutdownTimeout = 1500*time.Millisecond, time.Hour, 24*time.Hour
+		}},
+		{[]string{"METRICS_ADDR=127.0.0.1:9090"}, func(c *Config) { c.MetricsAddr = "127.0.0.1:9090" }},
+		{[]string{"METRICS_ADDR=:0"}, func(c *Config) { c.MetricsAddr = ":0" }},
+		{[]string{"METRICS_ADDR=[::1]:9090"}, func(c *Config) { c.MetricsAddr = "[::1]:9090" }},
+		{[]string{"METRICS_ADDR=localhost:9090"}, func(c *Config) { c.MetricsAddr = "localhost:9090" }},
+		{[]string{"LOG_LEVEL=debug", "LOG_FORMAT=text"}, func(c *Config) { c.LogLevel, c.LogFormat = slog.LevelDebug, "text" }},
+		{[]string{"LOG_LEVEL=warn"}, func(c *Config) { c.LogLevel = slog.LevelWarn }},
+		{[]string{"LOG_LEVEL=error"}, func(c *Config) { c.LogLevel = slog.LevelError }},
+	} {
+		got, err := LoadConfig(environ(test.env...))
+		if err != nil {
+			t.Errorf("%q: %v", test.env, err)
+			continue
+		}
+		want := defaults(t)
+		test.want(&want)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%q:\n got %+v\nwant %+v", test.env, got, want)
+		}
+	}
+}
+
+func TestLoadConfigReportsEverythingAtOnce(t *testing.T) {
+	c, err := LoadConfig(environ("PORT=http", "LOG_LEVEL=loud", "TUNNEL_PORT_MIN=9", "TUNNEL_PORT_MAX=8", "JWT_ISSUER=me"))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if !reflect.DeepEqual(c, Config{}) {
+		t.Errorf("half a configuration came with the error: %+v", c)
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != 4 {
+		t.Errorf("%d lines, want one for each of four mistakes:\n%v", len(lines), err)
+	}
+	for _, name := range []string{"PORT is", "LOG_LEVEL is", "TUNNEL_PORT_MIN is", "JWT_ISSUER is"} {
+		if !strings.Contains("\n"+err.Error(), "\n"+name) {
+			t.Errorf("no line starts with %q:\n%v", name, err)
+		}
+	}
+}
+
+func TestListenAddr(t *testing.T) {
+	for bind, want := range map[string]string{"": ":8080", "127.0.0.1": "127.0.0.1:8080", "[::1]": "[::1]:8080", "localhost": "localhost:8080"} {
+		c, err := LoadConfig(environ("BIND=" + bind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.ListenAddr(); got != want {
+			t.Errorf("BIND=%s: %s, want %s", bind, got, want)
+		}
+	}
+}

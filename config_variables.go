@@ -1,0 +1,237 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"wsproxy/auth"
+	"wsproxy/netpolicy"
+)
+
+// variable is one variable of the environment: all that loading and --help
+// need to know about it.
+type variable struct {
+	name string
+	// fallback is the default as an operator would write it, and is read like
+	// a value. "" leaves the field as it is.
+	fallback string
+	// unset says in words what "" means, for --help.
+	unset string
+	// help is one line.
+	help string
+	reader
+}
+
+// reader turns the text of a variable into a field of Config.
+type reader struct {
+	// expected ends the sentence "NAME is X, but must be ...".
+	expected string
+	// read returns errUnreadable when there is no more to say than expected
+	// does, another error when there is.
+	read func(c *Config, text string) error
+}
+
+// errUnreadable is a reader's plain no.
+var errUnreadable = errors.New("unreadable")
+
+// load reads the variable, or its default, into c.
+func (v *variable) load(c *Config, getenv func(string) (string, bool)) error {
+	text, set := lookup(getenv, v.name)
+	if !set {
+		text = v.fallback
+	}
+	if text == "" {
+		return nil
+	}
+	err := v.read(c, text)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errUnreadable):
+		return fmt.Errorf("%s is %q, but must be %s", v.name, redact(text), v.expected)
+	default:
+		return fmt.Errorf("%s is %q, but must be %s: %w", v.name, redact(text), v.expected, err)
+	}
+}
+
+// The bounds of what can be configured. They catch the slip of a key or of a
+// unit; none is a recommendation.
+const (
+	// maxCount is beyond what the descriptors of one machine allow.
+	maxCount = 10_000_000
+	// minTimeout keeps timers from becoming a busy loop.
+	minTimeout = 10 * time.Millisecond
+	// maxTimeout is longer than any network peer will wait.
+	maxTimeout = time.Hour
+	// maxShutdown lets a long session end by itself during a roll-out.
+	maxShutdown = 24 * time.Hour
+	// minBuffer holds one message of the largest size that is sent.
+	minBuffer = 64 * kib
+	// maxBuffer is beyond the memory of any machine that this runs on.
+	maxBuffer = 1024 * gib
+	// maxBody is what a message can still hold twice over, as base64 in JSON.
+	maxBody = gib
+)
+
+// variables is the whole configuration, in the order of --help.
+var variables = []variable{
+	{name: "PORT", fallback: "8080",
+		help:   "TCP port of the HTTP listener; 0 takes any free one",
+		reader: port(func(c *Config) *uint16 { return &c.Port }, 0)},
+	{name: "BIND", unset: "all interfaces",
+		help:   "address of the HTTP listener",
+		reader: bind(func(c *Config) *string { return &c.Bind })},
+
+	{name: "CLERK_JWKS_URL", unset: "no authentication",
+		help: "where the keys that sign tokens come from; https, or http to a loopback host",
+		reader: reader{"an https URL, or an http URL of a loopback host", func(c *Config, text string) error {
+			c.JWKSURL = text
+			return auth.ValidateJWKSURL(text)
+		}}},
+	{name: "JWT_ISSUER", unset: "any",
+		help:   "what a token's iss must say",
+		reader: claim(func(c *Config) *string { return &c.JWTIssuer })},
+	{name: "JWT_AUDIENCE", unset: "any",
+		help:   "what a token's aud must hold",
+		reader: claim(func(c *Config) *string { return &c.JWTAudience })},
+	{name: "JWT_AUTHORIZED_PARTIES", unset: "any",
+		help: "origins that a token's azp may say, comma-separated",
+		reader: reader{"origins such as https://app.example.com, comma-separated", func(c *Config, text string) (err error) {
+			c.JWTAuthorizedParties, err = parseParties(text)
+			return err
+		}}},
+	{name: "ALLOWED_ORIGINS", fallback: "*",
+		help: "origins of web pages that may connect; *, http://localhost:* and https://*.example.com work",
+		reader: reader{"origins such as https://app.example.com, https://*.example.com, http://localhost:* or *, comma-separated", func(c *Config, text string) (err error) {
+			c.AllowedOrigins, err = netpolicy.ParseOrigins(text)
+			return err
+		}}},
+
+	{name: "TUNNEL_DOMAIN", unset: "tunnels off",
+		help: "domain whose subdomains are tunnels",
+		reader: reader{"a DNS name such as tunnel.example.com, without scheme, port, * or dots at its ends", func(c *Config, text string) (err error) {
+			c.TunnelDomain, err = parseDomain(text)
+			return err
+		}}},
+	{name: "TUNNEL_PUBLIC_URL", unset: "https://*.<TUNNEL_DOMAIN>",
+		help: "what clients are told of their tunnel's address; * is the subdomain",
+		reader: reader{"an http or https URL whose first host label is * and that has no path, such as https://*.tunnel.example.com", func(c *Config, text string) (err error) {
+			c.TunnelPublicURL, err = parsePublicURL(text)
+			return err
+		}}},
+	{name: "TUNNEL_PORT_MIN", fallback: "10000",
+		help:   "first raw TCP port of tunnels",
+		reader: port(func(c *Config) *uint16 { return &c.TunnelPortMin }, 1)},
+	{name: "TUNNEL_PORT_MAX", fallback: "10100",
+		help:   "last raw TCP port of tunnels, itself included",
+		reader: port(func(c *Config) *uint16 { return &c.TunnelPortMax }, 1)},
+	{name: "TUNNEL_BIND", unset: "all interfaces",
+		help: "address that raw TCP ports listen on",
+		reader: reader{"an IP address", func(c *Config, text string) error {
+			addr, err := netip.ParseAddr(unbracket(text))
+			c.TunnelBind = addr
+			return orUnreadable(err)
+		}}},
+
+	{name: "MAX_CONNS_PER_IP", fallback: "10",
+		help:   "relays and tunnels of one source address; 0 = no limit",
+		reader: count(func(c *Config) *int { return &c.MaxConnsPerIP }, 0)},
+	{name: "MAX_CONNS_PER_USER", fallback: "20",
+		help:   "relays and tunnels of one user; 0 = no limit",
+		reader: count(func(c *Config) *int { return &c.MaxConnsPerUser }, 0)},
+	{name: "MAX_TUNNEL_HTTP_PER_IP", fallback: "50",
+		help:   "HTTP requests under way to tunnels from one source address",
+		reader: count(func(c *Config) *int { return &c.MaxTunnelHTTPPerIP }, 1)},
+	{name: "MAX_TUNNEL_HTTP", fallback: "100",
+		help:   "HTTP requests under way in one tunnel",
+		reader: count(func(c *Config) *int { return &c.MaxTunnelHTTP }, 1)},
+	{name: "MAX_TUNNEL_TCP_CONNS", fallback: "100",
+		help:   "raw TCP connections of one tunnel",
+		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPConns }, 1)},
+	{name: "MAX_TUNNEL_TCP_CONNS_GLOBAL", fallback: "1000",
+		help:   "raw TCP connections of all tunnels together",
+		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPConnsGlobal }, 1)},
+
+	{name: "BLOCKED_TARGETS", unset: "special-purpose ranges",
+		help: "CIDRs that no relay may reach, instead of the default; none blocks nothing",
+		reader: reader{"CIDRs such as 10.0.0.0/8,fc00::/7, or none", func(c *Config, text string) (err error) {
+			c.BlockedTargets, c.BlockDefault, err = netpolicy.ParseBlocked(text)
+			return err
+		}}},
+	{name: "ALLOWED_TARGETS", unset: "no exemption",
+		help:   "CIDRs exempt from the block, such as one private network",
+		reader: prefixes(func(c *Config) *[]netip.Prefix { return &c.AllowedTargets })},
+	{name: "ALLOWED_PORTS", unset: "any",
+		help: "ports that a relay may reach, such as 22,2222,8000-8999",
+		reader: reader{"ports and ranges of ports such as 22,2222,8000-8999", func(c *Config, text string) (err error) {
+			c.AllowedPorts, err = netpolicy.ParsePorts(text)
+			return err
+		}}},
+	{name: "TRUSTED_PROXIES", unset: "none",
+		help:   "CIDRs of the proxies in front, whose X-Forwarded-For is believed",
+		reader: prefixes(func(c *Config) *[]netip.Prefix { return &c.TrustedProxies })},
+
+	{name: "TUNNEL_CONTROL_FRAMES", fallback: "text",
+		help:   "frames of the tunnel's control messages: text, binary or gossh",
+		reader: oneOf(func(c *Config) *string { return &c.TunnelControlFrames }, "text", "binary", "gossh")},
+	{name: "TUNNEL_BUFFER", fallback: "32MiB",
+		help:   "bytes that may wait in one tunnel; never more than TUNNEL_BUFFER_TOTAL",
+		reader: size(func(c *Config) *int64 { return &c.TunnelBuffer }, minBuffer, maxBuffer)},
+	{name: "TUNNEL_BUFFER_TOTAL", fallback: "256MiB",
+		help:   "bytes that may wait in all tunnels together, HTTP bodies included",
+		reader: size(func(c *Config) *int64 { return &c.TunnelBufferTotal }, minBuffer, maxBuffer)},
+	{name: "TUNNEL_STALL_TIMEOUT", fallback: "3s",
+		help:   "how long a peer that takes nothing may hold up its tunnel",
+		reader: duration(func(c *Config) *time.Duration { return &c.TunnelStallTimeout }, minTimeout, maxTimeout)},
+	{name: "TUNNEL_FORWARD_CREDENTIALS", fallback: "false",
+		help:   "let cookies and Authorization through to tunnels, Set-Cookie back",
+		reader: boolean(func(c *Config) *bool { return &c.TunnelForwardCredentials })},
+	{name: "TUNNEL_HTTP_TIMEOUT", fallback: "60s",
+		help:   "how long a request's body, and then its answer, may take",
+		reader: duration(func(c *Config) *time.Duration { return &c.TunnelHTTPTimeout }, minTimeout, maxTimeout)},
+	{name: "TUNNEL_MAX_BODY", fallback: "10MiB",
+		help:   "largest body of a request or response through a tunnel",
+		reader: size(func(c *Config) *int64 { return &c.TunnelMaxBody }, 1, maxBody)},
+
+	{name: "DIAL_TIMEOUT", fallback: "10s",
+		help:   "how long reaching a relay's target may take",
+		reader: duration(func(c *Config) *time.Duration { return &c.DialTimeout }, minTimeout, maxTimeout)},
+	{name: "PING_INTERVAL", fallback: "30s",
+		help:   "time between keepalive pings; a client silent for 2.5 of them is gone",
+		reader: duration(func(c *Config) *time.Duration { return &c.PingInterval }, minTimeout, maxTimeout)},
+	{name: "SHUTDOWN_TIMEOUT", fallback: "30s",
+		help:   "how long sessions may go on after SIGTERM; 5 s more until the end",
+		reader: duration(func(c *Config) *time.Duration { return &c.ShutdownTimeout }, minTimeout, maxShutdown)},
+
+	{name: "METRICS_ADDR", unset: "off",
+		help: "address of a second listener with /metrics, such as 127.0.0.1:9090",
+		reader: reader{"host:port with an IP address, localhost or nothing as the host, such as 127.0.0.1:9090 or :9090", func(c *Config, text string) (err error) {
+			c.MetricsAddr, err = parseListenAddr(text)
+			return err
+		}}},
+	{name: "LOG_LEVEL", fallback: "info",
+		help: "least severe level that is logged: debug, info, warn or error",
+		reader: reader{"debug, info, warn or error", func(c *Config, text string) error {
+			level, known := logLevels[text]
+			if !known {
+				return errUnreadable
+			}
+			c.LogLevel = level
+			return nil
+		}}},
+	{name: "LOG_FORMAT", fallback: "json",
+		help:   "json, or text for people",
+		reader: oneOf(func(c *Config) *string { return &c.LogFormat }, "json", "text")},
+}
+
+// logLevels are the words of LOG_LEVEL. slog's own parser knows offsets such
+// as "info+3" as well, which no operator means.
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug,
+	"info":  slog.LevelInfo,
+	"warn":  slog.LevelWarn,
+	"error": slog.LevelError,
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+)
+
+// version is what the build calls itself, set with
+// -ldflags "-X main.version=1.2.3"; "" leaves it to what Go recorded.
+var version string
+
+const usage = `wsproxy relays TCP over WebSocket, and tunnels what the outside world sends back.
+
+Usage:
+  wsproxy              run the server until SIGTERM or SIGINT; a second signal ends it at once
+  wsproxy healthcheck  ask the server that runs with this environment for /health: exit 0 when it is well, else 1
+  wsproxy --help       print this page
+  wsproxy --version    print the version
+
+The environment is the whole configuration, and all of it is optional. A value that can't be read
+ends the start with exit status 2. Durations are like 500ms, 30s or 2m, sizes like 512KiB, 32MiB
+or plain bytes, lists are comma-separated. Set to nothing is the same as unset.
+
+`
+
+// printHelp writes the usage and the table of all variables, each with its
+// default, its meaning and, on a line of its own, what it is set to now.
+func printHelp(w io.Writer, getenv func(string) (string, bool)) {
+	io.WriteString(w, usage)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "VARIABLE\tDEFAULT\tMEANING")
+	for i := range variables {
+		v := &variables[i]
+		fmt.Fprintf(table, "%s\t%s\t%s\n", v.name, v.defaultText(), v.help)
+		if text, set := lookup(getenv, v.name); set {
+			fmt.Fprintf(table, "\t\t= %s\n", v.describe(text, getenv))
+		}
+	}
+	table.Flush()
+	if _, err := LoadConfig(getenv); err != nil {
+		fmt.Fprintf(w, "\nWhat is set now would end the start:\n%s\n", err)
+	}
+}
+
+// defaultText is the default for people: the value, or what unset means.
+func (v *variable) defaultText() string {
+	if v.fallback != "" {
+		return v.fallback
+	}
+	return v.unset
+}
+
+// describe quotes what a variable is set to, for it may hold anything.
+func (v *variable) describe(text string, getenv func(string) (string, bool)) string {
+	var scratch Config
+	if v.load(&scratch, getenv) != nil {
+		return fmt.Sprintf("%q, which can't be read", redact(text))
+	}
+	return fmt.Sprintf("%q", redact(text))
+}
+
+// printVersion writes one line: the version, the commit if the build recorded
+// one, and the Go version and platform.
+func printVersion(w io.Writer) {
+	info, _ := debug.ReadBuildInfo()
+	fmt.Fprintln(w, versionLine(version, info))
+}
+
+// versionLine takes what Go recorded in the binary, which is nil for one that
+// was built without modules.
+func versionLine(name string, info *debug.BuildInfo) string {
+	var commit, modified string
+	if info != nil {
+		if name == "" {
+			name = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				commit = s.Value
+			case "vcs.modified":
+				if s.Value == "true" {
+					modified = " with changes"
+				}
+			}
+		}
+	}
+	if name == "" {
+		name = "(devel)"
+	}
+	parts := []string{runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	if commit != "" {
+		parts = append([]string{"commit " + commit + modified}, parts...)
+	}
+	return fmt.Sprintf("wsproxy %s (%s)", name, strings.Join(parts, ", "))
+}

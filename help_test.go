@@ -1,0 +1,125 @@
+package main
+
+import (
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// contract is every variable that operators rely on, with what --help says of
+// its default.
+var contract = []struct{ name, shown string }{
+	{"PORT", "8080"},
+	{"BIND", "all interfaces"},
+	{"CLERK_JWKS_URL", "no authentication"},
+	{"JWT_ISSUER", "any"},
+	{"JWT_AUDIENCE", "any"},
+	{"JWT_AUTHORIZED_PARTIES", "any"},
+	{"ALLOWED_ORIGINS", "*"},
+	{"TUNNEL_DOMAIN", "tunnels off"},
+	{"TUNNEL_PUBLIC_URL", "https://*.<TUNNEL_DOMAIN>"},
+	{"TUNNEL_PORT_MIN", "10000"},
+	{"TUNNEL_PORT_MAX", "10100"},
+	{"TUNNEL_BIND", "all interfaces"},
+	{"MAX_CONNS_PER_IP", "10"},
+	{"MAX_CONNS_PER_USER", "20"},
+	{"MAX_TUNNEL_HTTP_PER_IP", "50"},
+	{"MAX_TUNNEL_HTTP", "100"},
+	{"MAX_TUNNEL_TCP_CONNS", "100"},
+	{"MAX_TUNNEL_TCP_CONNS_GLOBAL", "1000"},
+	{"BLOCKED_TARGETS", "special-purpose ranges"},
+	{"ALLOWED_TARGETS", "no exemption"},
+	{"ALLOWED_PORTS", "any"},
+	{"TRUSTED_PROXIES", "none"},
+	{"TUNNEL_CONTROL_FRAMES", "text"},
+	{"TUNNEL_BUFFER", "32MiB"},
+	{"TUNNEL_BUFFER_TOTAL", "256MiB"},
+	{"TUNNEL_STALL_TIMEOUT", "3s"},
+	{"TUNNEL_FORWARD_CREDENTIALS", "false"},
+	{"TUNNEL_HTTP_TIMEOUT", "60s"},
+	{"TUNNEL_MAX_BODY", "10MiB"},
+	{"DIAL_TIMEOUT", "10s"},
+	{"PING_INTERVAL", "30s"},
+	{"SHUTDOWN_TIMEOUT", "30s"},
+	{"METRICS_ADDR", "off"},
+	{"LOG_LEVEL", "info"},
+	{"LOG_FORMAT", "json"},
+}
+
+func TestHelpListsEveryVariable(t *testing.T) {
+	var page strings.Builder
+	printHelp(&page, environ())
+	lines := strings.Split(page.String(), "\n")
+	header := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "VARIABLE") })
+	if header < 0 {
+		t.Fatalf("no table:\n%s", &page)
+	}
+	rows := lines[header+1:]
+	if len(rows) != len(contract)+1 || rows[len(contract)] != "" {
+		t.Fatalf("%d rows, want one for each of %d variables:\n%s", len(rows)-1, len(contract), &page)
+	}
+	defaults, meanings := strings.Index(lines[header], "DEFAULT"), strings.Index(lines[header], "MEANING")
+	for i, want := range contract {
+		row := rows[i]
+		if name := strings.TrimSpace(row[:defaults]); name != want.name {
+			t.Errorf("row %d is of %s, want %s", i, name, want.name)
+		}
+		if shown := strings.TrimSpace(row[defaults:meanings]); shown != want.shown {
+			t.Errorf("%s: default %q, want %q", want.name, shown, want.shown)
+		}
+		if len(row) <= meanings {
+			t.Errorf("%s has no meaning: %q", want.name, row)
+		}
+	}
+	for _, way := range []string{"wsproxy healthcheck", "wsproxy --help", "wsproxy --version"} {
+		if !strings.Contains(page.String(), way) {
+			t.Errorf("the page doesn't say %q", way)
+		}
+	}
+}
+
+func TestHelpShowsWhatIsSet(t *testing.T) {
+	var page strings.Builder
+	printHelp(&page, environ("PORT=9000", "BIND=", "LOG_LEVEL=loud", "JWT_ISSUER=a\x1b[31m"))
+	for _, want := range []string{
+		`= "9000"` + "\n",
+		`= "loud", which can't be read` + "\n",
+		`= "a\x1b[31m"`,
+		"\nWhat is set now would end the start:\n",
+		"\n" + `LOG_LEVEL is "loud", but must be debug, info, warn or error` + "\n",
+	} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page doesn't say %q:\n%s", want, &page)
+		}
+	}
+	if n := strings.Count(page.String(), "  = \""); n != 3 {
+		t.Errorf("%d values are shown, want 3:\n%s", n, &page)
+	}
+}
+
+func TestVersionLine(t *testing.T) {
+	recorded := &debug.BuildInfo{
+		Main:     debug.Module{Version: "v1.0.0"},
+		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc123"}, {Key: "vcs.modified", Value: "true"}},
+	}
+	for _, test := range []struct {
+		name string
+		info *debug.BuildInfo
+		want string
+	}{
+		{"2.0.0", recorded, "wsproxy 2.0.0 (commit abc123 with changes, go"},
+		{"", recorded, "wsproxy v1.0.0 (commit abc123 with changes, go"},
+		{"2.0.0", &debug.BuildInfo{}, "wsproxy 2.0.0 (go"},
+		{"", nil, "wsproxy (devel) (go"},
+	} {
+		if got := versionLine(test.name, test.info); !strings.HasPrefix(got, test.want) {
+			t.Errorf("%q, want %q ...", got, test.want)
+		}
+	}
+	var line strings.Builder
+	printVersion(&line)
+	if got := line.String(); !strings.HasPrefix(got, "wsproxy ") || strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, "\n") {
+		t.Errorf("%q is not one line", got)
+	}
+}
