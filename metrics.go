@@ -1,0 +1,74 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"wsproxy/auth"
+	"wsproxy/messages"
+)
+
+// metrics counts what happens, for /metrics. Its labels are typed reasons and
+// endpoints, never anything that came from outside.
+type metrics struct {
+	registry *prometheus.Registry
+	relays   prometheus.Gauge
+	ended    *prometheus.CounterVec
+	bytes    *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+}
+
+// newMetrics returns counters at zero. verifier may be nil.
+func newMetrics(verifier *auth.Verifier) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		relays: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "wsproxy_relay_sessions", Help: "Relay sessions that are alive."}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wsproxy_relay_sessions_ended_total", Help: "Relay sessions that have ended, by reason."}, []string{"reason"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wsproxy_relay_bytes_total", Help: "Payload bytes of ended relay sessions, up to the target or down from it."}, []string{"direction"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wsproxy_requests_refused_total", Help: "Requests refused before any upgrade, by endpoint and reason."}, []string{"endpoint", "reason"}),
+	}
+	m.registry.MustRegister(m.relays, m.ended, m.bytes, m.refused,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if verifier != nil {
+		m.registry.MustRegister(
+			prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "wsproxy_jwks_fetches_total", Help: "Fetches of the key set."},
+				func() float64 { return float64(verifier.Stats().Fetches) }),
+			prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "wsproxy_jwks_fetch_failures_total", Help: "Fetches of the key set that failed."},
+				func() float64 { return float64(verifier.Stats().Failures) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "wsproxy_jwks_keys", Help: "Keys that tokens can be checked with."},
+				func() float64 { return float64(verifier.Stats().Keys) }),
+		)
+	}
+	return m
+}
+
+// HTTP returns a server for /metrics.
+func (m *metrics) HTTP() *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+}
+
+func (m *metrics) RelayStarted() { m.relays.Inc() }
+
+func (m *metrics) RelayEnded(reason messages.Reason, up, down int64) {
+	m.relays.Dec()
+	m.ended.WithLabelValues(string(reason)).Inc()
+	m.bytes.WithLabelValues("up").Add(float64(up))
+	m.bytes.WithLabelValues("down").Add(float64(down))
+}
+
+func (m *metrics) Refused(endpoint string, reason messages.Reason) {
+	m.refused.WithLabelValues(endpoint, string(reason)).Inc()
+}
