@@ -1,0 +1,65 @@
+# wsproxy: `make run` to try it, `make test` before a commit, `make help` for the rest.
+
+SHELL := bash
+.DEFAULT_GOAL := build
+
+BIN     ?= bin/wsproxy
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE   ?= wsproxy
+
+# What `make run` sets; each can be given on the command line or in the environment.
+PORT              ?= 8080
+BIND              ?= 127.0.0.1
+LOG_FORMAT        ?= text
+TUNNEL_DOMAIN     ?= tunnel.localhost
+TUNNEL_PUBLIC_URL ?= http://*.tunnel.localhost:$(PORT)
+
+# Only a proxy that nobody else can reach may lead to this machine's own
+# services, and then no web page but those of this machine may use it: a
+# browser lets every page on the internet connect to localhost.
+ifneq ($(filter $(BIND),127.0.0.1 ::1 localhost),)
+ALLOWED_TARGETS ?= 127.0.0.0/8,::1/128
+ALLOWED_ORIGINS ?= http://localhost:*,http://127.0.0.1:*
+TUNNEL_BIND     ?= $(subst localhost,127.0.0.1,$(BIND))
+endif
+
+.PHONY: help
+help: ## print this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+.PHONY: build
+build: ## build a static binary, bin/wsproxy
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o '$(BIN)' .
+
+.PHONY: run
+run: export PORT := $(PORT)
+run: export BIND := $(BIND)
+run: export LOG_FORMAT := $(LOG_FORMAT)
+run: export TUNNEL_DOMAIN := $(TUNNEL_DOMAIN)
+run: export TUNNEL_PUBLIC_URL := $(TUNNEL_PUBLIC_URL)
+run: export ALLOWED_TARGETS := $(ALLOWED_TARGETS)
+run: export ALLOWED_ORIGINS := $(ALLOWED_ORIGINS)
+run: export TUNNEL_BIND := $(TUNNEL_BIND)
+run: build ## build and run it on this machine, without any configuration
+	@BIN='$(BIN)' .ci/greet
+	@'$(BIN)'
+
+.PHONY: test
+test: ## all checks: format, vet, staticcheck, race tests, fuzzing, end to end, examples
+	@.ci/test
+
+.PHONY: bench
+bench: ## run all benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fmt
+fmt: ## format the source
+	gofmt -w .
+
+.PHONY: image
+image: ## build the container image, with docker or else buildah
+	@VERSION='$(VERSION)' IMAGE='$(IMAGE)' .ci/image
+
+.PHONY: image-check
+image-check: ## build the image with buildah, without a registry, and look into it
+	@VERSION='$(VERSION)' .ci/image-check
