@@ -43,6 +43,7 @@ type snapshot struct {
 	set      keySet        // of the last good fetch; no keys = none yet, or dropped
 	fetched  time.Time     // when that fetch ended
 	began    time.Time     // when the latest attempt began
+	asked    time.Time     // when the latest one for an unknown key began
 	fetching bool          // it is still under way
 	closed   bool          // there will be no other
 	fetches  uint64        // attempts that have ended
@@ -144,10 +145,16 @@ func (k *keyring) outdated(s *snapshot) bool {
 	return time.Since(s.fetched) >= k.timing.KeepFor
 }
 
-// mayFetch is the budget for unknown keys. It counts every attempt, whatever its
-// cause, from its beginning: a slow endpoint is not asked more often for it.
+// mayFetch is the budget for unknown keys. It counts the attempts that they have
+// caused, from their beginning: a slow endpoint is not asked more often for it,
+// and a key that is rotated in soon after a refresh is found at once. An endpoint
+// that fails is asked at its own pace; there every attempt counts.
 func (k *keyring) mayFetch(s *snapshot) bool {
-	return time.Since(s.began) >= k.timing.UnknownKeyInterval
+	since := s.asked
+	if s.streak > 0 && s.began.After(since) {
+		since = s.began
+	}
+	return time.Since(since) >= k.timing.UnknownKeyInterval
 }
 
 // run owns the state that the snapshots are copies of.
@@ -189,6 +196,7 @@ func (k *keyring) idle(ctx context.Context, state *snapshot, next <-chan time.Ti
 		case <-k.wanted:
 			// A wish can be older than the attempt that has just ended.
 			if k.mayFetch(state) {
+				state.asked = time.Now()
 				return true
 			}
 		}

@@ -102,14 +102,28 @@ func TestARotatedKeyIsFetchedOnFirstUse(t *testing.T) {
 		e.succeed(time.Second, jwk("a", keyA), jwk("b", keyB))
 		fresh := func() string { return signText(keyB, `{"alg":"RS256","kid":"b"}`, encode(goodClaims())) }
 
+		// Soon after the first fetch: nobody has asked for an unknown key yet.
+		if got := reasonOf(t, v, fresh()); got != "" {
+			t.Errorf("right after the rotation: refused for %q", got)
+		}
+	})
+}
+
+func TestARotatedKeyWaitsForTheBudget(t *testing.T) {
+	lines := newLogLines()
+	bubble(t, Config{Logger: slog.New(lines)}, func(t *testing.T, v *Verifier, e *fakeEndpoint) {
+		reasonOf(t, v, withUnknownKid("made up")) // takes this minute's fetch
+		e.succeed(time.Second, jwk("a", keyA), jwk("b", keyB))
+		fresh := func() string { return signText(keyB, `{"alg":"RS256","kid":"b"}`, encode(goodClaims())) }
+
 		// The last attempt is too young: refused at once, without a fetch.
 		time.Sleep(DefaultUnknownKeyInterval - time.Nanosecond)
 		began := time.Now()
 		if got := reasonOf(t, v, fresh()); got != ReasonUnknownKey || time.Since(began) != 0 {
 			t.Errorf("within the budget's minute: refused for %q after %s", got, time.Since(began))
 		}
-		if asked := e.asked(); len(asked) != 1 {
-			t.Fatalf("%d fetches within a minute", len(asked))
+		if asked := e.asked(); len(asked) != 2 {
+			t.Fatalf("%d fetches within a minute, want the first and one for an unknown key", len(asked))
 		}
 		time.Sleep(time.Nanosecond)
 		if got := reasonOf(t, v, fresh()); got != "" {
@@ -133,7 +147,7 @@ func TestARotatedKeyIsFetchedOnFirstUse(t *testing.T) {
 			t.Errorf("the new key after the refresh: refused for %q", got)
 		}
 		want := []string{"added=[a] removed=[]", "added=[b] removed=[]", "added=[] removed=[a]"}
-		got := lines.drain()
+		got := slices.DeleteFunc(lines.drain(), func(line string) bool { return strings.HasPrefix(line, "DEBUG") })
 		for i, line := range got {
 			if i >= len(want) || !strings.Contains(line, want[i]) || !strings.HasPrefix(line, "INFO") ||
 				!strings.Contains(line, "url=https://issuer.example/jwks") {
@@ -180,10 +194,10 @@ func TestTheBudgetForUnknownKeys(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		asked := e.asked()
-		if len(asked) != 10 {
-			t.Errorf("%d fetches in ten minutes, want 10 with the first", len(asked))
+		if len(asked) != 11 {
+			t.Errorf("%d fetches in ten minutes, want one a minute and the first", len(asked))
 		}
-		for i, at := range asked {
+		for i, at := range asked[1:] {
 			if since := at.Sub(first); since != time.Duration(i)*DefaultUnknownKeyInterval {
 				t.Errorf("fetch %d began after %s", i, since)
 			}
