@@ -67,13 +67,11 @@ func (a *relay) Receive(ctx actor.Context) {
 	case *messages.RelayUpgraded:
 		a.start(ctx)
 	case *messages.RelayAbandoned:
-		a.finish(messages.ReasonAbandoned)
+		a.finish(ctx, messages.ReasonAbandoned)
 	case *messages.TargetDialed:
-		a.dialed(m)
+		a.dialed(ctx, m)
 	case *messages.PumpEnded:
-		a.finish(m.Reason)
-	case *messages.ClientReleased:
-		a.release(ctx)
+		a.finish(ctx, m.Reason)
 	case *messages.LineClosed:
 		a.end(ctx, m.Reason)
 		ctx.Stop(ctx.Self())
@@ -136,7 +134,11 @@ func (a *relay) granted(ctx actor.Context) {
 		a.resolve()
 	case a.state != relayClaiming:
 	case a.draining: // a used-up limit is answered first (protocol, section 2)
+		a.release(ctx)
 		a.refuse(ctx, messages.ReasonDraining)
+	case !a.open.Upgrade:
+		a.release(ctx)
+		a.refuse(ctx, messages.ReasonNotWebSocket)
 	default:
 		a.state = relayAdmitted
 		a.answer(messages.Admission{Session: ctx.Self()})
@@ -170,24 +172,27 @@ func (a *relay) start(ctx actor.Context) {
 	a.open.Line.Dial()
 }
 
-func (a *relay) dialed(m *messages.TargetDialed) {
+func (a *relay) dialed(ctx actor.Context, m *messages.TargetDialed) {
 	if a.state != relayDialing {
 		return
 	}
 	if m.Failure != "" {
-		a.finish(m.Failure)
+		a.finish(ctx, m.Failure)
 		return
 	}
 	a.state = relayRelaying
 	a.open.Line.Pump()
 }
 
-// finish begins the end of a session. The first reason counts.
-func (a *relay) finish(reason messages.Reason) {
+// finish begins the end of a session. The first reason counts. The slot is given
+// back before the client hears of the end, so that it finds it free when it
+// connects again at once; the sockets may linger for some seconds.
+func (a *relay) finish(ctx actor.Context, reason messages.Reason) {
 	if a.state >= relayClosing {
 		return
 	}
 	a.state = relayClosing
+	a.release(ctx)
 	a.open.Line.Finish(reason)
 }
 
@@ -196,7 +201,7 @@ func (a *relay) shutdown(ctx actor.Context) {
 		a.refuse(ctx, messages.ReasonDraining)
 		return
 	}
-	a.finish(messages.ReasonShutdown)
+	a.finish(ctx, messages.ReasonShutdown)
 }
 
 // end writes the session's last line.

@@ -27,8 +27,8 @@ type Line interface {
 	Pump()
 	// Finish ends the line in an orderly way, within [Linger]: what was read
 	// is delivered, the client is sent a close frame for reason, the target
-	// sees the end of the stream. Answers: [ClientReleased], then
-	// [LineClosed]. Calls after the first change nothing.
+	// sees the end of the stream. Answer: [LineClosed]. Calls after the first
+	// change nothing.
 	Finish(reason Reason)
 	// Moved returns the payload bytes copied so far, to the target and to the
 	// client.
@@ -38,13 +38,14 @@ type Line interface {
 // OpenRelay asks the relays actor for a session. Answer gets exactly one
 // [Admission], unless the actor system ends first.
 type OpenRelay struct {
-	Source netip.Addr   // the client, as judged from peer and trusted proxies
-	Count  netip.Prefix // what the limits count for Source
-	User   string       // who it is; empty for anyone
-	Target string       // where to, as parsed and judged, for the log
-	Lookup bool         // whether resolving Target asks a name server
-	Line   Line         // handed over
-	Answer chan<- Admission
+	Source  netip.Addr   // the client, as judged from peer and trusted proxies
+	Count   netip.Prefix // what the limits count for Source
+	User    string       // who it is; empty for anyone
+	Target  string       // where to, as parsed and judged, for the log
+	Lookup  bool         // whether resolving Target asks a name server
+	Upgrade bool         // whether the request is a WebSocket handshake; if not, it is refused, last of all
+	Line    Line         // handed over
+	Answer  chan<- Admission
 }
 
 // Admission answers [OpenRelay]. Session is nil if the session was refused,
@@ -78,10 +79,6 @@ type TargetDialed struct {
 type PumpEnded struct {
 	Reason Reason
 }
-
-// ClientReleased tells a relay that its client's socket is closed. What is
-// left of the line is the target's answer to the end of the stream.
-type ClientReleased struct{}
 
 // LineClosed tells a relay that both sockets are closed and all pumps have
 // ended. Reason is the one given to Finish, or a graver one that came to light

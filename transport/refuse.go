@@ -28,6 +28,8 @@ func refusalFor(reason messages.Reason) refusal {
 		return refusal{http.StatusTooManyRequests, reason, "Too many sessions of your user; close one first."}
 	case messages.ReasonLookupLimit:
 		return refusal{http.StatusTooManyRequests, reason, "Too many name look-ups from your address at the same time; try again."}
+	case messages.ReasonNotWebSocket:
+		return refusal{http.StatusUpgradeRequired, reason, "This address answers WebSocket handshakes only (RFC 6455, version 13)."}
 	case messages.ReasonDraining:
 		return refusal{http.StatusServiceUnavailable, reason, "The server is shutting down; connect again to reach its successor."}
 	}

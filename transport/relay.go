@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/gorilla/websocket"
 	"golang.org/x/net/http/httpguts"
 
 	"wsproxy/messages"
@@ -45,7 +46,7 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 	l := newLine(s.lines, target, access)
 	session, reason := s.admit(r, &messages.OpenRelay{
 		Source: source, Count: netpolicy.CountKey(source), User: user,
-		Target: target.String(), Lookup: !target.Literal(), Line: l,
+		Target: target.String(), Lookup: !target.Literal(), Upgrade: websocket.IsWebSocketUpgrade(r), Line: l,
 	})
 	if session == nil {
 		s.refuse(w, r, refusalFor(reason))

@@ -44,8 +44,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) *socket {
 			s.refuse(w, r, refusalFor(messages.ReasonInternal))
 			return
 		}
-		s.refuse(w, r, refusal{http.StatusUpgradeRequired, messages.ReasonNotWebSocket,
-			"This address answers WebSocket handshakes only (RFC 6455, version 13)."})
+		s.refuse(w, r, refusalFor(messages.ReasonNotWebSocket))
 	}
 	// Not by the library's Subprotocols, which looks at the first header line
 	// only, while the token may stand in one and the name in another.
