@@ -17,7 +17,7 @@ func (l *line) pumpUp() messages.Reason {
 		return messages.ReasonInternal
 	}
 	frames := decoder{onPing: l.client.answer}
-	forward := !l.discard.Load()
+	forward, refused := !l.discard.Load(), false
 	if forward {
 		frames.byWord = l.far.boundaries()
 	}
@@ -36,7 +36,7 @@ func (l *line) pumpUp() messages.Reason {
 			var reason messages.Reason
 			data, rest, result, reason = frames.decode(rest)
 			forward = forward && !l.discard.Load()
-			if forward && len(data) > 0 {
+			if forward && (len(data) > 0 || result == decodedMessage) {
 				// A target that takes no more may still have sent bytes that
 				// the client is to get; the down pump finds their end.
 				forward = l.writeUp(data, result == decodedMessage)
@@ -49,8 +49,16 @@ func (l *line) pumpUp() messages.Reason {
 				giveBuffer(buf)
 				return messages.ReasonClientClosed
 			case decodedBad:
-				giveBuffer(buf)
-				return reason
+				if reason == messages.ReasonProtocolError {
+					giveBuffer(buf)
+					return reason
+				}
+				// The client is read on, to its close frame.
+				forward = false
+				if !refused {
+					refused = true
+					l.tell(&messages.PumpEnded{Reason: reason})
+				}
 			}
 		}
 		giveBuffer(buf)
@@ -81,9 +89,13 @@ func (l *line) pumpDown() messages.Reason {
 		err = l.client.write(buf[start : serverHeader+n])
 		giveBuffer(buf)
 		if err != nil {
-			// What the client sent before it went away still reaches the
-			// target; the up pump ends when it has passed that on.
-			<-l.upDone
+			if !l.discard.Load() {
+				// What the client sent before it went away still reaches the
+				// target; the up pump ends when it has passed that on. Once
+				// the line closes it passes nothing on, and may read for as
+				// long as a client sends that reads nothing.
+				<-l.upDone
+			}
 			return l.client.failure(err)
 		}
 		l.down.Add(int64(n))

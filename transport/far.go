@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ type far interface {
 	boundaries() bool
 	// closeWrite tells the target that no more bytes will come.
 	closeWrite()
+	// drain reads on, to no purpose, until the target's end or the deadline.
+	// read may have ended by a deadline before.
+	drain()
 	SetReadDeadline(t time.Time) error
 	SetWriteDeadline(t time.Time) error
 	Close() error
@@ -65,3 +69,5 @@ func (f *tcpFar) broke() bool {
 func (f *tcpFar) closeWrite() {
 	_ = f.CloseWrite() // fails only if the connection is gone, which its reader finds
 }
+
+func (f *tcpFar) drain() { _, _ = io.Copy(io.Discard, f.TCPConn) }

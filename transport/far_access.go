@@ -139,6 +139,10 @@ func (f *accessFar) closeWrite() {
 	_ = f.ws.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(time.Second))
 }
 
+// drain reads below the WebSocket, which reads no more once a deadline has
+// ended a read.
+func (f *accessFar) drain() { _, _ = io.Copy(io.Discard, f.ws.NetConn()) }
+
 func (f *accessFar) SetReadDeadline(t time.Time) error { return f.ws.SetReadDeadline(t) }
 
 // SetWriteDeadline ends a write that is under way. It does not go through

@@ -14,7 +14,6 @@ func (l *line) Finish(reason messages.Reason) {
 	switch l.state.Swap(lineFinishing) {
 	case lineFinishing:
 	case lineOpen: // there is no client yet, and so no far side either
-		l.tell(&messages.ClientReleased{})
 		l.tell(&messages.LineClosed{Reason: reason})
 	case lineAttached:
 		startPump(l.tools.log, "finish", func() { reason = l.finish(reason) }, func() {
@@ -57,7 +56,6 @@ func (l *line) finish(reason messages.Reason) messages.Reason {
 	}
 
 	l.finishClient(reason, deadline)
-	l.tell(&messages.ClientReleased{})
 	l.finishFar(deadline)
 	return reason
 }
@@ -93,8 +91,7 @@ func (l *line) finishClient(reason messages.Reason, deadline time.Time) {
 		l.upDone = l.pump("up", l.pumpUp)
 	}
 	<-l.upDone
-	switch reason {
-	case messages.ReasonProtocolError, messages.ReasonTextMessage, messages.ReasonMessageTooBig:
+	if reason == messages.ReasonProtocolError {
 		_, _ = io.Copy(io.Discard, l.client.conn) // its frames can't be told apart any more
 	}
 }
@@ -105,11 +102,5 @@ func (l *line) finishFar(deadline time.Time) {
 		return
 	}
 	_ = l.far.SetReadDeadline(deadline)
-	for {
-		buf, _, err := l.far.read()
-		if err != nil {
-			return
-		}
-		giveBuffer(buf)
-	}
+	l.far.drain()
 }

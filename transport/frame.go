@@ -98,8 +98,9 @@ const (
 
 // decode takes frames from b, which it overwrites. data is the payload found,
 // in one piece, to be passed on whatever the result says; rest is what is left
-// of b after the result. For decodedBad, reason says what was wrong; the
-// decoder is of no use after that, nor after decodedClose.
+// of b after the result. For decodedBad, reason says what was wrong; after a
+// text message or one too big the decoder can go on, with the payload of that
+// message, but not after a protocol error, nor after decodedClose.
 func (d *decoder) decode(b []byte) (data, rest []byte, result decoded, reason messages.Reason) {
 	out := -1 // where data starts in b; frames after the first close the gaps that headers leave
 	end := 0  // where data ends
@@ -185,7 +186,7 @@ func (d *decoder) header(b []byte) (used int, complete bool) {
 
 // begin reads the complete header of a frame, and returns a reason if the
 // frame is not allowed here.
-func (d *decoder) begin() messages.Reason {
+func (d *decoder) begin() (refused messages.Reason) {
 	h := d.head[:d.headLen]
 	d.opcode, d.final = h[0]&0x0f, h[0]&finBit != 0
 	if h[0]&0x70 != 0 || h[1]&maskBit == 0 {
@@ -212,13 +213,14 @@ func (d *decoder) begin() messages.Reason {
 		d.control = d.control[:0]
 		d.inFrame = true
 		return ""
-	case opText:
-		return messages.ReasonTextMessage
-	case opBinary:
+	case opText, opBinary:
 		if d.inMessage {
 			return messages.ReasonProtocolError // section 5.4
 		}
 		d.message = 0
+		if d.opcode == opText {
+			refused = messages.ReasonTextMessage
+		}
 	case opContinuation:
 		if !d.inMessage {
 			return messages.ReasonProtocolError
@@ -227,11 +229,11 @@ func (d *decoder) begin() messages.Reason {
 		return messages.ReasonProtocolError
 	}
 	if d.message += d.left; d.message > messages.MaxClientMessage {
-		return messages.ReasonMessageTooBig
+		refused = messages.ReasonMessageTooBig
 	}
 	d.inMessage = !d.final
 	d.inFrame = true
-	return ""
+	return refused
 }
 
 // unmask XORs src with the key into dst, which may be src itself or begin

@@ -108,8 +108,8 @@ func (l *line) Dial() {
 			l.tools.log.Debug("target not reached", "target", l.target.String(), "error", err)
 		}
 	}, func() {
-		close(l.dialed)
 		l.tell(&messages.TargetDialed{Failure: failure})
+		close(l.dialed)
 	})
 }
 
@@ -157,8 +157,8 @@ func (l *line) pump(name string, run func() messages.Reason) chan struct{} {
 	done := make(chan struct{})
 	reason := messages.ReasonInternal
 	startPump(l.tools.log, name, func() { reason = run() }, func() {
+		l.tell(&messages.PumpEnded{Reason: reason}) // before those that wait for done say anything
 		close(done)
-		l.tell(&messages.PumpEnded{Reason: reason})
 	})
 	return done
 }

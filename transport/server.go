@@ -86,6 +86,12 @@ func (s *Server) Drain() { s.draining.Store(true) }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.ContentLength != 0 {
+		// Nothing here has a use for a body. Else net/http would wait for it
+		// without end, and before it answers.
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTimeout))
+	}
 	switch r.URL.Path {
 	case "/health", "/relay", "/tunnel":
 	default:

@@ -188,6 +188,9 @@ var longAgo = time.Unix(1, 0)
 // isReset reports whether an error of a TCP connection means that it broke,
 // rather than that it ended, for which EPIPE stands, or that a deadline passed.
 func isReset(err error) bool {
+	if err == nil {
+		return false // without the allocation that errno is
+	}
 	var errno syscall.Errno
 	return errors.As(err, &errno) && errno != syscall.EPIPE
 }
