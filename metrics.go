@@ -20,6 +20,13 @@ type metrics struct {
 	ended    *prometheus.CounterVec
 	bytes    *prometheus.CounterVec
 	refused  *prometheus.CounterVec
+
+	tunnels      prometheus.Gauge
+	tunnelsEnded *prometheus.CounterVec
+	restarts     prometheus.Counter
+	raw          prometheus.Gauge
+	rawEnded     *prometheus.CounterVec
+	rawBytes     *prometheus.CounterVec
 }
 
 // newMetrics returns counters at zero. verifier may be nil.
@@ -34,8 +41,21 @@ func newMetrics(verifier *auth.Verifier) *metrics {
 			Name: "wsproxy_relay_bytes_total", Help: "Payload bytes of ended relay sessions, up to the target or down from it."}, []string{"direction"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wsproxy_requests_refused_total", Help: "Requests refused before any upgrade, by endpoint and reason."}, []string{"endpoint", "reason"}),
+		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "wsproxy_tunnels", Help: "Tunnels that are alive."}),
+		tunnelsEnded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wsproxy_tunnels_ended_total", Help: "Tunnels that have ended, by reason."}, []string{"reason"}),
+		restarts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "wsproxy_tunnel_restarts_total", Help: "Times that a tunnel's handler failed and began anew."}),
+		raw: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "wsproxy_raw_connections", Help: "Raw TCP connections of tunnels that are alive."}),
+		rawEnded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wsproxy_raw_connections_ended_total", Help: "Raw TCP connections that have ended, by reason."}, []string{"reason"}),
+		rawBytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wsproxy_raw_bytes_total", Help: "Payload bytes of ended raw TCP connections, in from the outside peer or out to it."}, []string{"direction"}),
 	}
 	m.registry.MustRegister(m.relays, m.ended, m.bytes, m.refused,
+		m.tunnels, m.tunnelsEnded, m.restarts, m.raw, m.rawEnded, m.rawBytes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if verifier != nil {
 		m.registry.MustRegister(
@@ -71,4 +91,22 @@ func (m *metrics) RelayEnded(reason messages.Reason, up, down int64) {
 
 func (m *metrics) Refused(endpoint string, reason messages.Reason) {
 	m.refused.WithLabelValues(endpoint, string(reason)).Inc()
+}
+
+func (m *metrics) TunnelStarted() { m.tunnels.Inc() }
+
+func (m *metrics) TunnelEnded(reason messages.Reason) {
+	m.tunnels.Dec()
+	m.tunnelsEnded.WithLabelValues(string(reason)).Inc()
+}
+
+func (m *metrics) HandlerRestarted() { m.restarts.Inc() }
+
+func (m *metrics) RawStarted() { m.raw.Inc() }
+
+func (m *metrics) RawEnded(reason messages.CloseReason, in, out int64) {
+	m.raw.Dec()
+	m.rawEnded.WithLabelValues(string(reason)).Inc()
+	m.rawBytes.WithLabelValues("in").Add(float64(in))
+	m.rawBytes.WithLabelValues("out").Add(float64(out))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,24 +20,33 @@ import (
 	"wsproxy/transport"
 )
 
+// answerPatience is how long HTTP answers that are being written may take at
+// the end.
+const answerPatience = time.Second
+
 // A service is the running server: everything that start has built, and
 // nothing that anybody else holds.
 type service struct {
 	config    Config
 	log       *slog.Logger
 	system    *actor.ActorSystem
-	relays    *actor.PID
+	owners    []*actor.PID   // the actors that own sessions: relays, and tunnels
 	verifier  *auth.Verifier // nil without authentication
 	keepalive *transport.Keepalive
 	edge      *transport.Server
 	servers   []*http.Server
 	failed    chan error // a listener that ended before it was closed
+	inject    func(any)  // makes tunnels' handlers fail, in tests; nil otherwise
 }
 
 // start builds the server and opens its listeners. What it has built when it
 // fails, it has closed again.
 func start(c Config, log *slog.Logger) (s *service, err error) {
-	s = &service{config: c, log: log, failed: make(chan error, 2)}
+	return startWith(c, log, nil)
+}
+
+func startWith(c Config, log *slog.Logger, inject func(any)) (s *service, err error) {
+	s = &service{config: c, log: log, failed: make(chan error, 2), inject: inject}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -61,17 +71,12 @@ func start(c Config, log *slog.Logger) (s *service, err error) {
 		return s, err
 	}
 	meter := newMetrics(s.verifier)
-	if err = s.spawn(meter); err != nil {
-		return s, err
-	}
 	s.keepalive = transport.NewKeepalive(c.PingInterval)
 	edge := transport.Config{
-		Root:   s.system.Root,
-		Relays: s.relays,
 		Policy: netpolicy.New(netpolicy.Options{
 			Blocked: c.BlockedTargets, DefaultBlock: c.BlockDefault, Allowed: c.AllowedTargets,
 			Ports:   c.AllowedPorts,
-			OwnPort: func(port uint16) bool { return slices.Contains(ownPorts, port) },
+			OwnPort: func(port uint16) bool { return slices.Contains(ownPorts, port) || c.isRawPort(port) },
 		}),
 		Sources:     netpolicy.NewSources(c.TrustedProxies),
 		Origins:     c.AllowedOrigins,
@@ -83,6 +88,9 @@ func start(c Config, log *slog.Logger) (s *service, err error) {
 	}
 	if s.verifier != nil {
 		edge.Auth = s.verifier
+	}
+	if err = s.spawn(&edge, meter); err != nil {
+		return s, err
 	}
 	s.edge = transport.NewServer(edge)
 
@@ -124,21 +132,72 @@ func (s *service) authenticate(addr net.Addr) error {
 	return err
 }
 
-// spawn starts the actors, those first whom others ask.
-func (s *service) spawn(meter *metrics) error {
+// spawn starts the actors, those first whom others ask, and introduces them to
+// the edge.
+func (s *service) spawn(edge *transport.Config, meter *metrics) error {
 	s.system = actors.NewSystem(s.log)
+	edge.Root = s.system.Root
 	limits, err := actors.SpawnLimits(s.system, actors.Bounds{
 		PerAddress: s.config.MaxConnsPerIP,
 		PerUser:    s.config.MaxConnsPerUser,
+		HTTP:       s.config.MaxTunnelHTTPPerIP,
+		Raw:        s.config.MaxTunnelTCPConnsGlobal,
 	}, s.log)
 	if err != nil {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
 	}
-	s.relays, err = actors.SpawnRelays(s.system, actors.Relays{Limits: limits, Meter: meter, Log: s.log})
+	edge.Relays, err = actors.SpawnRelays(s.system, actors.Relays{Limits: limits, Meter: meter, Log: s.log})
 	if err != nil {
 		return fmt.Errorf("the relays actor can't be started: %w", err)
 	}
+	s.owners = []*actor.PID{edge.Relays}
+	if s.config.TunnelDomain == "" {
+		return nil
+	}
+	if edge.Tunnels, err = s.spawnTunnels(limits, meter); err != nil {
+		return fmt.Errorf("the actors of tunnels can't be started: %w", err)
+	}
+	s.owners = append(s.owners, edge.Tunnels.Actor)
 	return nil
+}
+
+// spawnTunnels starts the actors of tunnels, and returns what the edge needs of
+// them.
+func (s *service) spawnTunnels(limits *actor.PID, meter *metrics) (*transport.Tunnels, error) {
+	c := s.config
+	ports, err := actors.SpawnPorts(s.system, c.TunnelPortMin, c.TunnelPortMax, s.log)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := actors.SpawnTunnels(s.system, actors.Tunnels{
+		Limits: limits, Ports: ports, Meter: meter, Log: s.log,
+		PublicURL: c.TunnelPublicURL,
+		PortTries: int(c.TunnelPortMax) - int(c.TunnelPortMin) + 1,
+		MaxHTTP:   c.MaxTunnelHTTP, MaxConns: c.MaxTunnelTCPConns,
+		StallTimeout: c.TunnelStallTimeout,
+		Inject:       s.inject,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &transport.Tunnels{
+		Actor:   owner,
+		Limits:  limits,
+		Handler: func(subdomain string) *actor.PID { return actors.HandlerPID(s.system, subdomain) },
+		Exists: func(pid *actor.PID) bool {
+			_, exists := s.system.ProcessRegistry.Get(pid)
+			return exists
+		},
+		Domain: c.TunnelDomain, Dialect: c.TunnelControlFrames, Bind: c.TunnelBind,
+		Buffer: c.TunnelBuffer, BufferTotal: c.TunnelBufferTotal,
+		StallTimeout: c.TunnelStallTimeout, HTTPTimeout: c.TunnelHTTPTimeout,
+		MaxBody: c.TunnelMaxBody, ForwardCredentials: c.TunnelForwardCredentials,
+	}, nil
+}
+
+// isRawPort reports whether a port may be one that tunnels listen on.
+func (c Config) isRawPort(port uint16) bool {
+	return c.TunnelDomain != "" && port >= c.TunnelPortMin && port <= c.TunnelPortMax
 }
 
 func (s *service) listen(l net.Listener, server *http.Server) {
@@ -163,15 +222,35 @@ func (s *service) serve(signals <-chan os.Signal) int {
 	}
 
 	s.edge.Drain()
-	ended := make(chan struct{})
-	s.system.Root.Send(s.relays, &messages.Drain{Done: ended})
+	ended := s.drain()
 	if !s.wait(ended, s.config.ShutdownTimeout, signals) {
 		return exitOK
 	}
-	s.system.Root.Send(s.relays, &messages.Shutdown{})
+	for _, owner := range s.owners {
+		s.system.Root.Send(owner, &messages.Shutdown{})
+	}
 	s.wait(ended, messages.Linger, signals)
 	s.log.Info("wsproxy has ended")
 	return exitOK
+}
+
+// drain tells the owners of sessions to admit no more, and returns what is
+// closed when all sessions have ended.
+func (s *service) drain() <-chan struct{} {
+	all := make(chan struct{})
+	var each []chan struct{}
+	for _, owner := range s.owners {
+		ended := make(chan struct{})
+		s.system.Root.Send(owner, &messages.Drain{Done: ended})
+		each = append(each, ended)
+	}
+	go func() {
+		for _, ended := range each {
+			<-ended
+		}
+		close(all)
+	}()
+	return all
 }
 
 // wait waits for the sessions to end, at most for d, and reports whether no
@@ -191,8 +270,14 @@ func (s *service) wait(ended <-chan struct{}, d time.Duration, signals <-chan os
 
 // close ends whatever runs.
 func (s *service) close() {
+	// Answers that are being written get a moment; WebSockets are not the
+	// HTTP servers' any more.
+	ctx, cancel := context.WithTimeout(context.Background(), answerPatience)
+	defer cancel()
 	for _, server := range s.servers {
-		server.Close()
+		if server.Shutdown(ctx) != nil {
+			server.Close()
+		}
 	}
 	if s.keepalive != nil {
 		s.keepalive.Close()

@@ -21,6 +21,8 @@ var refusals = [messages.ClaimKinds]messages.Reason{
 	messages.ClaimAddress: messages.ReasonAddressLimit,
 	messages.ClaimUser:    messages.ReasonUserLimit,
 	messages.ClaimLookup:  messages.ReasonLookupLimit,
+	messages.ClaimHTTP:    messages.ReasonHTTPLimit,
+	messages.ClaimRaw:     messages.ReasonRawLimit,
 }
 
 // judge returns why the claims can't be granted, or "" if they can. It changes

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"log/slog"
+	"net/netip"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -12,6 +13,8 @@ import (
 type Bounds struct {
 	PerAddress int // sessions, and name look-ups under way, of one source address
 	PerUser    int // sessions of one user
+	HTTP       int // HTTP requests under way to tunnels, of one source address
+	Raw        int // raw connections of all tunnels
 }
 
 // SpawnLimits starts the actor that counts for all others who has how many
@@ -21,13 +24,15 @@ func SpawnLimits(system *actor.ActorSystem, bounds Bounds, log *slog.Logger) (*a
 		messages.ClaimAddress: bounds.PerAddress,
 		messages.ClaimUser:    bounds.PerUser,
 		messages.ClaimLookup:  bounds.PerAddress,
+		messages.ClaimHTTP:    bounds.HTTP,
+		messages.ClaimRaw:     bounds.Raw,
 	})
 	return spawnLimits(system, book, log)
 }
 
 func spawnLimits(system *actor.ActorSystem, book *ledger, log *slog.Logger) (*actor.PID, error) {
-	props := actor.PropsFromProducer(func() actor.Actor { return &limits{book: book} },
-		guarded(log), actor.WithGuardian(resume))
+	props := guardedProps(log, func() actor.Actor { return &limits{book: book} },
+		actor.WithGuardian(resume))
 	return system.Root.SpawnNamed(props, "limits")
 }
 
@@ -50,15 +55,36 @@ func (a *limits) Receive(ctx actor.Context) {
 
 func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 	// Whatever goes wrong, whoever asked is not left waiting.
-	answer := any(&messages.Refused{Reason: messages.ReasonInternal})
-	defer func() { ctx.Respond(answer) }()
+	answer := any(&messages.Refused{Reason: messages.ReasonInternal, Tag: m.Tag})
+	to := m.Holder
+	if ctx.Sender() != nil {
+		to = ctx.Sender()
+	}
+	defer func() { ctx.Send(to, answer) }()
 
 	if reason := a.book.judge(m.Claims); reason != "" {
-		answer = &messages.Refused{Reason: reason}
+		answer = &messages.Refused{Reason: reason, Tag: m.Tag}
 		return
 	}
 	if a.book.grant(m.Holder.Id, m.Claims) {
 		ctx.Watch(m.Holder) // a holder that has ended already comes back at once
 	}
-	answer = &messages.Granted{}
+	answer = &messages.Granted{Claims: m.Claims, Tag: m.Tag}
+}
+
+// sessionClaims returns what a session or tunnel takes of the limits.
+func sessionClaims(source netip.Prefix, user string) []messages.Claim {
+	claims := []messages.Claim{{Kind: messages.ClaimAddress, Source: source}}
+	if user != "" {
+		claims = append(claims, messages.Claim{Kind: messages.ClaimUser, User: user})
+	}
+	return claims
+}
+
+// userName returns how logs call a user.
+func userName(user string) string {
+	if user == "" {
+		return "anonymous"
+	}
+	return user
 }

@@ -12,7 +12,7 @@ import (
 // relayProps returns what all relays are spawned from. Each is then told what
 // to open by an openRelay.
 func relayProps(needs *Relays) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &relay{needs: needs} }, guarded(needs.Log))
+	return guardedProps(needs.Log, func() actor.Actor { return &relay{needs: needs} })
 }
 
 // openRelay is a relay's first message.
@@ -108,16 +108,12 @@ func (a *relay) resolved(ctx actor.Context, m *messages.TargetResolved) {
 		return
 	}
 	a.state = relayClaiming
-	claims := []messages.Claim{{Kind: messages.ClaimAddress, Source: a.open.Count}}
-	if a.open.User != "" {
-		claims = append(claims, messages.Claim{Kind: messages.ClaimUser, User: a.open.User})
-	}
-	a.claim(ctx, claims...)
+	a.claim(ctx, sessionClaims(a.open.Count, a.open.User)...)
 }
 
 func (a *relay) claim(ctx actor.Context, claims ...messages.Claim) {
 	a.held = claims
-	ctx.Request(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: claims})
+	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: claims})
 }
 
 // release gives back what is held, before the end of the actor would.
@@ -234,10 +230,6 @@ func (a *relay) fail(ctx actor.Context) {
 }
 
 func (a *relay) log(ctx actor.Context) *slog.Logger {
-	user := a.open.User
-	if user == "" {
-		user = "anonymous"
-	}
-	return a.needs.Log.With("session", ctx.Self().Id, "user", user,
+	return a.needs.Log.With("session", ctx.Self().Id, "user", userName(a.open.User),
 		"source", a.open.Source.String(), "target", a.open.Target)
 }

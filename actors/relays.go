@@ -28,8 +28,8 @@ type Relays struct {
 // that [messages.OpenRelay] asks for, until it is told to drain.
 func SpawnRelays(system *actor.ActorSystem, needs Relays) (*actor.PID, error) {
 	session := relayProps(&needs)
-	props := actor.PropsFromProducer(func() actor.Actor { return &relays{session: session} },
-		guarded(needs.Log), actor.WithGuardian(resume), actor.WithSupervisor(stop))
+	props := guardedProps(needs.Log, func() actor.Actor { return &relays{session: session} },
+		actor.WithGuardian(resume), actor.WithSupervisor(stop))
 	return system.Root.SpawnNamed(props, "relays")
 }
 

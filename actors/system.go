@@ -76,28 +76,35 @@ func byType(a slog.Attr) slog.Attr {
 	return slog.String(a.Key, fmt.Sprintf("%T", a.Value.Any()))
 }
 
-// guarded makes the panics of an actor visible: the library logs no stack. A
-// panic while the actor stops goes no further, because the library would
-// restart the actor, or leave its parent waiting for ever.
-func guarded(log *slog.Logger) actor.PropsOption {
-	return actor.WithReceiverMiddleware(func(next actor.ReceiverFunc) actor.ReceiverFunc {
-		return func(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope) {
-			defer func() {
-				fault := recover()
-				if fault == nil {
-					return
-				}
-				log.Error("an actor failed", "actor", ctx.Self().Id,
-					"message", fmt.Sprintf("%T", envelope.Message), "fault", fault, "stack", string(debug.Stack()))
-				switch envelope.Message.(type) {
-				case *actor.Stopping, *actor.Stopped:
-				default:
-					panic(fault)
-				}
-			}()
-			next(ctx, envelope)
+// guardedProps returns props of an actor whose panics are seen: the library
+// logs no stack. A panic while the actor stops goes no further, because the
+// library would restart the actor, or leave its parent waiting for ever.
+func guardedProps(log *slog.Logger, producer actor.Producer, options ...actor.PropsOption) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &guard{producer(), log} }, options...)
+}
+
+// A guard stands around an actor. It is no middleware of the library's, which
+// would cost an allocation for each message.
+type guard struct {
+	actor actor.Actor
+	log   *slog.Logger
+}
+
+func (g *guard) Receive(ctx actor.Context) {
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
 		}
-	})
+		g.log.Error("an actor failed", "actor", ctx.Self().Id,
+			"message", fmt.Sprintf("%T", ctx.Message()), "fault", fault, "stack", string(debug.Stack()))
+		switch ctx.Message().(type) {
+		case *actor.Stopping, *actor.Stopped:
+		default:
+			panic(fault)
+		}
+	}()
+	g.actor.Receive(ctx)
 }
 
 // Strategies are made once: the library keeps a guardian for each for ever.

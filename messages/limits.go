@@ -14,6 +14,8 @@ const (
 	ClaimAddress ClaimKind = iota // sessions of one source address (MAX_CONNS_PER_IP)
 	ClaimUser                     // sessions of one user (MAX_CONNS_PER_USER)
 	ClaimLookup                   // name look-ups under way of one source address (bounded by MAX_CONNS_PER_IP too)
+	ClaimHTTP                     // HTTP requests under way to tunnels, of one source address (MAX_TUNNEL_HTTP_PER_IP)
+	ClaimRaw                      // raw connections of all tunnels (MAX_TUNNEL_TCP_CONNS_GLOBAL)
 	claimKinds
 )
 
@@ -27,21 +29,26 @@ type Claim struct {
 	User   string       // who is counted, for claims by user
 }
 
-// Acquire asks the limits actor for all of Claims or none. It is a request:
-// the sender is answered with [Granted] or [Refused]. What is granted belongs
-// to Holder, and comes back with a [Release] or when Holder ends.
+// Acquire asks the limits actor for all of Claims or none. Holder, or whoever
+// asks in its place by a request, is answered with [Granted] or [Refused]. What is granted belongs to it, and comes back
+// with a [Release] or when it ends.
 type Acquire struct {
 	Holder *actor.PID
 	Claims []Claim
+	Tag    string // comes back in the answer, for who asks more than once
 }
 
 // Granted answers an [Acquire]: Holder has the claims.
-type Granted struct{}
+type Granted struct {
+	Claims []Claim
+	Tag    string
+}
 
 // Refused answers an [Acquire]: none of the claims was granted. Reason says
 // which limit is used up, or that the limits actor failed.
 type Refused struct {
 	Reason Reason
+	Tag    string
 }
 
 // Release gives claims back. Claims that Holder does not have are ignored.

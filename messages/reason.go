@@ -39,6 +39,22 @@ const (
 	ReasonNoTunnels     Reason = "no_tunnels"
 )
 
+// Reasons that an HTTP request to a tunnel is refused or given up for.
+const (
+	ReasonHTTPLimit  Reason = "http_limit"   // the source address has too many under way
+	ReasonTunnelBusy Reason = "tunnel_busy"  // the tunnel has too many under way
+	ReasonMemory     Reason = "memory"       // the byte budget of all tunnels is used up
+	ReasonTunnelGone Reason = "tunnel_gone"  // the tunnel ended before the answer
+	ReasonRestarted  Reason = "restarted"    // the tunnel's handler failed and began anew
+	ReasonBodyTooBig Reason = "body_too_big" // above TUNNEL_MAX_BODY
+	ReasonBodyLate   Reason = "body_late"    // the request's body took longer than TUNNEL_HTTP_TIMEOUT
+	ReasonBadAnswer  Reason = "bad_answer"   // the client's response can't be passed on
+	ReasonAnswerLate Reason = "answer_late"  // no answer within TUNNEL_HTTP_TIMEOUT
+	ReasonRawLimit   Reason = "raw_limit"    // too many raw connections
+	ReasonNoTunnel   Reason = "no_tunnel"    // there is no such tunnel
+	ReasonBadControl Reason = "bad_control"  // an unknown value of control or flow
+)
+
 // WebSocket close codes that the server sends (RFC 6455, section 7.4.1).
 const (
 	CloseNormal        = 1000
@@ -66,7 +82,7 @@ func CloseFor(r Reason) (code int, text string) {
 	case ReasonTargetBlocked:
 		return ClosePolicy, "target blocked"
 	case ReasonMessageTooBig:
-		return CloseTooBig, "message above 1 MiB"
+		return CloseTooBig, "message too big"
 	case ReasonTargetUnreachable:
 		return CloseInternal, "cannot reach target"
 	case ReasonTargetReset:

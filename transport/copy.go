@@ -16,7 +16,7 @@ func (l *line) pumpUp() messages.Reason {
 	if err != nil {
 		return messages.ReasonInternal
 	}
-	frames := decoder{onPing: l.client.answer}
+	frames := decoder{onPing: l.client.answer, limit: messages.MaxClientMessage}
 	forward, refused := !l.discard.Load(), false
 	if forward {
 		frames.byWord = l.far.boundaries()

@@ -73,20 +73,7 @@ func clientIsGone(reason messages.Reason) bool {
 func (l *line) finishClient(reason messages.Reason, deadline time.Time) {
 	defer l.client.conn.Close()
 	l.tools.keepalive.remove(l.client)
-	if clientIsGone(reason) {
-		_ = l.client.conn.SetLinger(0) // what the kernel still holds for the client goes too
-	} else {
-		code, text := messages.CloseFor(reason)
-		if reason == messages.ReasonClientClosed && l.echoClose != 0 {
-			code, text = l.echoClose, "" // RFC 6455, section 5.5.1
-		}
-		if l.client.writeClose(code, text) != nil {
-			_ = l.client.conn.SetLinger(0)
-			_ = l.client.conn.SetReadDeadline(longAgo)
-		} else {
-			_ = l.client.conn.SetReadDeadline(deadline)
-		}
-	}
+	goodbye(l.client, reason, l.echoClose, deadline)
 	if l.upDone == nil {
 		l.upDone = l.pump("up", l.pumpUp)
 	}
@@ -94,6 +81,26 @@ func (l *line) finishClient(reason messages.Reason, deadline time.Time) {
 	if reason == messages.ReasonProtocolError {
 		_, _ = io.Copy(io.Discard, l.client.conn) // its frames can't be told apart any more
 	}
+}
+
+// goodbye sends the close frame for reason, and sees to it that the client is
+// not waited for longer than until the deadline. echo is the code of the
+// client's own close frame, 0 if it sent none.
+func goodbye(client *socket, reason messages.Reason, echo int, deadline time.Time) {
+	if clientIsGone(reason) {
+		_ = client.conn.SetLinger(0) // what the kernel still holds for the client goes too
+		return
+	}
+	code, text := messages.CloseFor(reason)
+	if reason == messages.ReasonClientClosed && echo != 0 {
+		code, text = echo, "" // RFC 6455, section 5.5.1
+	}
+	if client.writeClose(code, text) != nil {
+		_ = client.conn.SetLinger(0)
+		_ = client.conn.SetReadDeadline(longAgo)
+		return
+	}
+	_ = client.conn.SetReadDeadline(deadline)
 }
 
 // finishFar lets the target read what it was sent, and closes its socket.

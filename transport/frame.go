@@ -35,6 +35,8 @@ const (
 	// serverHeader is the room that putHeader needs at most for the payloads
 	// that the server sends, none of which is longer than a buffer.
 	serverHeader = 4
+	// maxHeaderBytes is the longest header of a frame that is not masked.
+	maxHeaderBytes = 10
 )
 
 // putHeader writes the header of an unmasked final frame so that it ends at
@@ -52,6 +54,19 @@ func putHeader(frame []byte, opcode byte, n int) (start int) {
 	return 0
 }
 
+// appendHeader appends the header of an unmasked final frame with n bytes of
+// payload.
+func appendHeader(h []byte, opcode byte, n int) []byte {
+	h = append(h, finBit|opcode)
+	switch {
+	case n <= 125:
+		return append(h, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(h, 126), uint16(n))
+	}
+	return binary.BigEndian.AppendUint64(append(h, 127), uint64(n))
+}
+
 // controlFrame returns a whole control frame. The payload must not be longer
 // than maxControl.
 func controlFrame(opcode byte, payload []byte) []byte {
@@ -65,12 +80,13 @@ func closeFrame(code int, text string) []byte {
 }
 
 // A decoder turns the bytes that a client sends into the payload of its binary
-// messages. It holds no payload, only where in a frame the bytes stand; its
-// zero value is ready for the first frame. It belongs to the goroutine that
-// reads from the client.
+// messages. It holds no payload, only where in a frame the bytes stand. It
+// belongs to the goroutine that reads from the client.
 type decoder struct {
 	onPing func(payload []byte) // called for each ping; must not keep the slice
 	byWord bool                 // whether decode also stops at the end of each message
+	texts  bool                 // whether text messages are allowed
+	limit  uint64               // the longest message that is allowed, in bytes
 
 	head    [14]byte // header bytes of the frame under way, as many as have come
 	headLen uint8
@@ -81,6 +97,7 @@ type decoder struct {
 	key     uint32 // the masking key, rotated to the next payload byte
 
 	inMessage bool   // between the first and the last frame of a message
+	isText    bool   // whether the message is, or was, a text message
 	message   uint64 // payload bytes of the message so far, this frame's included
 
 	control []byte // payload of the control frame under way
@@ -218,7 +235,7 @@ func (d *decoder) begin() (refused messages.Reason) {
 			return messages.ReasonProtocolError // section 5.4
 		}
 		d.message = 0
-		if d.opcode == opText {
+		if d.isText = d.opcode == opText; d.isText && !d.texts {
 			refused = messages.ReasonTextMessage
 		}
 	case opContinuation:
@@ -228,7 +245,7 @@ func (d *decoder) begin() (refused messages.Reason) {
 	default:
 		return messages.ReasonProtocolError
 	}
-	if d.message += d.left; d.message > messages.MaxClientMessage {
+	if d.message += d.left; d.message > d.limit {
 		refused = messages.ReasonMessageTooBig
 	}
 	d.inMessage = !d.final

@@ -93,9 +93,10 @@ func (s *socket) beat(beat uint8) {
 
 	// Silence counts only while the client is being waited for: what it sends
 	// while its target holds the proxy up is not read. Nor is its end, so a
-	// connection known to be broken has as long for its last bytes.
+	// connection known to be broken has as long for its last bytes. While data
+	// is on its way the client gets no ping that it could answer.
 	heard := s.heard.Load()
-	if heard != p.heard || !s.reading.Load() && !s.broken.Load() {
+	if heard != p.heard || s.writing.Load() || !s.reading.Load() && !s.broken.Load() {
 		p.heard, p.silent = heard, 0
 	} else if p.silent++; p.silent >= beatsOfPatience {
 		s.giveUp(messages.ReasonClientSilent)

@@ -13,6 +13,7 @@ type reader struct {
 	raw     syscall.RawConn
 	attempt func(fd uintptr) bool // try, made once so that reading allocates nothing
 	skip    int                   // bytes to leave free at the start of each buffer
+	limit   int                   // where in a buffer reading stops; may be set before each read
 	buf     *buffer
 	n       int
 	err     error
@@ -23,7 +24,7 @@ func newReader(conn *net.TCPConn, skip int) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{raw: raw, skip: skip}
+	r := &reader{raw: raw, skip: skip, limit: bufferSize}
 	r.attempt = r.try
 	return r, nil
 }
@@ -50,7 +51,7 @@ func (r *reader) read() (buf *buffer, n int, err error) {
 func (r *reader) try(fd uintptr) bool {
 	r.buf = takeBuffer()
 	for {
-		r.n, r.err = syscall.Read(int(fd), r.buf[r.skip:])
+		r.n, r.err = syscall.Read(int(fd), r.buf[r.skip:min(r.limit, bufferSize)])
 		switch r.err {
 		case syscall.EINTR:
 		case syscall.EAGAIN:

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"github.com/gorilla/websocket"
 	"golang.org/x/net/http/httpguts"
 
@@ -17,10 +15,6 @@ import (
 // maxAccessValue is the largest CF-Access header value, in bytes, that is
 // passed on: fixed by the protocol.
 const maxAccessValue = 512
-
-// admissionGrace is how long an admission may take beside the resolving of the
-// target's name. It is a safety net: all that is left to do takes microseconds.
-const admissionGrace = 10 * time.Second
 
 // relay answers /relay. The checks stand in the order in which their answers
 // take precedence (protocol, section 2); from the fourth on, the session's
@@ -44,10 +38,13 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 
 	source := s.source(r)
 	l := newLine(s.lines, target, access)
-	session, reason := s.admit(r, &messages.OpenRelay{
-		Source: source, Count: netpolicy.CountKey(source), User: user,
-		Target: target.String(), Lookup: !target.Literal(), Upgrade: websocket.IsWebSocketUpgrade(r), Line: l,
-	})
+	session, reason := s.admit(r, func(answer chan messages.Admission) {
+		s.config.Root.Send(s.config.Relays, &messages.OpenRelay{
+			Source: source, Count: netpolicy.CountKey(source), User: user,
+			Target: target.String(), Lookup: !target.Literal(),
+			Upgrade: websocket.IsWebSocketUpgrade(r), Line: l, Answer: answer,
+		})
+	}, &messages.RelayAbandoned{})
 	if session == nil {
 		s.refuse(w, r, refusalFor(reason))
 		return
@@ -62,34 +59,6 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.config.Root.Send(session, &messages.RelayUpgraded{})
-}
-
-// admit asks for a session and waits for the word of its actor.
-func (s *Server) admit(r *http.Request, open *messages.OpenRelay) (*actor.PID, messages.Reason) {
-	answer := make(chan messages.Admission, 1)
-	open.Answer = answer
-	s.config.Root.Send(s.config.Relays, open)
-	late := time.NewTimer(s.config.DialTimeout + admissionGrace)
-	defer late.Stop()
-	select {
-	case a := <-answer:
-		return a.Session, a.Refusal
-	case <-r.Context().Done():
-	case <-late.C:
-	}
-	// Nobody will upgrade. The session must hear of it when it is admitted.
-	go func() {
-		timeout := time.NewTimer(s.config.DialTimeout + admissionGrace)
-		defer timeout.Stop()
-		select {
-		case a := <-answer:
-			if a.Session != nil {
-				s.config.Root.Send(a.Session, &messages.RelayAbandoned{})
-			}
-		case <-timeout.C:
-		}
-	}()
-	return nil, messages.ReasonInternal
 }
 
 // parseRelay reads where a relay is to lead: to a host and port, or to a

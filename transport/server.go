@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"sync/atomic"
@@ -49,34 +48,67 @@ type Config struct {
 	Keepalive   *Keepalive
 	DialTimeout time.Duration // bounds resolving, and dialling
 	Ping        time.Duration // between two pings to one WebSocket
+	Tunnels     *Tunnels      // nil disables tunnels
 	Meter       Meter
 	Log         *slog.Logger
 }
 
-// A Server answers the HTTP requests to the proxy itself.
+// Tunnels is what the edge needs for tunnels. All fields are required, but for
+// Bind and ForwardCredentials.
+type Tunnels struct {
+	Limits                    *actor.PID                        // the limits actor
+	Actor                     *actor.PID                        // the tunnels actor
+	Handler                   func(subdomain string) *actor.PID // where a subdomain's requests go; there need be no such tunnel
+	Exists                    func(handler *actor.PID) bool     // whether there is such a handler now
+	Domain                    string                            // whose subdomains are tunnels, in lower case
+	Dialect                   string                            // of clients that ask for none: "text", "binary" or "gossh"
+	Bind                      netip.Addr                        // of raw ports; the zero Addr means all interfaces
+	Buffer, BufferTotal       int64                             // byte budgets of a tunnel, and of all
+	StallTimeout, HTTPTimeout time.Duration
+	MaxBody                   int64 // bytes of a request's or response's body
+	ForwardCredentials        bool
+}
+
+// A Server answers all HTTP requests: those to the proxy itself, and those to
+// the subdomains of tunnels.
 type Server struct {
 	config   Config
 	lines    *lineTools // shared by all relay sessions
+	links    *linkTools // shared by all tunnels; nil without them
 	draining atomic.Bool
 }
 
 // NewServer returns a server that is ready to answer. It starts nothing.
 func NewServer(c Config) *Server {
-	return &Server{config: c, lines: &lineTools{
+	s := &Server{config: c, lines: &lineTools{
 		root: c.Root, policy: c.Policy, keepalive: c.Keepalive,
 		dialTimeout: c.DialTimeout, ping: c.Ping, log: c.Log,
 	}}
+	if t := c.Tunnels; t != nil {
+		s.links = &linkTools{
+			root: c.Root, keepalive: c.Keepalive,
+			total: newBudget(nil, t.BufferTotal), buffer: t.Buffer,
+			maxMessage: uint64(2*t.MaxBody) + tunnelMessageExtra,
+			stall:      t.StallTimeout, bind: t.Bind, log: c.Log,
+		}
+	}
+	return s
 }
+
+// tunnelMessageExtra is how much longer than twice the largest body a message
+// of a tunnel's client may be, in bytes: fixed by the protocol.
+const tunnelMessageExtra = 1 << 20
 
 // HTTP returns the http.Server that listens for s, with the bounds that keep a
 // stranger's connection cheap.
 func (s *Server) HTTP() *http.Server {
 	return &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(s.config.Log.Handler(), slog.LevelWarn),
+		Handler:                      s,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is a tunnel's to answer
+		ReadHeaderTimeout:            headerTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHeader,
+		ErrorLog:                     slog.NewLogLogger(s.config.Log.Handler(), slog.LevelWarn),
 	}
 }
 
@@ -85,6 +117,12 @@ func (s *Server) HTTP() *http.Server {
 func (s *Server) Drain() { s.draining.Store(true) }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.config.Tunnels != nil {
+		if subdomain, ours := s.config.Tunnels.subdomain(r.Host); ours {
+			s.forward(w, r, subdomain)
+			return
+		}
+	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.ContentLength != 0 {
 		// Nothing here has a use for a body. Else net/http would wait for it
@@ -110,7 +148,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/relay":
 		s.relay(w, r)
 	default:
-		s.refuse(w, r, refusal{http.StatusNotFound, messages.ReasonNoTunnels, "Tunnels are not enabled on this server: TUNNEL_DOMAIN is not set."})
+		s.tunnel(w, r)
 	}
 }
 
@@ -127,11 +165,14 @@ func (s *Server) health(w http.ResponseWriter) {
 
 // source returns the address that a request counts for (protocol, section 6).
 func (s *Server) source(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return s.config.Sources.Address(peer(r), r.Header.Values("X-Forwarded-For"), r.Header.Get("X-Real-IP"))
+}
+
+// peer returns the address at the other end of the request's connection.
+func peer(r *http.Request) netip.Addr {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		addr, _ := netip.ParseAddr(host)
-		peer = netip.AddrPortFrom(addr, 0)
+		return netip.Addr{} // not from a TCP listener
 	}
-	return s.config.Sources.Address(peer.Addr(), r.Header.Values("X-Forwarded-For"), r.Header.Get("X-Real-IP"))
+	return addr.Addr()
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -55,7 +56,7 @@ func newSocket(conn *net.TCPConn) (*socket, error) {
 }
 
 // write sends whole frames and waits until the kernel has taken them.
-func (s *socket) write(frames []byte) error {
+func (s *socket) write(frames ...[]byte) error {
 	s.turn.Lock()
 	err := s.writeInTurn(frames)
 	s.turn.Unlock()
@@ -70,14 +71,14 @@ func (s *socket) write(frames []byte) error {
 func (s *socket) writeClose(code int, text string) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
-	if err := s.writeInTurn(closeFrame(code, text)); err != nil {
+	if err := s.writeInTurn([][]byte{closeFrame(code, text)}); err != nil {
 		return err
 	}
 	s.closed = true
 	return s.conn.CloseWrite()
 }
 
-func (s *socket) writeInTurn(frames []byte) error {
+func (s *socket) writeInTurn(frames [][]byte) error {
 	if s.closed {
 		return errCloseSent
 	}
@@ -90,7 +91,12 @@ func (s *socket) writeInTurn(frames []byte) error {
 		}
 		s.rest = nil
 	}
-	_, err := s.conn.Write(frames)
+	if len(frames) == 1 {
+		_, err := s.conn.Write(frames[0])
+		return err
+	}
+	all := net.Buffers(slices.Clone(frames)) // a copy, so that a single frame needs no slice on the heap
+	_, err := all.WriteTo(s.conn)
 	return err
 }
 

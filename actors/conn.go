@@ -1,0 +1,224 @@
+package actors
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// halfClosedPatience is how long a raw connection whose outside peer has ended
+// its stream lives without data from the client: fixed by the protocol.
+const halfClosedPatience = 30 * time.Second
+
+// flushPatience is how long an outside peer may acknowledge nothing of what is
+// left for it when the client has closed the connection.
+const flushPatience = 30 * time.Second
+
+// idleCheck asks a half-closed conn whether anything came of late.
+type idleCheck struct{}
+
+// flushCheck asks a conn that the client has closed whether its outside peer
+// has taken anything since.
+type flushCheck struct{ acked int64 }
+
+// conn is one raw TCP connection: its credit and its half-closed state. The
+// bytes that wait are its stream's.
+//
+//	claiming -> open -> half closed (the peer has ended) -> closing
+type conn struct {
+	needs  *Tunnels
+	link   messages.Link
+	stream messages.Stream
+	log    *slog.Logger
+
+	state   connState
+	started time.Time
+	reason  messages.CloseReason // why it ended; "" = the client closed it
+
+	credit  bool
+	allowed int       // payload bytes that the client may still send (flow=credit)
+	passed  int       // bytes written since credit was last given back (flow=credit)
+	quiet   time.Time // when data last came, or the peer ended (half closed)
+}
+
+// abortConn tells a conn to reset its connection.
+type abortConn struct{ reason messages.CloseReason }
+
+type connState uint8
+
+const (
+	connClaiming connState = iota
+	connOpen
+	connHalfClosed // the outside peer will send no more
+	connClosing    // the stream was told to end
+	connEnded
+)
+
+func newConn(needs *Tunnels, link messages.Link, stream messages.Stream, credit bool, log *slog.Logger) *conn {
+	return &conn{needs: needs, link: link, stream: stream, credit: credit, allowed: messages.Window, log: log}
+}
+
+func (a *conn) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		a.stream.Own(ctx.Self())
+		ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: []messages.Claim{{Kind: messages.ClaimRaw}}})
+	case *messages.Granted:
+		a.open()
+	case *messages.Refused:
+		a.log.Debug("raw connection refused", "peer", a.stream.RemoteAddr(), "reason", string(m.Reason))
+		a.state = connClosing
+		a.stream.Reject()
+		a.end(ctx)
+	case *messages.Data:
+		a.data(m.Data)
+	case *messages.Flushed:
+		a.flushed(m.N)
+	case *messages.Credit:
+		a.stream.Credit(m.Bytes)
+	case *messages.Close:
+		a.closedByClient(ctx)
+	case *messages.OutsideEnded:
+		a.outsideEnded(ctx, m.Reason)
+	case *abortConn:
+		if a.state < connClosing {
+			a.abort(m.reason)
+		}
+	case *idleCheck:
+		a.watchHalfClosed(ctx)
+	case *flushCheck:
+		if a.state == connClosing {
+			a.watchFlush(ctx, m.acked)
+		}
+	case *messages.StreamClosed:
+		a.end(ctx)
+	case *actor.Stopping:
+		if a.state != connEnded {
+			a.stream.Abort(messages.CloseReset)
+			a.report()
+		}
+	}
+}
+
+func (a *conn) open() {
+	if a.state != connClaiming {
+		return
+	}
+	a.state, a.started = connOpen, time.Now()
+	a.needs.Meter.RawStarted()
+	a.log.Info("raw connection started", "conn", a.stream.ID(), "peer", a.stream.RemoteAddr())
+	a.stream.Open()
+}
+
+// data writes what the client sent. With credit, more than was allowed ends
+// the connection.
+func (a *conn) data(b []byte) {
+	if a.state != connOpen && a.state != connHalfClosed {
+		return
+	}
+	if a.state == connHalfClosed {
+		a.quiet = time.Now()
+	}
+	if a.credit {
+		if a.allowed -= len(b); a.allowed < 0 {
+			a.abort(messages.CloseLimit)
+			return
+		}
+	}
+	a.stream.Write(b)
+}
+
+// flushed gives back credit for what the outside peer's kernel has taken, a
+// quarter window at a time: the protocol asks for a half at the latest.
+func (a *conn) flushed(n int) {
+	if !a.credit || a.state >= connClosing {
+		return
+	}
+	if a.passed += n; a.passed >= messages.Window/4 {
+		a.link.Control(messages.EncodeCredit(a.stream.ID(), a.passed), 0)
+		a.allowed += a.passed
+		a.passed = 0
+	}
+}
+
+func (a *conn) closedByClient(ctx actor.Context) {
+	if a.state == connOpen || a.state == connHalfClosed {
+		a.state = connClosing
+		a.stream.EndWrite()
+		a.watchFlush(ctx, -1)
+	}
+}
+
+// watchFlush sees to it that a peer that takes nothing any more does not keep
+// its connection for ever.
+func (a *conn) watchFlush(ctx actor.Context, before int64) {
+	_, acked := a.stream.Waiting()
+	if acked == before {
+		a.stream.Abort(messages.CloseSlow)
+		return
+	}
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	time.AfterFunc(flushPatience, func() { root.Send(self, &flushCheck{acked}) })
+}
+
+func (a *conn) abort(reason messages.CloseReason) {
+	a.state, a.reason = connClosing, reason
+	a.stream.Abort(reason)
+}
+
+// outsideEnded notes that the peer has said all it had to say. The stream has
+// told the client; what the client still sends is delivered.
+func (a *conn) outsideEnded(ctx actor.Context, reason messages.CloseReason) {
+	switch {
+	case reason != messages.CloseEOF:
+		a.reason = reason
+		if a.state < connClosing {
+			a.abort(reason)
+		}
+	case a.state == connOpen:
+		a.state, a.reason, a.quiet = connHalfClosed, reason, time.Now()
+		a.watchHalfClosed(ctx)
+	}
+}
+
+func (a *conn) watchHalfClosed(ctx actor.Context) {
+	if a.state != connHalfClosed {
+		return
+	}
+	left := halfClosedPatience - time.Since(a.quiet)
+	if left <= 0 {
+		a.closedByClient(ctx)
+		return
+	}
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	time.AfterFunc(left, func() { root.Send(self, &idleCheck{}) })
+}
+
+func (a *conn) end(ctx actor.Context) {
+	a.report()
+	a.state = connEnded
+	ctx.Send(ctx.Parent(), &messages.ConnEnded{ConnID: a.stream.ID()})
+	ctx.Stop(ctx.Self())
+}
+
+// report writes the connection's last line.
+func (a *conn) report() {
+	if a.started.IsZero() {
+		return
+	}
+	in, out := a.stream.Moved()
+	reason := a.reason
+	if aborted := a.stream.Ended(); aborted != "" {
+		reason = aborted // whoever did it
+	}
+	if reason == "" {
+		reason = "client_closed"
+	}
+	a.needs.Meter.RawEnded(reason, in, out)
+	a.log.Info("raw connection ended", "conn", a.stream.ID(), "peer", a.stream.RemoteAddr(), "reason", string(reason),
+		"bytes_in", in, "bytes_out", out, "duration_ms", time.Since(a.started).Milliseconds())
+	a.started = time.Time{}
+}

@@ -1,0 +1,226 @@
+package actors
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// garbageLogged is how often at most a tunnel's log mentions what its client
+// sends that makes no sense: fixed by the protocol.
+const garbageLogged = time.Minute
+
+// handler does a tunnel's work and holds what may be lost: the HTTP requests
+// under way and the table of raw connections. When it fails, its tunnel's
+// supervisor restarts it: whoever waits is answered, the raw connections are
+// closed, and the tunnel goes on.
+type handler struct {
+	needs  *Tunnels
+	link   messages.Link
+	credit bool // flow=credit
+	log    *slog.Logger
+
+	requests map[string]*request // by id
+	conns    map[string]*rawConn // by connId
+	unknown  *recentIDs          // connIds that were answered with tcp_close already
+	stalls   stallWatch          // judges who holds the tunnel up
+	garbage  int                 // messages that made no sense, since the last line about them
+	logged   time.Time           // when that line was
+	closed   messages.Reason     // set once the tunnel ends: nothing is begun any more
+}
+
+// A rawConn is what the handler knows of a raw connection.
+type rawConn struct {
+	pid    *actor.PID
+	stream messages.Stream
+}
+
+func newHandler(needs *Tunnels, link messages.Link, credit bool, log *slog.Logger) *handler {
+	return &handler{
+		needs: needs, link: link, credit: credit, log: log,
+		requests: make(map[string]*request),
+		conns:    make(map[string]*rawConn),
+		unknown:  newRecentIDs(unknownRemembered),
+		stalls:   stallWatch{timeout: needs.StallTimeout},
+	}
+}
+
+func (a *handler) Receive(ctx actor.Context) {
+	handled := false
+	defer func() { a.settle(ctx, handled) }()
+	if a.needs.Inject != nil {
+		a.needs.Inject(ctx.Message())
+	}
+	a.handle(ctx)
+	handled = true
+}
+
+// settle gives back what a message from the link was charged. A message that
+// was not handled to its end, because the handler failed, is lost: whoever it
+// belongs to is told.
+func (a *handler) settle(ctx actor.Context, handled bool) {
+	switch m := ctx.Message().(type) {
+	case *messages.FromClient:
+		a.link.Handled(m.Size)
+	case *messages.Data:
+		a.link.Handled(len(m.Data))
+	case *messages.Garbage:
+		a.link.Handled(0)
+	case *messages.OpenRequest:
+		if !handled {
+			select {
+			case m.Answer <- messages.Answer{Refusal: messages.ReasonRestarted}:
+			default: // it has its answer
+			}
+		}
+	case *messages.Granted:
+		// The slot of a request that is marked as granted comes back with it.
+		if r := a.requests[m.Tag]; !handled && (r == nil || !r.granted) {
+			ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: m.Claims})
+		}
+	case *messages.Accepted:
+		if !handled {
+			m.Stream.Abort(messages.CloseRestart)
+		}
+	}
+}
+
+func (a *handler) handle(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *messages.FromClient:
+		a.fromClient(ctx, m.Message)
+	case *messages.Data:
+		a.data(ctx, m)
+	case *messages.Garbage:
+		a.complain(m.What)
+	case *messages.OpenRequest:
+		a.openRequest(ctx, m)
+	case *messages.SendRequest:
+		a.sendRequest(m)
+	case *messages.CancelRequest:
+		a.endRequest(ctx, m.ID, messages.Answer{Refusal: messages.ReasonAbandoned})
+	case *messages.Granted:
+		a.granted(ctx, m)
+	case *messages.Refused:
+		a.refused(m)
+	case *messages.Accepted:
+		a.accepted(ctx, m.Stream)
+	case *messages.ConnEnded:
+		delete(a.conns, m.ConnID)
+	case *actor.Terminated:
+		a.connStopped(m.Who)
+	case *judgeStalls:
+		a.judgeStalls(ctx)
+	case *messages.CloseHandler:
+		a.close(ctx, m.Reason)
+		ctx.Send(ctx.Parent(), &handlerClosed{})
+	case *actor.Restarting:
+		a.needs.Meter.HandlerRestarted()
+		a.close(ctx, messages.ReasonRestarted)
+	case *actor.Stopping:
+		a.close(ctx, messages.ReasonTunnelGone)
+	}
+}
+
+func (a *handler) fromClient(ctx actor.Context, message any) {
+	switch m := message.(type) {
+	case *messages.Response:
+		a.endRequest(ctx, m.ID, messages.Answer{Response: m})
+	case *messages.Close:
+		a.toConn(ctx, m.ConnID, m)
+	case *messages.Credit:
+		a.toConn(ctx, m.ConnID, m)
+	}
+}
+
+// toConn passes a control message on. One about a connection that is no more
+// crossed its end on the way, which is nothing to speak of.
+func (a *handler) toConn(ctx actor.Context, id string, message any) {
+	if c := a.conns[id]; c != nil {
+		ctx.Send(c.pid, message)
+	}
+}
+
+// data passes payload on to its connection.
+func (a *handler) data(ctx actor.Context, m *messages.Data) {
+	c := a.conns[m.ConnID]
+	if c == nil {
+		a.answerUnknown(m.ConnID)
+		return
+	}
+	if c.stream.Hold(len(m.Data)) > connShare && a.stalls.add(m.ConnID) {
+		a.stalls.schedule(ctx)
+	}
+	ctx.Send(c.pid, m)
+}
+
+// answerUnknown tells the client, once, that it sends into the void.
+func (a *handler) answerUnknown(id string) {
+	if len(id) <= messages.MaxConnID && a.unknown.add(id) {
+		a.link.Control(messages.EncodeClose(id, messages.CloseUnknown), 0)
+	}
+}
+
+// accepted takes a raw connection in, if there is room for it. Its conn asks
+// for what is shared with other tunnels.
+func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
+	if a.closed != "" || len(a.conns) >= a.needs.MaxConns || a.conns[stream.ID()] != nil {
+		a.log.Debug("raw connection refused", "peer", stream.RemoteAddr(), "reason", string(messages.ReasonRawLimit))
+		stream.Reject()
+		return
+	}
+	props := guardedProps(a.needs.Log, func() actor.Actor {
+		return newConn(a.needs, a.link, stream, a.credit, a.log)
+	})
+	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream}
+}
+
+// connStopped forgets a connection whose conn failed to say that it ended.
+func (a *handler) connStopped(who *actor.PID) {
+	for id, c := range a.conns {
+		if c.pid.Id == who.Id {
+			c.stream.Abort(messages.CloseReset)
+			delete(a.conns, id)
+		}
+	}
+}
+
+// complain counts garbage, and logs it once a minute at most. The tunnel lives.
+func (a *handler) complain(what string) {
+	a.garbage++
+	if now := time.Now(); now.Sub(a.logged) >= garbageLogged {
+		a.log.Warn("the tunnel's client sends what makes no sense", "latest", what, "messages", a.garbage)
+		a.garbage, a.logged = 0, now
+	}
+}
+
+// close answers whoever waits and closes all raw connections.
+func (a *handler) close(ctx actor.Context, reason messages.Reason) {
+	if a.closed == "" {
+		a.closed = reason
+	}
+	a.stalls.end()
+	why := messages.CloseShutdown
+	if reason == messages.ReasonRestarted {
+		why = messages.CloseRestart
+	}
+	for id := range a.requests {
+		a.endRequest(ctx, id, messages.Answer{Refusal: gone(reason)})
+	}
+	for _, c := range a.conns {
+		c.stream.Abort(why)
+	}
+	clear(a.conns)
+}
+
+// gone returns what the outside hears when a tunnel ends for a reason.
+func gone(reason messages.Reason) messages.Reason {
+	switch reason {
+	case messages.ReasonShutdown, messages.ReasonRestarted:
+		return reason
+	}
+	return messages.ReasonTunnelGone
+}

@@ -1,0 +1,80 @@
+package actors
+
+import (
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// A request is an HTTP request to a tunnel that waits for its answer.
+type request struct {
+	open    *messages.OpenRequest
+	claims  []messages.Claim
+	granted bool // the limits have admitted it
+}
+
+// openRequest takes a request in, if this tunnel has room for it, and asks the
+// limits whether its source address may have it.
+func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
+	switch {
+	case a.closed != "":
+		m.Answer <- messages.Answer{Refusal: gone(a.closed)}
+		return
+	case len(a.requests) >= a.needs.MaxHTTP, a.requests[m.ID] != nil:
+		m.Answer <- messages.Answer{Refusal: messages.ReasonTunnelBusy}
+		return
+	}
+	r := &request{open: m, claims: []messages.Claim{{Kind: messages.ClaimHTTP, Source: m.Count}}}
+	a.requests[m.ID] = r
+	// The slot's holder is this handler, which may fail without it: the id
+	// comes back with the answer.
+	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: r.claims, Tag: m.ID})
+}
+
+func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
+	r := a.requests[m.Tag]
+	if r == nil || r.granted { // it was given up, or an earlier incarnation asked
+		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: m.Claims})
+		return
+	}
+	r.granted = true
+	if r.open.Frame == nil {
+		r.open.Proceed <- struct{}{} // has room for it
+		return
+	}
+	a.link.Control(r.open.Frame, r.open.Charge)
+	r.open.Frame = nil
+}
+
+func (a *handler) refused(m *messages.Refused) {
+	if r := a.requests[m.Tag]; r != nil && !r.granted {
+		delete(a.requests, m.Tag)
+		r.open.Answer <- messages.Answer{Refusal: m.Reason}
+	}
+}
+
+// sendRequest passes on a request whose body has come.
+func (a *handler) sendRequest(m *messages.SendRequest) {
+	if a.requests[m.ID] != nil {
+		a.link.Control(m.Frame, m.Charge)
+	}
+}
+
+// endRequest gives a request its one answer. An answer to a request that has
+// ended is dropped: it is late, or a second one. The slot of one that the
+// client has answered is given back by the edge, when the outside client has
+// the answer.
+func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answer) {
+	r := a.requests[id]
+	if r == nil {
+		return
+	}
+	delete(a.requests, id)
+	if r.granted && answer.Response == nil {
+		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: r.claims})
+	}
+	select {
+	case r.open.Answer <- answer:
+	default: // there is room for it, unless a failure has left an answer there
+	}
+}

@@ -1,0 +1,121 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+const (
+	// connShare is how many bytes may wait for one outside peer before they
+	// count against the tunnel's budget: fixed by the protocol.
+	connShare = 1 << 20
+	// stallLooks is how often a peer is looked at within the stall time-out:
+	// that much later at most is it found out.
+	stallLooks = 16
+	// unknownRemembered is how many unknown connIds are remembered as answered:
+	// fixed by the protocol.
+	unknownRemembered = 1024
+)
+
+// judgeStalls asks a handler to look at its slow connections.
+type judgeStalls struct{}
+
+// A stallWatch follows the connections that have more waiting than their share,
+// and finds the one to close when the tunnel can't be read on because of it.
+// Progress is what the peer's kernel has acknowledged: completed writes advance
+// in steps of megabytes.
+type stallWatch struct {
+	timeout time.Duration
+	slow    map[string]*slowConn // by connId
+	timer   *time.Timer          // nil while there is nothing to watch
+}
+
+type slowConn struct {
+	acked int64
+	since time.Time // when acked last changed
+}
+
+// add begins to watch a connection, and reports whether a look is due to be
+// scheduled.
+func (w *stallWatch) add(id string) bool {
+	if w.slow[id] != nil {
+		return false
+	}
+	if w.slow == nil {
+		w.slow = make(map[string]*slowConn)
+	}
+	w.slow[id] = &slowConn{acked: -1, since: time.Now()}
+	return w.timer == nil
+}
+
+func (w *stallWatch) schedule(ctx actor.Context) {
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	w.timer = time.AfterFunc(w.timeout/stallLooks, func() { root.Send(self, &judgeStalls{}) })
+}
+
+func (w *stallWatch) end() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// judgeStalls looks at the slow connections, and closes the one with the most
+// waiting if the tunnel is held up and its peer has stalled.
+func (a *handler) judgeStalls(ctx actor.Context) {
+	w := &a.stalls
+	w.timer = nil
+	now := time.Now()
+	var worst *rawConn
+	var worstWaiting int64
+	var worstSince time.Time
+	for id, s := range w.slow {
+		c := a.conns[id]
+		if c == nil {
+			delete(w.slow, id)
+			continue
+		}
+		waiting, acked := c.stream.Waiting()
+		if waiting <= connShare {
+			delete(w.slow, id)
+			continue
+		}
+		if acked != s.acked {
+			s.acked, s.since = acked, now
+		}
+		if waiting > worstWaiting {
+			worst, worstWaiting, worstSince = c, waiting, s.since
+		}
+	}
+	if worst != nil && now.Sub(worstSince) >= w.timeout && a.link.Full() {
+		ctx.Send(worst.pid, &abortConn{messages.CloseSlow})
+	}
+	if len(w.slow) > 0 {
+		w.schedule(ctx)
+	}
+}
+
+// recentIDs remembers the last ids that were added to it.
+type recentIDs struct {
+	known map[string]struct{}
+	ring  []string
+	next  int
+}
+
+func newRecentIDs(n int) *recentIDs {
+	return &recentIDs{known: make(map[string]struct{}), ring: make([]string, n)}
+}
+
+// add remembers an id, and reports whether it is new.
+func (r *recentIDs) add(id string) bool {
+	if _, known := r.known[id]; known {
+		return false
+	}
+	delete(r.known, r.ring[r.next])
+	r.ring[r.next] = id
+	r.known[id] = struct{}{}
+	r.next = (r.next + 1) % len(r.ring)
+	return true
+}

@@ -1,0 +1,306 @@
+package actors
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// openTunnel is a tunnel's first message.
+type openTunnel struct {
+	*messages.OpenTunnel
+	subdomain string
+	draining  bool // whether the server was draining when the request came
+}
+
+// A listener that failed is opened again after a while, and after twice as
+// long each time that fails too.
+const (
+	firstReopen = 100 * time.Millisecond
+	lastReopen  = 5 * time.Second
+)
+
+// reopen asks a tunnel to open its raw port again.
+type reopen struct{}
+
+// handlerPatience is how long a handler may take to close its requests and raw
+// connections before its link closes without it: microseconds, unless it fails
+// just then.
+const handlerPatience = time.Second
+
+// handlerClosed tells a tunnel that its handler has closed what it held.
+type handlerClosed struct{}
+
+// tunnel keeps what must outlive a fault in its handling: the WebSocket with
+// its writer, the subdomain, the raw port, the slot. What may be lost is its
+// handler's.
+//
+//	claiming -> admitted -> listening -> ready -> closing
+type tunnel struct {
+	needs *Tunnels
+	open  *openTunnel // the first message; nil until then
+
+	state    tunnelState
+	draining bool
+	started  time.Time // when its WebSocket was there
+	claims   []messages.Claim
+	handler  *actor.PID
+	port     uint16        // the raw port, 0 = none
+	tries    int           // ports that were asked for
+	backoff  time.Duration // before the raw port is opened again
+	reason   messages.Reason
+}
+
+type tunnelState uint8
+
+const (
+	tunnelClaiming  tunnelState = iota // waiting for the limits' word
+	tunnelAdmitted                     // waiting for the handler's upgrade
+	tunnelListening                    // waiting for a raw port
+	tunnelReady
+	tunnelClosing // Finish was called
+	tunnelEnded
+)
+
+func (a *tunnel) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *openTunnel:
+		a.claim(ctx, m)
+	case *messages.Granted:
+		a.granted(ctx)
+	case *messages.Refused:
+		a.refuse(ctx, m.Reason)
+	case *messages.Upgraded:
+		a.start(ctx)
+	case *messages.Abandoned:
+		a.finish(ctx, messages.ReasonAbandoned)
+	case *messages.PortTaken:
+		a.listen(ctx, m)
+	case *messages.PortOpened:
+		a.opened(ctx, m)
+	case *messages.PortFailed:
+		a.portFailed(ctx, m.Err)
+	case *reopen:
+		if a.state == tunnelReady {
+			a.open.Link.Listen(a.port)
+		}
+	case *messages.LinkEnded:
+		a.finish(ctx, m.Reason)
+	case *handlerClosed:
+		a.closeLink(ctx)
+	case *messages.LinkClosed:
+		a.end(ctx)
+		ctx.Stop(ctx.Self())
+	case *messages.Drain:
+		a.draining = true
+	case *messages.Shutdown:
+		a.shutdown(ctx)
+	case *actor.Terminated:
+		// The handler: it failed too often, or this tunnel is stopping.
+		a.handler = nil
+		a.finish(ctx, messages.ReasonInternal)
+		a.closeLink(ctx)
+	case *actor.Stopping:
+		a.fail(ctx)
+	}
+}
+
+func (a *tunnel) claim(ctx actor.Context, m *openTunnel) {
+	a.open, a.draining = m, m.draining
+	a.open.Link.Own(ctx.Self())
+	a.claims = sessionClaims(m.Count, m.User)
+	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.claims})
+}
+
+func (a *tunnel) granted(ctx actor.Context) {
+	switch {
+	case a.state != tunnelClaiming:
+	case a.draining: // a used-up limit is answered first (protocol, section 2)
+		a.refuse(ctx, messages.ReasonDraining)
+	case !a.open.Upgrade:
+		a.refuse(ctx, messages.ReasonNotWebSocket)
+	default:
+		a.state = tunnelAdmitted
+		a.answer(messages.Admission{Session: ctx.Self()})
+	}
+}
+
+// refuse answers the edge that there will be no tunnel.
+func (a *tunnel) refuse(ctx actor.Context, reason messages.Reason) {
+	if a.state != tunnelClaiming {
+		return
+	}
+	a.release(ctx)
+	a.answer(messages.Admission{Refusal: reason})
+	a.finish(ctx, reason)
+}
+
+// release gives the slot back before the client hears of the end, so that it
+// finds it free when it connects again at once.
+func (a *tunnel) release(ctx actor.Context) {
+	if len(a.claims) > 0 {
+		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: a.claims})
+		a.claims = nil
+	}
+}
+
+// answer gives the edge its one answer. The channel has room for it.
+func (a *tunnel) answer(admission messages.Admission) {
+	a.open.Answer <- admission
+	a.open.Answer = nil
+}
+
+func (a *tunnel) start(ctx actor.Context) {
+	if a.state != tunnelAdmitted {
+		return
+	}
+	a.started = time.Now()
+	a.needs.Meter.TunnelStarted()
+	a.log(ctx).Info("tunnel started", "credit", a.open.Credit)
+	a.state = tunnelListening
+	a.takePort(ctx, 0)
+}
+
+func (a *tunnel) takePort(ctx actor.Context, busy uint16) {
+	a.tries++
+	ctx.Send(a.needs.Ports, &messages.TakePort{Holder: ctx.Self(), Busy: busy, Last: a.tries > a.needs.PortTries})
+}
+
+func (a *tunnel) listen(ctx actor.Context, m *messages.PortTaken) {
+	if a.state != tunnelListening {
+		return
+	}
+	if m.Port == 0 {
+		a.ready(ctx)
+		return
+	}
+	a.open.Link.Listen(m.Port)
+}
+
+func (a *tunnel) opened(ctx actor.Context, m *messages.PortOpened) {
+	switch {
+	case a.state == tunnelListening && m.Err == nil:
+		a.port = m.Port
+		a.ready(ctx)
+	case a.state == tunnelListening:
+		a.log(ctx).Debug("a raw port is held by something else", "port", m.Port, "error", m.Err)
+		a.takePort(ctx, m.Port)
+	case a.state == tunnelReady && m.Err == nil:
+		a.backoff = 0
+		a.log(ctx).Info("the raw port is open again", "port", m.Port)
+	case a.state == tunnelReady:
+		a.reopenLater(ctx)
+	}
+}
+
+// ready tells the client its addresses, and begins.
+func (a *tunnel) ready(ctx actor.Context) {
+	if a.port == 0 {
+		a.log(ctx).Warn("no raw port is free: the tunnel has HTTP only; see TUNNEL_PORT_MIN and TUNNEL_PORT_MAX")
+	}
+	needs, link, credit, log := a.needs, a.open.Link, a.open.Credit, a.log(ctx)
+	props := guardedProps(needs.Log, func() actor.Actor {
+		return newHandler(needs, link, credit, log)
+	}, actor.WithSupervisor(stop))
+	handler, err := ctx.SpawnNamed(props, handlerName)
+	if err != nil {
+		a.finish(ctx, messages.ReasonInternal)
+		return
+	}
+	a.handler = handler
+	a.state = tunnelReady
+	a.open.Link.Start(handler, messages.EncodeReady(messages.Ready{
+		TunnelURL: strings.Replace(a.needs.PublicURL, "*", a.open.subdomain, 1),
+		RawPort:   a.port,
+		Credit:    a.open.Credit,
+	}))
+	a.log(ctx).Info("tunnel ready", "port", a.port)
+}
+
+func (a *tunnel) portFailed(ctx actor.Context, err error) {
+	if a.state == tunnelReady {
+		a.log(ctx).Warn("the raw port's listener failed and is opened again", "port", a.port, "error", err)
+		a.reopenLater(ctx)
+	}
+}
+
+func (a *tunnel) reopenLater(ctx actor.Context) {
+	a.backoff = min(max(2*a.backoff, firstReopen), lastReopen)
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	time.AfterFunc(a.backoff, func() { root.Send(self, &reopen{}) })
+}
+
+// finish begins the end of a tunnel. The first reason counts. The handler goes
+// first, so that its last messages come before the close frame.
+func (a *tunnel) finish(ctx actor.Context, reason messages.Reason) {
+	if a.state >= tunnelClosing {
+		return
+	}
+	a.state, a.reason = tunnelClosing, reason
+	if a.handler == nil {
+		a.closeLink(ctx)
+		return
+	}
+	ctx.Send(a.handler, &messages.CloseHandler{Reason: reason})
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	time.AfterFunc(handlerPatience, func() { root.Send(self, &handlerClosed{}) })
+}
+
+func (a *tunnel) closeLink(ctx actor.Context) {
+	if a.state == tunnelClosing {
+		a.release(ctx)
+		a.open.Link.Finish(a.reason)
+	}
+}
+
+func (a *tunnel) shutdown(ctx actor.Context) {
+	if a.state == tunnelClaiming {
+		a.refuse(ctx, messages.ReasonDraining)
+		return
+	}
+	a.finish(ctx, messages.ReasonShutdown)
+}
+
+// end writes the tunnel's last line. It is called again if the tunnel failed and
+// its link closes while its handler still stops: until then messages come.
+func (a *tunnel) end(ctx actor.Context) {
+	if a.state == tunnelEnded {
+		return
+	}
+	a.state = tunnelEnded
+	if a.started.IsZero() {
+		return
+	}
+	sent, received := a.open.Link.Moved()
+	a.needs.Meter.TunnelEnded(a.reason)
+	a.log(ctx).Info("tunnel ended", "reason", string(a.reason), "bytes_to_client", sent, "bytes_from_client", received,
+		"duration_ms", time.Since(a.started).Milliseconds())
+}
+
+// fail ends a tunnel whose actor is being stopped before its time: the edge is
+// answered if it still waits, and the link sees to its sockets by itself. The
+// library stops the handler after this.
+func (a *tunnel) fail(ctx actor.Context) {
+	if a.open == nil {
+		return
+	}
+	if a.open.Answer != nil { // in whatever state: nobody is left waiting
+		a.answer(messages.Admission{Refusal: messages.ReasonInternal})
+	}
+	if a.state == tunnelEnded {
+		return
+	}
+	if a.state < tunnelClosing {
+		a.reason = messages.ReasonInternal
+	}
+	a.open.Link.Finish(a.reason) // changes nothing but where Finish itself has failed
+	a.end(ctx)
+}
+
+func (a *tunnel) log(ctx actor.Context) *slog.Logger {
+	return a.needs.Log.With("tunnel", a.open.subdomain, "user", userName(a.open.User), "source", a.open.Source.String())
+}

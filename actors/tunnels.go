@@ -1,0 +1,134 @@
+package actors
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// A TunnelMeter counts tunnels. Its methods are called by many actors at once,
+// and return at once.
+type TunnelMeter interface {
+	TunnelStarted()
+	TunnelEnded(reason messages.Reason)
+	RawStarted()
+	// RawEnded is called once for each RawStarted. in and out are payload
+	// bytes from and to the outside peer.
+	RawEnded(reason messages.CloseReason, in, out int64)
+	// HandlerRestarted is called when a tunnel's handler failed and began anew.
+	HandlerRestarted()
+}
+
+// Tunnels is what the tunnels actor needs.
+type Tunnels struct {
+	Limits *actor.PID // the limits actor
+	Ports  *actor.PID // the ports actor
+	// PublicURL is what clients are told; "*" stands for the subdomain.
+	PublicURL string
+	// PortTries is how many ports a tunnel tries before it goes without one.
+	PortTries int
+	// MaxHTTP bounds the HTTP requests under way in one tunnel, MaxConns its
+	// raw connections.
+	MaxHTTP, MaxConns int
+	// StallTimeout is how long a raw peer that acknowledges nothing may hold
+	// up a tunnel without flow=credit.
+	StallTimeout time.Duration
+	Meter        TunnelMeter
+	Log          *slog.Logger
+	// Inject, if not nil, is called with each message that a handler gets,
+	// before it is handled: a seam to make handlers fail in tests.
+	Inject func(message any)
+}
+
+// HandlerPID returns where the requests for a subdomain go. The subdomain must
+// have passed messages.IsSubdomain. There need be no such tunnel.
+func HandlerPID(system *actor.ActorSystem, subdomain string) *actor.PID {
+	return system.NewLocalPID(strings.Join([]string{tunnelsName, subdomain, handlerName}, "/"))
+}
+
+const (
+	tunnelsName = "tunnels"
+	handlerName = "handler"
+)
+
+// A tunnel's handler is restarted when it fails; the tenth failure within ten
+// seconds ends the tunnel (protocol, section 4.4).
+const (
+	handlerFailures = 10
+	handlerWindow   = 10 * time.Second
+)
+
+// SpawnTunnels starts the actor that owns all tunnels. It admits those that
+// [messages.OpenTunnel] asks for, until it is told to drain.
+func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) {
+	restart := actor.NewOneForOneStrategy(handlerFailures-1, handlerWindow,
+		func(any) actor.Directive { return actor.RestartDirective })
+	session := guardedProps(needs.Log, func() actor.Actor { return &tunnel{needs: &needs} },
+		actor.WithSupervisor(restart))
+	props := guardedProps(needs.Log, func() actor.Actor { return &tunnels{session: session} },
+		actor.WithGuardian(resume), actor.WithSupervisor(stop))
+	return system.Root.SpawnNamed(props, tunnelsName)
+}
+
+// tunnels is the set of tunnels, each named by its subdomain. It is resumed
+// when it fails, because a restart would end all its children: so it changes
+// its state last.
+type tunnels struct {
+	session  *actor.Props      // of each tunnel
+	live     int               // tunnels, from their spawning to their end
+	draining bool              // no tunnel is admitted any more
+	done     []chan<- struct{} // closed when draining and live is 0
+}
+
+func (a *tunnels) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *messages.OpenTunnel:
+		a.open(ctx, m)
+	case *actor.Terminated:
+		a.live--
+		a.settle()
+	case *messages.Drain:
+		for _, session := range ctx.Children() {
+			ctx.Send(session, m)
+		}
+		a.draining = true
+		a.done = append(a.done, m.Done)
+		a.settle()
+	case *messages.Shutdown:
+		for _, session := range ctx.Children() {
+			ctx.Send(session, m)
+		}
+	}
+}
+
+func (a *tunnels) open(ctx actor.Context, m *messages.OpenTunnel) {
+	spawned := false
+	defer func() {
+		if !spawned { // whatever went wrong, the edge is not left waiting
+			m.Answer <- messages.Admission{Refusal: messages.ReasonInternal}
+		}
+	}()
+	subdomain := messages.NewID(messages.SubdomainBytes)
+	pid, err := ctx.SpawnNamed(a.session, subdomain)
+	if err != nil {
+		return
+	}
+	ctx.Send(pid, &openTunnel{m, subdomain, a.draining})
+	spawned = true
+	a.live++
+}
+
+// settle answers whoever waits for the last tunnel to end.
+func (a *tunnels) settle() {
+	if !a.draining || a.live > 0 {
+		return
+	}
+	for _, done := range a.done {
+		close(done)
+	}
+	a.done = nil
+}

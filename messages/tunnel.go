@@ -1,0 +1,195 @@
+package messages
+
+import (
+	"net/netip"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// A Link is a tunnel's WebSocket and its raw port, as its actors see them. All
+// methods return at once; what comes of them arrives as messages: what
+// concerns the link at the tunnel, what comes through it at the handler.
+//
+// The HTTP handler makes the link and hands it over with [OpenTunnel]. It
+// closes everything that it owns once Finish was called, also when its tunnel
+// is no longer alive.
+type Link interface {
+	// Own names the tunnel. Called once, before any other method.
+	Own(tunnel *actor.PID)
+	// Listen opens the raw port. Answer: [PortOpened].
+	Listen(port uint16)
+	// Start begins to read the WebSocket, to write it, and to accept raw
+	// connections if a port is open. Everything that comes in goes to handler.
+	// ready is the first message sent.
+	Start(handler *actor.PID, ready []byte)
+	// Control sends a control message. charge is how many bytes of it the
+	// byte budget of all tunnels was charged with; they are given back when the
+	// message is written, or dropped.
+	Control(message []byte, charge int)
+	// Handled says that the handler has dealt with a message that came
+	// through the link, and with the n bytes that it carried. Called once for
+	// each [FromClient], [Data] and [Garbage].
+	Handled(n int)
+	// Full reports whether the link can't be read on for want of room: its
+	// tunnel's byte budget, or that of all tunnels, is used up.
+	Full() bool
+	// Finish ends the link in an orderly way, within [Linger]. Answer:
+	// [LinkClosed]. Calls after the first change nothing.
+	Finish(reason Reason)
+	// Moved returns the bytes of all messages, to the client and from it.
+	Moved() (sent, received int64)
+}
+
+// A Stream is one raw TCP connection, as its conn actor sees it. All methods
+// return at once. Who accepted it hands it over with [Accepted].
+type Stream interface {
+	// Own names the conn actor. Called once, before any other method but
+	// Reject.
+	Own(conn *actor.PID)
+	// ID returns the connId.
+	ID() string
+	// RemoteAddr returns the outside peer's address.
+	RemoteAddr() string
+	// Reject closes a connection that was never announced.
+	Reject()
+	// Open announces the connection with tcp_open and starts to read it.
+	Open()
+	// Hold books n bytes that are on their way to the conn, and returns how
+	// many bytes wait for the outside peer now. Once the stream has ended it
+	// books nothing.
+	Hold(n int) (waiting int64)
+	// Write sends bytes to the outside peer, after all earlier ones. data
+	// changes owner. Answer, some time: [Flushed].
+	Write(data []byte)
+	// Credit allows n more bytes from the outside peer to the client.
+	Credit(n int)
+	// EndWrite closes the connection in an orderly way once all that waits
+	// has been written. Answer: [StreamClosed].
+	EndWrite()
+	// Abort resets the connection at once, drops what waits, and tells the
+	// client why. Answer: [StreamClosed].
+	Abort(reason CloseReason)
+	// Ended returns the reason of the first Abort, or "".
+	Ended() CloseReason
+	// Waiting returns how many bytes wait for the outside peer, and how many
+	// its kernel has acknowledged so far.
+	Waiting() (waiting, acked int64)
+	// Moved returns the payload bytes that the outside peer has sent, and
+	// those that were written to it.
+	Moved() (in, out int64)
+}
+
+// OpenTunnel asks the tunnels actor for a tunnel. Answer gets exactly one
+// [Admission].
+type OpenTunnel struct {
+	Source netip.Addr
+	Count  netip.Prefix
+	User   string // empty for anyone
+	Credit bool   // flow=credit
+	// Upgrade is whether the request is a WebSocket handshake; if not, it is
+	// refused, last of all.
+	Upgrade bool
+	Link    Link // handed over
+	Answer  chan<- Admission
+}
+
+// Upgraded tells a tunnel that its link now has the client's WebSocket.
+type Upgraded struct{}
+
+// Abandoned tells a tunnel that there will be no WebSocket.
+type Abandoned struct{}
+
+// PortOpened tells a tunnel how Listen went.
+type PortOpened struct {
+	Port uint16
+	Err  error // nil, or why the port can't be listened on
+}
+
+// PortFailed tells a tunnel that its raw port's listener has ended by itself.
+type PortFailed struct{ Err error }
+
+// LinkEnded tells a tunnel that its WebSocket is of no more use, and why.
+type LinkEnded struct{ Reason Reason }
+
+// LinkClosed tells a tunnel that everything its link owned is closed.
+type LinkClosed struct{}
+
+// TakePort asks the ports actor for a raw port for Holder, which is answered
+// with [PortTaken]. Busy is a port granted before that something
+// else on the machine turned out to hold; 0 if none.
+type TakePort struct {
+	Holder *actor.PID
+	Busy   uint16
+	Last   bool // Busy is given back, and no other one is wanted: the answer is 0
+}
+
+// PortTaken answers [TakePort]. Port is 0 if none is free.
+type PortTaken struct{ Port uint16 }
+
+// Accepted hands a raw connection over to the handler.
+type Accepted struct{ Stream Stream }
+
+// Data is payload of a raw connection, from the client. The bytes are the
+// receiver's.
+type Data struct {
+	ConnID string
+	Data   []byte
+}
+
+// FromClient wraps a decoded control message with the bytes it was charged.
+type FromClient struct {
+	Message any // *Response, *Close or *Credit
+	Size    int
+}
+
+// Garbage tells the handler that a client sent something that makes no sense.
+// What says what, without a byte of it.
+type Garbage struct{ What string }
+
+// Flushed tells a conn that n bytes of what it wrote have reached the kernel.
+type Flushed struct{ N int }
+
+// OutsideEnded tells a conn that its outside peer will send no more.
+type OutsideEnded struct{ Reason CloseReason }
+
+// StreamClosed tells a conn that its socket is closed.
+type StreamClosed struct{}
+
+// ConnEnded tells the handler that a conn is about to stop.
+type ConnEnded struct{ ConnID string }
+
+// OpenRequest asks a handler to pass an HTTP request on to its client. Answer
+// gets exactly one [Answer] for it, and before that a [Proceed] if Frame is
+// nil because the body has yet to be read.
+type OpenRequest struct {
+	ID      string
+	Count   netip.Prefix // what the limits count for the source address
+	Frame   []byte       // http_request, encoded; nil if the body is not there yet
+	Charge  int          // see Link.Control
+	Proceed chan<- struct{}
+	Answer  chan<- Answer
+}
+
+// SendRequest gives the frame of a request that was allowed to proceed.
+type SendRequest struct {
+	ID     string
+	Frame  []byte
+	Charge int
+}
+
+// CancelRequest forgets a request: nobody waits for it any more. It is
+// answered as well, so that the sender knows that nothing will follow.
+type CancelRequest struct{ ID string }
+
+// Answer is what becomes of a request: the client's response, or the reason
+// why there is none. With a response the request's slot becomes the receiver's:
+// it sends a [Release] in the handler's name when the outside client has got
+// what it is to get.
+type Answer struct {
+	Response *Response
+	Refusal  Reason
+}
+
+// CloseHandler ends a handler's work, for good: what waits is answered, raw
+// connections are closed.
+type CloseHandler struct{ Reason Reason }

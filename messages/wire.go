@@ -1,0 +1,293 @@
+package messages
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// The tunnel's control protocol. Control messages are JSON objects with a
+// type:
+//
+//	proxy  -> client  tunnel_ready   first, once
+//	proxy  -> client  http_request   answered by http_response with the same id
+//	proxy  -> client  tcp_open       a raw connection has come in
+//	both directions   tcp_close      no more bytes will come for a connection
+//	both directions   tcp_credit     so many more bytes may be sent (flow=credit)
+//	client -> proxy   http_response
+//
+// The bytes of raw connections travel in binary messages, both ways:
+//
+//	4 bytes   big-endian length of connId
+//	n bytes   connId
+//	rest      payload
+//
+// A binary message that begins with "{" is JSON: no length begins with it.
+const (
+	// IDBytes is how many random bytes an id of a request or a connection has;
+	// it is written in hex, so twice as long.
+	IDBytes = 6
+	// SubdomainBytes is the same for a subdomain, which is all that guards a
+	// tunnel from strangers.
+	SubdomainBytes = 8
+	// MaxConnID is the longest connId, in bytes, that is read. The proxy's own
+	// have 12; a longer one belongs to no connection, and is not kept.
+	MaxConnID = 64
+	// DataHeader is how long the header of a data frame of the proxy is.
+	DataHeader = 4 + 2*IDBytes
+	// Window is how many payload bytes may be on their way for one connection
+	// and direction under flow=credit: fixed by the protocol.
+	Window = 256 << 10
+)
+
+// NewID returns n random bytes in hex, from a cryptographic source.
+func NewID(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// IsSubdomain reports whether s has the form of a subdomain: nothing else is
+// ever looked up.
+func IsSubdomain(s string) bool {
+	if len(s) != 2*SubdomainBytes {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// A CloseReason is why a raw connection ended, as tcp_close says it.
+type CloseReason string
+
+// The reasons of tcp_close.
+const (
+	CloseEOF      CloseReason = "eof"      // the outside peer ended its stream
+	CloseReset    CloseReason = "reset"    // the outside connection broke
+	CloseLimit    CloseReason = "limit"    // the client sent more than its credit
+	CloseSlow     CloseReason = "slow"     // the outside peer stalled the tunnel
+	CloseUnknown  CloseReason = "unknown"  // there is no such connection
+	CloseRestart  CloseReason = "restart"  // the tunnel's handler failed and began anew
+	CloseShutdown CloseReason = "shutdown" // the server is shutting down
+)
+
+// Ready is tunnel_ready.
+type Ready struct {
+	TunnelURL string
+	RawPort   uint16 // 0 = no port was free
+	Credit    bool   // whether the tunnel has flow=credit
+}
+
+// Request is http_request.
+type Request struct {
+	ID      string
+	Method  string
+	Path    string // with the query, untouched
+	Headers map[string]string
+	// Body travels as plain text if it is valid UTF-8, and in base64 only if it
+	// is not: the known client ignores bodyEncoding on requests.
+	Body []byte
+}
+
+// EncodeReady returns tunnel_ready.
+func EncodeReady(r Ready) []byte {
+	b := append([]byte(nil), `{"type":"tunnel_ready","tunnelUrl":`...)
+	b = appendString(b, r.TunnelURL)
+	b = append(b, `,"rawPort":`...)
+	b = strconv.AppendUint(b, uint64(r.RawPort), 10)
+	if r.Credit {
+		b = append(b, `,"window":`...)
+		b = strconv.AppendInt(b, Window, 10)
+	}
+	return append(b, '}')
+}
+
+// EncodeRequest returns http_request.
+func EncodeRequest(r Request) []byte {
+	text := utf8.Valid(r.Body)
+	size := 128 + len(r.Path) + len(r.Body) + len(r.Body)/16 // room for some escapes
+	if !text {
+		size += base64.StdEncoding.EncodedLen(len(r.Body)) - len(r.Body)
+	}
+	for name, value := range r.Headers {
+		size += len(name) + len(value) + 8
+	}
+	b := append(make([]byte, 0, size), `{"type":"http_request","id":`...)
+	b = appendString(b, r.ID)
+	b = append(b, `,"method":`...)
+	b = appendString(b, r.Method)
+	b = append(b, `,"path":`...)
+	b = appendString(b, r.Path)
+	b = append(b, `,"headers":{`...)
+	first := true
+	for name, value := range r.Headers {
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = appendString(b, name)
+		b = append(b, ':')
+		b = appendString(b, value)
+	}
+	b = append(b, `},"body":`...)
+	if text {
+		b = appendString(b, unsafe.String(unsafe.SliceData(r.Body), len(r.Body)))
+		return append(b, '}')
+	}
+	b = append(b, '"')
+	b = base64.StdEncoding.AppendEncode(b, r.Body)
+	return append(b, `","bodyEncoding":"base64"}`...)
+}
+
+// EncodeOpen returns tcp_open.
+func EncodeOpen(connID, remoteAddr string) []byte {
+	b := append([]byte(nil), `{"type":"tcp_open","connId":`...)
+	b = appendString(b, connID)
+	b = append(b, `,"remoteAddr":`...)
+	return append(appendString(b, remoteAddr), '}')
+}
+
+// EncodeClose returns tcp_close.
+func EncodeClose(connID string, reason CloseReason) []byte {
+	b := append([]byte(nil), `{"type":"tcp_close","connId":`...)
+	b = appendString(b, connID)
+	b = append(b, `,"reason":`...)
+	return append(appendString(b, string(reason)), '}')
+}
+
+// EncodeCredit returns tcp_credit.
+func EncodeCredit(connID string, n int) []byte {
+	b := append([]byte(nil), `{"type":"tcp_credit","connId":`...)
+	b = appendString(b, connID)
+	b = append(b, `,"bytes":`...)
+	return append(strconv.AppendInt(b, int64(n), 10), '}')
+}
+
+// PutDataHeader writes the header of a data frame of the proxy into b, which
+// has room for DataHeader bytes.
+func PutDataHeader(b []byte, connID string) {
+	binary.BigEndian.PutUint32(b, uint32(len(connID)))
+	copy(b[4:], connID)
+}
+
+// Response is http_response. Body is as it travelled: see BodyEncoding.
+type Response struct {
+	ID           string
+	Status       int
+	Headers      []Field
+	Body         []byte // the receiver's
+	BodyEncoding string // "", or "base64"
+}
+
+// A Field is a header field. A name with several values is several fields.
+type Field struct{ Name, Value string }
+
+// Close is tcp_close from the client.
+type Close struct{ ConnID string }
+
+// Credit is tcp_credit from the client.
+type Credit struct {
+	ConnID string
+	Bytes  int
+}
+
+// control is every control message that a client sends.
+type control struct {
+	Response
+	kind   string
+	connID string
+	bytes  int
+}
+
+// DecodeControl reads a control message of a client: a *[Response], *[Close]
+// or *[Credit], or nil for a type that is not known, which is ignored. b is
+// the result's from then on. The error says what is wrong, without a byte of
+// the message.
+func DecodeControl(b []byte) (any, error) {
+	var m control
+	r := jsonReader{b: b}
+	if err := r.object(func(name []byte) error { return m.field(&r, name) }); err != nil {
+		return nil, err
+	}
+	if r.next() != 0 || r.i < len(b) {
+		return nil, errJSON
+	}
+	switch m.kind {
+	case "http_response":
+		return &m.Response, nil
+	case "tcp_close":
+		return &Close{ConnID: m.connID}, nil
+	case "tcp_credit":
+		if m.bytes <= 0 {
+			return nil, errors.New("tcp_credit must give at least one byte")
+		}
+		return &Credit{ConnID: m.connID, Bytes: m.bytes}, nil
+	}
+	return nil, nil
+}
+
+// field reads the value of a field; null is as if it were not there.
+func (m *control) field(r *jsonReader, name []byte) (err error) {
+	if r.null() {
+		return nil
+	}
+	switch string(name) {
+	case "type":
+		m.kind, err = r.text()
+	case "id":
+		m.ID, err = r.text()
+	case "connId":
+		m.connID, err = r.text()
+	case "status":
+		m.Status, err = r.integer()
+	case "bytes":
+		m.bytes, err = r.integer()
+	case "body":
+		m.Body, err = r.str()
+	case "bodyEncoding":
+		m.BodyEncoding, err = r.text()
+	case "headers":
+		m.Headers = make([]Field, 0, 8)
+		return r.object(func(name []byte) error { return m.header(r, string(name)) })
+	default:
+		return r.skip(0)
+	}
+	return err
+}
+
+func (r *jsonReader) text() (string, error) {
+	s, err := r.str()
+	return string(s), err
+}
+
+// maxFields is how many header fields of a response are kept: many times what
+// is passed on, and few enough that a field of three bytes, which takes more
+// than ten times as many here, makes no message large.
+const maxFields = 1 << 10
+
+// header reads the value of a header: a string, or an array of strings.
+func (m *control) header(r *jsonReader, name string) error {
+	if r.null() {
+		return nil
+	}
+	one := func() error {
+		value, err := r.str()
+		if len(m.Headers) < maxFields {
+			m.Headers = append(m.Headers, Field{name, string(value)})
+		}
+		return err
+	}
+	if r.next() == '[' {
+		return r.array(one)
+	}
+	return one()
+}

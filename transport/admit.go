@@ -1,0 +1,42 @@
+package transport
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// admissionGrace is how long an admission may take beside the resolving of the
+// target's name. It is a safety net: all that is left to do takes microseconds.
+const admissionGrace = 10 * time.Second
+
+// admit asks for a session and waits for the word of its actor. ask must see to
+// it that answer gets one. If nobody waits for the session any more when it is
+// admitted, it is sent abandoned.
+func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission), abandoned any) (*actor.PID, messages.Reason) {
+	answer := make(chan messages.Admission, 1)
+	ask(answer)
+	late := time.NewTimer(s.config.DialTimeout + admissionGrace)
+	defer late.Stop()
+	select {
+	case a := <-answer:
+		return a.Session, a.Refusal
+	case <-r.Context().Done():
+	case <-late.C:
+	}
+	go func() {
+		timeout := time.NewTimer(s.config.DialTimeout + admissionGrace)
+		defer timeout.Stop()
+		select {
+		case a := <-answer:
+			if a.Session != nil {
+				s.config.Root.Send(a.Session, abandoned)
+			}
+		case <-timeout.C:
+		}
+	}()
+	return nil, messages.ReasonInternal
+}

@@ -1,0 +1,242 @@
+package transport
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+	"wsproxy/netpolicy"
+)
+
+// goneLook is how often a request that waits looks whether its tunnel still is
+// there. A tunnel answers all that wait when it ends; only a request that was
+// on its way to its mailbox just then gets no answer.
+const goneLook = 250 * time.Millisecond
+
+// An exchange is one HTTP request to a tunnel. It belongs to the goroutine of
+// its HTTP handler.
+type exchange struct {
+	server  *Server
+	w       http.ResponseWriter
+	r       *http.Request
+	handler *actor.PID
+	id      string
+	source  netip.Addr
+	proceed chan struct{}
+	answer  chan messages.Answer
+	whole   bool // the body was read to its end
+}
+
+// forward passes an HTTP request on to the tunnel of a subdomain.
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, subdomain string) {
+	t := s.config.Tunnels
+	var handler *actor.PID
+	if messages.IsSubdomain(subdomain) {
+		handler = t.Handler(subdomain)
+	}
+	if handler == nil || !t.Exists(handler) {
+		s.refuseUnread(w, r, messages.ReasonNoTunnel)
+		return
+	}
+	if r.Method == http.MethodConnect {
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		http.Error(w, "A tunnel carries requests, not CONNECT.", http.StatusMethodNotAllowed)
+		return
+	}
+	if r.ContentLength > t.MaxBody {
+		s.refuseUnread(w, r, messages.ReasonBodyTooBig)
+		return
+	}
+	x := &exchange{
+		server: s, w: w, r: r, handler: handler,
+		id: messages.NewID(messages.IDBytes), source: s.source(r),
+		answer: make(chan messages.Answer, 1),
+	}
+	answer := x.run()
+	if answer.Response == nil {
+		if x.whole {
+			s.refuseForward(w, answer.Refusal)
+		} else {
+			s.refuseUnread(w, r, answer.Refusal)
+		}
+		return
+	}
+	defer x.release()
+	s.respond(w, r, answer.Response)
+}
+
+// release gives the slot of an answered request back.
+func (x *exchange) release() {
+	x.server.config.Root.Send(x.server.config.Tunnels.Limits, &messages.Release{
+		Holder: x.handler,
+		Claims: []messages.Claim{{Kind: messages.ClaimHTTP, Source: netpolicy.CountKey(x.source)}},
+	})
+}
+
+// run sends the request and waits for its answer.
+func (x *exchange) run() messages.Answer {
+	open := &messages.OpenRequest{
+		ID: x.id, Count: netpolicy.CountKey(x.source), Answer: x.answer,
+	}
+	hasBody := x.r.ContentLength != 0
+	if hasBody {
+		x.proceed = make(chan struct{}, 1)
+		open.Proceed = x.proceed
+	} else {
+		var refusal messages.Reason
+		if open.Frame, open.Charge, refusal = x.encode(nil); refusal != "" {
+			return messages.Answer{Refusal: refusal}
+		}
+	}
+	x.send(open)
+	if hasBody {
+		if answer, done := x.wait(x.proceed); done {
+			return answer
+		}
+		body, refusal := x.body()
+		switch refusal {
+		case "":
+		case messages.ReasonTunnelGone:
+			return x.last(refusal) // which says more
+		default:
+			return x.cancel(refusal)
+		}
+		x.whole = true
+		frame, charge, refusal := x.encode(body)
+		x.server.links.total.add(int64(-cap(body)))
+		if refusal != "" {
+			return x.cancel(refusal)
+		}
+		x.send(&messages.SendRequest{ID: x.id, Frame: frame, Charge: charge})
+	}
+	answer, _ := x.wait(nil)
+	return answer
+}
+
+// wait waits for the answer, or for what makes it pointless; or for the word
+// to proceed, if that comes first, and then it is not done.
+func (x *exchange) wait(proceed <-chan struct{}) (answer messages.Answer, done bool) {
+	deadline := time.Now().Add(x.server.config.Tunnels.HTTPTimeout)
+	look := time.NewTimer(min(goneLook, x.server.config.Tunnels.HTTPTimeout))
+	defer look.Stop()
+	for {
+		select {
+		case <-proceed:
+			return messages.Answer{}, false
+		case answer := <-x.answer:
+			return answer, true
+		case <-x.r.Context().Done():
+			return x.cancel(messages.ReasonAbandoned), true
+		case now := <-look.C:
+			if !now.Before(deadline) {
+				return x.cancel(messages.ReasonAnswerLate), true
+			}
+			if !x.server.config.Tunnels.Exists(x.handler) {
+				return x.last(messages.ReasonTunnelGone), true
+			}
+			look.Reset(min(goneLook, deadline.Sub(now)))
+		}
+	}
+}
+
+// cancel tells the tunnel that nobody waits any more. An answer that was on its
+// way is dropped.
+func (x *exchange) cancel(reason messages.Reason) messages.Answer {
+	x.send(&messages.CancelRequest{ID: x.id})
+	last := time.NewTimer(goneLook)
+	defer last.Stop()
+	select {
+	case answer := <-x.answer: // CancelRequest is always answered
+		if answer.Response != nil {
+			x.release()
+		}
+	case <-last.C: // the tunnel is gone, and all its slots with it
+	}
+	return messages.Answer{Refusal: reason}
+}
+
+// last returns the answer that came before the tunnel went, if one did.
+func (x *exchange) last(reason messages.Reason) messages.Answer {
+	select {
+	case answer := <-x.answer:
+		return answer
+	default:
+		return messages.Answer{Refusal: reason}
+	}
+}
+
+func (x *exchange) send(message any) { x.server.config.Root.Send(x.handler, message) }
+
+// encode makes the http_request, and charges it to the memory of all tunnels.
+func (x *exchange) encode(body []byte) (frame []byte, charge int, refusal messages.Reason) {
+	frame = messages.EncodeRequest(messages.Request{
+		ID: x.id, Method: x.r.Method, Path: requestTarget(x.r),
+		Headers: x.server.requestHeaders(x.r, x.source), Body: body,
+	})
+	if len(body) == 0 {
+		return frame, 0, "" // its size is bounded by that of a header
+	}
+	if !x.server.links.total.try(int64(len(frame))) {
+		return nil, 0, messages.ReasonMemory
+	}
+	return frame, len(frame), ""
+}
+
+// requestTarget returns path and query as they came.
+func requestTarget(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") || r.RequestURI == "*" {
+		return r.RequestURI
+	}
+	return r.URL.RequestURI() // absolute form: RFC 9112, section 3.2.2
+}
+
+// refuseUnread is refuseForward for a request whose body was not read to its
+// end. The answer doesn't wait for the rest, and the connection is of no more
+// use.
+func (s *Server) refuseUnread(w http.ResponseWriter, r *http.Request, reason messages.Reason) {
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+	}
+	s.refuseForward(w, reason)
+}
+
+// refuseForward answers for a tunnel that doesn't.
+func (s *Server) refuseForward(w http.ResponseWriter, reason messages.Reason) {
+	status, sentence := http.StatusBadGateway, "The tunnel failed to answer."
+	switch reason {
+	case messages.ReasonNoTunnel:
+		status, sentence = http.StatusNotFound, "There is no such tunnel."
+	case messages.ReasonHTTPLimit:
+		status, sentence = http.StatusTooManyRequests, "Too many requests from your address are under way."
+	case messages.ReasonTunnelBusy:
+		status, sentence = http.StatusServiceUnavailable, "Too many requests to this tunnel are under way; try again."
+	case messages.ReasonMemory:
+		status, sentence = http.StatusServiceUnavailable, "The server has no memory left for this request; try again."
+	case messages.ReasonShutdown:
+		status, sentence = http.StatusServiceUnavailable, "The server is shutting down."
+	case messages.ReasonBodyTooBig:
+		status, sentence = http.StatusRequestEntityTooLarge, "The request's body is larger than this server allows."
+	case messages.ReasonBodyLate:
+		status, sentence = http.StatusRequestTimeout, "The request's body did not come in time."
+	case messages.ReasonAnswerLate:
+		status, sentence = http.StatusGatewayTimeout, "The tunnel did not answer in time."
+	case messages.ReasonTunnelGone:
+		sentence = "The tunnel ended before it answered."
+	case messages.ReasonRestarted:
+		sentence = "The tunnel failed and began anew; try again."
+	case messages.ReasonBadAnswer:
+		sentence = "The tunnel's answer can't be passed on."
+	case messages.ReasonAbandoned:
+		return // nobody is there to read it
+	}
+	s.config.Meter.Refused("forward", reason)
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, sentence, status)
+}

@@ -1,0 +1,237 @@
+package transport
+
+import (
+	"encoding/binary"
+	"regexp"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// inboundWindow is how many bytes may be on their way from a tunnel's reader to
+// its actors: so much is posted before the reader waits for them.
+const inboundWindow = 1 << 20
+
+// messageCost is about how many bytes a message to an actor costs, beside what
+// it carries.
+const messageCost = 256
+
+// controlBacklog is how many control messages may wait for a client before what
+// it sends, and what would be answered with more of them, is not read.
+const controlBacklog = 1024
+
+// An inbound takes a tunnel client's messages apart. Control messages are
+// joined and decoded, once; data frames are passed on piece by piece, as they
+// come. It belongs to the reading pump.
+type inbound struct {
+	link    *link
+	kind    inboundKind
+	message []byte // the control message so far, charged to link.inbound
+	head    []byte // the data frame's header so far
+	connID  string // of the data frame
+}
+
+type inboundKind uint8
+
+const (
+	inboundNone inboundKind = iota // between messages
+	inboundControl
+	inboundHeader // in the header of a data frame
+	inboundData   // in its payload
+	inboundSkip   // in a message that is of no use
+)
+
+// pumpIn reads the client's messages until the client has ended, and returns
+// why. When the link closes it goes on reading, to no purpose but to let the
+// client read what was sent to it.
+func (l *link) pumpIn() messages.Reason {
+	in, err := newReader(l.client.conn, 0)
+	if err != nil {
+		return messages.ReasonInternal
+	}
+	frames := decoder{onPing: l.client.answer, byWord: true, texts: true, limit: l.tools.maxMessage}
+	to := inbound{link: l}
+	refused := false
+	for {
+		to.waitForRoom()
+		l.client.reading.Store(true)
+		buf, n, err := in.read()
+		l.client.reading.Store(false)
+		if err != nil {
+			return l.client.failure(err)
+		}
+		l.client.heard.Add(1)
+		l.received.Add(int64(n))
+		for rest := buf[:n]; len(rest) > 0; {
+			var data []byte
+			var result decoded
+			var reason messages.Reason
+			data, rest, result, reason = frames.decode(rest)
+			if !refused && !l.discard.Load() && (len(data) > 0 || result == decodedMessage) {
+				to.piece(data, frames.isText, result == decodedMessage)
+			}
+			switch result {
+			case decodedClose:
+				if len(frames.control) >= 2 {
+					l.echoClose = int(binary.BigEndian.Uint16(frames.control))
+				}
+				giveBuffer(buf)
+				return messages.ReasonClientClosed
+			case decodedBad:
+				if reason == messages.ReasonProtocolError {
+					giveBuffer(buf)
+					return reason
+				}
+				// The client is read on, to its close frame.
+				if !refused {
+					refused = true
+					l.tell(&messages.LinkEnded{Reason: reason})
+				}
+			}
+		}
+		giveBuffer(buf)
+	}
+}
+
+// waitForRoom waits until what was read has been dealt with far enough. A
+// control message that waits for the memory of other tunnels for too long is
+// given up: else two of them could wait for each other for ever.
+func (in *inbound) waitForRoom() {
+	l := in.link
+	if !in.wantsRoom() {
+		return
+	}
+	// Bytes of other tunnels come back without a signal to this one.
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	patience := time.Now().Add(2 * l.tools.stall)
+	for in.wantsRoom() && !l.discard.Load() {
+		select {
+		case <-l.room:
+		case <-l.stop:
+			return
+		case now := <-look.C:
+			if in.kind == inboundControl && now.After(patience) {
+				in.giveUp()
+			}
+		}
+	}
+}
+
+// wantsRoom reports whether reading must wait: for the actors, for outside
+// peers, or for a client that makes the proxy answer and doesn't read.
+func (in *inbound) wantsRoom() bool {
+	l := in.link
+	return l.inbound.held.Load()-int64(len(in.message)) >= inboundWindow || l.buffer.full() ||
+		l.lanes.backlog() >= controlBacklog
+}
+
+// piece takes a piece of a message, the last one if end is set.
+func (in *inbound) piece(data []byte, text, end bool) {
+	for len(data) > 0 {
+		switch in.kind {
+		case inboundNone:
+			in.begin(data[0], text)
+		case inboundControl:
+			in.join(data)
+			data = nil
+		case inboundHeader:
+			data = in.header(data)
+		case inboundData:
+			in.post(&messages.Data{ConnID: in.connID, Data: append([]byte(nil), data...)}, len(data))
+			data = nil
+		case inboundSkip:
+			data = nil
+		}
+	}
+	if end {
+		in.finish()
+	}
+}
+
+func (in *inbound) begin(first byte, text bool) {
+	in.kind = inboundHeader
+	if text || first == '{' {
+		in.kind = inboundControl
+	}
+}
+
+func (in *inbound) join(data []byte) {
+	in.message = append(in.message, data...)
+	in.link.inbound.add(int64(len(data)))
+}
+
+// header reads the header of a data frame, and returns what follows it.
+func (in *inbound) header(data []byte) (rest []byte) {
+	need := 4
+	if len(in.head) >= 4 {
+		need += int(binary.BigEndian.Uint32(in.head))
+	}
+	n := min(need-len(in.head), len(data))
+	in.head = append(in.head, data[:n]...)
+	if len(in.head) < need {
+		return data[n:]
+	}
+	if need == 4 {
+		if idLen := binary.BigEndian.Uint32(in.head); idLen == 0 || idLen > messages.MaxConnID {
+			in.skip("a data frame whose connId is empty or too long")
+		}
+		return data[n:]
+	}
+	in.connID = string(in.head[4:])
+	in.kind = inboundData
+	return data[n:]
+}
+
+func (in *inbound) skip(what string) {
+	in.kind = inboundSkip
+	in.post(&messages.Garbage{What: what}, 0)
+}
+
+// finish ends a message.
+func (in *inbound) finish() {
+	switch in.kind {
+	case inboundControl:
+		in.control()
+	case inboundHeader, inboundNone:
+		in.post(&messages.Garbage{What: "a data frame that ends in its header"}, 0)
+	}
+	in.kind, in.head, in.connID = inboundNone, in.head[:0], ""
+}
+
+// control decodes a control message and passes it on.
+func (in *inbound) control() {
+	size := len(in.message)
+	message, err := messages.DecodeControl(in.message)
+	in.message = nil
+	if message != nil {
+		in.post(&messages.FromClient{Message: message, Size: size}, 0) // it was charged as it came
+		return
+	}
+	in.link.inbound.add(int64(-size))
+	if err != nil {
+		in.post(&messages.Garbage{What: err.Error()}, 0)
+	}
+}
+
+// idInResponse finds the id of a response that is not read to its end.
+var idInResponse = regexp.MustCompile(`"id"\s*:\s*"([0-9a-f]{12})"`)
+
+// giveUp drops a control message for want of memory. If it is a response, its
+// request is answered with one that can't be passed on.
+func (in *inbound) giveUp() {
+	head := in.message[:min(len(in.message), 1<<10)]
+	if id := idInResponse.FindSubmatch(head); id != nil {
+		in.post(&messages.FromClient{Message: &messages.Response{ID: string(id[1])}}, 0)
+	}
+	in.link.inbound.add(int64(-len(in.message)))
+	in.message = nil
+	in.skip("a control message for which there was no memory")
+}
+
+// post passes a message on that carries n bytes. Each is charged with what it
+// costs itself, too: a client can't make more of them wait than the window.
+func (in *inbound) post(message any, n int) {
+	in.link.inbound.add(int64(n) + messageCost)
+	in.link.tools.root.Send(in.link.handler, message)
+}

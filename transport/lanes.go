@@ -1,0 +1,179 @@
+package transport
+
+import "sync"
+
+const (
+	// writeBatch is about how many bytes of control messages, and how many of
+	// raw connections, a tunnel's writer gives the kernel at once: what waits
+	// together goes out in one system call, neither kind starves the other, and
+	// a frame that comes meanwhile waits no longer than that takes.
+	writeBatch = 64 << 10
+	// laneDepth is how many frames of one connection wait for the writer: one
+	// on its way, one behind it. Then its outside peer is not read.
+	laneDepth = 2
+)
+
+// A frame is a whole WebSocket frame that waits for the writer.
+type frame struct {
+	head   [maxHeaderBytes]byte // what goes before bytes
+	headed uint8                // how much of head does
+	bytes  []byte
+	buf    *buffer // goes back to the pool when the frame is written; may be nil
+	charge int     // bytes that come back to the budget of all tunnels then
+	data   bool    // whether it is one of the laneDepth
+}
+
+// lanes is what waits for a tunnel's writer, the only one that writes to its
+// WebSocket: control messages of the tunnel in one queue, and one queue, a
+// lane, for each raw connection, in which its tcp_open, data and tcp_close
+// keep their order. Control messages go first; lanes are served in turns. Any
+// goroutine may add; one takes.
+type lanes struct {
+	mu      sync.Mutex
+	control []frame
+	turn    []*lane       // those that have something, in the order of their turns
+	ended   bool          // nothing is added any more
+	wake    chan struct{} // has room for one: something was added, or it ended
+	drop    func(frame)   // gives back what a frame held
+}
+
+// A lane is the queue of one raw connection.
+type lane struct {
+	all    *lanes
+	frames []frame       // under all.mu
+	inTurn bool          // under all.mu: whether it is in all.turn
+	closed bool          // under all.mu: nothing is added any more
+	room   chan struct{} // laneDepth tokens: one for each data frame that may wait
+}
+
+func newLanes(drop func(frame)) *lanes {
+	return &lanes{wake: make(chan struct{}, 1), drop: drop}
+}
+
+func (l *lanes) newLane() *lane {
+	n := &lane{all: l, room: make(chan struct{}, laneDepth)}
+	for range laneDepth {
+		n.room <- struct{}{}
+	}
+	return n
+}
+
+// sendControl adds a control message, or drops it if the writer has ended.
+func (l *lanes) sendControl(f frame) {
+	l.mu.Lock()
+	ended := l.ended
+	if !ended {
+		l.control = append(l.control, f)
+	}
+	l.mu.Unlock()
+	if ended {
+		l.drop(f)
+		return
+	}
+	signal(l.wake)
+}
+
+// send adds a frame to a lane. A data frame needs a token from room. last
+// closes the lane after it.
+func (n *lane) send(f frame, last bool) {
+	l := n.all
+	l.mu.Lock()
+	refused := l.ended || n.closed
+	if !refused {
+		n.frames = append(n.frames, f)
+		n.closed = last
+		if !n.inTurn {
+			n.inTurn = true
+			l.turn = append(l.turn, n)
+		}
+	}
+	l.mu.Unlock()
+	if refused {
+		l.drop(f)
+		return
+	}
+	signal(l.wake)
+}
+
+// cut closes a lane and drops what waits in it.
+func (n *lane) cut() {
+	n.all.mu.Lock()
+	waiting := n.frames
+	n.frames, n.closed = nil, true
+	n.all.mu.Unlock()
+	for _, f := range waiting {
+		n.all.drop(f)
+	}
+}
+
+// take returns the frames to be written next, in batch, and whether more will
+// ever come. It doesn't wait.
+func (l *lanes) take(batch []frame) (next []frame, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	size := 0
+	taken := 0
+	for taken < len(l.control) && size < writeBatch {
+		size += len(l.control[taken].bytes)
+		taken++
+	}
+	batch = append(batch, l.control[:taken]...)
+	clear(l.control[:taken]) // the queue keeps nothing of what has left it
+	if l.control = l.control[taken:]; len(l.control) == 0 {
+		l.control = nil
+	}
+	// One frame of each lane, then another of each, until the batch is full.
+	size = 0
+	for len(l.turn) > 0 && size < writeBatch {
+		n := l.turn[0]
+		l.turn[0] = nil
+		l.turn = l.turn[1:]
+		if len(n.frames) == 0 { // it was cut
+			n.inTurn = false
+			continue
+		}
+		f := n.frames[0]
+		n.frames[0] = frame{}
+		n.frames = n.frames[1:]
+		size += len(f.bytes)
+		batch = append(batch, f)
+		if f.data {
+			n.room <- struct{}{} // has room: f had taken a token from it
+		}
+		if n.inTurn = len(n.frames) > 0; n.inTurn {
+			l.turn = append(l.turn, n)
+		}
+	}
+	return batch, !l.ended || len(l.control) > 0 || len(l.turn) > 0
+}
+
+// backlog returns how many control messages wait.
+func (l *lanes) backlog() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.control)
+}
+
+// end refuses everything from now on. What waits is still taken.
+func (l *lanes) end() {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	signal(l.wake)
+}
+
+// clear drops what waits.
+func (l *lanes) clear() {
+	l.mu.Lock()
+	waiting, turn := l.control, l.turn
+	l.control, l.turn, l.ended = nil, nil, true
+	for _, n := range turn {
+		waiting = append(waiting, n.frames...)
+		n.frames, n.inTurn = nil, false
+	}
+	l.mu.Unlock()
+	signal(l.wake)
+	for _, f := range waiting {
+		l.drop(f)
+	}
+}

@@ -1,0 +1,264 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// A link is a tunnel's WebSocket, its raw port and everything that waits to go
+// through either. The HTTP handler makes it and attaches the client's socket;
+// the tunnel's actors say what happens when. See [messages.Link].
+type link struct {
+	tools   *linkTools    // set once
+	dialect dialect       // set once
+	credit  bool          // set once: flow=credit
+	owner   *actor.PID    // set by Own
+	handler *actor.PID    // set by Start, before the pumps begin
+	client  *socket       // set by attach, before the actor hears of it
+	lanes   *lanes        // what waits for the client
+	buffer  *budget       // what waits for outside peers beyond their shares
+	inbound tally         // what was read from the client and is not handled yet
+	room    chan struct{} // has room for one: some of buffer or inbound came back
+	accepts chan struct{} // a token for each raw connection that no actor has taken yet
+
+	state     atomic.Int32                    // linkOpen, linkAttached, linkFinishing, as for a line
+	discard   atomic.Bool                     // the link is closing: what is read goes nowhere
+	listener  atomic.Pointer[net.TCPListener] // the raw port, once it is open
+	accepting bool                            // Start was called; used by the tunnel's calls only
+	stop      chan struct{}                   // closed when the link begins to close
+	readDone  chan struct{}                   // closed when the reading pump has ended; nil until it starts
+	writeDone chan struct{}                   // closed when the writing pump has ended; nil until it starts
+	sent      atomic.Int64                    // bytes of frames to the client
+	received  atomic.Int64                    // bytes from the client
+	echoClose int                             // the code of the client's close frame; set before readDone is closed
+}
+
+// What all links share.
+type linkTools struct {
+	root       *actor.RootContext
+	keepalive  *Keepalive
+	total      *budget // of all tunnels
+	buffer     int64   // bytes that may wait in one tunnel for its outside peers
+	maxMessage uint64  // bytes of a message from a client
+	stall      time.Duration
+	bind       netip.Addr // of raw ports; the zero Addr means all interfaces
+	log        *slog.Logger
+}
+
+func newLink(tools *linkTools, d dialect, credit bool) *link {
+	l := &link{
+		tools: tools, dialect: d, credit: credit,
+		buffer: newBudget(tools.total, tools.buffer),
+		room:   make(chan struct{}, 1), stop: make(chan struct{}),
+		accepts: make(chan struct{}, maxAccepted),
+	}
+	l.buffer.freed = func() { signal(l.room) }
+	l.inbound.budget = tools.total
+	l.lanes = newLanes(l.drop)
+	return l
+}
+
+// attach gives the link its client, and reports whether the link still wants
+// it. If not, the socket remains the caller's.
+func (l *link) attach(client *socket) bool {
+	l.client = client
+	return l.state.CompareAndSwap(lineOpen, lineAttached)
+}
+
+func (l *link) Own(tunnel *actor.PID) { l.owner = tunnel }
+
+func (l *link) Moved() (sent, received int64) { return l.sent.Load(), l.received.Load() }
+
+func (l *link) tell(message any) { l.tools.root.Send(l.owner, message) }
+
+// controlFrame makes a frame of a control message.
+func (l *link) controlFrame(message []byte) frame {
+	f := frame{bytes: message}
+	f.headed = uint8(len(appendHeader(f.head[:0], l.dialect.opcode(), len(message))))
+	return f
+}
+
+func (l *link) Control(message []byte, charge int) {
+	f := l.controlFrame(message)
+	f.charge = charge
+	l.lanes.sendControl(f)
+}
+
+// drop gives back what a frame held, written or not.
+func (l *link) drop(f frame) {
+	if f.buf != nil {
+		giveBuffer(f.buf)
+	}
+	l.tools.total.add(int64(-f.charge))
+}
+
+func (l *link) Handled(n int) {
+	l.inbound.add(int64(-n) - messageCost)
+	signal(l.room)
+}
+
+func (l *link) Full() bool { return l.buffer.full() }
+
+func (l *link) Start(handler *actor.PID, ready []byte) {
+	l.handler = handler
+	l.Control(ready, 0)
+	l.client.gaveUp = func(reason messages.Reason) { l.tell(&messages.LinkEnded{Reason: reason}) }
+	l.tools.keepalive.add(l.client)
+	l.readDone = l.pump("tunnel in", l.pumpIn)
+	l.writeDone = l.pump("tunnel out", l.pumpOut)
+	l.accepting = true
+	if listener := l.listener.Load(); listener != nil {
+		l.accept(listener)
+	}
+}
+
+// pump starts one of the two pumps of the WebSocket. The channel is closed at
+// its end.
+func (l *link) pump(name string, run func() messages.Reason) chan struct{} {
+	done := make(chan struct{})
+	reason := messages.ReasonInternal
+	startPump(l.tools.log, name, func() { reason = run() }, func() {
+		close(done)
+		l.tell(&messages.LinkEnded{Reason: reason})
+	})
+	return done
+}
+
+// pumpOut writes what waits for the client, together what waits together.
+func (l *link) pumpOut() messages.Reason {
+	var batch []frame
+	var bufs [][]byte
+	for {
+		var more bool
+		batch, more = l.lanes.take(batch[:0])
+		if len(batch) == 0 {
+			if !more {
+				return messages.ReasonShutdown // the link is closing, for whatever reason
+			}
+			<-l.lanes.wake
+			continue
+		}
+		bufs = bufs[:0]
+		size := 0
+		for i := range batch {
+			f := &batch[i]
+			if f.headed > 0 {
+				bufs = append(bufs, f.head[:f.headed])
+			}
+			bufs = append(bufs, f.bytes)
+			size += int(f.headed) + len(f.bytes)
+		}
+		err := l.client.write(bufs...)
+		clear(bufs)
+		for i, f := range batch {
+			l.drop(f)
+			batch[i] = frame{}
+		}
+		if err != nil {
+			l.lanes.clear()
+			return l.client.failure(err)
+		}
+		l.sent.Add(int64(size))
+	}
+}
+
+// Listen opens the raw port, and begins to accept if the link has started.
+func (l *link) Listen(port uint16) {
+	accepting := l.accepting
+	var err error
+	startPump(l.tools.log, "listen", func() {
+		var listener *net.TCPListener
+		if listener, err = l.listen(port); err != nil {
+			return
+		}
+		l.listener.Store(listener)
+		select {
+		case <-l.stop: // the link has closed meanwhile, maybe without seeing it
+			listener.Close()
+		default:
+			if accepting {
+				l.accept(listener)
+			}
+		}
+	}, func() { l.tell(&messages.PortOpened{Port: port, Err: err}) })
+}
+
+func (l *link) listen(port uint16) (*net.TCPListener, error) {
+	host := ""
+	if l.tools.bind.IsValid() {
+		host = l.tools.bind.String()
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(context.Background(), "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
+	if err != nil {
+		return nil, err
+	}
+	return listener.(*net.TCPListener), nil
+}
+
+// accept hands the raw port's connections over to the handler.
+func (l *link) accept(listener *net.TCPListener) {
+	var err error
+	startPump(l.tools.log, "accept", func() { err = l.acceptAll(listener) }, func() {
+		listener.Close()
+		select {
+		case <-l.stop:
+		default:
+			l.tell(&messages.PortFailed{Err: err})
+		}
+	})
+}
+
+// acceptPause is how long a listener that can't accept waits, for instance for
+// want of file descriptors.
+const acceptPause = 50 * time.Millisecond
+
+// maxAccepted is how many raw connections of a tunnel may wait for its handler
+// to take or reject them. The others wait in the kernel.
+const maxAccepted = 32
+
+func (l *link) acceptAll(listener *net.TCPListener) error {
+	for {
+		select {
+		case l.accepts <- struct{}{}:
+		case <-l.stop:
+			return net.ErrClosed
+		}
+		conn, err := listener.AcceptTCP()
+		if err != nil {
+			<-l.accepts
+			if isTemporary(err) {
+				select {
+				case <-time.After(acceptPause):
+					continue
+				case <-l.stop:
+				}
+			}
+			return err
+		}
+		s := newStream(l, conn)
+		l.tools.root.Send(l.handler, &messages.Accepted{Stream: s})
+	}
+}
+
+// isTemporary reports whether accepting may go on after an error: the kernel
+// lacked something, or a connection ended before it was accepted.
+func isTemporary(err error) bool {
+	for _, passing := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,90 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// bodyStep is how much room a body gets first; then it is doubled.
+const bodyStep = 16 << 10
+
+// body reads the request's body. Its capacity is charged to the memory of all
+// tunnels as it grows, so that it is bounded by what has come and not by what
+// was announced; the caller gives it back.
+func (x *exchange) body() (body []byte, refusal messages.Reason) {
+	t, total := x.server.config.Tunnels, x.server.links.total
+	control := http.NewResponseController(x.w)
+	_ = control.SetReadDeadline(time.Now().Add(t.HTTPTimeout))
+	gone := x.watch(func() { _ = control.SetReadDeadline(longAgo) })
+	defer func() {
+		if gone() && refusal != "" {
+			refusal = messages.ReasonTunnelGone
+		}
+		_ = control.SetReadDeadline(time.Time{})
+		if refusal != "" {
+			total.add(int64(-cap(body)))
+			body = nil
+		}
+	}()
+
+	in := http.MaxBytesReader(x.w, x.r.Body, t.MaxBody)
+	for {
+		if len(body) == cap(body) {
+			grown := max(bodyStep, 2*cap(body))
+			if announced := x.r.ContentLength; announced > 0 {
+				grown = min(grown, int(announced)+1) // room to see the end
+			}
+			if !total.try(int64(grown)) {
+				return body, messages.ReasonMemory
+			}
+			larger := make([]byte, len(body), grown)
+			copy(larger, body)
+			total.add(int64(-cap(body)))
+			body = larger
+		}
+		n, err := in.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		var tooBig *http.MaxBytesError
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			return body, ""
+		case errors.As(err, &tooBig):
+			return body, messages.ReasonBodyTooBig
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return body, messages.ReasonBodyLate
+		default:
+			return body, messages.ReasonAbandoned
+		}
+	}
+}
+
+// watch calls interrupt if the request is answered from now on, which means
+// that the tunnel has ended, until the function that it returns is called.
+// That one reports whether interrupt was called.
+func (x *exchange) watch(interrupt func()) (stop func() bool) {
+	enough, ended := make(chan struct{}), make(chan struct{})
+	answered := false
+	startPump(x.server.config.Log, "body", func() {
+		select {
+		case answer := <-x.answer:
+			select {
+			case x.answer <- answer:
+			default: // a failure has left another one there
+			}
+			answered = true
+			interrupt()
+		case <-enough:
+		}
+	}, func() { close(ended) })
+	return func() bool {
+		close(enough)
+		<-ended
+		return answered
+	}
+}

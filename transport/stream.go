@@ -1,0 +1,338 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// connShare is how many bytes may wait for one outside peer before they count
+// against the tunnel's byte budget: fixed by the protocol.
+const connShare = 1 << 20
+
+// A stream is one raw TCP connection of a tunnel: its socket, the bytes that
+// wait for the outside peer, and the lane in which bytes and messages about it
+// go to the client. A conn actor says what happens; see [messages.Stream].
+//
+// Two pumps serve it: in reads the outside peer, out writes to it.
+type stream struct {
+	link  *link        // set once
+	id    string       // set once
+	conn  *net.TCPConn // set once
+	peer  string       // set once
+	lane  *lane        // set once
+	owner *actor.PID   // set by Own, before the pumps start
+	share tally        // what waits for the peer beyond connShare
+
+	accepted atomic.Bool  // an actor has taken or rejected it
+	in, out  atomic.Int64 // payload bytes from the peer, and written to it
+
+	mu       sync.Mutex
+	chunks   [][]byte             // under mu: what the out pump has not taken
+	waiting  int64                // under mu: bytes on their way to the peer, from Hold until written
+	opened   bool                 // under mu: the pumps run
+	endWrite bool                 // under mu: EndWrite was called
+	aborted  messages.CloseReason // under mu: the reason of the first Abort
+	over     bool                 // under mu: no bytes are taken any more
+
+	wake   chan struct{} // has room for one: something for the out pump
+	done   chan struct{} // closed when the stream is over
+	credit chan int      // credit granted and not yet seen by the in pump; has room for one
+	inDone chan struct{} // closed when the in pump has ended; nil until it starts
+}
+
+func newStream(l *link, conn *net.TCPConn) *stream {
+	return &stream{
+		link: l, id: messages.NewID(messages.IDBytes), conn: conn, peer: conn.RemoteAddr().String(),
+		lane: l.lanes.newLane(), share: tally{budget: l.buffer},
+		wake: make(chan struct{}, 1), done: make(chan struct{}), credit: make(chan int, 1),
+	}
+}
+
+func (s *stream) ID() string             { return s.id }
+func (s *stream) RemoteAddr() string     { return s.peer }
+func (s *stream) Moved() (in, out int64) { return s.in.Load(), s.out.Load() }
+func (s *stream) tell(message any)       { s.link.tools.root.Send(s.owner, message) }
+
+func (s *stream) Own(conn *actor.PID) {
+	s.owner = conn
+	s.taken()
+}
+
+// taken lets another raw connection be accepted in this one's place.
+func (s *stream) taken() {
+	if s.accepted.CompareAndSwap(false, true) {
+		<-s.link.accepts // has one: acceptAll put it there
+	}
+}
+
+// Reject closes a connection that the client has never heard of.
+func (s *stream) Reject() {
+	s.taken()
+	if s.finish("") {
+		_ = s.conn.SetLinger(0)
+		s.conn.Close()
+	}
+}
+
+func (s *stream) Open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.opened = true
+	s.inDone = make(chan struct{})
+	s.lane.send(s.link.controlFrame(messages.EncodeOpen(s.id, s.peer)), false)
+	startPump(s.link.tools.log, "raw in", s.pumpIn, func() { close(s.inDone) })
+	startPump(s.link.tools.log, "raw out", s.pumpOut, func() {
+		s.finish(messages.CloseReset) // unless it is over, which it is but for a panic
+		s.conn.Close()
+		s.tell(&messages.StreamClosed{})
+	})
+}
+
+func (s *stream) Hold(n int) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return 0
+	}
+	s.book(int64(n))
+	return s.waiting
+}
+
+// book changes waiting, and with it what the budget holds of it. Under mu.
+func (s *stream) book(n int64) {
+	before := max(s.waiting-connShare, 0)
+	s.waiting += n
+	s.share.add(max(s.waiting-connShare, 0) - before)
+}
+
+func (s *stream) Write(data []byte) {
+	s.mu.Lock()
+	if !s.over && !s.endWrite {
+		s.chunks = append(s.chunks, data)
+	}
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+func (s *stream) EndWrite() {
+	s.mu.Lock()
+	s.endWrite = true
+	s.mu.Unlock()
+	s.lane.cut() // the client doesn't want it any more
+	signal(s.wake)
+}
+
+func (s *stream) Abort(reason messages.CloseReason) {
+	s.taken()
+	if !s.finish(reason) {
+		return
+	}
+	_ = s.conn.SetLinger(0)
+	s.conn.Close()
+	s.mu.Lock()
+	opened := s.opened
+	s.mu.Unlock()
+	if opened {
+		s.lane.send(s.link.controlFrame(messages.EncodeClose(s.id, reason)), true)
+	}
+}
+
+// finish ends the taking of bytes and lets go of those that wait. It reports
+// whether it was the first call.
+func (s *stream) finish(reason messages.CloseReason) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
+	}
+	s.over, s.aborted, s.chunks = true, reason, nil
+	s.share.end()
+	close(s.done)
+	return true
+}
+
+func (s *stream) Ended() messages.CloseReason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.aborted
+}
+
+func (s *stream) Waiting() (waiting, acked int64) {
+	s.mu.Lock()
+	waiting = s.waiting
+	s.mu.Unlock()
+	if raw, err := s.conn.SyscallConn(); err == nil {
+		acked = int64(bytesAcked(raw))
+	}
+	return waiting, acked
+}
+
+// Credit allows more bytes to the client. More than a window is never on its
+// way, so what exceeds one is a client that counts wrongly, to its own harm.
+func (s *stream) Credit(n int) {
+	n = min(n, messages.Window)
+	for {
+		select {
+		case s.credit <- n:
+			return
+		case had := <-s.credit:
+			n = min(n+had, messages.Window)
+		}
+	}
+}
+
+// pumpIn reads the outside peer into the stream's lane: no more than the
+// client allows, and no more than the writer keeps up with.
+func (s *stream) pumpIn() {
+	in, err := newReader(s.conn, dataRoom)
+	if err != nil {
+		return
+	}
+	allowed := messages.Window
+	for {
+		select {
+		case <-s.lane.room:
+		case <-s.done:
+			return
+		}
+		in.limit = bufferSize
+		if s.link.credit {
+			for allowed == 0 {
+				select {
+				case n := <-s.credit:
+					allowed = n
+				case <-s.done:
+					return
+				}
+			}
+			in.limit = dataRoom + allowed
+		}
+		buf, n, err := in.read()
+		if err != nil {
+			s.insideEnd(err)
+			return
+		}
+		s.in.Add(int64(n))
+		if allowed -= n; s.link.credit {
+			select {
+			case more := <-s.credit:
+				allowed = min(allowed+more, messages.Window)
+			default:
+			}
+		}
+		s.lane.send(payloadFrame(buf, s.id, n), false)
+	}
+}
+
+// insideEnd tells client and conn that the outside peer will send no more.
+func (s *stream) insideEnd(err error) {
+	reason := messages.CloseEOF
+	if !errors.Is(err, io.EOF) {
+		select {
+		case <-s.done: // it was closed here
+			return
+		default:
+		}
+		reason = messages.CloseReset
+	}
+	if reason == messages.CloseEOF {
+		s.lane.send(s.link.controlFrame(messages.EncodeClose(s.id, reason)), true)
+	}
+	s.tell(&messages.OutsideEnded{Reason: reason})
+}
+
+// dataRoom is what a data frame needs before its payload: the header of a
+// WebSocket frame and that of the tunnel's protocol.
+const dataRoom = serverHeader + messages.DataHeader
+
+// payloadFrame makes a data frame of the n bytes at buf[dataRoom:].
+func payloadFrame(buf *buffer, id string, n int) frame {
+	messages.PutDataHeader(buf[serverHeader:], id)
+	start := putHeader(buf[:], opBinary, messages.DataHeader+n)
+	return frame{bytes: buf[start : dataRoom+n], buf: buf, data: true}
+}
+
+// pumpOut writes to the outside peer what the client sends, as much at once as
+// waits.
+func (s *stream) pumpOut() {
+	for {
+		s.mu.Lock()
+		chunks, endWrite, over := s.chunks, s.endWrite, s.over
+		s.chunks = nil
+		s.mu.Unlock()
+		switch {
+		case over:
+			return
+		case len(chunks) > 0:
+			if !s.writeOut(chunks) {
+				return
+			}
+		case endWrite:
+			s.endOut()
+			return
+		default:
+			select {
+			case <-s.wake:
+			case <-s.done:
+			}
+		}
+	}
+}
+
+// writeOut writes chunks, and reports whether the peer took them.
+func (s *stream) writeOut(chunks net.Buffers) bool {
+	for len(chunks) > 0 {
+		// In pieces, so that credit comes back while the rest is written.
+		piece, n := chunks, 0
+		for i := range chunks {
+			if n += len(chunks[i]); n >= writeBatch {
+				piece = chunks[:i+1]
+				break
+			}
+		}
+		chunks = chunks[len(piece):]
+		if _, err := piece.WriteTo(s.conn); err != nil {
+			s.Abort(messages.CloseReset)
+			return false
+		}
+		s.out.Add(int64(n))
+		s.mu.Lock()
+		if !s.over {
+			s.book(int64(-n))
+		}
+		s.mu.Unlock()
+		s.tell(&messages.Flushed{N: n})
+	}
+	return true
+}
+
+// endOut lets the peer read what it was sent before the socket closes: closed
+// at once, the kernel would answer what the peer still sends with a reset.
+func (s *stream) endOut() {
+	_ = s.conn.CloseWrite()
+	_ = s.conn.SetReadDeadline(time.Now().Add(messages.Linger))
+	s.finish("")
+	select {
+	case <-s.inDone:
+	case <-time.After(messages.Linger):
+	}
+	_, _ = io.Copy(io.Discard, s.conn)
+}
+
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
