@@ -1,0 +1,185 @@
+package actors
+
+import (
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// A relay that fails ends alone: its handler is answered, its line finished,
+// its slot comes back, it counts as ended, and other sessions notice nothing.
+// Each method of the line is a step of the relay that may fail.
+func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
+	for _, test := range []struct {
+		method   string
+		admitted bool // whether the failure comes after the handler's answer
+		started  bool // whether it comes after the start was logged
+	}{
+		{"own", false, false},
+		{"resolve", false, false},
+		{"dial", true, true},
+		{"pump", true, true},
+	} {
+		t.Run(test.method, func(t *testing.T) {
+			h := newHouse(t, Bounds{PerUser: 2})
+			other := h.relaying()
+			line := newFakeLine()
+			line.panicIn = test.method
+			v := h.knock(line)
+			v.want(t, "own")
+			if test.admitted {
+				v.want(t, "resolve")
+				v.say(&messages.TargetResolved{})
+				v.session = receive(t, v.answers).Session
+				h.send(v.session, &messages.RelayUpgraded{})
+				v.want(t, "dial")
+				if test.method == "pump" {
+					v.say(&messages.TargetDialed{})
+					v.want(t, "pump")
+				}
+			} else {
+				if test.method == "resolve" {
+					v.want(t, "resolve")
+				}
+				v.wantRefusal(messages.ReasonInternal)
+			}
+			v.want(t, "finish internal")
+			eventually(t, "the slot of the failed relay is free", func() bool {
+				holder := h.desk.holder()
+				free := h.desk.acquire(holder, userClaim("ann")) == ""
+				h.system.Root.Stop(holder)
+				return free
+			})
+			v.wantNoMoreAnswers()
+			wantStack(t, h.lines, test.method)
+
+			h.desk.settled(other.session)
+			other.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
+			other.closed(messages.ReasonTargetEnded)
+			receive(t, h.drain())
+			started, ended := h.meter.counts()
+			if started != ended || started != len(h.lines.of("relay started")) {
+				t.Errorf("the meter counts %d starts and %d ends", started, ended)
+			}
+			if test.started {
+				lines := h.lines.of("relay ended")
+				if len(lines) != 2 || lines[0].fields["reason"] != "internal" || lines[0].fields["session"] != v.session.Id {
+					t.Errorf("the ends that were logged: %v", lines)
+				}
+			}
+		})
+	}
+}
+
+// wantStack fails unless the log has the stack of the panic in a fake line.
+func wantStack(t *testing.T, lines *journalLines, method string) {
+	t.Helper()
+	for _, line := range lines.of("an actor failed") {
+		stack, _ := line.fields["stack"].(string)
+		if line.level == slog.LevelError && line.fields["fault"] == "injected into "+method && strings.Contains(stack, "fakeLine") {
+			return
+		}
+	}
+	t.Errorf("no line has the stack of the panic in %s", method)
+}
+
+// The last things that a relay does fail: its parent must not wait for it for
+// ever, and its slot must come back.
+func TestPanicWhileARelayStopsDoesNotHangItsParent(t *testing.T) {
+	h := newHouse(t, Bounds{PerUser: 1})
+	v := h.relaying()
+	v.panicIn = "finish"
+	v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
+	v.want(t, "finish target_ended", "finish internal") // in Receive, and again in Stopping
+	receive(t, h.drain())
+	eventually(t, "the slot is free", func() bool {
+		return h.desk.acquire(h.desk.holder(), userClaim("ann")) == ""
+	})
+}
+
+func TestPanicInTheLastLineDoesNotHangTheParent(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	v := h.relaying()
+	v.panicIn = "moved"
+	v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
+	v.closed(messages.ReasonTargetEnded)
+	receive(t, h.drain())
+}
+
+// A failing start must not leave the handler, or a refused session's line.
+func TestPanicOfARefusedRelayAnswersOnce(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	line := newFakeLine()
+	line.panicIn = "finish"
+	v := h.knock(line)
+	v.want(t, "own", "resolve")
+	v.say(&messages.TargetResolved{Refused: true})
+	v.wantRefusal(messages.ReasonTargetRefused)
+	v.want(t, "finish target_refused", "finish internal")
+	receive(t, h.drain())
+	v.wantNoMoreAnswers()
+}
+
+func TestPanicInRelaysKeepsItsSessions(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	v := h.relaying()
+	h.send(h.relays, (*messages.Drain)(nil)) // no Drain to take Done from: panics
+	eventually(t, "the failure is logged", func() bool { return len(h.lines.of("an actor failed")) == 1 })
+	h.desk.settled(h.relays)
+	h.desk.settled(v.session)
+	v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
+	v.closed(messages.ReasonTargetEnded)
+	receive(t, h.drain()) // it has not lost count
+}
+
+// The handler whose session could not even be spawned is answered too, and the
+// count of sessions stays right.
+func TestPanicInSpawningAnswersTheHandler(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	var broken atomic.Bool
+	log := slog.New(slog.DiscardHandler)
+	session := relayProps(&Relays{Limits: h.desk.limits, Meter: h.meter, Log: log}).Configure(
+		actor.WithSpawnFunc(func(system *actor.ActorSystem, id string, props *actor.Props, parent actor.SpawnerContext) (*actor.PID, error) {
+			if broken.Load() {
+				panic("injected into spawning")
+			}
+			return actor.DefaultSpawner(system, id, props, parent)
+		}))
+	h.relays = h.system.Root.Spawn(guardedProps(log, func() actor.Actor { return &relays{session: session} },
+		actor.WithGuardian(resume), actor.WithSupervisor(stop)))
+
+	v := h.relaying()
+	broken.Store(true)
+	h.knock(newFakeLine()).wantRefusal(messages.ReasonInternal)
+	broken.Store(false)
+	h.desk.settled(v.session)
+	later := h.relaying()
+	for _, v := range []*visit{v, later} {
+		v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
+		v.closed(messages.ReasonTargetEnded)
+	}
+	receive(t, h.drain())
+}
+
+// Limits that fail while a session waits for them refuse it.
+func TestSessionIsRefusedWhenTheLimitsFail(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	log := slog.New(slog.DiscardHandler)
+	limits := h.system.Root.Spawn(guardedProps(log, func() actor.Actor { return &limits{book: &ledger{}} }, // no maps to write to
+		actor.WithGuardian(resume)))
+	h.relays = h.system.Root.Spawn(guardedProps(log, func() actor.Actor {
+		return &relays{session: relayProps(&Relays{Limits: limits, Meter: h.meter, Log: log})}
+	}, actor.WithSupervisor(stop)))
+	v := h.knock(newFakeLine())
+	v.want(t, "own", "resolve")
+	v.say(&messages.TargetResolved{})
+	v.wantRefusal(messages.ReasonInternal)
+	v.closed(messages.ReasonInternal)
+	receive(t, h.drain())
+	v.wantNoMoreAnswers()
+}

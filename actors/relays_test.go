@@ -1,0 +1,327 @@
+package actors
+
+import (
+	"log/slog"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// A house is all actors together, and this test in the part of the edge.
+type house struct {
+	t      testing.TB
+	system *actor.ActorSystem
+	desk   *desk
+	relays *actor.PID
+	meter  *tally
+	lines  *journalLines
+}
+
+func newHouse(t testing.TB, bounds Bounds) *house {
+	t.Helper()
+	log, lines := newJournal()
+	system := newSystem(t, log)
+	limits, err := SpawnLimits(system, bounds, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{t: t, system: system, meter: &tally{}, lines: lines, desk: &desk{newProbe(t, system), system, limits}}
+	h.relays, err = SpawnRelays(system, Relays{Limits: limits, Meter: h.meter, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *house) send(to *actor.PID, m any) { h.system.Root.Send(to, m) }
+
+// A visit is one session, as the HTTP handler and the sockets see it.
+type visit struct {
+	*fakeLine
+	h       *house
+	answers chan messages.Admission
+	session *actor.PID
+}
+
+// knock asks for a session to a literal address.
+func (h *house) knock(line *fakeLine) *visit {
+	v := &visit{fakeLine: line, h: h, answers: make(chan messages.Admission, 4)}
+	source := netip.MustParseAddr("192.0.2.7")
+	h.send(h.relays, &messages.OpenRelay{
+		Source: source, Count: netip.PrefixFrom(source, 32), User: "ann", Target: "target:22",
+		Upgrade: true, Line: line, Answer: v.answers,
+	})
+	return v
+}
+
+// say sends the session a message in the part of its line.
+func (v *visit) say(m any) {
+	v.h.t.Helper()
+	if v.owner.Load() == nil {
+		v.h.t.Fatal("the line has no owner yet")
+	}
+	v.h.send(v.owner.Load(), m)
+}
+
+// admitted leads a session up to the upgrade.
+func (h *house) admitted() *visit {
+	h.t.Helper()
+	v := h.knock(newFakeLine())
+	v.want(h.t, "own", "resolve")
+	v.say(&messages.TargetResolved{})
+	a := receive(h.t, v.answers)
+	if a.Session == nil || a.Refusal != "" {
+		h.t.Fatalf("not admitted: %+v", a)
+	}
+	v.session = a.Session
+	return v
+}
+
+// relaying leads a session up to the copying.
+func (h *house) relaying() *visit {
+	h.t.Helper()
+	v := h.admitted()
+	h.send(v.session, &messages.RelayUpgraded{})
+	v.want(h.t, "dial")
+	v.say(&messages.TargetDialed{})
+	v.want(h.t, "pump")
+	return v
+}
+
+// closed leads a session from Finish to its end.
+func (v *visit) closed(reason messages.Reason) {
+	v.h.t.Helper()
+	v.want(v.h.t, "finish "+string(reason))
+	v.say(&messages.LineClosed{Reason: reason})
+}
+
+func (v *visit) wantRefusal(reason messages.Reason) {
+	v.h.t.Helper()
+	if a := receive(v.h.t, v.answers); a.Session != nil || a.Refusal != reason {
+		v.h.t.Fatalf("the answer is %+v, want a refusal for %s", a, reason)
+	}
+}
+
+func (v *visit) wantNoMoreAnswers() {
+	v.h.t.Helper()
+	if len(v.answers) > 0 {
+		v.h.t.Fatalf("one more answer: %+v", <-v.answers)
+	}
+}
+
+// drain tells the relays to drain, and returns what is closed at the last end.
+func (h *house) drain() chan struct{} {
+	done := make(chan struct{})
+	h.send(h.relays, &messages.Drain{Done: done})
+	return done
+}
+
+func isClosed(done chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestSessionTellsItsLifeInTwoLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, Bounds{PerAddress: 1, PerUser: 1})
+		line := newFakeLine()
+		line.up, line.down = 123, 456
+		v := h.knock(line)
+		v.want(t, "own", "resolve")
+		v.say(&messages.TargetResolved{})
+		v.session = receive(t, v.answers).Session
+		h.send(v.session, &messages.RelayUpgraded{})
+		v.want(t, "dial")
+		v.say(&messages.TargetDialed{})
+		v.want(t, "pump")
+		time.Sleep(1500 * time.Millisecond)
+		v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
+		v.say(&messages.PumpEnded{Reason: messages.ReasonClientGone}) // the other pump: too late to matter
+		v.closed(messages.ReasonTargetEnded)
+		synctest.Wait()
+
+		fields := map[string]any{"session": v.session.Id, "user": "ann", "source": "192.0.2.7", "target": "target:22"}
+		wantOneLine(t, h.lines, "relay started", fields)
+		fields["reason"], fields["bytes_up"], fields["bytes_down"] = "target_ended", int64(123), int64(456)
+		fields["duration_ms"] = int64(1500)
+		wantOneLine(t, h.lines, "relay ended", fields)
+		if h.meter.started != 1 || len(h.meter.ended) != 1 || h.meter.ended[messages.ReasonTargetEnded] != 1 || h.meter.up != 123 || h.meter.down != 456 {
+			t.Errorf("the meter has counted %+v", h.meter)
+		}
+		if len(v.calls) != 1 { // moved
+			t.Errorf("the line was told more: %q", v.taken())
+		}
+		done := h.drain()
+		receive(t, done)
+		time.Sleep(2 * time.Second) // lets the library's timer end, which the bubble waits for
+	})
+}
+
+func wantOneLine(t testing.TB, lines *journalLines, message string, fields map[string]any) {
+	t.Helper()
+	found := lines.of(message)
+	if len(found) != 1 {
+		t.Fatalf("%d lines say %q", len(found), message)
+	}
+	if found[0].level != slog.LevelInfo {
+		t.Errorf("%q has level %v", message, found[0].level)
+	}
+	for key, want := range fields {
+		if got := found[0].fields[key]; got != want {
+			t.Errorf("%q: %s is %v, want %v", message, key, got, want)
+		}
+	}
+	if len(found[0].fields) != len(fields) {
+		t.Errorf("%q has the fields %v", message, found[0].fields)
+	}
+}
+
+func TestSessionWithoutUserIsLoggedAsAnonymous(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	line := newFakeLine()
+	answers := make(chan messages.Admission, 1)
+	h.send(h.relays, &messages.OpenRelay{Source: netip.MustParseAddr("192.0.2.7"), Upgrade: true, Line: line, Answer: answers})
+	line.want(t, "own", "resolve")
+	h.send(line.owner.Load(), &messages.TargetResolved{})
+	h.send(receive(t, answers).Session, &messages.RelayUpgraded{})
+	line.want(t, "dial")
+	if got := h.lines.of("relay started")[0].fields["user"]; got != "anonymous" {
+		t.Errorf("the user is %v", got)
+	}
+}
+
+func TestRefusedSessionIsNotLogged(t *testing.T) {
+	h := newHouse(t, Bounds{PerUser: 1})
+	first := h.admitted()
+	v := h.knock(newFakeLine())
+	v.want(t, "own", "resolve")
+	v.say(&messages.TargetResolved{})
+	v.wantRefusal(messages.ReasonUserLimit)
+	v.closed(messages.ReasonUserLimit)
+	h.send(first.session, &messages.RelayAbandoned{})
+	first.closed(messages.ReasonAbandoned)
+	receive(t, h.drain())
+	if n := len(h.lines.of("relay started")) + len(h.lines.of("relay ended")); n > 0 {
+		t.Errorf("%d lines for sessions that never began", n)
+	}
+	if started, ended := h.meter.counts(); started+ended > 0 {
+		t.Errorf("the meter counts %d and %d", started, ended)
+	}
+}
+
+// A client that is told of the end may connect again at once: its slot must be
+// free by then, not only when the sockets have lingered.
+func TestSlotIsFreeBeforeTheClientHearsOfTheEnd(t *testing.T) {
+	h := newHouse(t, Bounds{PerAddress: 1, PerUser: 1})
+	v := h.relaying()
+	other := h.desk.holder()
+	h.desk.wantAcquire(messages.ReasonUserLimit, other, userClaim("ann"))
+	v.say(&messages.PumpEnded{Reason: messages.ReasonClientClosed})
+	v.want(t, "finish client_closed")
+	h.desk.wantAcquire("", other, addressClaim("192.0.2.7"), userClaim("ann"))
+	h.desk.settled(v.session) // the session lives on
+	v.say(&messages.LineClosed{Reason: messages.ReasonClientClosed})
+	receive(t, h.drain())
+	h.desk.wantAcquire(messages.ReasonUserLimit, h.desk.holder(), userClaim("ann")) // not given back twice
+}
+
+func TestDrainWithoutSessionsIsDoneAtOnce(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	receive(t, h.drain())
+	receive(t, h.drain()) // whoever asks later learns it too
+	v := h.knock(newFakeLine())
+	v.want(t, "own", "resolve")
+	v.say(&messages.TargetResolved{})
+	v.wantRefusal(messages.ReasonDraining)
+}
+
+func TestDrainWaitsForTheLastSession(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	visits := []*visit{h.relaying(), h.admitted(), h.relaying()}
+	done, again := h.drain(), h.drain()
+	h.desk.settled(h.relays)
+	for _, v := range visits {
+		if isClosed(done) || isClosed(again) {
+			t.Fatal("drained while a session lives")
+		}
+		h.send(v.session, &messages.RelayAbandoned{})
+		v.closed(messages.ReasonAbandoned)
+	}
+	receive(t, done)
+	receive(t, again)
+}
+
+// The 429 comes before the 503, also for the session that was on its way when
+// the draining began.
+func TestDrainReachesSessionsOnTheirWay(t *testing.T) {
+	h := newHouse(t, Bounds{PerUser: 1})
+	one, two := h.knock(newFakeLine()), h.knock(newFakeLine())
+	one.want(t, "own", "resolve")
+	two.want(t, "own", "resolve")
+	done := h.drain()
+	h.desk.settled(h.relays)
+	h.desk.wantAcquire("", h.desk.holder(), userClaim("bob"))
+	one.say(&messages.TargetResolved{})
+	one.wantRefusal(messages.ReasonDraining)
+	one.closed(messages.ReasonDraining)
+	eventually(t, "the first one's slot is free", func() bool {
+		return h.desk.acquire(h.desk.holder(), userClaim("ann")) == ""
+	})
+	two.say(&messages.TargetResolved{})
+	two.wantRefusal(messages.ReasonUserLimit)
+	two.closed(messages.ReasonUserLimit)
+	receive(t, done)
+}
+
+func TestShutdownEndsEverySession(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	early := h.knock(newFakeLine())
+	early.want(t, "own", "resolve")
+	admitted, relaying := h.admitted(), h.relaying()
+	done := h.drain()
+	h.send(h.relays, &messages.Shutdown{})
+	early.wantRefusal(messages.ReasonDraining)
+	early.closed(messages.ReasonDraining)
+	admitted.closed(messages.ReasonShutdown)
+	relaying.closed(messages.ReasonShutdown)
+	receive(t, done)
+	lines := h.lines.of("relay ended")
+	if len(lines) != 1 || lines[0].fields["reason"] != "shutdown" {
+		t.Errorf("the ends that were logged: %v", lines)
+	}
+}
+
+func TestManySessionsComeAndGo(t *testing.T) {
+	h := newHouse(t, Bounds{PerAddress: 400, PerUser: 400})
+	var visits []*visit
+	for range 400 {
+		visits = append(visits, h.admitted())
+	}
+	one := h.knock(newFakeLine())
+	one.want(t, "own", "resolve")
+	one.say(&messages.TargetResolved{})
+	one.wantRefusal(messages.ReasonAddressLimit)
+	one.closed(messages.ReasonAddressLimit)
+	done := h.drain()
+	for _, v := range visits {
+		h.send(v.session, &messages.RelayAbandoned{})
+		v.closed(messages.ReasonAbandoned)
+	}
+	receive(t, done)
+	eventually(t, "all slots are free", func() bool {
+		claims := make([]messages.Claim, 400)
+		for i := range claims {
+			claims[i] = addressClaim("192.0.2.7")
+		}
+		return h.desk.acquire(h.desk.holder(), claims...) == ""
+	})
+}

@@ -1,0 +1,87 @@
+package messages
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// reasons reads all reasons from the source, so that none is forgotten here.
+func reasons(t *testing.T) map[string]Reason {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "reason.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]Reason)
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
+			return true
+		}
+		text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[spec.Names[0].Name] = Reason(text)
+		return true
+	})
+	if len(found) < 20 {
+		t.Fatalf("only %d reasons found", len(found))
+	}
+	return found
+}
+
+// A reason is the label of a metric: two with one text could not be told apart.
+func TestReasonsAreDistinctLabels(t *testing.T) {
+	label := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	names := make(map[Reason]string)
+	for name, reason := range reasons(t) {
+		if other := names[reason]; other != "" {
+			t.Errorf("%s and %s are both %q", name, other, reason)
+		}
+		names[reason] = name
+		if !label.MatchString(string(reason)) {
+			t.Errorf("%s: %q is no label", name, reason)
+		}
+	}
+}
+
+// The table of section 2 of the protocol.
+func TestCloseCodeTellsTheReason(t *testing.T) {
+	want := map[Reason]int{
+		ReasonClientClosed: 1000, ReasonClientGone: 1000, ReasonTargetEnded: 1000,
+		ReasonShutdown:      1001,
+		ReasonProtocolError: 1002,
+		ReasonTextMessage:   1003,
+		ReasonTargetBlocked: 1008,
+		ReasonMessageTooBig: 1009,
+	}
+	for name, reason := range reasons(t) {
+		code, text := CloseFor(reason)
+		expected := want[reason]
+		if expected == 0 {
+			expected = 1011
+		}
+		if code != expected {
+			t.Errorf("%s: code %d, want %d", name, code, expected)
+		}
+		if len(text) > 123 || !utf8.ValidString(text) {
+			t.Errorf("%s: the text %q does not fit a close frame", name, text)
+		}
+		if code != CloseNormal && text == "" {
+			t.Errorf("%s: no text", name)
+		}
+	}
+	if code, _ := CloseFor("what nobody has thought of"); code != CloseInternal {
+		t.Errorf("an unknown reason has code %d", code)
+	}
+	if _, text := CloseFor(ReasonTargetUnreachable); text != "cannot reach target" {
+		t.Errorf("the contract's text for an unreachable target is %q", text)
+	}
+}
