@@ -92,16 +92,16 @@ func TestDecoderFollowsTheRFC(t *testing.T) {
 					t.Errorf("%s: the outcome is %s %d, want %s %d", how, r.outcome, r.code, c.outcome, c.code)
 				}
 			}
-			whole, _ := decoderReads(t, c.input, false, func() int { return len(c.input) })
+			whole, _ := decoderReads(t, c.input, false, false, func() int { return len(c.input) })
 			check("whole", whole)
 			if len(c.input) > 100_000 {
 				return
 			}
-			bytewise, _ := decoderReads(t, c.input, true, func() int { return 1 })
+			bytewise, _ := decoderReads(t, c.input, true, false, func() int { return 1 })
 			check("byte by byte", bytewise)
 			for at := 1; at < min(len(c.input), 40); at++ {
 				first := at
-				split, _ := decoderReads(t, c.input, true, func() (n int) { n, first = first, len(c.input); return n })
+				split, _ := decoderReads(t, c.input, true, false, func() (n int) { n, first = first, len(c.input); return n })
 				check("in two", split)
 			}
 		})
@@ -111,12 +111,12 @@ func TestDecoderFollowsTheRFC(t *testing.T) {
 // A pump stops at the end of each message only if the far side needs it to.
 func TestDecoderStopsAtMessagesOnlyWhenAsked(t *testing.T) {
 	input := join(wsFrame(opBinary, []byte("a")), wsFrame(frameEnd, []byte("b")), wsFrame(frameBin, nil), wsFrame(frameBin, []byte("c")), wsFrame(opBinary, []byte("d")))
-	d := &decoder{}
+	d := relayDecoder()
 	data, rest, result, _ := d.decode(bytes.Clone(input))
 	if string(data) != "abcd" || len(rest) > 0 || result != decodedAll {
 		t.Errorf("in one piece it is %q, %d, %d", data, len(rest), result)
 	}
-	r, _ := decoderReads(t, input, true, func() int { return len(input) })
+	r, _ := decoderReads(t, input, true, false, func() int { return len(input) })
 	var got []string
 	for _, m := range r.messages {
 		got = append(got, string(m))
@@ -126,12 +126,54 @@ func TestDecoderStopsAtMessagesOnlyWhenAsked(t *testing.T) {
 	}
 }
 
+// After a message that is refused as a whole the client is read on, for the
+// close frame that it owes: in whatever pieces it comes.
+func TestDecoderGoesOnAfterARefusedMessage(t *testing.T) {
+	for name, refused := range map[string][]byte{
+		"text":           wsFrame(fin|opText, []byte("hello")),
+		"empty text":     wsFrame(fin|opText, nil),
+		"text in pieces": join(wsFrame(opText, []byte("he")), wsFrame(fin|opPing, nil), wsFrame(frameEnd, nil)),
+		"too big":        wsFrame(frameBin, make([]byte, messages.MaxClientMessage+1)),
+		"bigger and bigger": join(wsFrame(opBinary, make([]byte, messages.MaxClientMessage)),
+			wsFrame(opContinuation, []byte("x")), wsFrame(frameEnd, []byte("y"))),
+	} {
+		for _, size := range []int{1, 7, 32 << 10, 4 << 20} {
+			if size == 1 && len(refused) > 1000 {
+				continue
+			}
+			d := relayDecoder()
+			refusals, closed := 0, false
+			for input := join(refused, wsFrame(frameBin, []byte("more")), wsFrame(fin|opClose, closePayload(1000, ""))); len(input) > 0; {
+				n := min(size, len(input))
+				for rest := bytes.Clone(input[:n]); len(rest) > 0 && !closed; {
+					var result decoded
+					var reason messages.Reason
+					_, rest, result, reason = d.decode(rest)
+					closed = result == decodedClose
+					if result == decodedBad {
+						refusals++
+						if reason == messages.ReasonProtocolError {
+							t.Fatalf("%s by %d: a protocol error", name, size)
+						}
+					}
+				}
+				input = input[n:]
+			}
+			if refusals == 0 || !closed {
+				t.Errorf("%s by %d: %d refusals, closed: %v", name, size, refusals, closed)
+			}
+		}
+	}
+}
+
 // A client can make the decoder keep no more than one control frame.
 func TestDecoderKeepsNoPayload(t *testing.T) {
-	d := &decoder{onPing: func([]byte) {}}
+	d := relayDecoder()
 	for range 1000 {
 		d.decode(join(wsFrame(fin|opPing, pattern(125)), wsFrame(opBinary, nil)[:1]))
-		*d = decoder{onPing: d.onPing, control: d.control}
+		fresh := relayDecoder()
+		fresh.control = d.control
+		d = fresh
 	}
 	if cap(d.control) > 2*maxControl {
 		t.Errorf("it keeps %d bytes", cap(d.control))

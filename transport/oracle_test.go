@@ -65,8 +65,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
-// gorillaReads is what gorilla's server makes of a client's bytes.
-func gorillaReads(t testing.TB, input []byte) (r reading) {
+// gorillaReads is what gorilla's server makes of a client's bytes. texts says
+// whether text messages are allowed.
+func gorillaReads(t testing.TB, input []byte, texts bool) (r reading) {
 	request := httptest.NewRequest(http.MethodGet, "/", nil)
 	for name, value := range map[string]string{
 		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
@@ -91,7 +92,7 @@ func gorillaReads(t testing.TB, input []byte) (r reading) {
 			r.end(err)
 			return r
 		}
-		if kind == websocket.TextMessage {
+		if kind == websocket.TextMessage && !texts {
 			r.outcome = outcomeText
 			return r
 		}
@@ -119,11 +120,18 @@ func (r *reading) end(err error) {
 	}
 }
 
+// relayDecoder returns a decoder that is set as a relay's.
+func relayDecoder() *decoder {
+	return &decoder{limit: messages.MaxClientMessage, onPing: func([]byte) {}}
+}
+
 // decoderReads is what the decoder makes of a client's bytes when they come cut
 // into pieces. cut returns the next piece's size.
-func decoderReads(t testing.TB, input []byte, byWord bool, cut func() int) (reading, *decoder) {
+func decoderReads(t testing.TB, input []byte, byWord, texts bool, cut func() int) (reading, *decoder) {
 	var r reading
-	d := &decoder{byWord: byWord, onPing: func(p []byte) { r.pings = append(r.pings, string(p)) }}
+	d := relayDecoder()
+	d.byWord, d.texts = byWord, texts
+	d.onPing = func(p []byte) { r.pings = append(r.pings, string(p)) }
 	var message []byte
 	r.outcome = outcomeOpen
 	for left := bytes.Clone(input); len(left) > 0; {
