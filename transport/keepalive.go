@@ -32,6 +32,7 @@ type pulse struct {
 	heard   uint32 // socket.heard at the last beat
 	written uint32 // socket.written at the last beat
 	acked   uint64 // bytes that the client's kernel had acknowledged at the last beat of a write
+	taken   uint64 // the same at the last beat of a long silence
 }
 
 // NewKeepalive starts the goroutine. It pings each socket once per interval.
@@ -86,6 +87,15 @@ func (k *Keepalive) run(interval time.Duration) {
 	}
 }
 
+// takesData reports whether the client's kernel has acknowledged more than a
+// ping since the last beat: then the client is reading what was sent before the
+// ping, and can't answer it yet.
+func (s *socket) takesData() bool {
+	before := s.pulse.taken
+	s.pulse.taken = bytesAcked(s.raw)
+	return s.pulse.silent > beatsPerInterval+1 && s.pulse.taken > before+uint64(len(pingFrame))
+}
+
 // beat judges the client by what happened since the last beat, and pings it
 // when its turn has come.
 func (s *socket) beat(beat uint8) {
@@ -98,7 +108,9 @@ func (s *socket) beat(beat uint8) {
 	heard := s.heard.Load()
 	if heard != p.heard || s.writing.Load() || !s.reading.Load() && !s.broken.Load() {
 		p.heard, p.silent = heard, 0
-	} else if p.silent++; p.silent >= beatsOfPatience {
+	} else if p.silent++; p.silent > beatsPerInterval && s.takesData() {
+		p.silent = beatsPerInterval
+	} else if p.silent >= beatsOfPatience {
 		s.giveUp(messages.ReasonClientSilent)
 		return
 	}
