@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -17,7 +18,7 @@ const halfClosedPatience = 30 * time.Second
 // left for it when the client has closed the connection.
 const flushPatience = 30 * time.Second
 
-// idleCheck asks a half-closed conn whether anything came of late.
+// idleCheck asks a half-closed conn whether it has been idle for long enough.
 type idleCheck struct{}
 
 // flushCheck asks a conn that the client has closed whether its outside peer
@@ -41,7 +42,7 @@ type conn struct {
 	credit  bool
 	allowed int       // payload bytes that the client may still send (flow=credit)
 	passed  int       // bytes written since credit was last given back (flow=credit)
-	quiet   time.Time // when data last came, or the peer ended (half closed)
+	heard   time.Time // when the client's last payload came, or the peer ended (half closed)
 }
 
 // abortConn tells a conn to reset its connection.
@@ -83,8 +84,8 @@ func (a *conn) Receive(ctx actor.Context) {
 		a.closedByClient(ctx)
 	case *messages.OutsideEnded:
 		a.outsideEnded(ctx, m.Reason)
-	case *abortConn:
-		if a.state < connClosing {
+	case *abortConn: // also one that the client has closed: what is left holds the tunnel up
+		if a.state != connEnded {
 			a.abort(m.reason)
 		}
 	case *idleCheck:
@@ -120,7 +121,7 @@ func (a *conn) data(b []byte) {
 		return
 	}
 	if a.state == connHalfClosed {
-		a.quiet = time.Now()
+		a.heard = time.Now()
 	}
 	if a.credit {
 		if a.allowed -= len(b); a.allowed < 0 {
@@ -179,22 +180,24 @@ func (a *conn) outsideEnded(ctx actor.Context, reason messages.CloseReason) {
 			a.abort(reason)
 		}
 	case a.state == connOpen:
-		a.state, a.reason, a.quiet = connHalfClosed, reason, time.Now()
+		a.state, a.reason, a.heard = connHalfClosed, reason, time.Now()
 		a.watchHalfClosed(ctx)
 	}
 }
 
+// watchHalfClosed closes a half-closed connection that has been idle, and looks
+// again when it could be.
 func (a *conn) watchHalfClosed(ctx actor.Context) {
 	if a.state != connHalfClosed {
 		return
 	}
-	left := halfClosedPatience - time.Since(a.quiet)
-	if left <= 0 {
+	rest := halfClosedPatience - time.Since(a.heard)
+	if rest <= 0 {
 		a.closedByClient(ctx)
 		return
 	}
 	self, root := ctx.Self(), ctx.ActorSystem().Root
-	time.AfterFunc(left, func() { root.Send(self, &idleCheck{}) })
+	time.AfterFunc(rest, func() { root.Send(self, &idleCheck{}) })
 }
 
 func (a *conn) end(ctx actor.Context) {
@@ -204,19 +207,14 @@ func (a *conn) end(ctx actor.Context) {
 	ctx.Stop(ctx.Self())
 }
 
-// report writes the connection's last line.
+// report writes the connection's last line. Not only its conn ends a stream: so
+// what that says comes first.
 func (a *conn) report() {
 	if a.started.IsZero() {
 		return
 	}
 	in, out := a.stream.Moved()
-	reason := a.reason
-	if aborted := a.stream.Ended(); aborted != "" {
-		reason = aborted // whoever did it
-	}
-	if reason == "" {
-		reason = "client_closed"
-	}
+	reason := cmp.Or(a.stream.Ended(), a.reason, "client_closed")
 	a.needs.Meter.RawEnded(reason, in, out)
 	a.log.Info("raw connection ended", "conn", a.stream.ID(), "peer", a.stream.RemoteAddr(), "reason", string(reason),
 		"bytes_in", in, "bytes_out", out, "duration_ms", time.Since(a.started).Milliseconds())

@@ -17,3 +17,16 @@ func bytesAcked(raw syscall.RawConn) uint64 {
 	})
 	return acked
 }
+
+// wasReset reports whether a connection that this side has not ended is no
+// more. The kernel says so to one call only: if a write has heard it, reading
+// ends as if the peer had ended its stream in order.
+func wasReset(raw syscall.RawConn) bool {
+	const tcpClose = 7 // TCP_CLOSE of the kernel's tcp_states.h; after a FIN it is TCP_CLOSE_WAIT
+	reset := false
+	_ = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		reset = err == nil && info.State == tcpClose
+	})
+	return reset
+}

@@ -7,3 +7,6 @@ import "syscall"
 // bytesAcked returns 0: only Linux tells. A write then counts as stalled when
 // it doesn't end in time, even if the peer takes some of it.
 func bytesAcked(syscall.RawConn) uint64 { return 0 }
+
+// wasReset reports false: only Linux tells.
+func wasReset(syscall.RawConn) bool { return false }

@@ -73,7 +73,7 @@ func clientIsGone(reason messages.Reason) bool {
 func (l *line) finishClient(reason messages.Reason, deadline time.Time) {
 	defer l.client.conn.Close()
 	l.tools.keepalive.remove(l.client)
-	goodbye(l.client, reason, l.echoClose, deadline)
+	goodbye(l.client, reason, &l.echoClose, deadline)
 	if l.upDone == nil {
 		l.upDone = l.pump("up", l.pumpUp)
 	}
@@ -85,15 +85,16 @@ func (l *line) finishClient(reason messages.Reason, deadline time.Time) {
 
 // goodbye sends the close frame for reason, and sees to it that the client is
 // not waited for longer than until the deadline. echo is the code of the
-// client's own close frame, 0 if it sent none.
-func goodbye(client *socket, reason messages.Reason, echo int, deadline time.Time) {
+// client's own close frame, 0 if it sent none; it belongs to the pump that
+// reads, unless that has ended with ReasonClientClosed.
+func goodbye(client *socket, reason messages.Reason, echo *int, deadline time.Time) {
 	if clientIsGone(reason) {
 		_ = client.conn.SetLinger(0) // what the kernel still holds for the client goes too
 		return
 	}
 	code, text := messages.CloseFor(reason)
-	if reason == messages.ReasonClientClosed && echo != 0 {
-		code, text = echo, "" // RFC 6455, section 5.5.1
+	if reason == messages.ReasonClientClosed && *echo != 0 {
+		code, text = *echo, "" // RFC 6455, section 5.5.1
 	}
 	if client.writeClose(code, text) != nil {
 		_ = client.conn.SetLinger(0)

@@ -36,7 +36,9 @@ type link struct {
 	discard   atomic.Bool                     // the link is closing: what is read goes nowhere
 	listener  atomic.Pointer[net.TCPListener] // the raw port, once it is open
 	accepting bool                            // Start was called; used by the tunnel's calls only
-	stop      chan struct{}                   // closed when the link begins to close
+	closing   context.Context                 // ends when the link begins to close
+	cancel    context.CancelFunc              // of closing; called by Finish
+	stop      <-chan struct{}                 // closing's Done
 	readDone  chan struct{}                   // closed when the reading pump has ended; nil until it starts
 	writeDone chan struct{}                   // closed when the writing pump has ended; nil until it starts
 	sent      atomic.Int64                    // bytes of frames to the client
@@ -59,10 +61,12 @@ type linkTools struct {
 func newLink(tools *linkTools, d dialect, credit bool) *link {
 	l := &link{
 		tools: tools, dialect: d, credit: credit,
-		buffer: newBudget(tools.total, tools.buffer),
-		room:   make(chan struct{}, 1), stop: make(chan struct{}),
+		buffer:  newBudget(tools.total, tools.buffer),
+		room:    make(chan struct{}, 1),
 		accepts: make(chan struct{}, maxAccepted),
 	}
+	l.closing, l.cancel = context.WithCancel(context.Background())
+	l.stop = l.closing.Done()
 	l.buffer.freed = func() { signal(l.room) }
 	l.inbound.budget = tools.total
 	l.lanes = newLanes(l.drop)

@@ -15,7 +15,7 @@ func (l *link) Finish(reason messages.Reason) {
 	case lineOpen: // there is no client yet
 		l.tell(&messages.LinkClosed{})
 	case lineAttached:
-		close(l.stop)
+		l.cancel()
 		startPump(l.tools.log, "finish tunnel", func() { l.finish(reason) }, func() {
 			l.client.conn.Close()
 			l.lanes.clear()
@@ -43,7 +43,7 @@ func (l *link) finish(reason messages.Reason) {
 		<-l.writeDone
 	}
 	l.tools.keepalive.remove(l.client)
-	goodbye(l.client, reason, l.echoClose, deadline)
+	goodbye(l.client, reason, &l.echoClose, deadline)
 	if l.readDone == nil {
 		l.readDone = l.pump("tunnel in", l.pumpIn)
 	}

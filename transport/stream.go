@@ -1,9 +1,11 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,7 @@ type stream struct {
 	in, out  atomic.Int64 // payload bytes from the peer, and written to it
 
 	mu       sync.Mutex
+	found    func() bool          // under mu: says that an actor has it; else it ends with the link
 	chunks   [][]byte             // under mu: what the out pump has not taken
 	waiting  int64                // under mu: bytes on their way to the peer, from Hold until written
 	opened   bool                 // under mu: the pumps run
@@ -44,16 +47,21 @@ type stream struct {
 
 	wake   chan struct{} // has room for one: something for the out pump
 	done   chan struct{} // closed when the stream is over
+	deaf   chan struct{} // closed by EndWrite: what the peer sends goes nowhere
 	credit chan int      // credit granted and not yet seen by the in pump; has room for one
 	inDone chan struct{} // closed when the in pump has ended; nil until it starts
 }
 
 func newStream(l *link, conn *net.TCPConn) *stream {
-	return &stream{
+	s := &stream{
 		link: l, id: messages.NewID(messages.IDBytes), conn: conn, peer: conn.RemoteAddr().String(),
 		lane: l.lanes.newLane(), share: tally{budget: l.buffer},
-		wake: make(chan struct{}, 1), done: make(chan struct{}), credit: make(chan int, 1),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), deaf: make(chan struct{}), credit: make(chan int, 1),
 	}
+	s.mu.Lock() // Reject may run at once
+	defer s.mu.Unlock()
+	s.found = context.AfterFunc(l.closing, s.Reject)
+	return s
 }
 
 func (s *stream) ID() string             { return s.id }
@@ -70,6 +78,10 @@ func (s *stream) Own(conn *actor.PID) {
 func (s *stream) taken() {
 	if s.accepted.CompareAndSwap(false, true) {
 		<-s.link.accepts // has one: acceptAll put it there
+		s.mu.Lock()
+		found := s.found
+		s.mu.Unlock()
+		found()
 	}
 }
 
@@ -127,7 +139,10 @@ func (s *stream) Write(data []byte) {
 
 func (s *stream) EndWrite() {
 	s.mu.Lock()
-	s.endWrite = true
+	if !s.endWrite {
+		s.endWrite = true
+		close(s.deaf)
+	}
 	s.mu.Unlock()
 	s.lane.cut() // the client doesn't want it any more
 	signal(s.wake)
@@ -203,6 +218,9 @@ func (s *stream) pumpIn() {
 	for {
 		select {
 		case <-s.lane.room:
+		case <-s.deaf:
+			s.insideEnd(drain(in))
+			return
 		case <-s.done:
 			return
 		}
@@ -212,6 +230,9 @@ func (s *stream) pumpIn() {
 				select {
 				case n := <-s.credit:
 					allowed = n
+				case <-s.deaf:
+					s.insideEnd(drain(in))
+					return
 				case <-s.done:
 					return
 				}
@@ -235,19 +256,34 @@ func (s *stream) pumpIn() {
 	}
 }
 
+// drain reads to no purpose but that the peer is not held up: one that has to
+// get rid of its answers before it reads on would never take what is left for
+// it.
+func drain(in *reader) error {
+	in.limit = bufferSize
+	for {
+		buf, _, err := in.read()
+		if err != nil {
+			return err
+		}
+		giveBuffer(buf)
+	}
+}
+
 // insideEnd tells client and conn that the outside peer will send no more.
 func (s *stream) insideEnd(err error) {
-	reason := messages.CloseEOF
-	if !errors.Is(err, io.EOF) {
-		select {
-		case <-s.done: // it was closed here
-			return
-		default:
-		}
-		reason = messages.CloseReset
+	reason := messages.CloseReset
+	if raw, rawErr := s.conn.SyscallConn(); errors.Is(err, io.EOF) && rawErr == nil && !wasReset(raw) {
+		reason = messages.CloseEOF
+	}
+	select {
+	case <-s.done: // it was closed here, and who did so has told the client why
+		return
+	default:
 	}
 	if reason == messages.CloseEOF {
-		s.lane.send(s.link.controlFrame(messages.EncodeClose(s.id, reason)), true)
+		// Not the last: if the stream is aborted, the client hears why.
+		s.lane.send(s.link.controlFrame(messages.EncodeClose(s.id, reason)), false)
 	}
 	s.tell(&messages.OutsideEnded{Reason: reason})
 }
@@ -318,16 +354,29 @@ func (s *stream) writeOut(chunks net.Buffers) bool {
 }
 
 // endOut lets the peer read what it was sent before the socket closes: closed
-// at once, the kernel would answer what the peer still sends with a reset.
+// at once, the kernel would answer what the peer still sends with a reset. A
+// peer that is slow has the time that it needs, as long as the tunnel lives.
 func (s *stream) endOut() {
 	_ = s.conn.CloseWrite()
-	_ = s.conn.SetReadDeadline(time.Now().Add(messages.Linger))
 	s.finish("")
-	select {
-	case <-s.inDone:
-	case <-time.After(messages.Linger):
+	_, acked := s.Waiting()
+	for {
+		_ = s.conn.SetReadDeadline(time.Now().Add(messages.Linger))
+		<-s.inDone // by then at the latest
+		if _, err := io.Copy(io.Discard, s.conn); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		_, now := s.Waiting()
+		select {
+		case <-s.link.stop:
+			return
+		default:
+		}
+		if now == acked {
+			return
+		}
+		acked = now
 	}
-	_, _ = io.Copy(io.Discard, s.conn)
 }
 
 func signal(wake chan struct{}) {
