@@ -139,7 +139,7 @@ func (a *conn) flushed(n int) {
 		return
 	}
 	if a.passed += n; a.passed >= messages.Window/4 {
-		a.link.Control(messages.EncodeCredit(a.stream.ID(), a.passed), 0)
+		a.link.Control(messages.EncodeCredit(a.stream.ID(), a.passed))
 		a.allowed += a.passed
 		a.passed = 0
 	}

@@ -160,7 +160,7 @@ func (a *handler) data(ctx actor.Context, m *messages.Data) {
 // answerUnknown tells the client, once, that it sends into the void.
 func (a *handler) answerUnknown(id string) {
 	if len(id) <= messages.MaxConnID && a.unknown.add(id) {
-		a.link.Control(messages.EncodeClose(id, messages.CloseUnknown), 0)
+		a.link.Control(messages.EncodeClose(id, messages.CloseUnknown))
 	}
 }
 

@@ -42,7 +42,7 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 		r.open.Proceed <- struct{}{} // has room for it
 		return
 	}
-	a.link.Control(r.open.Frame, r.open.Charge)
+	a.link.Control(r.open.Frame)
 	r.open.Frame = nil
 }
 
@@ -56,7 +56,7 @@ func (a *handler) refused(m *messages.Refused) {
 // sendRequest passes on a request whose body has come.
 func (a *handler) sendRequest(m *messages.SendRequest) {
 	if a.requests[m.ID] != nil {
-		a.link.Control(m.Frame, m.Charge)
+		a.link.Control(m.Frame)
 	}
 }
 

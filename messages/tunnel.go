@@ -22,10 +22,8 @@ type Link interface {
 	// connections if a port is open. Everything that comes in goes to handler.
 	// ready is the first message sent.
 	Start(handler *actor.PID, ready []byte)
-	// Control sends a control message. charge is how many bytes of it the
-	// byte budget of all tunnels was charged with; they are given back when the
-	// message is written, or dropped.
-	Control(message []byte, charge int)
+	// Control sends a control message.
+	Control(message []byte)
 	// Handled says that the handler has dealt with a message that came
 	// through the link, and with the n bytes that it carried. Called once for
 	// each [FromClient], [Data] and [Garbage].
@@ -165,16 +163,14 @@ type OpenRequest struct {
 	ID      string
 	Count   netip.Prefix // what the limits count for the source address
 	Frame   []byte       // http_request, encoded; nil if the body is not there yet
-	Charge  int          // see Link.Control
 	Proceed chan<- struct{}
 	Answer  chan<- Answer
 }
 
 // SendRequest gives the frame of a request that was allowed to proceed.
 type SendRequest struct {
-	ID     string
-	Frame  []byte
-	Charge int
+	ID    string
+	Frame []byte
 }
 
 // CancelRequest forgets a request: nobody waits for it any more. It is

@@ -17,6 +17,10 @@ import (
 // on its way to its mailbox just then gets no answer.
 const goneLook = 250 * time.Millisecond
 
+// cancelLooks is for how many looks a request that was cancelled waits for the
+// word of its handler, which comes at once but from one that is overwhelmed.
+const cancelLooks = 40
+
 // An exchange is one HTTP request to a tunnel. It belongs to the goroutine of
 // its HTTP handler.
 type exchange struct {
@@ -87,10 +91,7 @@ func (x *exchange) run() messages.Answer {
 		x.proceed = make(chan struct{}, 1)
 		open.Proceed = x.proceed
 	} else {
-		var refusal messages.Reason
-		if open.Frame, open.Charge, refusal = x.encode(nil); refusal != "" {
-			return messages.Answer{Refusal: refusal}
-		}
+		open.Frame = x.encode(nil)
 	}
 	x.send(open)
 	if hasBody {
@@ -106,12 +107,15 @@ func (x *exchange) run() messages.Answer {
 			return x.cancel(refusal)
 		}
 		x.whole = true
-		frame, charge, refusal := x.encode(body)
+		frame := x.encode(body)
 		x.server.links.total.add(int64(-cap(body)))
-		if refusal != "" {
-			return x.cancel(refusal)
+		if !x.server.links.total.try(int64(len(frame))) {
+			return x.cancel(messages.ReasonMemory)
 		}
-		x.send(&messages.SendRequest{ID: x.id, Frame: frame, Charge: charge})
+		// Until the answer: nobody else can give it back exactly once, whatever
+		// becomes of the frame.
+		defer x.server.links.total.add(int64(-len(frame)))
+		x.send(&messages.SendRequest{ID: x.id, Frame: frame})
 	}
 	answer, _ := x.wait(nil)
 	return answer
@@ -147,14 +151,20 @@ func (x *exchange) wait(proceed <-chan struct{}) (answer messages.Answer, done b
 // way is dropped.
 func (x *exchange) cancel(reason messages.Reason) messages.Answer {
 	x.send(&messages.CancelRequest{ID: x.id})
-	last := time.NewTimer(goneLook)
-	defer last.Stop()
-	select {
-	case answer := <-x.answer: // CancelRequest is always answered
-		if answer.Response != nil {
-			x.release()
+	look := time.NewTicker(goneLook)
+	defer look.Stop()
+	for range cancelLooks {
+		select {
+		case answer := <-x.answer: // CancelRequest is always answered
+			if answer.Response != nil {
+				x.release()
+			}
+			return messages.Answer{Refusal: reason}
+		case <-look.C:
+			if !x.server.config.Tunnels.Exists(x.handler) { // and all its slots are free
+				return messages.Answer{Refusal: reason}
+			}
 		}
-	case <-last.C: // the tunnel is gone, and all its slots with it
 	}
 	return messages.Answer{Refusal: reason}
 }
@@ -171,19 +181,12 @@ func (x *exchange) last(reason messages.Reason) messages.Answer {
 
 func (x *exchange) send(message any) { x.server.config.Root.Send(x.handler, message) }
 
-// encode makes the http_request, and charges it to the memory of all tunnels.
-func (x *exchange) encode(body []byte) (frame []byte, charge int, refusal messages.Reason) {
-	frame = messages.EncodeRequest(messages.Request{
+// encode makes the http_request.
+func (x *exchange) encode(body []byte) []byte {
+	return messages.EncodeRequest(messages.Request{
 		ID: x.id, Method: x.r.Method, Path: requestTarget(x.r),
 		Headers: x.server.requestHeaders(x.r, x.source), Body: body,
 	})
-	if len(body) == 0 {
-		return frame, 0, "" // its size is bounded by that of a header
-	}
-	if !x.server.links.total.try(int64(len(frame))) {
-		return nil, 0, messages.ReasonMemory
-	}
-	return frame, len(frame), ""
 }
 
 // requestTarget returns path and query as they came.

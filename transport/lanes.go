@@ -19,7 +19,6 @@ type frame struct {
 	headed uint8                // how much of head does
 	bytes  []byte
 	buf    *buffer // goes back to the pool when the frame is written; may be nil
-	charge int     // bytes that come back to the budget of all tunnels then
 	data   bool    // whether it is one of the laneDepth
 }
 

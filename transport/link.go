@@ -93,18 +93,13 @@ func (l *link) controlFrame(message []byte) frame {
 	return f
 }
 
-func (l *link) Control(message []byte, charge int) {
-	f := l.controlFrame(message)
-	f.charge = charge
-	l.lanes.sendControl(f)
-}
+func (l *link) Control(message []byte) { l.lanes.sendControl(l.controlFrame(message)) }
 
 // drop gives back what a frame held, written or not.
 func (l *link) drop(f frame) {
 	if f.buf != nil {
 		giveBuffer(f.buf)
 	}
-	l.tools.total.add(int64(-f.charge))
 }
 
 func (l *link) Handled(n int) {
@@ -116,7 +111,7 @@ func (l *link) Full() bool { return l.buffer.full() }
 
 func (l *link) Start(handler *actor.PID, ready []byte) {
 	l.handler = handler
-	l.Control(ready, 0)
+	l.Control(ready)
 	l.client.gaveUp = func(reason messages.Reason) { l.tell(&messages.LinkEnded{Reason: reason}) }
 	l.tools.keepalive.add(l.client)
 	l.readDone = l.pump("tunnel in", l.pumpIn)
