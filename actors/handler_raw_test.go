@@ -1,0 +1,152 @@
+package actors
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"wsproxy/messages"
+)
+
+func TestRawConnectionsBeyondTheTunnelsBoundAreRejected(t *testing.T) {
+	inRig(t, rigOptions{needs: Tunnels{MaxConns: 3}}, func(r *tunnelRig) {
+		v, other := r.ready(), r.ready()
+		var open []*fakeStream
+		for i := range 3 {
+			open = append(open, v.accepts(fmt.Sprint(i)))
+		}
+		for range 2 {
+			s := r.stream("late")
+			v.tell(&messages.Accepted{Stream: s})
+			v.wantStream(s, "reject")
+		}
+		other.accepts("late")
+		r.wantTaken(2, 0, 4)
+		v.tell(closeOf("1"))
+		v.accepts("next")
+		s := r.stream("late")
+		v.tell(&messages.Accepted{Stream: s})
+		v.wantStream(s, "reject")
+		v.wantStream(open[0], "")
+		v.want() // the client has heard nothing of them
+	})
+}
+
+// Two connections under one id would mix their bytes.
+func TestRawConnectionWithAnIDInUseIsRejected(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		first, second := v.accepts("c1"), r.stream("c1")
+		v.tell(&messages.Accepted{Stream: second}, &messages.Data{ConnID: "c1", Data: []byte("x")})
+		v.wantStream(second, "reject")
+		v.wantStream(first, "write x")
+	})
+}
+
+func TestRawConnectionIsRejectedOnceTheTunnelEnds(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
+		s := r.stream("c1")
+		v.tell(&messages.Accepted{Stream: s})
+		v.wantStream(s, "reject")
+	})
+}
+
+func unknown(id string) string {
+	return fmt.Sprintf(`control {"type":"tcp_close","connId":%q,"reason":"unknown"}`, id)
+}
+
+func TestUnknownConnectionIsAnsweredOnceAmongTheLast1024(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		for round := range 3 { // the first of them is forgotten by nothing less than 1,024 others
+			for i := range 1024 {
+				v.tell(data(fmt.Sprint("id", i), 1))
+			}
+			calls := v.take()
+			if round == 0 && len(calls) != 1024 || round > 0 && len(calls) != 0 {
+				t.Fatalf("round %d: %d answers", round, len(calls))
+			}
+			if round == 0 && calls[7] != unknown("id7") {
+				t.Errorf("the answer is %q", calls[7])
+			}
+		}
+		v.tell(data("one more", 1), data("id1", 1), data("one more", 1))
+		v.want(unknown("one more"))
+		v.tell(data("id0", 1))
+		v.want(unknown("id0")) // it was the oldest
+		if n := len(v.handled); n != 3*1024+4 {
+			t.Errorf("%d messages were given back", n)
+		}
+	})
+}
+
+// A connId that is too long belongs to nobody, and is not worth remembering.
+func TestTooLongConnectionIDIsNotAnswered(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		longest := strings.Repeat("x", messages.MaxConnID)
+		v.tell(data(longest+"x", 3), data(longest, 4), data(longest, 5))
+		v.want(unknown(longest))
+		if got := fmt.Sprint(v.handled); got != "[3 4 5]" {
+			t.Errorf("given back were %s", got)
+		}
+	})
+}
+
+// What crosses the end of its connection on the way is no fault of the client.
+func TestControlForAnUnknownConnectionIsIgnored(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		v.accepts("c1")
+		v.tell(closeOf("c1"), closeOf("c1"), closeOf("nobody"), fromClient(&messages.Credit{ConnID: "c1", Bytes: 9}, 5),
+			fromClient(&struct{}{}, 5), fromClient(nil, 5))
+		v.want()
+		if got := fmt.Sprint(v.handled); got != "[5 5 5 5 5 5]" {
+			t.Errorf("given back were %s", got)
+		}
+		if n := len(r.log.of("an actor failed")); n > 0 {
+			t.Errorf("%d failures", n)
+		}
+	})
+}
+
+func TestGarbageIsLoggedOnceAMinute(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		garbage := func(what string, n int) {
+			for range n {
+				v.tell(&messages.Garbage{What: what})
+			}
+		}
+		want := func(count int, latest string) {
+			t.Helper()
+			r.wantLine(slog.LevelWarn, "the tunnel's client sends", map[string]any{
+				"tunnel": v.subdomain(), "user": "ann", "source": rigSource, "latest": latest, "messages": count,
+			})
+			r.log.forget()
+		}
+		garbage("first", 1)
+		want(1, "first")
+		garbage("more", 500)
+		time.Sleep(time.Minute - 1)
+		garbage("more", 1)
+		if n := len(r.log.of("the tunnel's client sends")); n > 0 {
+			t.Errorf("%d lines within a minute", n)
+		}
+		time.Sleep(time.Nanosecond)
+		garbage("last", 1)
+		want(502, "last")
+		time.Sleep(time.Hour)
+		garbage("again", 1)
+		want(1, "again")
+		if n := len(v.handled); n != 504 {
+			t.Errorf("%d messages were given back", n)
+		}
+		v.want() // and the tunnel lives
+		r.wantWorks(v)
+	})
+}

@@ -1,0 +1,346 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+// A fakeLink writes down what it is told, and fails where it is told to.
+type fakeLink struct {
+	mu      sync.Mutex
+	calls   []string
+	handled []int // what Handled was called with
+	owner   *actor.PID
+	handler *actor.PID
+	panicIn string // a method; consumed by the panic
+	full    bool
+
+	onFinish func() // called by Finish
+}
+
+func (l *fakeLink) call(method string, details ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls = append(l.calls, strings.TrimSuffix(fmt.Sprintln(append([]any{method}, details...)...), "\n"))
+	if l.panicIn == method {
+		l.panicIn = ""
+		panic("injected into " + method)
+	}
+}
+
+func (l *fakeLink) Own(tunnel *actor.PID) { l.owner = tunnel; l.call("own") }
+func (l *fakeLink) Listen(port uint16)    { l.call("listen", port) }
+func (l *fakeLink) Start(handler *actor.PID, ready []byte) {
+	l.handler = handler
+	l.call("start", string(ready))
+}
+func (l *fakeLink) Control(message []byte) { l.call("control", string(message)) }
+func (l *fakeLink) Finish(reason messages.Reason) {
+	if l.onFinish != nil {
+		l.onFinish()
+	}
+	l.call("finish", reason)
+}
+
+func (l *fakeLink) Handled(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.handled = append(l.handled, n)
+}
+
+func (l *fakeLink) Full() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.full
+}
+
+func (l *fakeLink) Moved() (sent, received int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.panicIn == "moved" {
+		panic("injected into moved")
+	}
+	return 11, 22
+}
+
+func (l *fakeLink) setFull(full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.full = full
+}
+
+// take returns the calls since the last take.
+func (l *fakeLink) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	calls := l.calls
+	l.calls = nil
+	return calls
+}
+
+func (l *fakeLink) last() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.calls) == 0 {
+		return ""
+	}
+	return l.calls[len(l.calls)-1]
+}
+
+// A fakeStream writes down what it is told. It keeps the promises of a stream
+// that the actors build on: it ends once, and says so.
+type fakeStream struct {
+	root *actor.RootContext
+	id   string
+
+	mu      sync.Mutex
+	calls   []string
+	owner   *actor.PID
+	held    int64 // bytes booked by Hold
+	waiting int64
+	acked   int64
+	ended   messages.CloseReason
+	opened  bool
+	over    bool
+	slow    bool   // EndWrite does not end it, because the peer does not read
+	panicIn string // a method; consumed by the panic
+}
+
+func (r *tunnelRig) stream(id string) *fakeStream { return &fakeStream{root: r.root, id: id} }
+
+// call is called under mu.
+func (s *fakeStream) call(method string, details ...any) {
+	s.calls = append(s.calls, strings.TrimSuffix(fmt.Sprintln(append([]any{method}, details...)...), "\n"))
+	if s.panicIn == method {
+		s.panicIn = ""
+		panic("injected into " + method)
+	}
+}
+
+// end is called under mu.
+func (s *fakeStream) end() {
+	if s.over {
+		return
+	}
+	s.over = true
+	if s.opened {
+		s.root.Send(s.owner, &messages.StreamClosed{})
+	}
+}
+
+func (s *fakeStream) ID() string             { return s.id }
+func (s *fakeStream) RemoteAddr() string     { return "203.0.113.9:50123" }
+func (s *fakeStream) Moved() (in, out int64) { return 3, 4 }
+
+func (s *fakeStream) Own(conn *actor.PID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owner = conn
+	s.call("own")
+}
+
+func (s *fakeStream) Reject() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.call("reject")
+	s.over = true
+}
+
+func (s *fakeStream) Open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.call("open")
+	s.opened = true
+}
+
+func (s *fakeStream) Hold(n int) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held += int64(n)
+	return s.waiting
+}
+
+func (s *fakeStream) Write(data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(data) > 100 {
+		s.call("write", len(data))
+		return
+	}
+	s.call("write", string(data))
+}
+
+func (s *fakeStream) Credit(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.call("credit", n)
+}
+
+func (s *fakeStream) EndWrite() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.call("endwrite")
+	if !s.slow {
+		s.end()
+	}
+}
+
+func (s *fakeStream) Abort(reason messages.CloseReason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over { // as with a real one, that changes nothing
+		return
+	}
+	s.call("abort", reason)
+	s.ended = reason
+	s.end()
+}
+
+func (s *fakeStream) Ended() messages.CloseReason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
+func (s *fakeStream) Waiting() (waiting, acked int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting, s.acked
+}
+
+func (s *fakeStream) set(waiting, acked int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting, s.acked = waiting, acked
+}
+
+// take returns the calls since the last take, in one line.
+func (s *fakeStream) take() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	calls := strings.Join(s.calls, ", ")
+	s.calls = nil
+	return calls
+}
+
+// want fails unless the stream was told this, and nothing else, since the last
+// look.
+func (v *rigTunnel) wantStream(s *fakeStream, calls string) {
+	v.r.t.Helper()
+	if got := s.take(); got != calls {
+		v.r.t.Errorf("stream %s was told %q, want %q", s.id, got, calls)
+	}
+}
+
+// accepts hands a raw connection over, and expects it to be opened.
+func (v *rigTunnel) accepts(id string) *fakeStream {
+	v.r.t.Helper()
+	s := v.r.stream(id)
+	v.tell(&messages.Accepted{Stream: s})
+	v.wantStream(s, "own, open")
+	return s
+}
+
+// A rigMeter counts by name.
+type rigMeter struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (m *rigMeter) add(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counts[what]++
+}
+
+func (m *rigMeter) TunnelStarted()                { m.add("tunnel started") }
+func (m *rigMeter) TunnelEnded(r messages.Reason) { m.add("tunnel ended " + string(r)) }
+func (m *rigMeter) RawStarted()                   { m.add("raw started") }
+func (m *rigMeter) HandlerRestarted()             { m.add("restarted") }
+func (m *rigMeter) RawEnded(r messages.CloseReason, in, out int64) {
+	m.add(fmt.Sprintf("raw ended %s %d %d", r, in, out))
+}
+
+func (m *rigMeter) of(what string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.counts[what]
+}
+
+// A rigLog keeps the lines of the log.
+type rigLog struct {
+	mu    sync.Mutex
+	lines []rigLine
+}
+
+type rigLine struct {
+	level   slog.Level
+	message string
+	fields  map[string]any
+}
+
+// of returns the lines that begin so.
+func (l *rigLog) of(message string) (lines []rigLine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if strings.HasPrefix(line.message, message) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// forget forgets the lines so far.
+func (l *rigLog) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = nil
+}
+
+// wantLine fails unless one line begins so, and has these fields and no other.
+func (r *tunnelRig) wantLine(level slog.Level, message string, fields map[string]any) {
+	r.t.Helper()
+	found := r.log.of(message)
+	if len(found) != 1 {
+		r.t.Errorf("%d lines say %q", len(found), message)
+		return
+	}
+	if found[0].level != level {
+		r.t.Errorf("%q has level %v", message, found[0].level)
+	}
+	if got, want := fmt.Sprint(found[0].fields), fmt.Sprint(fields); got != want {
+		r.t.Errorf("%q has the fields\n%s, want\n%s", message, got, want)
+	}
+}
+
+type rigHandler struct {
+	log   *rigLog
+	attrs []slog.Attr
+}
+
+func (h rigHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h rigHandler) WithGroup(string) slog.Handler            { return h }
+func (h rigHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	h.attrs = append(append([]slog.Attr(nil), h.attrs...), attrs...)
+	return h
+}
+
+func (h rigHandler) Handle(_ context.Context, r slog.Record) error {
+	line := rigLine{level: r.Level, message: r.Message, fields: make(map[string]any)}
+	for _, a := range h.attrs {
+		line.fields[a.Key] = a.Value.Resolve().Any()
+	}
+	r.Attrs(func(a slog.Attr) bool { line.fields[a.Key] = a.Value.Resolve().Any(); return true })
+	h.log.mu.Lock()
+	defer h.log.mu.Unlock()
+	h.log.lines = append(h.log.lines, line)
+	return nil
+}
