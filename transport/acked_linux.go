@@ -30,3 +30,15 @@ func wasReset(raw syscall.RawConn) bool {
 	})
 	return reset
 }
+
+// bytesWritten returns what bytesAcked will be when the peer's kernel has
+// acknowledged all that was written so far, or 0 if that can't be told.
+func bytesWritten(raw syscall.RawConn) uint64 {
+	var written uint64
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			written = info.Bytes_sent - info.Bytes_retrans + uint64(info.Notsent_bytes)
+		}
+	})
+	return written
+}

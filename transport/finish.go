@@ -72,7 +72,7 @@ func clientIsGone(reason messages.Reason) bool {
 // finishClient says goodbye to the client and closes its socket.
 func (l *line) finishClient(reason messages.Reason, deadline time.Time) {
 	defer l.client.conn.Close()
-	l.tools.keepalive.remove(l.client)
+	defer l.tools.keepalive.remove(l.client)
 	goodbye(l.client, reason, &l.echoClose, deadline)
 	if l.upDone == nil {
 		l.upDone = l.pump("up", l.pumpUp)
@@ -88,6 +88,7 @@ func (l *line) finishClient(reason messages.Reason, deadline time.Time) {
 // client's own close frame, 0 if it sent none; it belongs to the pump that
 // reads, unless that has ended with ReasonClientClosed.
 func goodbye(client *socket, reason messages.Reason, echo *int, deadline time.Time) {
+	client.leaving.Store(true)
 	if clientIsGone(reason) {
 		_ = client.conn.SetLinger(0) // what the kernel still holds for the client goes too
 		return

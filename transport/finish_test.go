@@ -265,3 +265,20 @@ func TestPanicInResolvingAndDialingIsTold(t *testing.T) {
 	r.wantClose(messages.CloseInternal)
 	r.wantClosed(messages.ReasonInternal)
 }
+
+// The client's own close frame comes while the line closes for another reason:
+// the pump that reads it and the closing must not touch the same field.
+func TestClientsCloseMeetsTheServers(t *testing.T) {
+	for range 10 {
+		r := newRunningRig(t)
+		heard := r.line.client.heard.Load()
+		r.line.Finish(messages.ReasonShutdown)
+		_ = r.client.WriteMessage(websocket.CloseMessage, closePayload(3000, ""))
+		r.wantClose(messages.CloseGoingAway)
+		r.target.Close()
+		r.wantClosed(messages.ReasonShutdown)
+		if r.line.client.heard.Load() == heard {
+			t.Error("the client's close was not read")
+		}
+	}
+}

@@ -33,6 +33,7 @@ type pulse struct {
 	written uint32 // socket.written at the last beat
 	acked   uint64 // bytes that the client's kernel had acknowledged at the last beat of a write
 	taken   uint64 // the same at the last beat of a long silence
+	pinged  uint64 // what it will be when the newest ping has arrived
 }
 
 // NewKeepalive starts the goroutine. It pings each socket once per interval.
@@ -87,19 +88,22 @@ func (k *Keepalive) run(interval time.Duration) {
 	}
 }
 
-// takesData reports whether the client's kernel has acknowledged more than a
-// ping since the last beat: then the client is reading what was sent before the
-// ping, and can't answer it yet.
+// takesData reports whether the client's kernel takes data without having come
+// to the newest ping: then the client can't answer it yet. What it takes after
+// the ping is no sign of life.
 func (s *socket) takesData() bool {
 	before := s.pulse.taken
 	s.pulse.taken = bytesAcked(s.raw)
-	return s.pulse.silent > beatsPerInterval+1 && s.pulse.taken > before+uint64(len(pingFrame))
+	return s.pulse.silent > beatsPerInterval+1 && s.pulse.taken != before && s.pulse.taken < s.pulse.pinged
 }
 
 // beat judges the client by what happened since the last beat, and pings it
 // when its turn has come.
 func (s *socket) beat(beat uint8) {
 	p := &s.pulse
+	if s.leaving.Load() {
+		return
+	}
 
 	// Silence counts only while the client is being waited for: what it sends
 	// while its target holds the proxy up is not read. Nor is its end, so a

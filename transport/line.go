@@ -147,8 +147,10 @@ func (l *line) Pump() {
 	l.cancel()
 	l.ctx = nil // what only resolving and dialling needed is not kept for the session's life
 	l.client.gaveUp = func(reason messages.Reason) { l.tell(&messages.PumpEnded{Reason: reason}) }
-	l.tools.keepalive.add(l.client)
-	l.upDone = l.pump("up", l.pumpUp)
+	l.upDone = l.pump("up", func() messages.Reason {
+		l.tools.keepalive.add(l.client) // here, because it may wait for a beat
+		return l.pumpUp()
+	})
 	l.downDone = l.pump("down", l.pumpDown)
 }
 

@@ -113,8 +113,10 @@ func (l *link) Start(handler *actor.PID, ready []byte) {
 	l.handler = handler
 	l.Control(ready)
 	l.client.gaveUp = func(reason messages.Reason) { l.tell(&messages.LinkEnded{Reason: reason}) }
-	l.tools.keepalive.add(l.client)
-	l.readDone = l.pump("tunnel in", l.pumpIn)
+	l.readDone = l.pump("tunnel in", func() messages.Reason {
+		l.tools.keepalive.add(l.client) // here, because it may wait for a beat
+		return l.pumpIn()
+	})
 	l.writeDone = l.pump("tunnel out", l.pumpOut)
 	l.accepting = true
 	if listener := l.listener.Load(); listener != nil {

@@ -42,7 +42,7 @@ func (l *link) finish(reason messages.Reason) {
 	if l.writeDone != nil {
 		<-l.writeDone
 	}
-	l.tools.keepalive.remove(l.client)
+	defer l.tools.keepalive.remove(l.client)
 	goodbye(l.client, reason, &l.echoClose, deadline)
 	if l.readDone == nil {
 		l.readDone = l.pump("tunnel in", l.pumpIn)

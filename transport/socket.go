@@ -35,6 +35,10 @@ type socket struct {
 	// no more. Set under turn, read by the keepalive.
 	broken atomic.Bool
 
+	// leaving is set when the close frame is due: from then on the client is
+	// waited for by a deadline. Read by the keepalive.
+	leaving atomic.Bool
+
 	verdict atomic.Pointer[messages.Reason] // why the keepalive gave the client up
 	gaveUp  func(messages.Reason)           // set before the keepalive gets the socket; never blocks
 	pulse   pulse                           // owned by the keepalive
@@ -108,6 +112,7 @@ func (s *socket) ping() {
 	}
 	if !s.closed && len(s.rest) == 0 {
 		s.offer(pingFrame)
+		s.pulse.pinged = bytesWritten(s.raw)
 	}
 	s.turn.Unlock()
 	s.flush()
