@@ -50,6 +50,7 @@ func (l *line) pumpUp() messages.Reason {
 				return messages.ReasonClientClosed
 			case decodedBad:
 				if reason == messages.ReasonProtocolError {
+					l.garbled = true
 					giveBuffer(buf)
 					return reason
 				}

@@ -78,7 +78,7 @@ func (l *line) finishClient(reason messages.Reason, deadline time.Time) {
 		l.upDone = l.pump("up", l.pumpUp)
 	}
 	<-l.upDone
-	if reason == messages.ReasonProtocolError {
+	if l.garbled {
 		_, _ = io.Copy(io.Discard, l.client.conn) // its frames can't be told apart any more
 	}
 }

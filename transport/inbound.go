@@ -79,6 +79,7 @@ func (l *link) pumpIn() messages.Reason {
 				return messages.ReasonClientClosed
 			case decodedBad:
 				if reason == messages.ReasonProtocolError {
+					l.garbled = true
 					giveBuffer(buf)
 					return reason
 				}

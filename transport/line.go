@@ -37,6 +37,7 @@ type line struct {
 	downDone  chan struct{} // closed when the down pump has ended; nil until it starts
 	up, down  atomic.Int64  // payload bytes copied
 	echoClose int           // the code of the client's close frame; set before upDone is closed
+	garbled   bool          // the client sent frames that can not be told apart; set before upDone is closed
 }
 
 // What all lines share.

@@ -44,6 +44,7 @@ type link struct {
 	sent      atomic.Int64                    // bytes of frames to the client
 	received  atomic.Int64                    // bytes from the client
 	echoClose int                             // the code of the client's close frame; set before readDone is closed
+	garbled   bool                            // the client sent frames that can not be told apart; set before readDone is closed
 }
 
 // What all links share.

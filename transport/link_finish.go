@@ -48,7 +48,7 @@ func (l *link) finish(reason messages.Reason) {
 		l.readDone = l.pump("tunnel in", l.pumpIn)
 	}
 	<-l.readDone
-	if reason == messages.ReasonProtocolError {
+	if l.garbled {
 		_, _ = io.Copy(io.Discard, l.client.conn) // its frames can't be told apart any more
 	}
 }

@@ -57,7 +57,7 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !l.attach(client) {
-		client.refuse(messages.ReasonInternal) // the actor failed meanwhile
+		client.refuse(s.whyUnattached())
 		return
 	}
 	s.config.Root.Send(session, &messages.Upgraded{})

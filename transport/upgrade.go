@@ -72,6 +72,15 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) *socket {
 	return client
 }
 
+// whyUnattached is why a session was gone when its WebSocket was there: the
+// server shuts down, or its actor failed.
+func (s *Server) whyUnattached() messages.Reason {
+	if s.draining.Load() {
+		return messages.ReasonShutdown
+	}
+	return messages.ReasonInternal
+}
+
 // refuse closes a WebSocket that nobody wants, so that the close arrives.
 func (s *socket) refuse(reason messages.Reason) {
 	defer s.conn.Close()
