@@ -109,7 +109,7 @@ func (a *handler) handle(ctx actor.Context) {
 	case *messages.Accepted:
 		a.accepted(ctx, m.Stream)
 	case *messages.ConnEnded:
-		delete(a.conns, m.ConnID)
+		a.connEnded(m.ConnID)
 	case *actor.Terminated:
 		a.connStopped(m.Who)
 	case *judgeStalls:
@@ -178,12 +178,22 @@ func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
 	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream}
 }
 
+// connEnded forgets a connection. Of one that was aborted the client hears in
+// the connection's own lane: an answer to what it still sends would overtake
+// that, and the data before it.
+func (a *handler) connEnded(id string) {
+	if c := a.conns[id]; c != nil && c.stream.Ended() != "" {
+		a.unknown.add(id)
+	}
+	delete(a.conns, id)
+}
+
 // connStopped forgets a connection whose conn failed to say that it ended.
 func (a *handler) connStopped(who *actor.PID) {
 	for id, c := range a.conns {
 		if c.pid.Id == who.Id {
 			c.stream.Abort(messages.CloseReset)
-			delete(a.conns, id)
+			a.connEnded(id)
 		}
 	}
 }
