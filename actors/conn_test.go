@@ -299,10 +299,10 @@ func TestConnThatFailsEndsAlone(t *testing.T) {
 				if r.meter.of("restarted") > 0 {
 					t.Error("the handler was restarted")
 				}
+				// Its stream has told the client; an answer would overtake that.
+				v.take()
 				v.tell(&messages.Data{ConnID: "c1", Data: []byte("x")})
-				if last := v.last(); last != `control {"type":"tcp_close","connId":"c1","reason":"unknown"}` {
-					t.Errorf("data for it is answered %q", last)
-				}
+				v.want()
 				v.tell(&messages.Data{ConnID: "c2", Data: []byte("y")}, response("a", 200))
 				v.wantStream(other, "write y")
 				v.wantAnswer(q, "200")

@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// While the server drains, existing tunnels go on. At the time-out pending
+// requests get 503, clients 1001, raw connections a reset.
+func TestTunnelDrain(t *testing.T) {
+	t.Parallel()
+	s := tunnelServer(t, "SHUTDOWN_TIMEOUT=3s", "MAX_TUNNEL_HTTP_PER_IP=200")
+	var tunnels []*tunnelClient
+	for _, query := range []string{"", "flow=credit"} {
+		tunnels = append(tunnels, tunnelOpen(t, s, tunnelScript{query: query, http: func(c *tunnelClient, m tunnelMessage) {
+			if !strings.HasPrefix(m.Path, "/pending") {
+				c.answer(m, 200, m.Path)
+			}
+		}}))
+	}
+	client := tunnelHTTP(t)
+	s.signal(syscall.SIGTERM)
+	eventually(t, patience, "draining", func() bool { return tunnelGet(t, client, s, "", "/health").status == 503 })
+	var waiting []tunnelWaiting
+	var read []<-chan error
+	for _, c := range tunnels {
+		if reply := tunnelGet(t, client, s, c.host, "/x"); reply.body != "/x" {
+			t.Errorf("while draining a tunnel answers %+v", reply)
+		}
+		outside, inside := tunnelPair(t, c)
+		go tunnelEcho(c, inside)
+		if _, err := tunnelPing(outside); err != nil {
+			t.Errorf("while draining: %v", err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := outside.Read(make([]byte, 1))
+			ended <- err
+		}()
+		read = append(read, ended)
+		for range 20 {
+			waiting = append(waiting, tunnelStart(t, client, s, c.host, "/pending", nil, nil))
+			waiting = append(waiting, tunnelStart(t, client, s, c.host, "/pending", nil, []byte("body")))
+		}
+	}
+	half := tunnelWireTo(t, s) // a request whose body is still coming
+	half.say(t, "POST /pending HTTP/1.1", "Host: "+tunnels[0].host, "Content-Length: 10")
+	for _, w := range waiting {
+		if reply := w.get(t); reply.status != 503 || reply.header.Get("Retry-After") == "" {
+			t.Errorf("a pending request got %d, %v", reply.status, reply.header)
+		}
+	}
+	if reply := half.hear(t, "POST"); reply.status != 503 {
+		t.Errorf("half a request got %d", reply.status)
+	}
+	for _, c := range tunnels {
+		if code := c.waitEnd(t); code != websocket.CloseGoingAway {
+			t.Errorf("the client gets %d: %v", code, c.err)
+		}
+	}
+	for _, ended := range read {
+		if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("a raw connection ends with %v", err)
+		}
+	}
+	if code := s.wait(patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// An answer that came just before the last tunnel ended is passed on whole.
+func TestTunnelDrainLastAnswer(t *testing.T) {
+	t.Parallel()
+	s := tunnelServer(t)
+	body := strings.Repeat("x", 8<<20)
+	c := tunnelOpen(t, s, tunnelScript{http: func(c *tunnelClient, m tunnelMessage) {
+		s.signal(syscall.SIGTERM)
+		c.answer(m, 200, body)
+		_ = c.write(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
+	}})
+	wire := tunnelWireTo(t, s)
+	wire.say(t, "GET / HTTP/1.1", "Host: "+c.host)
+	c.waitEnd(t)
+	if reply := wire.hear(t, "GET"); reply.status != 200 || reply.body != body {
+		t.Errorf("the answer is %d, %d bytes", reply.status, len(reply.body))
+	}
+	if code := s.wait(patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// Nothing holds the end up: neither a client that doesn't read, nor peers that
+// don't.
+func TestTunnelDrainStuck(t *testing.T) {
+	t.Parallel()
+	s := tunnelServer(t, "SHUTDOWN_TIMEOUT=500ms")
+	c := tunnelOpen(t, s, tunnelScript{})
+	for range 3 {
+		outside, inside := tunnelPair(t, c)
+		_ = outside.SetReadBuffer(4096)
+		go tunnelFlood(inside)
+	}
+	gate := make(chan struct{})
+	unread := tunnelOpen(t, s, tunnelScript{read: func(*tunnelClient, int) bool {
+		<-gate
+		return false
+	}})
+	t.Cleanup(func() { close(gate) })
+	for range 3 {
+		outside := tunnelDial(t, unread.port)
+		go func() { _, _ = io.CopyN(struct{ io.Writer }{outside}, tunnelNoise(1), 16<<20) }()
+	}
+	big := bytes.Repeat([]byte("b"), 1<<20)
+	for range 8 {
+		tunnelStart(t, tunnelHTTP(t), s, unread.host, "/", nil, big)
+	}
+	s.signal(syscall.SIGTERM)
+	began := time.Now()
+	if code := s.wait(patience); code != 0 || time.Since(began) > 15*time.Second {
+		t.Errorf("exit code %d after %v", code, time.Since(began))
+	}
+}
+
+// A second signal ends it at once.
+func TestTunnelDrainTwice(t *testing.T) {
+	t.Parallel()
+	s := tunnelServer(t)
+	c := tunnelOpen(t, s, tunnelScript{})
+	tunnelPair(t, c)
+	s.signal(syscall.SIGINT)
+	s.waitLog(t, "draining")
+	s.signal(syscall.SIGTERM)
+	if code := s.wait(patience / 2); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	c.waitEnd(t)
+}
