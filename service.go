@@ -35,8 +35,9 @@ type service struct {
 	keepalive *transport.Keepalive
 	edge      *transport.Server
 	servers   []*http.Server
-	failed    chan error // a listener that ended before it was closed
-	inject    func(any)  // makes tunnels' handlers fail, in tests; nil otherwise
+	failed    chan error    // a listener that ended before it was closed
+	stop      chan struct{} // closed at the end
+	inject    func(any)     // makes tunnels' handlers fail, in tests; nil otherwise
 }
 
 // start builds the server and opens its listeners. What it has built when it
@@ -46,7 +47,8 @@ func start(c Config, log *slog.Logger) (s *service, err error) {
 }
 
 func startWith(c Config, log *slog.Logger, inject func(any)) (s *service, err error) {
-	s = &service{config: c, log: log, failed: make(chan error, 2), inject: inject}
+	s = &service{config: c, log: log, failed: make(chan error, 2), inject: inject, stop: make(chan struct{})}
+	go trimWhenQuiet(s.stop)
 	defer func() {
 		if err != nil {
 			s.close()
@@ -270,6 +272,7 @@ func (s *service) wait(ended <-chan struct{}, d time.Duration, signals <-chan os
 
 // close ends whatever runs.
 func (s *service) close() {
+	close(s.stop)
 	// Answers that are being written get a moment; WebSockets are not the
 	// HTTP servers' any more.
 	ctx, cancel := context.WithTimeout(context.Background(), answerPatience)

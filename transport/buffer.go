@@ -16,5 +16,26 @@ type buffer [bufferSize]byte
 // of what two garbage collections have found unused.
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
+// lendable is from how many bytes on a copy is made in a buffer of the pool:
+// below, most of it would stay empty while the bytes wait.
+const lendable = bufferSize / 2
+
+// keep returns a copy of bytes for as long as they wait somewhere; let must be
+// told when they don't any more, or the collector finds out.
+func keep(b []byte) []byte {
+	if len(b) < lendable {
+		return append([]byte(nil), b...)
+	}
+	buf := takeBuffer()
+	return buf[:copy(buf[:], b)]
+}
+
+// let takes back what keep returned.
+func let(b []byte) {
+	if cap(b) == bufferSize && len(b) >= lendable {
+		giveBuffer((*buffer)(b[:bufferSize]))
+	}
+}
+
 func takeBuffer() *buffer  { return buffers.Get().(*buffer) }
 func giveBuffer(b *buffer) { buffers.Put(b) }

@@ -139,7 +139,7 @@ func (in *inbound) piece(data []byte, text, end bool) {
 		case inboundHeader:
 			data = in.header(data)
 		case inboundData:
-			in.post(&messages.Data{ConnID: in.connID, Data: append([]byte(nil), data...)}, len(data))
+			in.post(&messages.Data{ConnID: in.connID, Data: keep(data)}, len(data))
 			data = nil
 		case inboundSkip:
 			data = nil

@@ -327,7 +327,8 @@ func (s *stream) pumpOut() {
 }
 
 // writeOut writes chunks, and reports whether the peer took them.
-func (s *stream) writeOut(chunks net.Buffers) bool {
+func (s *stream) writeOut(chunks [][]byte) bool {
+	var bufs net.Buffers
 	for len(chunks) > 0 {
 		// In pieces, so that credit comes back while the rest is written.
 		piece, n := chunks, 0
@@ -338,9 +339,13 @@ func (s *stream) writeOut(chunks net.Buffers) bool {
 			}
 		}
 		chunks = chunks[len(piece):]
-		if _, err := piece.WriteTo(s.conn); err != nil {
+		bufs = append(bufs[:0], piece...)
+		if _, err := bufs.WriteTo(s.conn); err != nil {
 			s.Abort(messages.CloseReset)
 			return false
+		}
+		for _, chunk := range piece {
+			let(chunk)
 		}
 		s.out.Add(int64(n))
 		s.mu.Lock()
