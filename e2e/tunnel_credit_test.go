@@ -13,22 +13,23 @@ import (
 // stopped. Stop returns how many there were and how long the slowest took, and
 // complains of each that failed.
 type tunnelProbe struct {
-	t     *testing.T
-	quit  chan struct{}
+	quit  func()
 	done  chan struct{}
 	count int
 	worst time.Duration
 }
 
 func tunnelProbing(t *testing.T, client *http.Client, s *server, host string) *tunnelProbe {
-	p := &tunnelProbe{t: t, quit: make(chan struct{}), done: make(chan struct{})}
+	quit := make(chan struct{})
+	p := &tunnelProbe{quit: sync.OnceFunc(func() { close(quit) }), done: make(chan struct{})}
+	t.Cleanup(func() { p.stop() })
 	go func() {
 		defer close(p.done)
 		pace := time.NewTicker(20 * time.Millisecond)
 		defer pace.Stop()
 		for {
 			select {
-			case <-p.quit:
+			case <-quit:
 				return
 			case <-pace.C:
 			}
@@ -46,7 +47,7 @@ func tunnelProbing(t *testing.T, client *http.Client, s *server, host string) *t
 }
 
 func (p *tunnelProbe) stop() (count int, worst time.Duration) {
-	close(p.quit)
+	p.quit()
 	<-p.done
 	return p.count, p.worst
 }

@@ -1,0 +1,214 @@
+package messages
+
+import (
+	"encoding/json"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// What a client may send, and what comes of it.
+func TestControlMessagesAreRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   string
+		want any
+	}{
+		"close":                     {`{"type":"tcp_close","connId":"0123456789ab"}`, &Close{"0123456789ab"}},
+		"credit":                    {`{"type":"tcp_credit","connId":"c","bytes":65536}`, &Credit{"c", 65536}},
+		"type at the end":           {`{"connId":"c","type":"tcp_close"}`, &Close{"c"}},
+		"space everywhere":          {" \t\r\n{ \"type\" : \"tcp_close\" , \"connId\"\n:\r\"c\" } \n", &Close{"c"}},
+		"unknown type":              {`{"type":"tcp_dance","connId":"c"}`, nil},
+		"no type":                   {`{}`, nil},
+		"unknown fields":            {`{"a":[1,-0.5e+7,{"b":null}],"type":"tcp_close","connId":"c","z":true,"":false}`, &Close{"c"}},
+		"null is as if absent":      {`{"type":"tcp_close","connId":null,"bytes":null,"headers":null}`, &Close{}},
+		"null leaves what was said": {`{"type":"tcp_close","connId":"c","connId":null}`, &Close{"c"}},
+		"the last of a name counts": {`{"type":"tcp_open","type":"tcp_close","connId":"a","connId":"c"}`, &Close{"c"}},
+		"names in other case":       {`{"type":"tcp_close","ConnId":"x","CONNID":7,"connId":"c"}`, &Close{"c"}},
+		"a name in escapes":         {`{"\u0074ype":"tcp_close","conn\u0049d":"c"}`, &Close{"c"}},
+		"response": {
+			`{"type":"http_response","id":"i","status":204,"body":"b","bodyEncoding":"base64","headers":{"A":"1","B":["2","3"],"C":null,"D":[]}}`,
+			&Response{ID: "i", Status: 204, Body: []byte("b"), BodyEncoding: "base64", Headers: []Field{{"A", "1"}, {"B", "2"}, {"B", "3"}}},
+		},
+		"a header named twice":  {`{"type":"http_response","headers":{"A":"1","A":"2"}}`, &Response{Headers: []Field{{"A", "1"}, {"A", "2"}}}},
+		"headers twice":         {`{"type":"http_response","headers":{"A":"1"},"headers":{"B":"2"}}`, &Response{Headers: []Field{{"B", "2"}}}},
+		"a negative status":     {`{"type":"http_response","status":-1}`, &Response{Status: -1}},
+		"the largest number":    {`{"type":"http_response","status":9223372036854775807}`, &Response{Status: 1<<63 - 1}},
+		"minus zero":            {`{"type":"http_response","status":-0}`, &Response{}},
+		"text before an escape": {`{"type":"http_response","body":"0123456789abcdef\n"}`, &Response{Body: []byte("0123456789abcdef\n")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := DecodeControl([]byte(c.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, ok := got.(*Response); ok && len(r.Headers) == 0 {
+				r.Headers = nil
+			}
+			if !reflect.DeepEqual(got, c.want) {
+				t.Errorf("read as %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// Every escape and every byte that needs one, against encoding/json.
+func TestStringsAreReadLikeEncodingJSON(t *testing.T) {
+	for _, text := range []string{
+		``, `a`, `\"\\\/\b\f\n\r\t`, `\u0000\u001f\u007f`, `\u00e9\u20AC\u2028`, "\u2028\u2029\u00e9\U0001F600\x7f",
+		`\ud83d\ude00`, `\uD83D\uDE00x`, // a pair
+		`\ud83d`, `\ude00`, `\ud83dx`, `\ud83d\n`, `\ude00\ud83d`, `\ud83d\ud83d\ude00`, `\ud83d\u0041`, // halves
+		`\ud83d\u`[:6] + `\\u`, strings.Repeat(`\u20ac`, 1000), strings.Repeat("12345678", 9) + `\u0031`,
+		"12345\\n7", "1234567\\n", "12345678\\n", "123456789\\n", "\x80", "a\xffb", "\xe2\x82", "\xed\xa0\x80", "\xff\\n\xff",
+		"\xc3\\u00a9", "\\u00e9\xa9", "ab\xf0\x9f\x98\\ude00",
+	} {
+		var want struct{ Body string }
+		if err := json.Unmarshal([]byte(`{"body":"`+validUTF8(text)+`"}`), &want); err != nil {
+			t.Fatalf("%q: encoding/json: %v", text, err)
+		}
+		got, err := DecodeControl([]byte(`{"type":"http_response","body":"` + text + `"}`))
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		} else if r := got.(*Response); string(r.Body) != want.Body {
+			t.Errorf("%q is read as %q, want %q", text, r.Body, want.Body)
+		}
+	}
+}
+
+// validUTF8 says what becomes of bytes that are not UTF-8: one replacement
+// character for each run of them. (encoding/json has one for each byte, which
+// would make a text three times as long.)
+func validUTF8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// brokenMessages are no control messages, whatever the type.
+var brokenMessages = []string{
+	``, ` `, `{`, `}`, `null`, `true`, `"a"`, `7`, `[]`, `[{}]`, `{}{}`, `{} x`, "{}\x00", "\ufeff{}", `{,}`, `{"a"}`, `{"a":}`,
+	`{"a":1,}`, `{"a":1 "b":2}`, `{"a":1;"b":2}`, `{a:1}`, `{'a':1}`, `{1:1}`, `{"a":1`, `{"a":"`, `{"a":"\`, `{"a":"b}`,
+	`{"a":tru}`, `{"a":truefalse}`, `{"a":nul}`, `{"a":nullx}`, `{"a":True}`, `{"a":NaN}`, `{"a":undefined}`,
+	`{"a":01}`, `{"a":+1}`, `{"a":.5}`, `{"a":1.}`, `{"a":1.e5}`, `{"a":1e}`, `{"a":1e+}`, `{"a":-}`, `{"a":--1}`, `{"a":0x1}`, `{"a":1_0}`,
+	`{"a":[}`, `{"a":[1,]}`, `{"a":[,1]}`, `{"a":[1 2]}`, `{"a":[1}`, `{"a":{]}`, `{"a":"\x"}`, `{"a":"\u"}`, `{"a":"\u12"}`,
+	`{"a":"\u12g4"}`, `{"a":"\U0041"}`, `{"a":"\ud83d\u12"}`, "{\"a\":\"\n\"}", "{\"a\":\"\x00\"}", "{\"a\x1f\":1}", `{"a":"\u00`, `{"a":"\ud83d\u`,
+	`{"type":"tcp_close","connId":{}}`, `{"type":7}`, `{"id":7}`, `{"status":"200"}`, `{"status":1.0}`, `{"status":1e2}`, `{"status":9223372036854775808}`,
+	`{"status":true}`, `{"bytes":[]}`, `{"body":{}}`, `{"bodyEncoding":false}`, `{"headers":[]}`, `{"headers":"a"}`, `{"headers":{"a":1}}`,
+	`{"headers":{"a":["b",1]}}`, `{"headers":{"a":["b",null]}}`, `{"headers":{"a":[["b"]]}}`, `{"headers":{"a":{}}}`, `{"headers":{"a":["b",]}}`,
+	`{"type":"tcp_credit","connId":"c"}`, `{"type":"tcp_credit","connId":"c","bytes":0}`, `{"type":"tcp_credit","connId":"c","bytes":-1}`,
+}
+
+func TestBrokenControlMessagesAreErrors(t *testing.T) {
+	for _, in := range brokenMessages {
+		if m, err := DecodeControl([]byte(in)); err == nil || m != nil {
+			t.Errorf("%q is read as %+v, %v", in, m, err)
+		}
+	}
+}
+
+// Bytes are looked at eight at a time: wherever a control character, a quote or
+// a backslash stands, it is seen.
+func TestSpecialBytesAreSeenAnywhere(t *testing.T) {
+	for at := range 40 {
+		for _, c := range []byte{0, 1, '\n', 0x1f} {
+			text := []byte(strings.Repeat("\x7f\u00e9 ", 10))
+			text[at] = c
+			if m, err := DecodeControl([]byte(`{"type":"tcp_close","connId":"` + string(text) + `"}`)); err == nil {
+				t.Errorf("a byte %#x at %d is read as %+v", c, at, m)
+			}
+		}
+		want := strings.Repeat("!~", at) + "\"\\\n" + strings.Repeat("[]#", at)
+		if m, err := DecodeControl(append(appendString([]byte(`{"type":"tcp_close","connId":`), want), '}')); err != nil || m.(*Close).ConnID != want {
+			t.Errorf("%q is read as %+v, %v", want, m, err)
+		}
+	}
+}
+
+// An error goes to a log: nothing that the client wrote may be in it.
+func TestErrorsHoldNothingOfTheMessage(t *testing.T) {
+	for _, in := range brokenMessages {
+		_, err := DecodeControl([]byte(strings.ReplaceAll(in, "a", "secret")))
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+}
+
+// What is skipped may be nested so deep, and one level deeper it may not; a
+// million levels take neither the stack nor much time.
+func TestNestingIsBounded(t *testing.T) {
+	nested := func(n int, open, inner, end string) []byte {
+		return []byte(`{"type":"tcp_close","connId":"c","x":` + strings.Repeat(open, n) + inner + strings.Repeat(end, n) + `}`)
+	}
+	for _, c := range []struct{ open, end string }{{"[", "]"}, {`{"a":`, "}"}} {
+		if m, err := DecodeControl(nested(maxDepth, c.open, "1", c.end)); err != nil || m == nil {
+			t.Errorf("%d times %s: %v", maxDepth, c.open, err)
+		}
+		for _, n := range []int{maxDepth + 1, 1e6} {
+			if _, err := DecodeControl(nested(n, c.open, "1", c.end)); err != errDepth {
+				t.Errorf("%d times %s: %v", n, c.open, err)
+			}
+		}
+		if _, err := DecodeControl([]byte(`{"x":` + strings.Repeat(c.open, 1e6))); err == nil {
+			t.Errorf("a million of %s without an end is a message", c.open)
+		}
+	}
+}
+
+// Bodies as long as they may be come through whole, whatever they consist of.
+func TestLongBodiesAreReadWhole(t *testing.T) {
+	const long, shorter = 10 << 20, 256 << 10 // the race detector makes each byte dear
+	for name, body := range map[string]string{
+		"lines":        strings.Repeat("0123456789012345678901234567890123456789012345678901234567890\r\n", long/63),
+		"plain":        strings.Repeat("x", shorter),
+		"quotes":       strings.Repeat(`"`, shorter),
+		"other script": strings.Repeat("\u20ac", shorter/3),
+		"pairs":        strings.Repeat("\U0001F600", shorter/4),
+		"controls":     strings.Repeat("\x01", shorter),
+	} {
+		quoted := appendString(nil, body) // encoding/json's word on it: FuzzEncode
+		in := append(append([]byte(`{"type":"http_response","id":"i","status":200,"body":`), quoted...), '}')
+		m, err := DecodeControl(in)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if r := m.(*Response); string(r.Body) != body || r.ID != "i" || r.Status != 200 {
+			t.Errorf("%s: the body has %d bytes and is another", name, len(r.Body))
+		}
+	}
+}
+
+// allocated returns how many bytes f allocates.
+func allocated(f func()) int64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int64(after.TotalAlloc - before.TotalAlloc)
+}
+
+// A body is not copied: the message's bytes become it.
+func TestBodyIsPartOfTheMessage(t *testing.T) {
+	in := []byte(`{"type":"http_response","body":"` + strings.Repeat("x\\n", 1<<20) + `"}`)
+	n := allocated(func() {
+		if _, err := DecodeControl(in); err != nil {
+			t.Error(err)
+		}
+	})
+	if n > int64(len(in))/10 {
+		t.Errorf("a message of %d bytes allocates %d", len(in), n)
+	}
+}
+
+// A client can't make a small message into a large thing in memory: header
+// fields have a bound.
+func TestManyHeaderFieldsCostLittle(t *testing.T) {
+	in := []byte(`{"type":"http_response","headers":{"A":["` + strings.Repeat(`","`, 1<<20/3) + `"]}}`)
+	n := allocated(func() {
+		m, err := DecodeControl(in)
+		if err != nil {
+			t.Error(err)
+		} else if got := len(m.(*Response).Headers); got != maxFields {
+			t.Errorf("%d fields are kept", got)
+		}
+	})
+	if n > int64(len(in)) {
+		t.Errorf("a message of %d bytes allocates %d", len(in), n)
+	}
+}

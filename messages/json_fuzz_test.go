@@ -1,0 +1,249 @@
+package messages
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// oracleControl reads a control message with encoding/json, member by member.
+// The differences that it makes up for are meant: names are compared with
+// their case, null is as if it were not there, what is skipped over is not
+// nested deeper than maxDepth, and of bytes that are not UTF-8 see validUTF8.
+func oracleControl(in []byte) (any, error) {
+	in = []byte(validUTF8(string(in)))
+	if !json.Valid(in) {
+		return nil, errors.New("not JSON")
+	}
+	var m control
+	err := members(in, func(name string, value json.RawMessage) error {
+		if string(value) == "null" {
+			return nil
+		}
+		switch name {
+		case "type":
+			return json.Unmarshal(value, &m.kind)
+		case "id":
+			return json.Unmarshal(value, &m.ID)
+		case "connId":
+			return json.Unmarshal(value, &m.connID)
+		case "status":
+			return json.Unmarshal(value, &m.Status)
+		case "bytes":
+			return json.Unmarshal(value, &m.bytes)
+		case "bodyEncoding":
+			return json.Unmarshal(value, &m.BodyEncoding)
+		case "body":
+			var s string
+			err := json.Unmarshal(value, &s)
+			m.Body = []byte(s)
+			return err
+		case "headers":
+			m.Headers = nil
+			return members(value, func(name string, value json.RawMessage) error {
+				if string(value) == "null" {
+					return nil
+				}
+				values := []*string{new(string)}
+				var err error
+				if value[0] == '[' {
+					err = json.Unmarshal(value, &values)
+				} else {
+					err = json.Unmarshal(value, values[0])
+				}
+				for _, v := range values {
+					if v == nil {
+						return errors.New("null in an array")
+					}
+					m.Headers = append(m.Headers, Field{name, *v})
+				}
+				return err
+			})
+		}
+		if tooDeep(value) {
+			return errDepth
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	switch m.kind {
+	case "http_response":
+		return &m.Response, nil
+	case "tcp_close":
+		return &Close{m.connID}, nil
+	case "tcp_credit":
+		if m.bytes <= 0 {
+			return nil, errors.New("no credit")
+		}
+		return &Credit{m.connID, m.bytes}, nil
+	}
+	return nil, nil
+}
+
+// members calls do for each member of an object.
+func members(in []byte, do func(name string, value json.RawMessage) error) error {
+	d := json.NewDecoder(bytes.NewReader(in))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return errors.New("not an object")
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		if err := do(name.(string), value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tooDeep(value []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.UseNumber() // what a number is worth does not matter
+	level := 0
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return false
+		}
+		switch token {
+		case json.Delim(']'), json.Delim('}'):
+			level--
+			continue
+		}
+		if level > maxDepth {
+			return true
+		}
+		switch token {
+		case json.Delim('['), json.Delim('{'):
+			level++
+		}
+	}
+}
+
+func FuzzControl(f *testing.F) {
+	for _, in := range brokenMessages {
+		f.Add([]byte(in))
+	}
+	f.Add([]byte(`{"type":"http_response","id":"0123456789ab","status":200,"headers":{"A":"1","B":["2","\u20ac"]},"body":"\ud83d\ude00","bodyEncoding":""}`))
+	f.Add([]byte(`{"type":"tcp_close","connId":"c","x":[[[1,2.5e-3,{"a":null}],true],false]}`))
+	f.Add([]byte(`{"type":"tcp_credit","connId":"c","bytes":262144}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		want, wantErr := oracleControl(in)
+		// What stands behind the message must matter as little as it changes.
+		for _, behind := range []string{"", `"}`, `\u0041"}`, "0,null]]}}", strings.Repeat(" ", 20)} {
+			room := append(bytes.Clone(in), behind...)
+			got, err := DecodeControl(room[:len(in)])
+			if (err != nil) != (wantErr != nil) {
+				t.Fatalf("%q: %+v, %v; encoding/json: %+v, %v", in, got, err, want, wantErr)
+			}
+			if err == nil && !sameControl(got, want) {
+				t.Fatalf("%q is read as %+v; by encoding/json as %+v", in, got, want)
+			}
+			if string(room[len(in):]) != behind {
+				t.Fatalf("%q: what stands behind it was overwritten", in)
+			}
+		}
+	})
+}
+
+func sameControl(got, want any) bool {
+	g, ok := got.(*Response)
+	if !ok {
+		return reflect.DeepEqual(got, want)
+	}
+	w, ok := want.(*Response)
+	if !ok || len(g.Headers) > len(w.Headers) {
+		return false
+	}
+	headers := w.Headers
+	if len(g.Headers) == maxFields { // those beyond are dropped
+		headers = headers[:maxFields]
+	}
+	for i := range headers {
+		if len(g.Headers) != len(headers) || g.Headers[i] != headers[i] {
+			return false
+		}
+	}
+	return g.ID == w.ID && g.Status == w.Status && string(g.Body) == string(w.Body) && g.BodyEncoding == w.BodyEncoding
+}
+
+// encoded is http_request as a client's JSON library reads it.
+type encoded struct {
+	Type, ID, Method, Path, Body string
+	BodyEncoding                 *string
+	Headers                      map[string]string
+}
+
+func checkEncoding(t testing.TB, r Request) {
+	t.Helper()
+	out := EncodeRequest(r)
+	d := json.NewDecoder(bytes.NewReader(out))
+	d.DisallowUnknownFields()
+	var got encoded
+	if err := d.Decode(&got); err != nil || d.More() {
+		t.Fatalf("%q: not what encoding/json reads: %v", out, err)
+	}
+	if !utf8.Valid(out) {
+		t.Fatalf("%q is no text message: not UTF-8", out)
+	}
+	want := map[string]string{}
+	for name, value := range r.Headers {
+		want[validUTF8(name)] = validUTF8(value)
+	}
+	if got.Type != "http_request" || got.ID != validUTF8(r.ID) || got.Method != validUTF8(r.Method) || got.Path != validUTF8(r.Path) ||
+		got.Headers == nil || !reflect.DeepEqual(got.Headers, want) {
+		t.Fatalf("%q is read back as %+v", out, got)
+	}
+	body := []byte(got.Body)
+	if utf8.Valid(r.Body) != (got.BodyEncoding == nil) {
+		t.Fatalf("%q: bodyEncoding is %v", out, got.BodyEncoding)
+	}
+	if got.BodyEncoding != nil {
+		var err error
+		if body, err = base64.StdEncoding.DecodeString(got.Body); err != nil || *got.BodyEncoding != "base64" {
+			t.Fatalf("%q: bodyEncoding %s: %v", out, *got.BodyEncoding, err)
+		}
+	}
+	if !bytes.Equal(body, r.Body) {
+		t.Fatalf("the body %q is read back as %q", r.Body, body)
+	}
+	if m, err := DecodeControl(out); m != nil || err != nil {
+		t.Fatalf("%q: read by the proxy itself as %v, %v", out, m, err)
+	}
+}
+
+func FuzzEncode(f *testing.F) {
+	f.Add("0123456789ab", "GET", "/a?b=\"\\\x00\x1f\x7f\u2028\u2029", "Name", "value\t\n\r\b\f", []byte("text \u20ac \U0001F600"))
+	f.Add("", "", "\xff\xfe", "\xc3", "\xed\xa0\x80", []byte("\xff"))
+	f.Add("i", "POST", "/", "A", "", []byte(nil))
+	f.Fuzz(func(t *testing.T, id, method, path, name, value string, body []byte) {
+		before := bytes.Clone(body)
+		checkEncoding(t, Request{ID: id, Method: method, Path: path, Headers: map[string]string{name: value}, Body: body})
+		if !bytes.Equal(body, before) {
+			t.Fatal("the body was changed")
+		}
+		// And a whole round: what was written is read back the same.
+		field := appendString([]byte(`{"type":"http_response","id":`), value)
+		field = append(appendString(append(field, `,"body":`...), string(body)), '}')
+		m, err := DecodeControl(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := m.(*Response); r.ID != validUTF8(value) || string(r.Body) != validUTF8(string(body)) {
+			t.Fatalf("%q, %q are read back as %q, %q", value, body, r.ID, r.Body)
+		}
+	})
+}

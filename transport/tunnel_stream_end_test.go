@@ -1,0 +1,194 @@
+package transport
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// wantStreamClosed waits for the stream's end, which is told once.
+func (r *tunnelRig) wantStreamClosed(c *tunnelConn, why messages.CloseReason) {
+	r.t.Helper()
+	for {
+		if _, closed := hears[any](c.ear).(*messages.StreamClosed); closed {
+			break
+		}
+	}
+	if c.Ended() != why {
+		r.t.Errorf("it ended for %q, want %q", c.Ended(), why)
+	}
+	c.Abort(messages.CloseRestart)
+	c.EndWrite()
+	c.Write([]byte("late"))
+	if n := c.Hold(5); n != 0 {
+		r.t.Errorf("a stream that has ended holds %d", n)
+	}
+	if c.Ended() != why {
+		r.t.Errorf("it ended for %q afterwards", c.Ended())
+	}
+	if held := r.link.buffer.held.Load(); held != 0 {
+		r.t.Errorf("%d bytes are held for it", held)
+	}
+	for _, m := range c.ear.take() {
+		if _, again := m.(*messages.StreamClosed); again {
+			r.t.Error("the end is told twice")
+		}
+	}
+	if err := c.conn.SetDeadline(time.Now()); err == nil {
+		r.t.Error("its socket is still open")
+	}
+}
+
+// EndWrite: all that was written before reaches a peer that is slow to read it,
+// then the end; what was on its way to the client is not wanted any more.
+func TestEndWriteFlushesFirst(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	c := r.open()
+	const size = 6 << 20 // more than the kernels hold
+	var sent []byte
+	for i := range 96 {
+		piece := append([]byte{byte(i)}, pattern(size/96-1)...)
+		sent = append(sent, piece...)
+		if waiting := c.Hold(len(piece)); waiting > int64(len(sent)) {
+			t.Fatalf("%d bytes wait of %d", waiting, len(sent))
+		}
+		c.Write(piece)
+	}
+	if held := r.link.buffer.held.Load(); held < 1 || held > size-connShare {
+		t.Errorf("%d bytes count against the tunnel", held)
+	}
+	c.EndWrite()
+	c.Write([]byte("late"))
+	got, err := io.ReadAll(c.outside)
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("the peer reads %d bytes of %d, %v", len(got), len(sent), err)
+	}
+	c.outside.Close()
+	r.wantStreamClosed(c, "")
+	r.link.Control([]byte(`{"type":"mark"}`))
+	if m := r.clientReads(); m.kind != "mark" {
+		t.Errorf("the client, which has closed, is told %+v", m)
+	}
+}
+
+// A peer that sends all the time reads what it was sent, all the same, and is
+// not cut off by a reset.
+func TestEndWriteToAPeerThatSends(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	c := r.open()
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := c.outside.Write(make([]byte, 10_000)); err != nil {
+					return
+				}
+			}
+		}
+	})
+	eventually(t, "it is sending", func() bool { in, _ := c.Moved(); return in > 0 })
+	c.Hold(1 << 20)
+	c.Write(pattern(1 << 20))
+	c.EndWrite()
+	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, pattern(1<<20)) {
+		t.Errorf("the peer reads %d bytes, %v", len(got), err)
+	}
+	close(stop)
+	sending.Wait()
+	c.outside.Close()
+	r.wantStreamClosed(c, "")
+}
+
+// Abort: the peer sees a reset, the client what came before and then why.
+func TestAbortResetsAndSaysWhy(t *testing.T) {
+	for _, why := range []messages.CloseReason{messages.CloseSlow, messages.CloseLimit, messages.CloseReset} {
+		r := startedTunnelRig(t, false, nil)
+		c := r.open()
+		if _, err := c.outside.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is read", func() bool { in, _ := c.Moved(); return in == 5 })
+		for range 200 { // more than the peer's kernel takes: it does not read
+			c.Hold(64 << 10)
+			c.Write(make([]byte, 64<<10))
+		}
+		if r.link.buffer.held.Load() == 0 {
+			t.Error("nothing counts against the tunnel")
+		}
+		c.Abort(why)
+		c.Abort(messages.CloseRestart)
+		r.readData(c, 5)
+		if m := r.clientReads(); m.kind != "tcp_close" || m.id != c.ID() || m.fields["reason"] != string(why) {
+			t.Errorf("the client is told %+v", m)
+		}
+		if _, err := io.Copy(io.Discard, c.outside); !isReset(err) {
+			t.Errorf("the peer's end is %v", err)
+		}
+		r.wantStreamClosed(c, why)
+		r.link.Control([]byte(`{"type":"mark"}`))
+		if m := r.clientReads(); m.kind != "mark" {
+			t.Errorf("then the client is told %+v", m)
+		}
+	}
+}
+
+// A peer that resets: its conn is told, and says what is to become of it.
+func TestOutsideResetIsTold(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	c := r.open()
+	_ = c.outside.SetLinger(0)
+	c.outside.Close()
+	if m := hears[*messages.OutsideEnded](c.ear); m.Reason != messages.CloseReset {
+		t.Errorf("the conn is told %s", m.Reason)
+	}
+	c.Abort(messages.CloseReset)
+	if m := r.clientReads(); m.kind != "tcp_close" || m.fields["reason"] != "reset" {
+		t.Errorf("the client is told %+v", m)
+	}
+	r.wantStreamClosed(c, messages.CloseReset)
+}
+
+// A peer that resets while it is written to: the client hears of it, once.
+func TestWriteToAPeerThatResets(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	c := r.open()
+	for range 200 {
+		c.Hold(64 << 10)
+		c.Write(make([]byte, 64<<10))
+	}
+	_ = c.outside.SetLinger(0)
+	c.outside.Close()
+	if m := r.clientReads(); m.kind != "tcp_close" || m.fields["reason"] != "reset" {
+		t.Errorf("the client is told %+v", m)
+	}
+	r.wantStreamClosed(c, messages.CloseReset)
+}
+
+// One that the client was never told of ends without a word to it.
+func TestConnectionThatWasNotAnnouncedEndsInSilence(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	aborted, rejected := r.accept(), r.accept()
+	aborted.Abort(messages.CloseRestart)
+	rejected.Reject()
+	for _, c := range []*tunnelConn{aborted, rejected} {
+		c.Open() // too late
+		if _, err := io.Copy(io.Discard, c.outside); !isReset(err) {
+			t.Errorf("the peer's end is %v", err)
+		}
+		if n := c.Hold(5); n != 0 {
+			t.Errorf("it holds %d bytes", n)
+		}
+	}
+	r.link.Control([]byte(`{"type":"mark"}`))
+	if m := r.clientReads(); m.kind != "mark" {
+		t.Errorf("the client is told %+v", m)
+	}
+}
