@@ -33,55 +33,19 @@ func SpawnRelays(system *actor.ActorSystem, needs Relays) (*actor.PID, error) {
 	return system.Root.SpawnNamed(props, "relays")
 }
 
-// relays is the set of sessions. It is resumed when it fails, because a
+// relays is the set of relay sessions. It is resumed when it fails, because a
 // restart would end all its children: so it changes its state last.
 type relays struct {
-	session  *actor.Props      // of each relay
-	live     int               // sessions, from their spawning to their end
-	draining bool              // no session is admitted any more
-	done     []chan<- struct{} // closed when draining and live is 0
+	session *actor.Props // of each relay
+	sessions
 }
 
 func (a *relays) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *messages.OpenRelay:
-		a.open(ctx, m)
-	case *actor.Terminated:
-		a.live--
-		a.settle()
-	case *messages.Drain:
-		for _, session := range ctx.Children() {
-			ctx.Send(session, m)
-		}
-		a.draining = true
-		a.done = append(a.done, m.Done)
-		a.settle()
-	case *messages.Shutdown:
-		for _, session := range ctx.Children() {
-			ctx.Send(session, m)
-		}
-	}
-}
-
-func (a *relays) open(ctx actor.Context, m *messages.OpenRelay) {
-	spawned := false
-	defer func() {
-		if !spawned { // whatever went wrong, the handler is not left waiting
-			m.Answer <- messages.Admission{Refusal: messages.ReasonInternal}
-		}
-	}()
-	ctx.Send(ctx.Spawn(a.session), &openRelay{m, a.draining})
-	spawned = true
-	a.live++
-}
-
-// settle answers whoever waits for the last session to end.
-func (a *relays) settle() {
-	if !a.draining || a.live > 0 {
+	if m, ok := ctx.Message().(*messages.OpenRelay); ok {
+		a.spawn(m.Answer, func() {
+			ctx.Send(ctx.Spawn(a.session), &openRelay{m, a.draining})
+		})
 		return
 	}
-	for _, done := range a.done {
-		close(done)
-	}
-	a.done = nil
+	a.keep(ctx)
 }

@@ -78,57 +78,21 @@ func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) 
 // when it fails, because a restart would end all its children: so it changes
 // its state last.
 type tunnels struct {
-	session  *actor.Props      // of each tunnel
-	live     int               // tunnels, from their spawning to their end
-	draining bool              // no tunnel is admitted any more
-	done     []chan<- struct{} // closed when draining and live is 0
+	session *actor.Props // of each tunnel
+	sessions
 }
 
 func (a *tunnels) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *messages.OpenTunnel:
-		a.open(ctx, m)
-	case *actor.Terminated:
-		a.live--
-		a.settle()
-	case *messages.Drain:
-		for _, session := range ctx.Children() {
-			ctx.Send(session, m)
-		}
-		a.draining = true
-		a.done = append(a.done, m.Done)
-		a.settle()
-	case *messages.Shutdown:
-		for _, session := range ctx.Children() {
-			ctx.Send(session, m)
-		}
-	}
-}
-
-func (a *tunnels) open(ctx actor.Context, m *messages.OpenTunnel) {
-	spawned := false
-	defer func() {
-		if !spawned { // whatever went wrong, the edge is not left waiting
-			m.Answer <- messages.Admission{Refusal: messages.ReasonInternal}
-		}
-	}()
-	subdomain := messages.NewID(messages.SubdomainBytes)
-	pid, err := ctx.SpawnNamed(a.session, subdomain)
-	if err != nil {
+	if m, ok := ctx.Message().(*messages.OpenTunnel); ok {
+		a.spawn(m.Answer, func() {
+			subdomain := messages.NewID(messages.SubdomainBytes)
+			pid, err := ctx.SpawnNamed(a.session, subdomain)
+			if err != nil {
+				panic(err) // one in 2^64 has that name already
+			}
+			ctx.Send(pid, &openTunnel{m, subdomain, a.draining})
+		})
 		return
 	}
-	ctx.Send(pid, &openTunnel{m, subdomain, a.draining})
-	spawned = true
-	a.live++
-}
-
-// settle answers whoever waits for the last tunnel to end.
-func (a *tunnels) settle() {
-	if !a.draining || a.live > 0 {
-		return
-	}
-	for _, done := range a.done {
-		close(done)
-	}
-	a.done = nil
+	a.keep(ctx)
 }

@@ -40,3 +40,24 @@ func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)
 	}()
 	return nil, messages.ReasonInternal
 }
+
+// begin makes a session of a request: admitted first, then upgraded, then
+// attached to what the session's actors hold. It answers the request in any
+// case.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, ask func(answer chan messages.Admission), attach func(*socket) bool, upgraded, abandoned any) {
+	session, reason := s.admit(r, ask, abandoned)
+	if session == nil {
+		s.refuse(w, r, refusalFor(reason))
+		return
+	}
+	client := s.upgrade(w, r)
+	if client == nil {
+		s.config.Root.Send(session, abandoned)
+		return
+	}
+	if !attach(client) {
+		client.refuse(s.whyUnattached())
+		return
+	}
+	s.config.Root.Send(session, upgraded)
+}

@@ -38,27 +38,13 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 
 	source := s.source(r)
 	l := newLine(s.lines, target, access)
-	session, reason := s.admit(r, func(answer chan messages.Admission) {
+	s.begin(w, r, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Relays, &messages.OpenRelay{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Target: target.String(), Lookup: !target.Literal(),
 			Upgrade: websocket.IsWebSocketUpgrade(r), Line: l, Answer: answer,
 		})
-	}, &messages.RelayAbandoned{})
-	if session == nil {
-		s.refuse(w, r, refusalFor(reason))
-		return
-	}
-	client := s.upgrade(w, r)
-	if client == nil {
-		s.config.Root.Send(session, &messages.RelayAbandoned{})
-		return
-	}
-	if !l.attach(client) {
-		client.refuse(s.whyUnattached())
-		return
-	}
-	s.config.Root.Send(session, &messages.RelayUpgraded{})
+	}, l.attach, &messages.RelayUpgraded{}, &messages.RelayAbandoned{})
 }
 
 // parseRelay reads where a relay is to lead: to a host and port, or to a

@@ -71,6 +71,7 @@ func (s *Server) writeBody(w http.ResponseWriter, body []byte) {
 		}
 		body = body[n:]
 	}
+	_ = control.Flush() // what net/http still holds, too, before the deadline goes
 }
 
 // bodiless reports whether an answer has no body whatever it says (RFC 9110,

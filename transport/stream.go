@@ -97,7 +97,8 @@ func (s *stream) Reject() {
 func (s *stream) Open() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
+	if s.over { // it was aborted before
+		s.tell(&messages.StreamClosed{})
 		return
 	}
 	s.opened = true

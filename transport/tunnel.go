@@ -41,26 +41,12 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 
 	source := s.source(r)
 	l := newLink(s.links, spoken, flow == "credit")
-	session, reason := s.admit(r, func(answer chan messages.Admission) {
+	s.begin(w, r, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Credit: l.credit, Upgrade: websocket.IsWebSocketUpgrade(r), Link: l, Answer: answer,
 		})
-	}, &messages.Abandoned{})
-	if session == nil {
-		s.refuse(w, r, refusalFor(reason))
-		return
-	}
-	client := s.upgrade(w, r)
-	if client == nil {
-		s.config.Root.Send(session, &messages.Abandoned{})
-		return
-	}
-	if !l.attach(client) {
-		client.refuse(s.whyUnattached())
-		return
-	}
-	s.config.Root.Send(session, &messages.Upgraded{})
+	}, l.attach, &messages.Upgraded{}, &messages.Abandoned{})
 }
 
 // subdomain returns the label of a host in front of the tunnels' domain, and
