@@ -33,7 +33,7 @@ func tunnelMetric(t *testing.T, client *http.Client, address, name string) (valu
 	return 0
 }
 
-// Three hundred tunnels that end in every way leave nothing.
+// A thousand tunnels that end in every way leave nothing.
 func TestTunnelLeaks(t *testing.T) {
 	t.Parallel()
 	first := tunnelPorts(t, 3)
@@ -121,7 +121,7 @@ func TestTunnelLeaks(t *testing.T) {
 		})
 	}
 	g, fd := goroutines(), descriptors()
-	round(300)
+	round(1000)
 	settled("goroutines", g+3, goroutines)
 	settled("descriptors", fd+2, descriptors)
 	ports := map[int]bool{}
