@@ -75,7 +75,8 @@ func TestLongBodiesAreEncoded(t *testing.T) {
 		if name == "quotes" || name == "controls" {
 			continue
 		}
-		if n := testing.AllocsPerRun(1, func() { EncodeRequest(r) }); n > 1 {
+		// Of several runs, because others in the process allocate too.
+		if n := testing.AllocsPerRun(10, func() { EncodeRequest(r) }); n > 1 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
