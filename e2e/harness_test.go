@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	// are processors, unless the command line says how many.
 	parallel := flag.Lookup("test.parallel")
 	if parallel.Value.String() == parallel.DefValue {
-		_ = parallel.Value.Set("8")
+		_ = parallel.Value.Set("6")
 	}
 	os.Exit(runTests(m))
 }
