@@ -115,7 +115,11 @@ func FuzzParsePrefixes(f *testing.F) {
 				t.Fatalf("%q has %s", s, p)
 			}
 			texts = append(texts, p.String())
-			ap := netip.AddrPortFrom(lastAddr(p), 22)
+			last := lastAddr(p)
+			if last.Is4In6() { // of ::/80: it is an IPv4 address, which IPv6 ranges don't name
+				continue
+			}
+			ap := netip.AddrPortFrom(last, 22)
 			if reasonOf(blocked.Judge(ap)) != ReasonRange {
 				t.Fatalf("%q doesn't block %s", s, ap)
 			}
