@@ -36,7 +36,7 @@ func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 				v.want(t, "resolve")
 				v.say(&messages.TargetResolved{})
 				v.session = receive(t, v.answers).Session
-				h.send(v.session, &messages.RelayUpgraded{})
+				h.send(v.session, &messages.Upgraded{})
 				v.want(t, "dial")
 				if test.method == "pump" {
 					v.say(&messages.TargetDialed{})

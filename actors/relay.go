@@ -64,9 +64,9 @@ func (a *relay) Receive(ctx actor.Context) {
 		a.refuse(ctx, m.Reason)
 	case *messages.TargetResolved:
 		a.resolved(ctx, m)
-	case *messages.RelayUpgraded:
+	case *messages.Upgraded:
 		a.start(ctx)
-	case *messages.RelayAbandoned:
+	case *messages.Abandoned:
 		a.finish(ctx, messages.ReasonAbandoned)
 	case *messages.TargetDialed:
 		a.dialed(ctx, m)

@@ -117,8 +117,8 @@ var relayMessages = []struct {
 	{"refused", &messages.Refused{Reason: messages.ReasonUserLimit}},
 	{"resolved", &messages.TargetResolved{}},
 	{"unresolved", &messages.TargetResolved{Refused: true}},
-	{"upgraded", &messages.RelayUpgraded{}},
-	{"abandoned", &messages.RelayAbandoned{}},
+	{"upgraded", &messages.Upgraded{}},
+	{"abandoned", &messages.Abandoned{}},
 	{"dialed", &messages.TargetDialed{}},
 	{"undialed", &messages.TargetDialed{Failure: messages.ReasonTargetUnreachable}},
 	{"pump", &messages.PumpEnded{Reason: messages.ReasonClientGone}},
@@ -135,7 +135,7 @@ var (
 	toResolving = after(toLooking, &messages.Granted{})
 	toClaiming  = after(toResolving, &messages.TargetResolved{})
 	toAdmitted  = after(toClaiming, &messages.Granted{})
-	toDialing   = after(toAdmitted, &messages.RelayUpgraded{})
+	toDialing   = after(toAdmitted, &messages.Upgraded{})
 	toRelaying  = after(toDialing, &messages.TargetDialed{})
 	toClosing   = after(toRelaying, &messages.PumpEnded{Reason: messages.ReasonTargetEnded})
 	toEnded     = after(toClosing, &messages.LineClosed{Reason: messages.ReasonTargetEnded})
@@ -336,7 +336,7 @@ func TestRelayWhileDrainingIsRefusedLast(t *testing.T) {
 		s.say(m)
 	}
 	s.say(&messages.Drain{})
-	if got, want := s.say(&messages.RelayUpgraded{}), "dial"; got != want {
+	if got, want := s.say(&messages.Upgraded{}), "dial"; got != want {
 		t.Errorf("a session that was admitted before: %q, want %q", got, want)
 	}
 }

@@ -86,7 +86,7 @@ func (h *house) admitted() *visit {
 func (h *house) relaying() *visit {
 	h.t.Helper()
 	v := h.admitted()
-	h.send(v.session, &messages.RelayUpgraded{})
+	h.send(v.session, &messages.Upgraded{})
 	v.want(h.t, "dial")
 	v.say(&messages.TargetDialed{})
 	v.want(h.t, "pump")
@@ -139,7 +139,7 @@ func TestSessionTellsItsLifeInTwoLines(t *testing.T) {
 		v.want(t, "own", "resolve")
 		v.say(&messages.TargetResolved{})
 		v.session = receive(t, v.answers).Session
-		h.send(v.session, &messages.RelayUpgraded{})
+		h.send(v.session, &messages.Upgraded{})
 		v.want(t, "dial")
 		v.say(&messages.TargetDialed{})
 		v.want(t, "pump")
@@ -192,7 +192,7 @@ func TestSessionWithoutUserIsLoggedAsAnonymous(t *testing.T) {
 	h.send(h.relays, &messages.OpenRelay{Source: netip.MustParseAddr("192.0.2.7"), Upgrade: true, Line: line, Answer: answers})
 	line.want(t, "own", "resolve")
 	h.send(line.owner.Load(), &messages.TargetResolved{})
-	h.send(receive(t, answers).Session, &messages.RelayUpgraded{})
+	h.send(receive(t, answers).Session, &messages.Upgraded{})
 	line.want(t, "dial")
 	if got := h.lines.of("relay started")[0].fields["user"]; got != "anonymous" {
 		t.Errorf("the user is %v", got)
@@ -207,7 +207,7 @@ func TestRefusedSessionIsNotLogged(t *testing.T) {
 	v.say(&messages.TargetResolved{})
 	v.wantRefusal(messages.ReasonUserLimit)
 	v.closed(messages.ReasonUserLimit)
-	h.send(first.session, &messages.RelayAbandoned{})
+	h.send(first.session, &messages.Abandoned{})
 	first.closed(messages.ReasonAbandoned)
 	receive(t, h.drain())
 	if n := len(h.lines.of("relay started")) + len(h.lines.of("relay ended")); n > 0 {
@@ -253,7 +253,7 @@ func TestDrainWaitsForTheLastSession(t *testing.T) {
 		if isClosed(done) || isClosed(again) {
 			t.Fatal("drained while a session lives")
 		}
-		h.send(v.session, &messages.RelayAbandoned{})
+		h.send(v.session, &messages.Abandoned{})
 		v.closed(messages.ReasonAbandoned)
 	}
 	receive(t, done)
@@ -313,7 +313,7 @@ func TestManySessionsComeAndGo(t *testing.T) {
 	one.closed(messages.ReasonAddressLimit)
 	done := h.drain()
 	for _, v := range visits {
-		h.send(v.session, &messages.RelayAbandoned{})
+		h.send(v.session, &messages.Abandoned{})
 		v.closed(messages.ReasonAbandoned)
 	}
 	receive(t, done)

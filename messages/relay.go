@@ -49,18 +49,19 @@ type OpenRelay struct {
 }
 
 // Admission answers [OpenRelay]. Session is nil if the session was refused,
-// for Refusal. Otherwise the handler must go on with [RelayUpgraded] or
-// [RelayAbandoned].
+// for Refusal. Otherwise the handler must go on with [Upgraded] or
+// [Abandoned].
 type Admission struct {
 	Session *actor.PID
 	Refusal Reason
 }
 
-// RelayUpgraded tells a relay that its line now has the client's WebSocket.
-type RelayUpgraded struct{}
+// Upgraded tells a relay or a tunnel that its line or link now has the client's
+// WebSocket.
+type Upgraded struct{}
 
-// RelayAbandoned tells a relay that there will be no WebSocket.
-type RelayAbandoned struct{}
+// Abandoned tells a relay or a tunnel that there will be no WebSocket.
+type Abandoned struct{}
 
 // TargetResolved tells a relay how resolving went. Refused means that the
 // target is blocked, not allowed, or unknown.

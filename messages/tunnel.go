@@ -91,12 +91,6 @@ type OpenTunnel struct {
 	Answer  chan<- Admission
 }
 
-// Upgraded tells a tunnel that its link now has the client's WebSocket.
-type Upgraded struct{}
-
-// Abandoned tells a tunnel that there will be no WebSocket.
-type Abandoned struct{}
-
 // PortOpened tells a tunnel how Listen went.
 type PortOpened struct {
 	Port uint16

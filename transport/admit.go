@@ -15,8 +15,8 @@ const admissionGrace = 10 * time.Second
 
 // admit asks for a session and waits for the word of its actor. ask must see to
 // it that answer gets one. If nobody waits for the session any more when it is
-// admitted, it is sent abandoned.
-func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission), abandoned any) (*actor.PID, messages.Reason) {
+// admitted, it hears so.
+func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)) (*actor.PID, messages.Reason) {
 	answer := make(chan messages.Admission, 1)
 	ask(answer)
 	late := time.NewTimer(s.config.DialTimeout + admissionGrace)
@@ -33,7 +33,7 @@ func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)
 		select {
 		case a := <-answer:
 			if a.Session != nil {
-				s.config.Root.Send(a.Session, abandoned)
+				s.config.Root.Send(a.Session, &messages.Abandoned{})
 			}
 		case <-timeout.C:
 		}
@@ -44,20 +44,20 @@ func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)
 // begin makes a session of a request: admitted first, then upgraded, then
 // attached to what the session's actors hold. It answers the request in any
 // case.
-func (s *Server) begin(w http.ResponseWriter, r *http.Request, ask func(answer chan messages.Admission), attach func(*socket) bool, upgraded, abandoned any) {
-	session, reason := s.admit(r, ask, abandoned)
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, ask func(answer chan messages.Admission), attach func(*socket) bool) {
+	session, reason := s.admit(r, ask)
 	if session == nil {
 		s.refuse(w, r, refusalFor(reason))
 		return
 	}
 	client := s.upgrade(w, r)
 	if client == nil {
-		s.config.Root.Send(session, abandoned)
+		s.config.Root.Send(session, &messages.Abandoned{})
 		return
 	}
 	if !attach(client) {
 		client.refuse(s.whyUnattached())
 		return
 	}
-	s.config.Root.Send(session, upgraded)
+	s.config.Root.Send(session, &messages.Upgraded{})
 }

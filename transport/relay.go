@@ -44,7 +44,7 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 			Target: target.String(), Lookup: !target.Literal(),
 			Upgrade: websocket.IsWebSocketUpgrade(r), Line: l, Answer: answer,
 		})
-	}, l.attach, &messages.RelayUpgraded{}, &messages.RelayAbandoned{})
+	}, l.attach)
 }
 
 // parseRelay reads where a relay is to lead: to a host and port, or to a

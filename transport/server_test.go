@@ -226,7 +226,7 @@ func TestAdmittedWithoutAnUpgradeIsAbandoned(t *testing.T) {
 	if answer.Header.Get("Upgrade") != "websocket" || answer.Header.Get("Sec-WebSocket-Version") != "13" {
 		t.Errorf("the header does not say what to upgrade to: %v", answer.Header)
 	}
-	if _, ok := receive(t, session.got).(*messages.RelayAbandoned); !ok {
+	if _, ok := receive(t, session.got).(*messages.Abandoned); !ok {
 		t.Error("the session is not told")
 	}
 }
@@ -249,7 +249,7 @@ func TestClientThatLeavesDuringAdmissionIsAbandoned(t *testing.T) {
 	leave()
 	receive(t, ended)
 	open.Answer <- messages.Admission{Session: session.pid}
-	if _, ok := receive(t, session.got).(*messages.RelayAbandoned); !ok {
+	if _, ok := receive(t, session.got).(*messages.Abandoned); !ok {
 		t.Error("the session is not told")
 	}
 }
@@ -305,7 +305,7 @@ func TestSubprotocolIsSelectedOnlyIfOffered(t *testing.T) {
 			_, answer := dialDesk(t, d, func(open *messages.OpenRelay) {
 				open.Line.Own(session.pid)
 				open.Answer <- messages.Admission{Session: session.pid}
-				<-session.got // RelayUpgraded
+				<-session.got // Upgraded
 				open.Line.Finish(messages.ReasonShutdown)
 			}, http.Header{"Sec-Websocket-Protocol": c.offers})
 			if got := answer.Header.Get("Sec-WebSocket-Protocol"); got != c.want {

@@ -46,7 +46,7 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Credit: l.credit, Upgrade: websocket.IsWebSocketUpgrade(r), Link: l, Answer: answer,
 		})
-	}, l.attach, &messages.Upgraded{}, &messages.Abandoned{})
+	}, l.attach)
 }
 
 // subdomain returns the label of a host in front of the tunnels' domain, and
