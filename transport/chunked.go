@@ -52,9 +52,12 @@ func chunkSize(b []byte) (size int, rest []byte, ok bool) {
 	return int(n), rest, true
 }
 
+// chunkLine cuts off a line that ends with CR LF. A CR or an LF by itself ends
+// no line and has no place within one (RFC 9112, section 2.2): recipients that
+// differ on it can be made to see different bodies.
 func chunkLine(b []byte) (line, rest []byte, ok bool) {
-	end := bytes.Index(b[:min(len(b), maxChunkLine)], []byte("\r\n"))
-	if end < 0 {
+	end := bytes.IndexAny(b[:min(len(b), maxChunkLine)], "\r\n")
+	if end < 0 || !bytes.HasPrefix(b[end:], []byte("\r\n")) {
 		return nil, nil, false
 	}
 	return b[:end], b[end+2:], true

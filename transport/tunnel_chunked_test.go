@@ -27,6 +27,8 @@ var tunnelChunkedCases = []struct{ name, in, out string }{ // out "!" = damaged
 	{"JSON", "{\"a\":\r\n1}", "{\"a\":\r\n1}"},
 	{"a number without its line", "5", "5"},
 	{"a line that ends with LF alone", "5\nhello\n0\n\n", "5\nhello\n0\n\n"},
+	{"a CR within the first line", "5;a\rb\r\nhello\r\n0\r\n\r\n", "5;a\rb\r\nhello\r\n0\r\n\r\n"},
+	{"an LF within the first line", "5;a\nb\r\nhello\r\n0\r\n\r\n", "5;a\nb\r\nhello\r\n0\r\n\r\n"},
 	{"a negative size", "-5\r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n"},
 	{"a sign", "+5\r\nhello\r\n0\r\n\r\n", "+5\r\nhello\r\n0\r\n\r\n"},
 	{"a prefix", "0x5\r\nhello\r\n0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n"},
@@ -44,6 +46,9 @@ var tunnelChunkedCases = []struct{ name, in, out string }{ // out "!" = damaged
 	{"shorter than it says", "6\r\nhello\r\n0\r\n\r\n", "!"},
 	{"the largest size", "7fffffff\r\nhello\r\n0\r\n\r\n", "!"},
 	{"no size later", "5\r\nhello\r\nx\r\n\r\n", "!"},
+	{"a CR within a later line", "5\r\nhello\r\n0;\ra\r\n\r\n", "!"},
+	{"an LF within a later line", "5\r\nhello\r\n0;\na\r\n\r\n", "!"},
+	{"a CR within the trailer", "5\r\nhello\r\n0\r\nA: \r1\r\n\r\n", "!"},
 	{"a second line too long", "5\r\nhello\r\n0;" + strings.Repeat("a", 5<<10) + "\r\n\r\n", "!"},
 	{"something behind it", "5\r\nhello\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n", "!"},
 }
