@@ -48,7 +48,7 @@ func start(c Config, log *slog.Logger) (s *service, err error) {
 
 func startWith(c Config, log *slog.Logger, inject func(any)) (s *service, err error) {
 	s = &service{config: c, log: log, failed: make(chan error, 2), inject: inject, stop: make(chan struct{})}
-	go trimWhenQuiet(s.stop)
+	go tendMemory(s.stop)
 	defer func() {
 		if err != nil {
 			s.close()

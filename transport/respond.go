@@ -92,12 +92,13 @@ func (s *Server) answerBody(answer *messages.Response, f framing, method string)
 	case "":
 		body = answer.Body
 	case "base64":
-		body = make([]byte, base64.StdEncoding.DecodedLen(len(answer.Body)))
-		n, err := base64.StdEncoding.Decode(body, answer.Body)
+		// In place, because it is charged as it came: what is written is always
+		// behind what is read, of four bytes three are left.
+		n, err := base64.StdEncoding.Decode(answer.Body, answer.Body)
 		if err != nil {
 			return nil, errors.New("its body is not valid base64")
 		}
-		body = body[:n]
+		body = answer.Body[:n]
 	default:
 		return nil, errors.New("its bodyEncoding is not known")
 	}

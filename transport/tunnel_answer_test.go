@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/base64"
 	"io"
 	"log/slog"
@@ -233,6 +234,27 @@ func TestEveryRefusalOfATunnelHasItsStatus(t *testing.T) {
 		}
 		if retry != (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) {
 			t.Errorf("%s: Retry-After is %t", reason, retry)
+		}
+	}
+}
+
+// A body in base64 is decoded where it lies. The package makes no promise of
+// that, so it is held to what it does elsewhere, line ends within included.
+func TestBase64IsDecodedInPlace(t *testing.T) {
+	s := &Server{config: Config{Tunnels: &Tunnels{MaxBody: 1 << 20}}}
+	for n := range 300 {
+		for _, every := range []int{1 << 20, 76, 5, 1} {
+			var encoded []byte
+			for i, c := range []byte(base64.StdEncoding.EncodeToString(pattern(n))) {
+				if i%every == every-1 {
+					encoded = append(encoded, "\r\n"...)
+				}
+				encoded = append(encoded, c)
+			}
+			body, err := s.answerBody(&messages.Response{Status: 200, Body: encoded, BodyEncoding: "base64"}, framing{}, "GET")
+			if err != nil || !bytes.Equal(body, pattern(n)) {
+				t.Fatalf("%d bytes, a line end every %d: got %x, %v", n, every, body, err)
+			}
 		}
 	}
 }
