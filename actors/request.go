@@ -39,10 +39,10 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 	}
 	r.granted = true
 	if r.open.Frame == nil {
-		r.open.Proceed <- struct{}{} // has room for it
+		r.open.Proceed <- a.link // has room for it
 		return
 	}
-	a.link.Control(r.open.Frame)
+	a.link.Request(m.Tag, r.open.Frame)
 	r.open.Frame = nil
 }
 
@@ -56,7 +56,7 @@ func (a *handler) refused(m *messages.Refused) {
 // sendRequest passes on a request whose body has come.
 func (a *handler) sendRequest(m *messages.SendRequest) {
 	if a.requests[m.ID] != nil {
-		a.link.Control(m.Frame)
+		a.link.Request(m.ID, m.Frame)
 	}
 }
 

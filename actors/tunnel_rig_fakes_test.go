@@ -41,7 +41,8 @@ func (l *fakeLink) Start(handler *actor.PID, ready []byte) {
 	l.handler = handler
 	l.call("start", string(ready))
 }
-func (l *fakeLink) Control(message []byte) { l.call("control", string(message)) }
+func (l *fakeLink) Control(message []byte)           { l.call("control", string(message)) }
+func (l *fakeLink) Request(_ string, message []byte) { l.Control(message) }
 func (l *fakeLink) Finish(reason messages.Reason) {
 	if l.onFinish != nil {
 		l.onFinish()

@@ -315,13 +315,13 @@ func (v *rigTunnel) end() {
 // A rigRequest is an HTTP request in the eyes of the edge.
 type rigRequest struct {
 	id      string
-	proceed chan struct{}
+	proceed chan messages.Link
 	answers chan messages.Answer
 }
 
 // request makes a request. Without a frame it wants to proceed first.
 func (v *rigTunnel) request(id, frame string) (*rigRequest, *messages.OpenRequest) {
-	q := &rigRequest{id: id, proceed: make(chan struct{}, 4), answers: make(chan messages.Answer, 4)}
+	q := &rigRequest{id: id, proceed: make(chan messages.Link, 4), answers: make(chan messages.Answer, 4)}
 	open := &messages.OpenRequest{ID: id, Count: rigCount, Proceed: q.proceed, Answer: q.answers}
 	if frame != "" {
 		open.Frame = []byte(frame)

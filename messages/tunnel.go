@@ -24,6 +24,8 @@ type Link interface {
 	Start(handler *actor.PID, ready []byte)
 	// Control sends a control message.
 	Control(message []byte)
+	// Request sends http_request, whose id is given.
+	Request(id string, message []byte)
 	// Handled says that the handler has dealt with a message that came
 	// through the link, and with the n bytes that it carried. Called once for
 	// each [FromClient], [Data] and [Garbage].
@@ -151,13 +153,14 @@ type StreamClosed struct{}
 type ConnEnded struct{ ConnID string }
 
 // OpenRequest asks a handler to pass an HTTP request on to its client. Answer
-// gets exactly one [Answer] for it, and before that a [Proceed] if Frame is
-// nil because the body has yet to be read.
+// gets exactly one [Answer] for it. If Frame is nil, because the body has yet to
+// be read or how the request travels depends on the client, Proceed gets the
+// tunnel's link before that; both have room for one.
 type OpenRequest struct {
 	ID      string
 	Count   netip.Prefix // what the limits count for the source address
-	Frame   []byte       // http_request, encoded; nil if the body is not there yet
-	Proceed chan<- struct{}
+	Frame   []byte       // http_request, encoded; or nil
+	Proceed chan<- Link  // nil if Frame is not
 	Answer  chan<- Answer
 }
 

@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -233,6 +234,30 @@ func DecodeControl(b []byte) (any, error) {
 		return &Credit{ConnID: m.connID, Bytes: m.bytes}, nil
 	}
 	return nil, nil
+}
+
+// PeekControl returns the id of the request or connection that a client's
+// control message is about, as far as b tells, which may be no more than its
+// beginning; whole says whether it is all of it. Without a type that is known,
+// or without an id, the id is empty. b stays as it is.
+func PeekControl(b []byte) (id string, whole bool) {
+	var m control
+	r := jsonReader{b: bytes.Clone(b)} // it overwrites what it reads
+	err := r.object(func(name []byte) error {
+		switch string(name) {
+		case "type", "id", "connId":
+			return m.field(&r, name)
+		}
+		return r.skip(0)
+	})
+	whole = err == nil && r.next() == 0 && r.i == len(b)
+	switch m.kind {
+	case "http_response":
+		return m.ID, whole
+	case "tcp_close", "tcp_credit":
+		return m.connID, whole
+	}
+	return "", whole
 }
 
 // field reads the value of a field; null is as if it were not there.

@@ -30,7 +30,6 @@ type exchange struct {
 	handler *actor.PID
 	id      string
 	source  netip.Addr
-	proceed chan struct{}
 	answer  chan messages.Answer
 	whole   bool // the body was read to its end
 }
@@ -60,17 +59,17 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, subdomain strin
 		id: messages.NewID(messages.IDBytes), source: s.source(r),
 		answer: make(chan messages.Answer, 1),
 	}
-	answer := x.run()
-	if answer.Response == nil {
-		if x.whole {
-			s.refuseForward(w, answer.Refusal)
-		} else {
-			s.refuseUnread(w, r, answer.Refusal)
-		}
-		return
+	answer, done := x.run()
+	switch {
+	case done:
+	case answer.Response != nil:
+		defer x.release()
+		s.respond(w, r, answer.Response)
+	case x.whole:
+		s.refuseForward(w, answer.Refusal)
+	default:
+		s.refuseUnread(w, r, answer.Refusal)
 	}
-	defer x.release()
-	s.respond(w, r, answer.Response)
 }
 
 // release gives the slot of an answered request back.
@@ -81,66 +80,90 @@ func (x *exchange) release() {
 	})
 }
 
-// run sends the request and waits for its answer.
-func (x *exchange) run() messages.Answer {
+// run sends the request and waits for its answer. done is set if it has passed
+// on the answer already.
+func (x *exchange) run() (answer messages.Answer, done bool) {
 	open := &messages.OpenRequest{
 		ID: x.id, Count: netpolicy.CountKey(x.source), Answer: x.answer,
 	}
-	hasBody := x.r.ContentLength != 0
-	if hasBody {
-		x.proceed = make(chan struct{}, 1)
-		open.Proceed = x.proceed
-	} else {
-		open.Frame = x.encode(nil)
-	}
-	x.send(open)
-	if hasBody {
-		if answer, done := x.wait(x.proceed); done {
-			return answer
+	if x.r.ContentLength == 0 && !wantsBytes(x.r) {
+		// What is too long for some clients goes another way with those.
+		if frame := x.encode(nil); len(frame) <= gosshMessage {
+			open.Frame = frame
+			x.send(open)
+			answer, _, _ = x.wait(nil)
+			return answer, false
 		}
-		body, refusal := x.body()
-		switch refusal {
+	}
+	proceed := make(chan messages.Link, 1)
+	open.Proceed = proceed
+	x.send(open)
+	answer, through, answered := x.wait(proceed)
+	if answered {
+		return answer, false
+	}
+	var body []byte
+	if x.r.ContentLength != 0 {
+		var refusal messages.Reason
+		switch body, refusal = x.body(); refusal {
 		case "":
 		case messages.ReasonTunnelGone:
-			return x.last(refusal) // which says more
+			return x.last(refusal), false // which says more
 		default:
-			return x.cancel(refusal)
+			return x.cancel(refusal), false
 		}
-		x.whole = true
-		frame := x.encode(body)
-		x.server.links.total.add(int64(-cap(body)))
-		if !x.server.links.total.try(int64(len(frame))) {
-			return x.cancel(messages.ReasonMemory)
-		}
-		// Until the answer: nobody else can give it back exactly once, whatever
-		// becomes of the frame.
-		defer x.server.links.total.add(int64(-len(frame)))
-		x.send(&messages.SendRequest{ID: x.id, Frame: frame})
 	}
-	answer, _ := x.wait(nil)
-	return answer
+	x.whole = true
+	return x.pass(through.(*link), body)
+}
+
+// pass sends a request that has come whole. The body is charged to the memory
+// of all tunnels.
+func (x *exchange) pass(l *link, body []byte) (answer messages.Answer, done bool) {
+	total := x.server.links.total
+	charged := int64(cap(body))
+	// Nobody else can give it back exactly once, whatever becomes of the frame.
+	defer func() { total.add(-charged) }()
+	if l.gossh != nil && (wantsBytes(x.r) || !carriesGossh(body)) {
+		x.bytes(l, body)
+		return answer, true
+	}
+	frame := x.encode(body)
+	if l.gossh != nil && len(frame) > gosshMessage {
+		x.bytes(l, body)
+		return answer, true
+	}
+	total.add(-charged)
+	charged = int64(len(frame))
+	if !total.try(charged) {
+		charged = 0
+		return x.cancel(messages.ReasonMemory), false
+	}
+	x.send(&messages.SendRequest{ID: x.id, Frame: frame})
+	answer, _, _ = x.wait(nil)
+	return answer, false
 }
 
 // wait waits for the answer, or for what makes it pointless; or for the word
-// to proceed, if that comes first, and then it is not done.
-func (x *exchange) wait(proceed <-chan struct{}) (answer messages.Answer, done bool) {
+// to proceed through a link, if that comes first, and then it is not done.
+func (x *exchange) wait(proceed <-chan messages.Link) (answer messages.Answer, through messages.Link, done bool) {
 	deadline := time.Now().Add(x.server.config.Tunnels.HTTPTimeout)
 	look := time.NewTimer(min(goneLook, x.server.config.Tunnels.HTTPTimeout))
 	defer look.Stop()
 	for {
 		select {
-		case <-proceed:
-			return messages.Answer{}, false
-		case answer := <-x.answer:
-			return answer, true
+		case through = <-proceed:
+			return answer, through, false
+		case answer = <-x.answer:
+			return answer, nil, true
 		case <-x.r.Context().Done():
-			return x.cancel(messages.ReasonAbandoned), true
+			return x.cancel(messages.ReasonAbandoned), nil, true
 		case now := <-look.C:
 			if !now.Before(deadline) {
-				return x.cancel(messages.ReasonAnswerLate), true
+				return x.cancel(messages.ReasonAnswerLate), nil, true
 			}
 			if !x.server.config.Tunnels.Exists(x.handler) {
-				return x.last(messages.ReasonTunnelGone), true
+				return x.last(messages.ReasonTunnelGone), nil, true
 			}
 			look.Reset(min(goneLook, deadline.Sub(now)))
 		}

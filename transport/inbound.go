@@ -51,7 +51,19 @@ func (l *link) pumpIn() messages.Reason {
 	}
 	frames := decoder{onPing: l.client.answer, byWord: true, texts: true, limit: l.tools.maxMessage}
 	to := inbound{link: l}
+	piece := func(data []byte, text, end bool) bool { to.piece(data, text, end); return true }
+	if g := l.gossh; g != nil {
+		joiner := gosshJoiner{piece: to.piece, knows: g.knows, limit: l.tools.maxMessage}
+		piece = joiner.take
+	}
 	refused := false
+	// The client is read on, to its close frame.
+	refuse := func(reason messages.Reason) {
+		if !refused {
+			refused = true
+			l.tell(&messages.LinkEnded{Reason: reason})
+		}
+	}
 	for {
 		to.waitForRoom()
 		l.client.reading.Store(true)
@@ -67,8 +79,9 @@ func (l *link) pumpIn() messages.Reason {
 			var result decoded
 			var reason messages.Reason
 			data, rest, result, reason = frames.decode(rest)
-			if !refused && !l.discard.Load() && (len(data) > 0 || result == decodedMessage) {
-				to.piece(data, frames.isText, result == decodedMessage)
+			if !refused && !l.discard.Load() && (len(data) > 0 || result == decodedMessage) &&
+				!piece(data, frames.isText, result == decodedMessage) {
+				refuse(messages.ReasonMessageTooBig)
 			}
 			switch result {
 			case decodedClose:
@@ -83,11 +96,7 @@ func (l *link) pumpIn() messages.Reason {
 					giveBuffer(buf)
 					return reason
 				}
-				// The client is read on, to its close frame.
-				if !refused {
-					refused = true
-					l.tell(&messages.LinkEnded{Reason: reason})
-				}
+				refuse(reason)
 			}
 		}
 		giveBuffer(buf)
@@ -181,6 +190,9 @@ func (in *inbound) header(data []byte) (rest []byte) {
 	}
 	in.connID = string(in.head[4:])
 	in.kind = inboundData
+	if g := in.link.gossh; g != nil {
+		g.heard(in.connID)
+	}
 	return data[n:]
 }
 
@@ -205,6 +217,9 @@ func (in *inbound) control() {
 	size := len(in.message)
 	message, err := messages.DecodeControl(in.message)
 	in.message = nil
+	if r, ok := message.(*messages.Response); ok && in.link.gossh != nil && in.link.gossh.answered(r.ID) {
+		message = nil // it was asked for nothing but to be answered
+	}
 	if message != nil {
 		in.post(&messages.FromClient{Message: message, Size: size}, 0) // it was charged as it came
 		return

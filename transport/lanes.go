@@ -1,6 +1,10 @@
 package transport
 
-import "sync"
+import (
+	"sync"
+
+	"wsproxy/messages"
+)
 
 const (
 	// writeBatch is about how many bytes of control messages, and how many of
@@ -22,6 +26,15 @@ type frame struct {
 	data   bool    // whether it is one of the laneDepth
 }
 
+// payload returns what a data frame carries for its connection.
+func (f *frame) payload() []byte {
+	header := 2
+	if f.bytes[1] > 125 {
+		header = serverHeader
+	}
+	return f.bytes[header+messages.DataHeader:]
+}
+
 // lanes is what waits for a tunnel's writer, the only one that writes to its
 // WebSocket: control messages of the tunnel in one queue, and one queue, a
 // lane, for each raw connection, in which its tcp_open, data and tcp_close
@@ -34,6 +47,7 @@ type lanes struct {
 	ended   bool          // nothing is added any more
 	wake    chan struct{} // has room for one: something was added, or it ended
 	drop    func(frame)   // gives back what a frame held
+	join    int           // payload bytes up to which data frames that wait are joined; 0 = never; set once
 }
 
 // A lane is the queue of one raw connection.
@@ -131,19 +145,48 @@ func (l *lanes) take(batch []frame) (next []frame, more bool) {
 			n.inTurn = false
 			continue
 		}
-		f := n.frames[0]
-		n.frames[0] = frame{}
-		n.frames = n.frames[1:]
-		size += len(f.bytes)
-		batch = append(batch, f)
-		if f.data {
-			n.room <- struct{}{} // has room: f had taken a token from it
+		first := len(batch)
+		batch = append(batch, n.pop())
+		if l.join > 0 && batch[first].data {
+			batch = n.joinTo(batch, l.join)
+		}
+		for _, f := range batch[first:] {
+			size += len(f.bytes)
 		}
 		if n.inTurn = len(n.frames) > 0; n.inTurn {
 			l.turn = append(l.turn, n)
 		}
 	}
 	return batch, !l.ended || len(l.control) > 0 || len(l.turn) > 0
+}
+
+// pop takes the lane's first frame. Under all.mu.
+func (n *lane) pop() frame {
+	f := n.frames[0]
+	n.frames[0] = frame{}
+	n.frames = n.frames[1:]
+	if f.data {
+		n.room <- struct{}{} // has room: f had taken a token from it
+	}
+	return f
+}
+
+// joinTo makes one data frame of the last one of batch and those that wait
+// behind it in the lane, up to limit bytes of payload. Under all.mu.
+func (n *lane) joinTo(batch []frame, limit int) []frame {
+	first := len(batch) - 1
+	total := len(batch[first].payload())
+	for len(n.frames) > 0 && n.frames[0].data && total+len(n.frames[0].payload()) <= limit {
+		f := n.pop()
+		f.bytes = f.payload()
+		total += len(f.bytes)
+		batch = append(batch, f)
+	}
+	if f := &batch[first]; len(batch) > first+1 {
+		f.bytes = f.bytes[len(f.bytes)-len(f.payload())-messages.DataHeader:]
+		f.headed = uint8(len(appendHeader(f.head[:0], opBinary, messages.DataHeader+total)))
+	}
+	return batch
 }
 
 // backlog returns how many control messages wait.

@@ -27,6 +27,7 @@ type link struct {
 	handler *actor.PID    // set by Start, before the pumps begin
 	client  *socket       // set by attach, before the actor hears of it
 	lanes   *lanes        // what waits for the client
+	gossh   *gossh        // what is special for gossh-wasm; nil for other clients; set once
 	buffer  *budget       // what waits for outside peers beyond their shares
 	inbound tally         // what was read from the client and is not handled yet
 	room    chan struct{} // has room for one: some of buffer or inbound came back
@@ -55,7 +56,8 @@ type linkTools struct {
 	buffer     int64   // bytes that may wait in one tunnel for its outside peers
 	maxMessage uint64  // bytes of a message from a client
 	stall      time.Duration
-	bind       netip.Addr // of raw ports; the zero Addr means all interfaces
+	timeout    time.Duration // within which an HTTP request must be answered
+	bind       netip.Addr    // of raw ports; the zero Addr means all interfaces
 	log        *slog.Logger
 }
 
@@ -71,6 +73,10 @@ func newLink(tools *linkTools, d dialect, credit bool) *link {
 	l.buffer.freed = func() { signal(l.room) }
 	l.inbound.budget = tools.total
 	l.lanes = newLanes(l.drop)
+	if d == dialectGossh {
+		l.gossh = newGossh(l)
+		l.lanes.join = gosshMessage - messages.DataHeader
+	}
 	return l
 }
 
@@ -95,6 +101,13 @@ func (l *link) controlFrame(message []byte) frame {
 }
 
 func (l *link) Control(message []byte) { l.lanes.sendControl(l.controlFrame(message)) }
+
+func (l *link) Request(id string, message []byte) {
+	if l.gossh != nil {
+		l.gossh.remember(id)
+	}
+	l.Control(message)
+}
 
 // drop gives back what a frame held, written or not.
 func (l *link) drop(f frame) {
@@ -249,7 +262,7 @@ func (l *link) acceptAll(listener *net.TCPListener) error {
 			}
 			return err
 		}
-		s := newStream(l, conn)
+		s := newStream(l, conn, conn.RemoteAddr().String())
 		l.tools.root.Send(l.handler, &messages.Accepted{Stream: s})
 	}
 }

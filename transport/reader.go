@@ -2,7 +2,6 @@ package transport
 
 import (
 	"io"
-	"net"
 	"syscall"
 )
 
@@ -19,7 +18,7 @@ type reader struct {
 	err     error
 }
 
-func newReader(conn *net.TCPConn, skip int) (*reader, error) {
+func newReader(conn syscall.Conn, skip int) (*reader, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func NewServer(c Config) *Server {
 			root: c.Root, keepalive: c.Keepalive,
 			total: newBudget(nil, t.BufferTotal), buffer: t.Buffer,
 			maxMessage: uint64(2*t.MaxBody) + tunnelMessageExtra,
-			stall:      t.StallTimeout, bind: t.Bind, log: c.Log,
+			stall:      t.StallTimeout, timeout: t.HTTPTimeout, bind: t.Bind, log: c.Log,
 		}
 	}
 	return s

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -25,13 +26,13 @@ const connShare = 1 << 20
 //
 // Two pumps serve it: in reads the outside peer, out writes to it.
 type stream struct {
-	link  *link        // set once
-	id    string       // set once
-	conn  *net.TCPConn // set once
-	peer  string       // set once
-	lane  *lane        // set once
-	owner *actor.PID   // set by Own, before the pumps start
-	share tally        // what waits for the peer beyond connShare
+	link  *link      // set once
+	id    string     // set once
+	conn  outer      // set once
+	peer  string     // set once
+	lane  *lane      // set once
+	owner *actor.PID // set by Own, before the pumps start
+	share tally      // what waits for the peer beyond connShare
 
 	accepted atomic.Bool  // an actor has taken or rejected it
 	in, out  atomic.Int64 // payload bytes from the peer, and written to it
@@ -45,6 +46,8 @@ type stream struct {
 	aborted  messages.CloseReason // under mu: the reason of the first Abort
 	over     bool                 // under mu: no bytes are taken any more
 
+	held   chan struct{} // closed when the client can take bytes; nil if it can at once; set by Open
+	pace   *gosshPace    // nil but for gossh; set by Open, then the in pump's
 	wake   chan struct{} // has room for one: something for the out pump
 	done   chan struct{} // closed when the stream is over
 	deaf   chan struct{} // closed by EndWrite: what the peer sends goes nowhere
@@ -52,9 +55,26 @@ type stream struct {
 	inDone chan struct{} // closed when the in pump has ended; nil until it starts
 }
 
-func newStream(l *link, conn *net.TCPConn) *stream {
+// An outer is the socket at the outside end of a stream: a TCP connection, or
+// one end of a pair whose other end is this process.
+type outer interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
+// reset closes a socket so that its peer doesn't take it for an orderly end,
+// if its kind can tell one from the other.
+func reset(conn outer) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+func newStream(l *link, conn outer, peer string) *stream {
 	s := &stream{
-		link: l, id: messages.NewID(messages.IDBytes), conn: conn, peer: conn.RemoteAddr().String(),
+		link: l, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer,
 		lane: l.lanes.newLane(), share: tally{budget: l.buffer},
 		wake: make(chan struct{}, 1), done: make(chan struct{}), deaf: make(chan struct{}), credit: make(chan int, 1),
 	}
@@ -89,8 +109,7 @@ func (s *stream) taken() {
 func (s *stream) Reject() {
 	s.taken()
 	if s.finish("") {
-		_ = s.conn.SetLinger(0)
-		s.conn.Close()
+		reset(s.conn)
 	}
 }
 
@@ -104,10 +123,17 @@ func (s *stream) Open() {
 	s.opened = true
 	s.inDone = make(chan struct{})
 	s.lane.send(s.link.controlFrame(messages.EncodeOpen(s.id, s.peer)), false)
+	if g := s.link.gossh; g != nil {
+		s.held, s.pace = make(chan struct{}), &gosshPace{}
+		s.lane.send(s.link.controlFrame(g.announce(s)), false)
+	}
 	startPump(s.link.tools.log, "raw in", s.pumpIn, func() { close(s.inDone) })
 	startPump(s.link.tools.log, "raw out", s.pumpOut, func() {
 		s.finish(messages.CloseReset) // unless it is over, which it is but for a panic
 		s.conn.Close()
+		if g := s.link.gossh; g != nil {
+			g.forget(s)
+		}
 		s.tell(&messages.StreamClosed{})
 	})
 }
@@ -154,8 +180,7 @@ func (s *stream) Abort(reason messages.CloseReason) {
 	if !s.finish(reason) {
 		return
 	}
-	_ = s.conn.SetLinger(0)
-	s.conn.Close()
+	reset(s.conn)
 	s.mu.Lock()
 	opened := s.opened
 	s.mu.Unlock()
@@ -188,6 +213,9 @@ func (s *stream) Waiting() (waiting, acked int64) {
 	s.mu.Lock()
 	waiting = s.waiting
 	s.mu.Unlock()
+	if _, remote := s.conn.(*net.TCPConn); !remote {
+		return waiting, s.out.Load() // this process takes what is written
+	}
 	if raw, err := s.conn.SyscallConn(); err == nil {
 		acked = int64(bytesAcked(raw))
 	}
@@ -206,98 +234,6 @@ func (s *stream) Credit(n int) {
 			n = min(n+had, messages.Window)
 		}
 	}
-}
-
-// pumpIn reads the outside peer into the stream's lane: no more than the
-// client allows, and no more than the writer keeps up with.
-func (s *stream) pumpIn() {
-	in, err := newReader(s.conn, dataRoom)
-	if err != nil {
-		return
-	}
-	allowed := messages.Window
-	for {
-		select {
-		case <-s.lane.room:
-		case <-s.deaf:
-			s.insideEnd(drain(in))
-			return
-		case <-s.done:
-			return
-		}
-		in.limit = bufferSize
-		if s.link.credit {
-			for allowed == 0 {
-				select {
-				case n := <-s.credit:
-					allowed = n
-				case <-s.deaf:
-					s.insideEnd(drain(in))
-					return
-				case <-s.done:
-					return
-				}
-			}
-			in.limit = dataRoom + allowed
-		}
-		buf, n, err := in.read()
-		if err != nil {
-			s.insideEnd(err)
-			return
-		}
-		s.in.Add(int64(n))
-		if allowed -= n; s.link.credit {
-			select {
-			case more := <-s.credit:
-				allowed = min(allowed+more, messages.Window)
-			default:
-			}
-		}
-		s.lane.send(payloadFrame(buf, s.id, n), false)
-	}
-}
-
-// drain reads to no purpose but that the peer is not held up: one that has to
-// get rid of its answers before it reads on would never take what is left for
-// it.
-func drain(in *reader) error {
-	in.limit = bufferSize
-	for {
-		buf, _, err := in.read()
-		if err != nil {
-			return err
-		}
-		giveBuffer(buf)
-	}
-}
-
-// insideEnd tells client and conn that the outside peer will send no more.
-func (s *stream) insideEnd(err error) {
-	reason := messages.CloseReset
-	if raw, rawErr := s.conn.SyscallConn(); errors.Is(err, io.EOF) && rawErr == nil && !wasReset(raw) {
-		reason = messages.CloseEOF
-	}
-	select {
-	case <-s.done: // it was closed here, and who did so has told the client why
-		return
-	default:
-	}
-	if reason == messages.CloseEOF {
-		// Not the last: if the stream is aborted, the client hears why.
-		s.lane.send(s.link.controlFrame(messages.EncodeClose(s.id, reason)), false)
-	}
-	s.tell(&messages.OutsideEnded{Reason: reason})
-}
-
-// dataRoom is what a data frame needs before its payload: the header of a
-// WebSocket frame and that of the tunnel's protocol.
-const dataRoom = serverHeader + messages.DataHeader
-
-// payloadFrame makes a data frame of the n bytes at buf[dataRoom:].
-func payloadFrame(buf *buffer, id string, n int) frame {
-	messages.PutDataHeader(buf[serverHeader:], id)
-	start := putHeader(buf[:], opBinary, messages.DataHeader+n)
-	return frame{bytes: buf[start : dataRoom+n], buf: buf, data: true}
 }
 
 // pumpOut writes to the outside peer what the client sends, as much at once as
