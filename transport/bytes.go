@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"wsproxy/messages"
+	"wsproxy/netpolicy"
 )
 
 const (
@@ -74,6 +75,11 @@ func carriesGossh(body []byte) bool { return len(body) < gosshMessage && utf8.Va
 func (x *exchange) bytes(l *link, body []byte) {
 	ctx, cancel := context.WithCancel(context.WithValue(x.r.Context(), exchangeKey{}, x))
 	defer cancel()
+	if x.patience > 0 {
+		late := time.AfterFunc(x.patience, cancel)
+		defer late.Stop()
+		x.accepted = func() { late.Stop() }
+	}
 	ended := x.watch(cancel)
 	var visits []*visit
 	outcome := visitBroken
@@ -90,7 +96,7 @@ func (x *exchange) bytes(l *link, body []byte) {
 	}()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
-			visits = append(visits, info.Conn.(*insideConn).begin())
+			visits = append(visits, info.Conn.(*insideConn).begin(info.Reused && info.IdleTime >= probeAfter))
 		},
 	})
 	proxy := httputil.ReverseProxy{
@@ -112,6 +118,51 @@ func (x *exchange) bytes(l *link, body []byte) {
 	}
 	x.w.Header()["Content-Type"] = nil // the proxy doesn't guess for the tunnel
 	proxy.ServeHTTP(&patientWriter{x.w, x.server.config.Tunnels.HTTPTimeout}, x.r.WithContext(ctx))
+}
+
+// againPatience is how long the second attempt may take to be answered: the
+// client has answered the first already.
+const againPatience = 10 * time.Second
+
+// again asks once more, as bytes, for what came back damaged, if that is what
+// gossh-wasm does to an answer, and if asking twice does no harm. It reports
+// whether the request was answered.
+func (x *exchange) again(damaged *messages.Response) bool {
+	if x.r.ContentLength != 0 || x.r.Method != http.MethodGet && x.r.Method != http.MethodOptions || !spoiled(damaged) {
+		return false
+	}
+	x.id, x.answer = messages.NewID(messages.IDBytes), make(chan messages.Answer, 1)
+	proceed := make(chan messages.Link, 1)
+	x.send(&messages.OpenRequest{ID: x.id, Count: netpolicy.CountKey(x.source), Proceed: proceed, Answer: x.answer})
+	_, through, answered := x.wait(proceed)
+	if answered {
+		return false
+	}
+	l := through.(*link)
+	if l.gossh == nil {
+		x.cancel(messages.ReasonBadAnswer)
+		return false
+	}
+	x.patience = againPatience
+	x.bytes(l, nil)
+	return true
+}
+
+// gosshAnswer is how much of an answer gossh-wasm reads, in bytes.
+const gosshAnswer = 10 << 20
+
+// spoiled reports whether an answer looks like one that gossh-wasm has damaged:
+// cut off, or a text with bytes in it that were no UTF-8, which JSON has
+// replaced. Also a service that writes UTF-8 makes such: when it puts a part of
+// a character into one chunk, and the rest into the next.
+func spoiled(answer *messages.Response) bool {
+	for _, field := range answer.Headers {
+		if length, err := strconv.ParseInt(field.Value, 10, 64); err == nil &&
+			length > gosshAnswer && strings.EqualFold(field.Name, "Content-Length") {
+			return true
+		}
+	}
+	return answer.BodyEncoding == "" && bytes.Contains(answer.Body, []byte("\uFFFD"))
 }
 
 // failed says what the outside client hears when there is no answer.
@@ -153,6 +204,12 @@ func (x *exchange) rewrite(out *http.Request, body []byte) {
 	if out.URL.RequestURI() != target && !strings.HasPrefix(target, "//") {
 		out.URL = &url.URL{Scheme: "http", Host: "tunnel", Opaque: target}
 	}
+	if header["Idempotency-Key"] == nil && header["X-Idempotency-Key"] == nil {
+		// Present but empty it is not sent: it says that the request may be sent
+		// again when a connection that was kept turns out to have ended. Then
+		// the service has not seen the first one whole: see insideConn.Write.
+		header["Idempotency-Key"] = []string{}
+	}
 	out.Body, out.GetBody, out.ContentLength, out.TransferEncoding = nil, nil, 0, nil
 	if len(body) > 0 {
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
@@ -168,6 +225,7 @@ func (x *exchange) accept(answer *http.Response, whole func(), from *insideConn)
 	if !switched && (answer.StatusCode < 200 || answer.StatusCode > 599) {
 		return errors.New("its status is not within 200 to 599")
 	}
+	x.accepted()
 	var fields []messages.Field
 	for name, values := range answer.Header {
 		for _, value := range values {

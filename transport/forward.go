@@ -32,6 +32,9 @@ type exchange struct {
 	source  netip.Addr
 	answer  chan messages.Answer
 	whole   bool // the body was read to its end
+
+	patience time.Duration // until the head of an answer as bytes; 0 = that of all requests
+	accepted func()        // called when that has come
 }
 
 // forward passes an HTTP request on to the tunnel of a subdomain.
@@ -57,14 +60,17 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, subdomain strin
 	x := &exchange{
 		server: s, w: w, r: r, handler: handler,
 		id: messages.NewID(messages.IDBytes), source: s.source(r),
-		answer: make(chan messages.Answer, 1),
+		answer: make(chan messages.Answer, 1), accepted: func() {},
 	}
 	answer, done := x.run()
 	switch {
 	case done:
 	case answer.Response != nil:
-		defer x.release()
-		s.respond(w, r, answer.Response)
+		err := s.respond(w, r, answer.Response)
+		x.release()
+		if err != nil && !x.again(answer.Response) {
+			s.refuseForward(w, messages.ReasonBadAnswer)
+		}
 	case x.whole:
 		s.refuseForward(w, answer.Refusal)
 	default:

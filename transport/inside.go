@@ -36,6 +36,7 @@ type visit struct {
 	conn    *insideConn
 	over    chan struct{} // closed at its end
 	outcome visitOutcome  // set before over is closed
+	probe   atomic.Bool   // the connection may have ended; until the first write
 }
 
 type visitOutcome uint8
@@ -122,9 +123,40 @@ func (c *insideConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// begin notes that a request uses the connection.
-func (c *insideConn) begin() *visit {
+// Write sends the beginning of a request by itself over a connection that was
+// kept for a while: if the service has ended it, its host answers that with a
+// reset, and the client finds out when it writes the rest. So a request is
+// either whole and read, or in part and lost, and never waits for an answer of
+// a service that is gone.
+func (c *insideConn) Write(p []byte) (int, error) {
+	const first = 4 // bytes: no request is shorter
+	v := c.visit.Load()
+	if v == nil || len(p) <= first || !v.probe.CompareAndSwap(true, false) {
+		return c.UnixConn.Write(p)
+	}
+	n, err := c.UnixConn.Write(p[:first])
+	if err != nil {
+		return n, err
+	}
+	c.ends(probePause)
+	m, err := c.UnixConn.Write(p[first:])
+	return n + m, err
+}
+
+const (
+	// probeAfter is for how long a connection was kept when it may have ended
+	// without a word: services wait much longer for the next request.
+	probeAfter = 100 * time.Millisecond
+	// probePause is how long the service's host has to answer with a reset. It
+	// is near the host where the client's SSH session ends, mostly the same.
+	probePause = 20 * time.Millisecond
+)
+
+// begin notes that a request uses the connection; probe is whether that may
+// have ended meanwhile.
+func (c *insideConn) begin(probe bool) *visit {
 	v := &visit{conn: c, over: make(chan struct{})}
+	v.probe.Store(probe)
 	c.visit.Store(v)
 	return v
 }

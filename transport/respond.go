@@ -11,10 +11,10 @@ import (
 	"wsproxy/messages"
 )
 
-// respond passes a tunnel's answer on to the outside client, or says that it
-// can't be. The answer's body is charged to the memory of all tunnels until it
-// is written.
-func (s *Server) respond(w http.ResponseWriter, r *http.Request, answer *messages.Response) {
+// respond passes a tunnel's answer on to the outside client. The error says why
+// it can't be; then nothing was written. The answer's body is charged to the
+// memory of all tunnels until it is written.
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, answer *messages.Response) error {
 	held := int64(len(answer.Body))
 	s.links.total.add(held)
 	defer s.links.total.add(-held)
@@ -25,8 +25,7 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, answer *message
 	if err != nil {
 		clear(out)
 		s.config.Log.Debug("a tunnel's answer can't be passed on", "error", err)
-		s.refuseForward(w, messages.ReasonBadAnswer)
-		return
+		return err
 	}
 	if _, given := out["Content-Type"]; !given {
 		out["Content-Type"] = nil // the proxy doesn't guess for the tunnel
@@ -53,6 +52,7 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, answer *message
 	if !bodiless(r.Method, answer.Status) {
 		s.writeBody(w, body)
 	}
+	return nil
 }
 
 // bodyPiece is how many bytes of an answer an outside client must take within

@@ -131,7 +131,9 @@ func tunnelRespond(t *testing.T, method string, answer *messages.Response) (*htt
 	done := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(done)
-		s.respond(w, r, answer)
+		if err := s.respond(w, r, answer); err != nil {
+			s.refuseForward(w, messages.ReasonBadAnswer)
+		}
 	}))
 	t.Cleanup(server.Close)
 	r, err := http.NewRequest(method, server.URL, nil)
