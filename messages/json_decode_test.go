@@ -212,3 +212,32 @@ func TestManyHeaderFieldsCostLittle(t *testing.T) {
 		t.Errorf("a message of %d bytes allocates %d", len(in), n)
 	}
 }
+
+func TestPeekControl(t *testing.T) {
+	for in, want := range map[string]struct {
+		id    string
+		whole bool
+	}{
+		`{"type":"http_response","id":"a","status":200}`: {"a", true},
+		`{"id":"a","connId":"b","type":"tcp_close"}`:     {"b", true},
+		`{"type":"tcp_credit","connId":"b","bytes":1}`:   {"b", true},
+		` {"type":"tcp_close","connId":"b"} `:            {"b", true},
+		`{"type":"http_response","id":"a","body":"cut`:   {"a", false},
+		`{"type":"http_response","id":"a"`:               {"a", false},
+		`{"type":"tcp_close","connId":"b"}x`:             {"b", false},
+		`{"type":"http_response","body":"cut`:            {"", false},
+		`{"type":"http_request","id":"a"}`:               {"", true},
+		`{"id":"a"}`:                                     {"", true},
+		`{`:                                              {"", false},
+		``:                                               {"", false},
+		`[]`:                                             {"", false},
+	} {
+		b := []byte(in)
+		if id, whole := PeekControl(b); id != want.id || whole != want.whole {
+			t.Errorf("%s: %q, %v", in, id, whole)
+		}
+		if string(b) != in {
+			t.Errorf("%s was changed to %s", in, b)
+		}
+	}
+}
