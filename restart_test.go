@@ -26,7 +26,7 @@ const fatal = "make the handler fail"
 
 // restartServer is the whole server with real listeners, in this process, so
 // that a handler can be made to fail.
-func restartServer(t *testing.T) (address string) {
+func restartServer(t testing.TB) (address string) {
 	t.Helper()
 	first := freePorts(t, 8)
 	c, err := LoadConfig(environ("PORT=0", "BIND=127.0.0.1", "TUNNEL_DOMAIN=tunnel.test", "TUNNEL_BIND=127.0.0.1",
@@ -68,7 +68,7 @@ func (l *addressLog) Handle(_ context.Context, r slog.Record) error {
 }
 
 // freePorts returns the first of n ports that nothing listens on now.
-func freePorts(t *testing.T, n int) int {
+func freePorts(t testing.TB, n int) int {
 	t.Helper()
 	for first := 21000; first < 32000; first += n {
 		free := 0

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gorilla/websocket"
+)
+
+// The benchmarks of tunnels measure the whole server and a client in one
+// process. Each has a baseline in the same run, without a server in between:
+// only the ratio to that says anything.
+
+// A benchTunnel is a tunnel's client that answers requests with a body, and
+// either echoes credit for what comes on raw connections or sends on them.
+type benchTunnel struct {
+	ws   *websocket.Conn
+	host string
+	port int
+	mu   sync.Mutex // held by who writes to ws
+	conn func(c *benchTunnel, connID string)
+	data func(c *benchTunnel, connID string, payload []byte)
+}
+
+// openBenchTunnel opens a tunnel whose client answers with the path's number of
+// bytes.
+func openBenchTunnel(b *testing.B, server string, c *benchTunnel) {
+	b.Helper()
+	ws, _, err := websocket.DefaultDialer.Dial("ws://"+server+"/tunnel", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { ws.Close() })
+	var ready struct {
+		TunnelURL string
+		RawPort   int
+	}
+	if err := ws.ReadJSON(&ready); err != nil {
+		b.Fatal(err)
+	}
+	u, err := url.Parse(ready.TunnelURL)
+	if err != nil || ready.RawPort == 0 {
+		b.Fatalf("tunnel_ready says %+v: %v", ready, err)
+	}
+	c.ws, c.host, c.port = ws, u.Host, ready.RawPort
+	go c.serve()
+}
+
+func (c *benchTunnel) serve() {
+	bodies := map[string]string{}
+	for {
+		kind, message, err := c.ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		if kind == websocket.BinaryMessage {
+			n := binary.BigEndian.Uint32(message)
+			c.data(c, string(message[4:4+n]), message[4+n:])
+			continue
+		}
+		var m struct{ Type, ID, Path, ConnID string }
+		if json.Unmarshal(message, &m) != nil {
+			return
+		}
+		switch m.Type {
+		case "http_request":
+			if bodies[m.Path] == "" {
+				bodies[m.Path] = benchBody(m.Path)
+			}
+			c.send(websocket.TextMessage, []byte(`{"type":"http_response","id":"`+m.ID+`","status":200,"body":"`+bodies[m.Path]+`"}`))
+		case "tcp_open":
+			if c.conn != nil {
+				go c.conn(c, m.ConnID)
+			}
+		}
+	}
+}
+
+func (c *benchTunnel) send(kind int, message []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ws.WriteMessage(kind, message)
+}
+
+func benchBody(path string) string {
+	n := 0
+	_, _ = fmt.Sscanf(path, "/%d", &n)
+	return strings.Repeat("x", n)
+}
+
+// BenchmarkTunnelHTTP measures requests for answers of 1 KiB and 64 KiB, eight
+// at a time.
+func BenchmarkTunnelHTTP(b *testing.B) {
+	server := restartServer(b)
+	tunnel := &benchTunnel{}
+	openBenchTunnel(b, server, tunnel)
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, benchBody(r.URL.Path))
+	}))
+	b.Cleanup(plain.Close)
+	for _, size := range []int{1 << 10, 64 << 10} {
+		for _, by := range []struct{ name, base, host string }{
+			{"tunnel", "http://" + server, tunnel.host}, {"plain", plain.URL, ""},
+		} {
+			b.Run(fmt.Sprintf("%dKiB/%s", size>>10, by.name), func(b *testing.B) {
+				client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
+				defer client.CloseIdleConnections()
+				b.SetBytes(int64(size))
+				b.SetParallelism(4)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						r, _ := http.NewRequest("GET", fmt.Sprintf("%s/%d", by.base, size), nil)
+						if by.host != "" {
+							r.Host = by.host
+						}
+						answer, err := client.Do(r)
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						n, err := io.Copy(io.Discard, answer.Body)
+						answer.Body.Close()
+						if err != nil || n != int64(size) || answer.StatusCode != 200 {
+							b.Errorf("status %d, %d bytes, %v", answer.StatusCode, n, err)
+							return
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// benchChunk is how much one operation of BenchmarkTunnelRaw moves, in bytes.
+const benchChunk = 1 << 20
+
+// BenchmarkTunnelRaw measures one raw connection each way: in from the outside
+// to the tunnel's client, out from there.
+func BenchmarkTunnelRaw(b *testing.B) {
+	server := restartServer(b)
+	arrived := make(chan int, 1<<16)
+	receiver := &benchTunnel{data: func(_ *benchTunnel, _ string, payload []byte) { arrived <- len(payload) }}
+	openBenchTunnel(b, server, receiver)
+	sender := &benchTunnel{conn: func(c *benchTunnel, connID string) {
+		frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(connID))), connID...)
+		frame = append(frame, bytes.Repeat([]byte{'x'}, 32<<10)...)
+		for c.send(websocket.BinaryMessage, frame) == nil {
+		}
+	}}
+	openBenchTunnel(b, server, sender)
+
+	b.Run("in/tunnel", func(b *testing.B) {
+		benchIn(b, fmt.Sprintf("127.0.0.1:%d", receiver.port), func(n int) {
+			for n > 0 {
+				n -= <-arrived
+			}
+		})
+	})
+	b.Run("in/plain", func(b *testing.B) {
+		sink := benchPeer(b, func(conn net.Conn) {
+			buf := make([]byte, 64<<10)
+			for {
+				n, err := conn.Read(buf)
+				if err != nil {
+					return
+				}
+				arrived <- n
+			}
+		})
+		benchIn(b, sink, func(n int) {
+			for n > 0 {
+				n -= <-arrived
+			}
+		})
+	})
+	b.Run("out/tunnel", func(b *testing.B) { benchOut(b, fmt.Sprintf("127.0.0.1:%d", sender.port)) })
+	b.Run("out/plain", func(b *testing.B) {
+		frame := bytes.Repeat([]byte{'x'}, 32<<10)
+		benchOut(b, benchPeer(b, func(conn net.Conn) {
+			for {
+				if _, err := conn.Write(frame); err != nil {
+					return
+				}
+			}
+		}))
+	})
+}
+
+// benchPeer listens for connections, which serve gets.
+func benchPeer(b *testing.B, serve func(net.Conn)) (address string) {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				serve(conn)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func benchIn(b *testing.B, address string, arrived func(n int)) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	chunk := make([]byte, benchChunk)
+	b.SetBytes(benchChunk)
+	b.ResetTimer()
+	for range b.N {
+		go func() { _, _ = conn.Write(chunk) }()
+		arrived(benchChunk)
+	}
+}
+
+func benchOut(b *testing.B, address string) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	b.SetBytes(benchChunk)
+	b.ResetTimer()
+	for range b.N {
+		if _, err := io.CopyN(io.Discard, conn, benchChunk); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
