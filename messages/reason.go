@@ -47,6 +47,7 @@ const (
 	ReasonTunnelGone Reason = "tunnel_gone"  // the tunnel ended before the answer
 	ReasonRestarted  Reason = "restarted"    // the tunnel's handler failed and began anew
 	ReasonBodyTooBig Reason = "body_too_big" // above TUNNEL_MAX_BODY
+	ReasonBodyBad    Reason = "body_bad"     // the request's body is malformed, or was cut short
 	ReasonBodyLate   Reason = "body_late"    // the request's body took longer than TUNNEL_HTTP_TIMEOUT
 	ReasonBadAnswer  Reason = "bad_answer"   // the client's response can't be passed on
 	ReasonAnswerLate Reason = "answer_late"  // no answer within TUNNEL_HTTP_TIMEOUT

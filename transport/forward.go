@@ -49,6 +49,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, subdomain strin
 		return
 	}
 	if r.Method == http.MethodConnect {
+		leaveUnread(w, r)
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		http.Error(w, "A tunnel carries requests, not CONNECT.", http.StatusMethodNotAllowed)
 		return
@@ -227,19 +228,30 @@ func requestTarget(r *http.Request) string {
 }
 
 // refuseUnread is refuseForward for a request whose body was not read to its
-// end. The answer doesn't wait for the rest, and the connection is of no more
-// use.
+// end.
 func (s *Server) refuseUnread(w http.ResponseWriter, r *http.Request, reason messages.Reason) {
-	if r.ContentLength != 0 {
-		w.Header().Set("Connection", "close")
-	}
+	leaveUnread(w, r)
 	s.refuseForward(w, reason)
 }
 
-// refuseForward answers for a tunnel that doesn't.
+// leaveUnread makes the answer to a request not wait for the rest of its body.
+// The connection is of no more use; net/http reads on for a while before it
+// closes it, so that the client is not reset while it still sends.
+func leaveUnread(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(messages.Linger))
+	}
+}
+
+// refuseForward answers for a tunnel that doesn't. To an outside client that has
+// gone it says nothing: the connection is closed.
 func (s *Server) refuseForward(w http.ResponseWriter, reason messages.Reason) {
 	status, sentence := http.StatusBadGateway, "The tunnel failed to answer."
 	switch reason {
+	case messages.ReasonAbandoned:
+		// net/http answers 200 for a handler that returns without a word.
+		panic(http.ErrAbortHandler)
 	case messages.ReasonNoTunnel:
 		status, sentence = http.StatusNotFound, "There is no such tunnel."
 	case messages.ReasonHTTPLimit:
@@ -252,6 +264,8 @@ func (s *Server) refuseForward(w http.ResponseWriter, reason messages.Reason) {
 		status, sentence = http.StatusServiceUnavailable, "The server is shutting down."
 	case messages.ReasonBodyTooBig:
 		status, sentence = http.StatusRequestEntityTooLarge, "The request's body is larger than this server allows."
+	case messages.ReasonBodyBad:
+		status, sentence = http.StatusBadRequest, "The request's body is malformed, or was cut short."
 	case messages.ReasonBodyLate:
 		status, sentence = http.StatusRequestTimeout, "The request's body did not come in time."
 	case messages.ReasonAnswerLate:
@@ -262,8 +276,6 @@ func (s *Server) refuseForward(w http.ResponseWriter, reason messages.Reason) {
 		sentence = "The tunnel failed and began anew; try again."
 	case messages.ReasonBadAnswer:
 		sentence = "The tunnel's answer can't be passed on."
-	case messages.ReasonAbandoned:
-		return // nobody is there to read it
 	}
 	s.config.Meter.Refused("forward", reason)
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {

@@ -70,10 +70,11 @@ func (s *Server) requestHeaders(r *http.Request, source netip.Addr) map[string]s
 }
 
 // forwardedProto returns how the outside client speaks to the outermost proxy:
-// a trusted one says so.
+// a trusted one says so. Of a chain of proxies the outermost comes first.
 func (s *Server) forwardedProto(r *http.Request) string {
 	if s.config.Sources.Trusted(peer(r)) {
-		switch proto := strings.ToLower(strings.TrimSpace(r.Header.Get("X-Forwarded-Proto"))); proto {
+		first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+		switch proto := strings.ToLower(strings.TrimSpace(first)); proto {
 		case "http", "https":
 			return proto
 		}

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -22,14 +23,16 @@ func (x *exchange) body() (body []byte, refusal messages.Reason) {
 	_ = control.SetReadDeadline(time.Now().Add(t.HTTPTimeout))
 	gone := x.watch(func() { _ = control.SetReadDeadline(longAgo) })
 	defer func() {
-		if gone() && refusal != "" {
+		if gone() {
 			refusal = messages.ReasonTunnelGone
 		}
-		_ = control.SetReadDeadline(time.Time{})
-		if refusal != "" {
-			total.add(int64(-cap(body)))
-			body = nil
+		if refusal == "" {
+			_ = control.SetReadDeadline(time.Time{})
+			return
 		}
+		// The deadline stays: nobody waits for the rest.
+		total.add(int64(-cap(body)))
+		body = nil
 	}()
 
 	in := http.MaxBytesReader(x.w, x.r.Body, t.MaxBody)
@@ -50,6 +53,7 @@ func (x *exchange) body() (body []byte, refusal messages.Reason) {
 		n, err := in.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
 		var tooBig *http.MaxBytesError
+		var broken *net.OpError
 		switch {
 		case err == nil:
 		case err == io.EOF:
@@ -58,8 +62,10 @@ func (x *exchange) body() (body []byte, refusal messages.Reason) {
 			return body, messages.ReasonBodyTooBig
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return body, messages.ReasonBodyLate
-		default:
+		case errors.As(err, &broken):
 			return body, messages.ReasonAbandoned
+		default: // its framing makes no sense, or its end came too early
+			return body, messages.ReasonBodyBad
 		}
 	}
 }

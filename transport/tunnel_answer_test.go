@@ -223,7 +223,7 @@ func FuzzTunnelHost(f *testing.F) {
 func TestEveryRefusalOfATunnelHasItsStatus(t *testing.T) {
 	for reason, status := range map[messages.Reason]int{
 		messages.ReasonNoTunnel: 404, messages.ReasonHTTPLimit: 429, messages.ReasonTunnelBusy: 503, messages.ReasonMemory: 503, messages.ReasonShutdown: 503,
-		messages.ReasonBodyTooBig: 413, messages.ReasonBodyLate: 408, messages.ReasonAnswerLate: 504, messages.ReasonTunnelGone: 502,
+		messages.ReasonBodyTooBig: 413, messages.ReasonBodyBad: 400, messages.ReasonBodyLate: 408, messages.ReasonAnswerLate: 504, messages.ReasonTunnelGone: 502,
 		messages.ReasonRestarted: 502, messages.ReasonBadAnswer: 502, messages.ReasonInternal: 502,
 	} {
 		meter := &tunnelMeter{}

@@ -45,6 +45,8 @@ func TestRequestHeadersThatATunnelGets(t *testing.T) {
 		"forwarded ones named":             {in: http.Header{"Connection": {"X-Forwarded-For, X-Forwarded-Proto"}}},
 		"a trusted proxy says https":       {peer: "10.1.1.1", in: http.Header{"X-Forwarded-Proto": {" HTTPS "}}, proto: "https"},
 		"a trusted proxy says http":        {peer: "10.1.1.1", in: http.Header{"X-Forwarded-Proto": {"http"}}},
+		"trusted proxies in a chain":       {peer: "10.1.1.1", in: http.Header{"X-Forwarded-Proto": {"https , http"}}, proto: "https"},
+		"trusted proxies in lines":         {peer: "10.1.1.1", in: http.Header{"X-Forwarded-Proto": {"https", "http"}}, proto: "https"},
 		"a trusted proxy says what is not": {peer: "10.1.1.1", in: http.Header{"X-Forwarded-Proto": {"https\", \"x"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
