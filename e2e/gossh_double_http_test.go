@@ -71,7 +71,7 @@ func (c *gosshClient) fetch(m tunnelMessage) (gosshResponse, error) {
 	if !c.channelOpens() {
 		return response, net.ErrClosed
 	}
-	conn, err := net.DialTimeout("tcp", c.script.service, patience)
+	conn, err := c.channel()
 	if err != nil {
 		return response, err
 	}

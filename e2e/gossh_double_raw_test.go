@@ -15,7 +15,7 @@ type gosshRaw struct {
 	id     string
 	openAt time.Time // from when on data reaches it
 
-	conn   *net.TCPConn // under c.mu, like all below; nil until the channel is open
+	conn   gosshChannel // under c.mu, like all below; nil until the channel is open
 	frames [][]byte     // that wait for the service
 	eof    bool         // the outside peer has ended its sending side
 	done   bool         // nothing more is done
@@ -40,13 +40,13 @@ func (c *gosshClient) open(id string) {
 			r.end()
 			return
 		}
-		conn, err := net.DialTimeout("tcp", c.script.service, patience)
+		conn, err := c.channel()
 		if err != nil {
 			c.sendClose(id)
 			r.end()
 			return
 		}
-		r.run(conn.(*net.TCPConn))
+		r.run(conn)
 	})
 }
 
@@ -66,11 +66,13 @@ func (c *gosshClient) closed(m tunnelMessage) {
 }
 
 // run joins the connection to its open channel until that has ended.
-func (r *gosshRaw) run(conn *net.TCPConn) {
+func (r *gosshRaw) run(conn gosshChannel) {
 	c := r.c
 	// What waits in the kernel waits at the other end of the SSH connection,
 	// and is bounded there.
-	_ = conn.SetWriteBuffer(256 << 10)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(256 << 10)
+	}
 	c.mu.Lock()
 	gone := r.done || c.over
 	r.conn = conn

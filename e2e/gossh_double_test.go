@@ -4,12 +4,14 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/url"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"golang.org/x/crypto/ssh"
 )
 
 // gosshHabits are what gossh-wasm, the SSH client in a browser, does that a
@@ -43,10 +45,33 @@ func gosshWasm() gosshHabits {
 type gosshScript struct {
 	habits  gosshHabits
 	service string                          // host:port of what it forwards to
+	ssh     *ssh.Client                     // through which; nil: TCP stands for SSH channels
 	opening time.Duration                   // how long a channel takes to open; 0: gosshOpening
 	buffer  int                             // what it reads of a channel at once; 0: gosshBuffer
 	full    bool                            // it fills its buffer before it sends
 	before  func(m tunnelMessage) (ok bool) // called before a control message is handled; not ok: it isn't
+}
+
+// A gosshChannel is an SSH channel to the service, or what stands for one.
+type gosshChannel interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// channel opens a channel to the service.
+func (c *gosshClient) channel() (gosshChannel, error) {
+	if c.script.ssh == nil {
+		conn, err := net.DialTimeout("tcp", c.script.service, patience)
+		if err != nil {
+			return nil, err
+		}
+		return conn.(*net.TCPConn), nil
+	}
+	conn, err := c.script.ssh.Dial("tcp", c.script.service)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(gosshChannel), nil
 }
 
 const (
