@@ -16,11 +16,7 @@ import (
 var (
 	errJSON      = errors.New("a control message is not valid JSON")
 	errWrongType = errors.New("a field of a control message has the wrong type")
-	errDepth     = errors.New("a control message is nested too deeply")
 )
-
-// maxDepth bounds the nesting of values that are skipped over.
-const maxDepth = 64
 
 // A jsonReader takes a JSON text apart. Strings come back as parts of the text,
 // which it overwrites as it resolves their escapes.
@@ -61,15 +57,9 @@ func (r *jsonReader) object(member func(name []byte) error) error {
 		return nil
 	}
 	for {
-		if r.next() != '"' {
-			return errJSON
-		}
-		name, err := r.str()
+		name, err := r.name()
 		if err != nil {
 			return err
-		}
-		if !r.take(':') {
-			return errJSON
 		}
 		if err := member(name); err != nil {
 			return err
@@ -81,6 +71,18 @@ func (r *jsonReader) object(member func(name []byte) error) error {
 			return errJSON
 		}
 	}
+}
+
+// name reads the name of a member, and the colon behind it.
+func (r *jsonReader) name() ([]byte, error) {
+	if r.next() != '"' {
+		return nil, errJSON
+	}
+	name, err := r.str()
+	if err == nil && !r.take(':') {
+		err = errJSON
+	}
+	return name, err
 }
 
 // array calls element before each element of an array. element must read it.
@@ -251,18 +253,20 @@ func validText(s []byte) []byte {
 	return bytes.ToValidUTF8(s, []byte("\uFFFD"))
 }
 
-// integer reads a number that is one.
+// integer reads a number that is one. It stays in front of one that is not.
 func (r *jsonReader) integer() (int, error) {
 	c := r.next()
 	if c != '-' && (c < '0' || c > '9') {
 		return 0, errWrongType
 	}
+	start := r.i
 	text, err := r.number()
 	if err != nil {
 		return 0, err
 	}
 	n, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil {
+		r.i = start
 		return 0, errWrongType
 	}
 	return int(n), nil
@@ -303,16 +307,57 @@ func (r *jsonReader) number() ([]byte, error) {
 	return r.b[start:r.i], nil
 }
 
-// skip reads over a value of any type.
-func (r *jsonReader) skip(depth int) error {
-	if depth > maxDepth {
-		return errDepth
+// skip reads over a value of any type, however deep it is nested. Which
+// containers it is in it notes in the bytes that it has read already: each
+// container has taken one of them, at least.
+func (r *jsonReader) skip() error {
+	start, depth := r.i, 0
+	for {
+		open := r.next()
+		if open == '{' || open == '[' {
+			r.i++
+			if !r.take(open + 2) { // '}' or ']'
+				r.b[start+depth] = open
+				depth++
+				if err := r.skipName(open); err != nil {
+					return err
+				}
+				continue
+			}
+		} else if err := r.skipPlain(open); err != nil {
+			return err
+		}
+		for { // behind a value
+			if depth == 0 {
+				return nil
+			}
+			open = r.b[start+depth-1]
+			if !r.take(open + 2) {
+				break
+			}
+			depth--
+		}
+		if !r.take(',') {
+			return errJSON
+		}
+		if err := r.skipName(open); err != nil {
+			return err
+		}
 	}
-	switch c := r.next(); c {
-	case '{':
-		return r.object(func([]byte) error { return r.skip(depth + 1) })
-	case '[':
-		return r.array(func() error { return r.skip(depth + 1) })
+}
+
+// skipName reads over what stands before a value in a container.
+func (r *jsonReader) skipName(open byte) error {
+	if open == '[' {
+		return nil
+	}
+	_, err := r.name()
+	return err
+}
+
+// skipPlain reads over a value that is no container and begins with c.
+func (r *jsonReader) skipPlain(c byte) error {
+	switch c {
 	case '"':
 		_, err := r.str()
 		return err
@@ -324,10 +369,9 @@ func (r *jsonReader) skip(depth int) error {
 			}
 		}
 		return errJSON
-	default:
-		_, err := r.number()
-		return err
 	}
+	_, err := r.number()
+	return err
 }
 
 // appendString appends a JSON string. What is not UTF-8 becomes the replacement

@@ -30,6 +30,11 @@ func TestControlMessagesAreRead(t *testing.T) {
 			`{"type":"http_response","id":"i","status":204,"body":"b","bodyEncoding":"base64","headers":{"A":"1","B":["2","3"],"C":null,"D":[]}}`,
 			&Response{ID: "i", Status: 204, Body: []byte("b"), BodyEncoding: "base64", Headers: []Field{{"A", "1"}, {"B", "2"}, {"B", "3"}}},
 		},
+		"fields of other types": {`{"bytes":"x","type":"http_response","id":"i","connId":[1,{"a":"\"]"}],"status":200}`, &Response{ID: "i", Status: 200}},
+		"headers that are none": {
+			`{"type":"http_response","headers":{"A":5,"B":"b","C":["c",{}],"B":["d",null],"E":["e","f"],"G":false}}`,
+			&Response{Headers: []Field{{"B", "b"}, {"E", "e"}, {"E", "f"}}},
+		},
 		"a header named twice":  {`{"type":"http_response","headers":{"A":"1","A":"2"}}`, &Response{Headers: []Field{{"A", "1"}, {"A", "2"}}}},
 		"headers twice":         {`{"type":"http_response","headers":{"A":"1"},"headers":{"B":"2"}}`, &Response{Headers: []Field{{"B", "2"}}}},
 		"a negative status":     {`{"type":"http_response","status":-1}`, &Response{Status: -1}},
@@ -88,10 +93,45 @@ var brokenMessages = []string{
 	`{"a":01}`, `{"a":+1}`, `{"a":.5}`, `{"a":1.}`, `{"a":1.e5}`, `{"a":1e}`, `{"a":1e+}`, `{"a":-}`, `{"a":--1}`, `{"a":0x1}`, `{"a":1_0}`,
 	`{"a":[}`, `{"a":[1,]}`, `{"a":[,1]}`, `{"a":[1 2]}`, `{"a":[1}`, `{"a":{]}`, `{"a":"\x"}`, `{"a":"\u"}`, `{"a":"\u12"}`,
 	`{"a":"\u12g4"}`, `{"a":"\U0041"}`, `{"a":"\ud83d\u12"}`, "{\"a\":\"\n\"}", "{\"a\":\"\x00\"}", "{\"a\x1f\":1}", `{"a":"\u00`, `{"a":"\ud83d\u`,
-	`{"type":"tcp_close","connId":{}}`, `{"type":7}`, `{"id":7}`, `{"status":"200"}`, `{"status":1.0}`, `{"status":1e2}`, `{"status":9223372036854775808}`,
-	`{"status":true}`, `{"bytes":[]}`, `{"body":{}}`, `{"bodyEncoding":false}`, `{"headers":[]}`, `{"headers":"a"}`, `{"headers":{"a":1}}`,
-	`{"headers":{"a":["b",1]}}`, `{"headers":{"a":["b",null]}}`, `{"headers":{"a":[["b"]]}}`, `{"headers":{"a":{}}}`, `{"headers":{"a":["b",]}}`,
+	`{"type":7}`, `{"type":"tcp_close","type":["tcp_close"]}`,
+	`{"headers":{"a":["b",]}}`, `{"type":"http_response","headers":{"a":[1,]}}`, `{"type":"http_response","headers":{"a":tru}}`,
+	`{"type":"tcp_close","status":"\x"}`, `{"type":"tcp_close","headers":[{]}`, `{"type":"tcp_close","bytes":1.}`,
 	`{"type":"tcp_credit","connId":"c"}`, `{"type":"tcp_credit","connId":"c","bytes":0}`, `{"type":"tcp_credit","connId":"c","bytes":-1}`,
+}
+
+// wrongTypes have a field of their own of the wrong type.
+var wrongTypes = []string{
+	`{"type":"tcp_close","connId":{}}`, `{"connId":5,"type":"tcp_close"}`, `{"type":"tcp_close","connId":5,"connId":"c"}`,
+	`{"type":"http_response","id":7}`, `{"type":"http_response","status":"200"}`, `{"type":"http_response","status":1.0}`,
+	`{"type":"http_response","status":1e2}`, `{"type":"http_response","status":9223372036854775808}`, `{"status":true,"type":"http_response"}`,
+	`{"type":"http_response","body":{}}`, `{"type":"http_response","bodyEncoding":false}`, `{"type":"http_response","headers":[]}`,
+	`{"headers":"a","type":"http_response"}`, `{"type":"tcp_credit","connId":"c","bytes":[]}`, `{"type":"tcp_credit","connId":"c","bytes":"7"}`,
+	`{"type":"tcp_credit","connId":[],"bytes":7}`,
+}
+
+// ignoredTypes have fields of others that are not of the type that these have.
+var ignoredTypes = []string{
+	`{"type":"future","id":5}`, `{"type":"future","headers":[["\u0041"]],"status":{"a":[1.5,"b",null,{}]},"connId":true,"bytes":9e9}`,
+	`{"id":7}`, `{"status":1.0}`, `{"bytes":[]}`, `{"body":{}}`, `{"headers":{"a":1}}`,
+	`{"type":"tcp_close","connId":"c","status":"gone","headers":"a","bytes":1.5,"body":[],"id":{"type":"x"},"bodyEncoding":3}`,
+	`{"type":"tcp_credit","connId":"c","bytes":7,"status":-1.5e9,"id":[[]]}`,
+	`{"type":"http_response","id":"i","status":200,"bytes":"x","connId":5,"body":"b"}`,
+	`{"status":"gone","type":"tcp_close","connId":"c"}`,
+	`{"type":"http_response","headers":{"A":1,"B":"b","C":["c",1],"D":["d",null],"E":[["e"]],"F":{},"B":true,"G":["g"]}}`,
+}
+
+func TestWrongTypesAreErrorsWhereTheyMatter(t *testing.T) {
+	for _, in := range wrongTypes {
+		if m, err := DecodeControl([]byte(in)); err != errWrongType || m != nil {
+			t.Errorf("%q is read as %+v, %v", in, m, err)
+		}
+	}
+	for i, in := range ignoredTypes {
+		m, err := DecodeControl([]byte(in))
+		if known := i >= 7; err != nil || (m != nil) != known {
+			t.Errorf("%q is read as %+v, %v", in, m, err)
+		}
+	}
 }
 
 func TestBrokenControlMessagesAreErrors(t *testing.T) {
@@ -130,23 +170,28 @@ func TestErrorsHoldNothingOfTheMessage(t *testing.T) {
 	}
 }
 
-// What is skipped may be nested so deep, and one level deeper it may not; a
-// million levels take neither the stack nor much time.
-func TestNestingIsBounded(t *testing.T) {
-	nested := func(n int, open, inner, end string) []byte {
-		return []byte(`{"type":"tcp_close","connId":"c","x":` + strings.Repeat(open, n) + inner + strings.Repeat(end, n) + `}`)
-	}
-	for _, c := range []struct{ open, end string }{{"[", "]"}, {`{"a":`, "}"}} {
-		if m, err := DecodeControl(nested(maxDepth, c.open, "1", c.end)); err != nil || m == nil {
-			t.Errorf("%d times %s: %v", maxDepth, c.open, err)
-		}
-		for _, n := range []int{maxDepth + 1, 1e6} {
-			if _, err := DecodeControl(nested(n, c.open, "1", c.end)); err != errDepth {
-				t.Errorf("%d times %s: %v", n, c.open, err)
+// What is skipped may be nested however deep: a million levels take neither the
+// stack nor much time.
+func TestNestingHasNoBound(t *testing.T) {
+	for _, c := range []struct{ open, end string }{{"[", "]"}, {`{"a":`, "}"}, {`[{"a":[0,`, `],"b":{}},[]]`}} {
+		for _, n := range []int{1, 65, 20_000, 300_000} {
+			deep := strings.Repeat(c.open, n) + "1" + strings.Repeat(c.end, n)
+			in := `{"type":"tcp_close","x":` + deep + `,"connId":"c"}`
+			if n := allocated(func() {
+				if m, err := DecodeControl([]byte(in)); err != nil || m == nil || m.(*Close).ConnID != "c" {
+					t.Errorf("%d times %s: %+v, %v", n, c.open, m, err)
+				}
+			}); n > int64(2*len(in)+1<<16) {
+				t.Errorf("%d bytes allocate %d", len(in), n)
 			}
-		}
-		if _, err := DecodeControl([]byte(`{"x":` + strings.Repeat(c.open, 1e6))); err == nil {
-			t.Errorf("a million of %s without an end is a message", c.open)
+			for name, broken := range map[string]string{
+				"no end": in[:len(in)-len(`,"connId":"c"}`)-1], "one end too many": strings.Replace(in, c.end, c.end+c.end, 1),
+				"the wrong end": strings.Replace(in, "1"+c.end, "1)"+c.end, 1),
+			} {
+				if m, err := DecodeControl([]byte(broken)); err != errJSON {
+					t.Errorf("%d times %s, %s: %+v, %v", n, c.open, name, m, err)
+				}
+			}
 		}
 	}
 }

@@ -207,6 +207,34 @@ type control struct {
 	kind   string
 	connID string
 	bytes  int
+	wrong  fields // those that came with a value of the wrong type
+}
+
+// fields is a set of fields of control messages.
+type fields uint8
+
+const (
+	fieldID fields = 1 << iota
+	fieldConnID
+	fieldStatus
+	fieldBytes
+	fieldBody
+	fieldBodyEncoding
+	fieldHeaders
+)
+
+// fieldsOf returns the fields that a type of control messages has. Only these
+// can be of the wrong type: others are ignored, whatever they are.
+func fieldsOf(kind string) fields {
+	switch kind {
+	case "http_response":
+		return fieldID | fieldStatus | fieldHeaders | fieldBody | fieldBodyEncoding
+	case "tcp_close":
+		return fieldConnID
+	case "tcp_credit":
+		return fieldConnID | fieldBytes
+	}
+	return 0
 }
 
 // DecodeControl reads a control message of a client: a *[Response], *[Close]
@@ -221,6 +249,9 @@ func DecodeControl(b []byte) (any, error) {
 	}
 	if r.next() != 0 || r.i < len(b) {
 		return nil, errJSON
+	}
+	if m.wrong&fieldsOf(m.kind) != 0 {
+		return nil, errWrongType
 	}
 	switch m.kind {
 	case "http_response":
@@ -248,7 +279,7 @@ func PeekControl(b []byte) (id string, whole bool) {
 		case "type", "id", "connId":
 			return m.field(&r, name)
 		}
-		return r.skip(0)
+		return r.skip()
 	})
 	whole = err == nil && r.next() == 0 && r.i == len(b)
 	switch m.kind {
@@ -260,31 +291,46 @@ func PeekControl(b []byte) (id string, whole bool) {
 	return "", whole
 }
 
-// field reads the value of a field; null is as if it were not there.
+// field reads the value of a field; null is as if it were not there. Whether a
+// wrong type matters is seen when the type of the message is known, which may
+// be its last field.
 func (m *control) field(r *jsonReader, name []byte) (err error) {
 	if r.null() {
 		return nil
 	}
+	var which fields
 	switch string(name) {
 	case "type":
 		m.kind, err = r.text()
+		return err
 	case "id":
+		which = fieldID
 		m.ID, err = r.text()
 	case "connId":
+		which = fieldConnID
 		m.connID, err = r.text()
 	case "status":
+		which = fieldStatus
 		m.Status, err = r.integer()
 	case "bytes":
+		which = fieldBytes
 		m.bytes, err = r.integer()
 	case "body":
+		which = fieldBody
 		m.Body, err = r.str()
 	case "bodyEncoding":
+		which = fieldBodyEncoding
 		m.BodyEncoding, err = r.text()
 	case "headers":
+		which = fieldHeaders
 		m.Headers = make([]Field, 0, 8)
-		return r.object(func(name []byte) error { return m.header(r, string(name)) })
+		err = r.object(func(name []byte) error { return m.header(r, string(name)) })
 	default:
-		return r.skip(0)
+		return r.skip()
+	}
+	if err == errWrongType { // then nothing of the value was read
+		m.wrong |= which
+		return r.skip()
 	}
 	return err
 }
@@ -299,20 +345,32 @@ func (r *jsonReader) text() (string, error) {
 // than ten times as many here, makes no message large.
 const maxFields = 1 << 10
 
-// header reads the value of a header: a string, or an array of strings.
+// header reads the value of a header: a string, or an array of strings. One of
+// another type is dropped.
 func (m *control) header(r *jsonReader, name string) error {
 	if r.null() {
 		return nil
 	}
+	before, wrong := len(m.Headers), false
 	one := func() error {
 		value, err := r.str()
+		if err == errWrongType {
+			wrong = true
+			return r.skip()
+		}
 		if len(m.Headers) < maxFields {
 			m.Headers = append(m.Headers, Field{name, string(value)})
 		}
 		return err
 	}
+	var err error
 	if r.next() == '[' {
-		return r.array(one)
+		err = r.array(one)
+	} else {
+		err = one()
 	}
-	return one()
+	if wrong {
+		m.Headers = m.Headers[:before]
+	}
+	return err
 }
