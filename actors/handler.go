@@ -25,6 +25,7 @@ type handler struct {
 
 	requests map[string]*request // by id
 	conns    map[string]*rawConn // by connId
+	ended    *recentIDs          // of requests and connections
 	unknown  *recentIDs          // connIds that were answered with tcp_close already
 	stalls   stallWatch          // judges who holds the tunnel up
 	garbage  int                 // messages that made no sense, since the last line about them
@@ -43,6 +44,7 @@ func newHandler(needs *Tunnels, link messages.Link, credit bool, log *slog.Logge
 		needs: needs, link: link, credit: credit, log: log,
 		requests: make(map[string]*request),
 		conns:    make(map[string]*rawConn),
+		ended:    newRecentIDs(endedRemembered),
 		unknown:  newRecentIDs(unknownRemembered),
 		stalls:   stallWatch{timeout: needs.StallTimeout},
 	}
@@ -109,6 +111,7 @@ func (a *handler) handle(ctx actor.Context) {
 	case *messages.Accepted:
 		a.accepted(ctx, m.Stream)
 	case *messages.ConnEnded:
+		a.ended.add(m.ConnID)
 		a.connEnded(m.ConnID)
 	case *actor.Terminated:
 		a.connStopped(m.Who)
@@ -128,7 +131,9 @@ func (a *handler) handle(ctx actor.Context) {
 func (a *handler) fromClient(ctx actor.Context, message any) {
 	switch m := message.(type) {
 	case *messages.Response:
-		a.endRequest(ctx, m.ID, messages.Answer{Response: m})
+		a.respond(ctx, m.ID, messages.Answer{Response: m})
+	case *messages.Dropped:
+		a.respond(ctx, m.ID, messages.Answer{Refusal: m.Reason})
 	case *messages.Close:
 		a.toConn(ctx, m.ConnID, m)
 	case *messages.Credit:
@@ -136,11 +141,20 @@ func (a *handler) fromClient(ctx actor.Context, message any) {
 	}
 }
 
-// toConn passes a control message on. One about a connection that is no more
-// crossed its end on the way, which is nothing to speak of.
+// toConn passes a control message on.
 func (a *handler) toConn(ctx actor.Context, id string, message any) {
 	if c := a.conns[id]; c != nil {
 		ctx.Send(c.pid, message)
+	} else {
+		a.stray(id, "a control message about a connection that there is not")
+	}
+}
+
+// stray counts a message about an id that is not open. One about what has just
+// ended has crossed that on its way, which is nothing to speak of.
+func (a *handler) stray(id, what string) {
+	if a.closed == "" && !a.ended.has(id) {
+		a.complain(what)
 	}
 }
 
@@ -148,6 +162,7 @@ func (a *handler) toConn(ctx actor.Context, id string, message any) {
 func (a *handler) data(ctx actor.Context, m *messages.Data) {
 	c := a.conns[m.ConnID]
 	if c == nil {
+		a.stray(m.ConnID, "data for a connection that there is not")
 		a.answerUnknown(m.ConnID)
 		return
 	}

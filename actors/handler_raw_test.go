@@ -89,11 +89,60 @@ func TestTooLongConnectionIDIsNotAnswered(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		v := r.ready()
 		longest := strings.Repeat("x", messages.MaxConnID)
-		v.tell(data(longest+"x", 3), data(longest, 4), data(longest, 5))
-		v.want(unknown(longest))
-		if got := fmt.Sprint(v.handled); got != "[3 4 5]" {
+		v.tell(data(longest+"x", 3), data(longest, 4), data(longest, 5), data("", 6), data("", 7))
+		v.want(unknown(longest), unknown(""))
+		if got := fmt.Sprint(v.handled); got != "[3 4 5 6 7]" {
 			t.Errorf("given back were %s", got)
 		}
+	})
+}
+
+// Messages about what there never was are garbage (protocol, section 4.4); those
+// about what has just ended are not.
+func TestMessagesAboutNothingAreGarbage(t *testing.T) {
+	const connection, request = "a control message about a connection that there is not", "a response to a request that there is not"
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		for _, c := range []struct {
+			stray any
+			what  string
+		}{
+			{data("nobody", 1), "data for a connection that there is not"},
+			{data("nobody", 1), "data for a connection that there is not"},
+			{closeOf("nobody"), connection},
+			{fromClient(&messages.Credit{ConnID: "nobody", Bytes: 9}, 5), connection},
+			{response("nobody", 200), request},
+			{fromClient(&messages.Dropped{ID: "nobody", Reason: messages.ReasonMemory}, 0), request},
+		} {
+			v.tell(c.stray)
+			r.wantLine(slog.LevelWarn, "the tunnel's client sends", map[string]any{
+				"tunnel": v.subdomain(), "user": "ann", "source": rigSource, "latest": c.what, "messages": 1,
+			})
+			r.log.forget()
+			time.Sleep(garbageLogged)
+		}
+		v.want(unknown("nobody"))
+
+		v.asks("a", "GET")
+		v.accepts("c1")
+		v.tell(closeOf("c1"), response("a", 200))
+		v.take()
+		v.tell(data("c1", 1), closeOf("c1"), fromClient(&messages.Credit{ConnID: "c1", Bytes: 9}, 5), response("a", 200))
+		v.want(unknown("c1"))
+		if n := len(r.log.of("the tunnel's client sends")); n > 0 {
+			t.Errorf("%d lines about what crossed on the way", n)
+		}
+	})
+}
+
+// A response that was not read for want of memory has its request answered so.
+func TestDroppedResponseAnswersItsRequest(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		a := v.asks("a", "GET a")
+		v.tell(fromClient(&messages.Dropped{ID: "a", Reason: messages.ReasonMemory}, 0))
+		v.wantAnswer(a, "memory")
+		r.wantTaken(1, 0, 0)
 	})
 }
 

@@ -60,6 +60,14 @@ func (a *handler) sendRequest(m *messages.SendRequest) {
 	}
 }
 
+// respond passes on what the client answers.
+func (a *handler) respond(ctx actor.Context, id string, answer messages.Answer) {
+	if a.requests[id] == nil {
+		a.stray(id, "a response to a request that there is not")
+	}
+	a.endRequest(ctx, id, answer)
+}
+
 // endRequest gives a request its one answer. An answer to a request that has
 // ended is dropped: it is late, or a second one. The slot of one that the
 // client has answered is given back by the edge, when the outside client has
@@ -70,6 +78,7 @@ func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answe
 		return
 	}
 	delete(a.requests, id)
+	a.ended.add(id)
 	if r.granted && answer.Response == nil {
 		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: r.claims})
 	}

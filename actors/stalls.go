@@ -18,6 +18,10 @@ const (
 	// unknownRemembered is how many unknown connIds are remembered as answered:
 	// fixed by the protocol.
 	unknownRemembered = 1024
+	// endedRemembered is how many ids of requests and connections that have
+	// ended are remembered: many times as many as there may be of both. What
+	// comes about one of these has crossed its end on the way.
+	endedRemembered = 1024
 )
 
 // judgeStalls asks a handler to look at its slow connections.
@@ -100,22 +104,32 @@ func (a *handler) judgeStalls(ctx actor.Context) {
 // recentIDs remembers the last ids that were added to it.
 type recentIDs struct {
 	known map[string]struct{}
-	ring  []string
+	ring  []string // grows to its bound: most tunnels have few
+	bound int
 	next  int
 }
 
 func newRecentIDs(n int) *recentIDs {
-	return &recentIDs{known: make(map[string]struct{}), ring: make([]string, n)}
+	return &recentIDs{known: make(map[string]struct{}), bound: n}
+}
+
+func (r *recentIDs) has(id string) bool {
+	_, known := r.known[id]
+	return known
 }
 
 // add remembers an id, and reports whether it is new.
 func (r *recentIDs) add(id string) bool {
-	if _, known := r.known[id]; known {
+	if r.has(id) {
 		return false
+	}
+	r.known[id] = struct{}{}
+	if len(r.ring) < r.bound {
+		r.ring = append(r.ring, id)
+		return true
 	}
 	delete(r.known, r.ring[r.next])
 	r.ring[r.next] = id
-	r.known[id] = struct{}{}
-	r.next = (r.next + 1) % len(r.ring)
+	r.next = (r.next + 1) % r.bound
 	return true
 }

@@ -132,8 +132,15 @@ type Data struct {
 
 // FromClient wraps a decoded control message with the bytes it was charged.
 type FromClient struct {
-	Message any // *Response, *Close or *Credit
+	Message any // *Response, *Close, *Credit or *Dropped
 	Size    int
+}
+
+// Dropped is in the place of a response that was not read to its end. Reason is
+// why, and what the request is answered with.
+type Dropped struct {
+	ID     string
+	Reason Reason
 }
 
 // Garbage tells the handler that a client sent something that makes no sense.

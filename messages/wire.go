@@ -36,9 +36,9 @@ const (
 	// SubdomainBytes is the same for a subdomain, which is all that guards a
 	// tunnel from strangers.
 	SubdomainBytes = 8
-	// MaxConnID is the longest connId, in bytes, that is read. The proxy's own
-	// have 12; a longer one belongs to no connection, and is not kept.
-	MaxConnID = 64
+	// MaxConnID is the longest connId, in bytes, that is read, and answered if
+	// it is not known. The proxy's own have 12.
+	MaxConnID = 1 << 10
 	// DataHeader is how long the header of a data frame of the proxy is.
 	DataHeader = 4 + 2*IDBytes
 	// Window is how many payload bytes may be on their way for one connection

@@ -27,6 +27,7 @@ type inbound struct {
 	link    *link
 	kind    inboundKind
 	message []byte // the control message so far, charged to link.inbound
+	tail    []byte // the last bytes of one that was given up before its id came
 	head    []byte // the data frame's header so far
 	connID  string // of the data frame
 }
@@ -38,6 +39,7 @@ const (
 	inboundControl
 	inboundHeader // in the header of a data frame
 	inboundData   // in its payload
+	inboundLost   // in a control message that was given up before its id came
 	inboundSkip   // in a message that is of no use
 )
 
@@ -105,9 +107,13 @@ func (l *link) pumpIn() messages.Reason {
 
 // waitForRoom waits until what was read has been dealt with far enough. A
 // control message that waits for the memory of other tunnels for too long is
-// given up: else two of them could wait for each other for ever.
+// given up: else two of them could wait for each other for ever. So is one, at
+// once, that would not fit if they had none.
 func (in *inbound) waitForRoom() {
 	l := in.link
+	if in.kind == inboundControl && int64(len(in.message)) >= l.tools.total.limit {
+		in.giveUp()
+	}
 	if !in.wantsRoom() {
 		return
 	}
@@ -150,6 +156,9 @@ func (in *inbound) piece(data []byte, text, end bool) {
 		case inboundData:
 			in.post(&messages.Data{ConnID: in.connID, Data: keep(data)}, len(data))
 			data = nil
+		case inboundLost:
+			in.seek(append(in.tail, data...))
+			data = nil
 		case inboundSkip:
 			data = nil
 		}
@@ -183,10 +192,13 @@ func (in *inbound) header(data []byte) (rest []byte) {
 		return data[n:]
 	}
 	if need == 4 {
-		if idLen := binary.BigEndian.Uint32(in.head); idLen == 0 || idLen > messages.MaxConnID {
-			in.skip("a data frame whose connId is empty or too long")
+		switch idLen := binary.BigEndian.Uint32(in.head); {
+		case idLen > messages.MaxConnID:
+			in.skip("a data frame whose connId is too long")
+			return data[n:]
+		case idLen > 0:
+			return data[n:]
 		}
-		return data[n:]
 	}
 	in.connID = string(in.head[4:])
 	in.kind = inboundData
@@ -209,7 +221,7 @@ func (in *inbound) finish() {
 	case inboundHeader, inboundNone:
 		in.post(&messages.Garbage{What: "a data frame that ends in its header"}, 0)
 	}
-	in.kind, in.head, in.connID = inboundNone, in.head[:0], ""
+	in.kind, in.head, in.connID, in.tail = inboundNone, in.head[:0], "", nil
 }
 
 // control decodes a control message and passes it on.
@@ -233,16 +245,30 @@ func (in *inbound) control() {
 // idInResponse finds the id of a response that is not read to its end.
 var idInResponse = regexp.MustCompile(`"id"\s*:\s*"([0-9a-f]{12})"`)
 
+// seekTail is more than idInResponse matches in any message that is written
+// with some sense.
+const seekTail = 64
+
 // giveUp drops a control message for want of memory. If it is a response, its
-// request is answered with one that can't be passed on.
+// request is told so.
 func (in *inbound) giveUp() {
-	head := in.message[:min(len(in.message), 1<<10)]
-	if id := idInResponse.FindSubmatch(head); id != nil {
-		in.post(&messages.FromClient{Message: &messages.Response{ID: string(id[1])}}, 0)
-	}
-	in.link.inbound.add(int64(-len(in.message)))
+	message := in.message
 	in.message = nil
-	in.skip("a control message for which there was no memory")
+	in.link.inbound.add(int64(-len(message)))
+	in.post(&messages.Garbage{What: "a control message for which there was no memory"}, 0)
+	in.seek(message)
+}
+
+// seek looks for the id of a response that was given up, in what it has read
+// of it and not looked at.
+func (in *inbound) seek(text []byte) {
+	if id := idInResponse.FindSubmatch(text); id != nil {
+		in.post(&messages.FromClient{Message: &messages.Dropped{ID: string(id[1]), Reason: messages.ReasonMemory}}, 0)
+		in.kind, in.tail = inboundSkip, nil
+		return
+	}
+	in.kind = inboundLost
+	in.tail = append([]byte(nil), text[max(0, len(text)-seekTail):]...)
 }
 
 // post passes a message on that carries n bytes. Each is charged with what it

@@ -118,9 +118,10 @@ var tunnelInputs = []struct {
 	{"data without payload", wsFrame(0x82, tunnelData("c", nil)), nil},
 	{"two connections", join(wsFrame(0x82, tunnelData("a", []byte("1"))), wsFrame(0x82, tunnelData("b", []byte("2"))), wsFrame(0x82, tunnelData("a", []byte("3")))), []string{"data a: 1", "data b: 2", "data a: 3"}},
 	{"the longest id", wsFrame(0x82, tunnelData(strings.Repeat("i", messages.MaxConnID), []byte("x"))), []string{"data " + strings.Repeat("i", messages.MaxConnID) + ": x"}},
-	{"a longer id", join(wsFrame(0x82, tunnelData(strings.Repeat("i", messages.MaxConnID+1), []byte("x"))), wsFrame(0x82, tunnelData("c", []byte("y")))), []string{"garbage: a data frame whose connId is empty or too long", "data c: y"}},
-	{"an empty id", wsFrame(0x82, tunnelData("", []byte("x"))), []string{"garbage: a data frame whose connId is empty or too long"}},
-	{"an endless id", wsFrame(0x82, []byte("\xff\xff\xff\xffxyz")), []string{"garbage: a data frame whose connId is empty or too long"}},
+	{"a longer id", join(wsFrame(0x82, tunnelData(strings.Repeat("i", messages.MaxConnID+1), []byte("x"))), wsFrame(0x82, tunnelData("c", []byte("y")))), []string{"garbage: a data frame whose connId is too long", "data c: y"}},
+	{"an empty id", join(wsFrame(0x82, tunnelData("", []byte("x"))), wsFrame(0x82, tunnelData("c", []byte("y")))), []string{"data : x", "data c: y"}},
+	{"an empty id without payload", join(wsFrame(0x82, tunnelData("", nil)), wsFrame(0x82, tunnelData("c", []byte("y")))), []string{"data c: y"}},
+	{"an endless id", wsFrame(0x82, []byte("\xff\xff\xff\xffxyz")), []string{"garbage: a data frame whose connId is too long"}},
 	{"data that ends in its length", wsFrame(0x82, []byte{0, 0, 0}), []string{"garbage: a data frame that ends in its header"}},
 	{"data that ends in its id", wsFrame(0x82, []byte{0, 0, 0, 5, 'a'}), []string{"garbage: a data frame that ends in its header"}},
 	{"data after one that ends in its id", join(wsFrame(0x82, []byte{0, 0, 0, 5, 'a'}), wsFrame(0x82, tunnelData("c", []byte("y")))), []string{"garbage: a data frame that ends in its header", "data c: y"}},
@@ -297,18 +298,49 @@ func TestLargeResponseIsGivenUpForWantOfMemory(t *testing.T) {
 		_ = r.client.WriteMessage(websocket.TextMessage, response)
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(`{"type":"tcp_close","connId":"c"}`))
 	}()
+	hears[*messages.Garbage](r.handler)
 	m := hears[*messages.FromClient](r.handler)
-	if answer, ok := m.Message.(*messages.Response); !ok || answer.ID != "0123456789ab" || answer.Status != 0 || m.Size != 0 {
+	if dropped, ok := m.Message.(*messages.Dropped); !ok || *dropped != (messages.Dropped{ID: "0123456789ab", Reason: messages.ReasonMemory}) || m.Size != 0 {
 		t.Errorf("the request is answered with %+v", m)
 	}
 	if waited := time.Since(begun); waited < 2*stall {
 		t.Errorf("it was given up after %s", waited)
 	}
-	hears[*messages.Garbage](r.handler)
 	r.link.Handled(0)
 	r.link.Handled(0)
 	eventually(t, "its bytes are given back", func() bool { return r.link.inbound.held.Load() == 0 })
 	r.tools.total.add(-r.tools.total.limit) // now there is memory again
+	if m := hears[*messages.FromClient](r.handler); m.Message.(*messages.Close).ConnID != "c" {
+		t.Errorf("after it comes %+v", m)
+	}
+	r.link.Handled(33)
+}
+
+// A response that would not fit if other tunnels had no memory at all is given
+// up at once, wherever its id stands.
+func TestResponseThatNeverFitsIsGivenUpAtOnce(t *testing.T) {
+	const id = `"id":"0123456789ab",`
+	long := `"body":"` + strings.Repeat("a", 3<<20) + `",`
+	for name, fields := range map[string]string{"first": id + long, "last": long + id} {
+		t.Run(name, func(t *testing.T) { testNeverFits(t, `{`+fields+`"type":"http_response"}`) })
+	}
+}
+
+func testNeverFits(t *testing.T, response string) {
+	r := startedTunnelRig(t, false, func(tools *linkTools) {
+		tools.total, tools.stall = newBudget(nil, 1<<20), time.Hour
+	})
+	go func() {
+		_ = r.client.WriteMessage(websocket.TextMessage, []byte(response))
+		_ = r.client.WriteMessage(websocket.TextMessage, []byte(`{"type":"tcp_close","connId":"c"}`))
+	}()
+	hears[*messages.Garbage](r.handler)
+	m := hears[*messages.FromClient](r.handler)
+	if dropped, ok := m.Message.(*messages.Dropped); !ok || dropped.ID != "0123456789ab" || dropped.Reason != messages.ReasonMemory {
+		t.Errorf("the request is answered with %+v", m)
+	}
+	r.link.Handled(0)
+	r.link.Handled(0)
 	if m := hears[*messages.FromClient](r.handler); m.Message.(*messages.Close).ConnID != "c" {
 		t.Errorf("after it comes %+v", m)
 	}
