@@ -43,7 +43,7 @@ func restartServer(t testing.TB) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.close)
+	t.Cleanup(func() { s.close(t.Context()) })
 	return <-log.address
 }
 

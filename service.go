@@ -20,10 +20,6 @@ import (
 	"wsproxy/transport"
 )
 
-// answerPatience is how long HTTP answers that are being written may take at
-// the end.
-const answerPatience = time.Second
-
 // A service is the running server: everything that start has built, and
 // nothing that anybody else holds.
 type service struct {
@@ -51,7 +47,7 @@ func startWith(c Config, log *slog.Logger, inject func(any)) (s *service, err er
 	go tendMemory(s.stop)
 	defer func() {
 		if err != nil {
-			s.close()
+			s.close(context.Background()) // nobody has asked for anything yet
 		}
 	}()
 	listener, err := net.Listen("tcp", c.ListenAddr())
@@ -204,6 +200,9 @@ func (c Config) isRawPort(port uint16) bool {
 
 func (s *service) listen(l net.Listener, server *http.Server) {
 	s.servers = append(s.servers, server)
+	fresh := &freshConns{open: make(map[net.Conn]struct{})}
+	server.ConnState = fresh.changed
+	server.RegisterOnShutdown(fresh.close)
 	go func() {
 		if err := server.Serve(l); err != http.ErrServerClosed {
 			s.failed <- fmt.Errorf("the listener at %v ended: %w", l.Addr(), err)
@@ -214,26 +213,51 @@ func (s *service) listen(l net.Listener, server *http.Server) {
 // serve waits for a signal, drains, and returns the exit code (protocol,
 // section 8).
 func (s *service) serve(signals <-chan os.Signal) int {
-	defer s.close()
 	select {
 	case err := <-s.failed:
 		s.log.Error("wsproxy ends because it can't listen any more", "error", err)
+		last, cancel := context.WithTimeout(context.Background(), messages.Linger)
+		defer cancel()
+		s.close(last)
 		return exitFailed
 	case sig := <-signals:
 		s.log.Info("draining: no new sessions; a second signal ends at once", "signal", sig.String(), "at_most", s.config.ShutdownTimeout.String())
 	}
+	second, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case sig := <-signals:
+			s.log.Warn("ended at once by a second signal", "signal", sig.String())
+			cancel()
+		case <-second.Done():
+		}
+	}()
 
 	s.edge.Drain()
 	ended := s.drain()
-	if !s.wait(ended, s.config.ShutdownTimeout, signals) {
-		return exitOK
-	}
+	wait(second, ended, s.config.ShutdownTimeout)
+	// All that remains shares one time.
+	last, cancelLast := context.WithTimeout(second, messages.Linger)
+	defer cancelLast()
 	for _, owner := range s.owners {
 		s.system.Root.Send(owner, &messages.Shutdown{})
 	}
-	s.wait(ended, messages.Linger, signals)
+	wait(last, ended, messages.Linger)
+	s.close(last)
 	s.log.Info("wsproxy has ended")
 	return exitOK
+}
+
+// wait waits for the sessions to end, at most for d, and no longer than ctx.
+func wait(ctx context.Context, ended <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // drain tells the owners of sessions to admit no more, and returns what is
@@ -255,30 +279,13 @@ func (s *service) drain() <-chan struct{} {
 	return all
 }
 
-// wait waits for the sessions to end, at most for d, and reports whether no
-// second signal came meanwhile.
-func (s *service) wait(ended <-chan struct{}, d time.Duration, signals <-chan os.Signal) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ended:
-	case <-timer.C:
-	case sig := <-signals:
-		s.log.Warn("ended at once by a second signal", "signal", sig.String())
-		return false
-	}
-	return true
-}
-
-// close ends whatever runs.
-func (s *service) close() {
+// close ends whatever runs. HTTP answers that are being written have until last
+// is done.
+func (s *service) close(last context.Context) {
 	close(s.stop)
-	// Answers that are being written get a moment; WebSockets are not the
-	// HTTP servers' any more.
-	ctx, cancel := context.WithTimeout(context.Background(), answerPatience)
-	defer cancel()
 	for _, server := range s.servers {
-		if server.Shutdown(ctx) != nil {
+		// WebSockets are not the HTTP servers' any more.
+		if server.Shutdown(last) != nil {
 			server.Close()
 		}
 	}

@@ -113,6 +113,11 @@ func TestTunnelIsOffByDefault(t *testing.T) {
 				oneSentence(t, r)
 			})
 		}
+		for _, method := range []string{"POST", "PUT", "DELETE", "TRACE"} {
+			if r := ask(t, s, method, "/tunnel"); r.status != 404 || !strings.Contains(strings.ToLower(r.body), "tunnel") {
+				t.Errorf("%s: status %d, %q; want 404 and a word about tunnels", method, r.status, r.body)
+			}
+		}
 	}
 	t.Run("at the limit", check)
 	s.signal(syscall.SIGTERM)

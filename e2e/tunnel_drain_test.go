@@ -128,17 +128,87 @@ func TestTunnelDrainStuck(t *testing.T) {
 	}
 }
 
-// A second signal ends it at once.
+// atOnce is how long the end may take that is to come at once: less than any
+// time that the server waits for anything at its end.
+const atOnce = 900 * time.Millisecond
+
+// A second signal ends it at once, whatever is under way: before the time of the
+// drain is up, and after that.
 func TestTunnelDrainTwice(t *testing.T) {
+	t.Parallel()
+	for name, env := range map[string]string{"while draining": "SHUTDOWN_TIMEOUT=60s", "at the end": "SHUTDOWN_TIMEOUT=10ms"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := tunnelServer(t, env)
+			c, held := tunnelHeld(t, s, "")
+			if name == "at the end" { // which a client that doesn't read holds up
+				gate := make(chan struct{})
+				tunnelOpen(t, s, tunnelScript{read: func(*tunnelClient, int) bool {
+					<-gate
+					return false
+				}})
+				t.Cleanup(func() { close(gate) })
+			}
+			tunnelPair(t, c)
+			tunnelWireTo(t, s) // asks for nothing
+			tunnelStart(t, tunnelHTTP(t), s, c.host, "/pending", nil, nil)
+			tunnelTake(t, held)
+			tunnelWireTo(t, s).say(t, "POST /pending HTTP/1.1", "Host: "+c.host, "Content-Length: 10")
+			s.signal(syscall.SIGINT)
+			s.waitLog(t, "draining")
+			if name == "at the end" {
+				c.waitEnd(t)
+			}
+			began := time.Now()
+			s.signal(syscall.SIGTERM)
+			if code := s.wait(patience / 2); code != 0 || time.Since(began) > atOnce {
+				t.Errorf("exit code %d after %v", code, time.Since(began))
+			}
+			c.waitEnd(t)
+		})
+	}
+}
+
+// A connection on which nothing was asked doesn't hold the end up.
+func TestTunnelDrainIdleConnection(t *testing.T) {
 	t.Parallel()
 	s := tunnelServer(t)
 	c := tunnelOpen(t, s, tunnelScript{})
-	tunnelPair(t, c)
-	s.signal(syscall.SIGINT)
-	s.waitLog(t, "draining")
+	idle := tunnelWireTo(t, s)
+	tunnelGet(t, tunnelHTTP(t), s, c.host, "/") // by then the server has the other one, too
 	s.signal(syscall.SIGTERM)
-	if code := s.wait(patience / 2); code != 0 {
+	s.waitLog(t, "draining")
+	began := time.Now()
+	c.bye(t)
+	if code := s.wait(patience); code != 0 || time.Since(began) > atOnce {
+		t.Errorf("exit code %d after %v", code, time.Since(began))
+	}
+	if _, err := idle.in.ReadByte(); err == nil {
+		t.Error("the connection is open still")
+	}
+}
+
+// An answer that is being written when the last session ends has the 5 s of the
+// end to reach who asked.
+func TestTunnelDrainSlowReader(t *testing.T) {
+	t.Parallel()
+	s := tunnelServer(t)
+	body := strings.Repeat("x", 9<<20)
+	c := tunnelOpen(t, s, tunnelScript{http: func(c *tunnelClient, m tunnelMessage) { c.answer(m, 200, body) }})
+	wire := tunnelWireTo(t, s)
+	_ = wire.SetReadBuffer(128 << 10)
+	wire.say(t, "GET / HTTP/1.1", "Host: "+c.host)
+	if _, err := wire.in.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(syscall.SIGTERM)
+	s.waitLog(t, "draining")
+	c.bye(t)
+	<-time.After(2 * time.Second) // longer than an end without anybody takes
+	if reply := wire.hear(t, "GET"); reply.status != 200 || len(reply.body) != len(body) {
+		t.Errorf("the answer is %d, %d bytes", reply.status, len(reply.body))
+	}
+	if code := s.wait(patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	c.waitEnd(t)
 }

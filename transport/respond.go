@@ -103,6 +103,9 @@ func (s *Server) answerBody(answer *messages.Response, f framing, method string)
 		return nil, errors.New("its bodyEncoding is not known")
 	}
 	if bodiless(method, answer.Status) {
+		if method != http.MethodHead && answer.Status == http.StatusNoContent && !f.fits(0) {
+			return nil, errors.New("it has no body, and its Content-Length says otherwise")
+		}
 		return nil, nil
 	}
 	chunked := f.chunked()
@@ -116,10 +119,27 @@ func (s *Server) answerBody(answer *messages.Response, f framing, method string)
 		return nil, errors.New("its body is larger than TUNNEL_MAX_BODY")
 	}
 	// Transfer-Encoding overrides Content-Length (RFC 9112, section 6.3).
-	if length, ok := f.contentLength(); ok && !chunked && length != int64(len(body)) {
+	if !chunked && !f.fits(int64(len(body))) {
 		return nil, errors.New("its body is not as long as its Content-Length says")
 	}
 	return body, nil
+}
+
+// fits reports whether a body of n bytes is as long as the answer's
+// Content-Length says: as one of them if they contradict each other. What is no
+// number says nothing.
+func (f framing) fits(n int64) bool {
+	said := false
+	for _, line := range f.lengths {
+		for text := range strings.SplitSeq(line, ",") {
+			length, err := strconv.ParseUint(strings.Trim(text, " \t"), 10, 63)
+			if err == nil && int64(length) == n {
+				return true
+			}
+			said = said || err == nil
+		}
+	}
+	return !said
 }
 
 // contentLength returns the Content-Length that an answer gives, if it is
