@@ -24,6 +24,7 @@ type handler struct {
 	log    *slog.Logger
 
 	requests map[string]*request // by id
+	leaving  map[string]struct{} // ids of those whose answer is on its way to the outside client
 	conns    map[string]*rawConn // by connId
 	ended    *recentIDs          // of requests and connections
 	unknown  *recentIDs          // connIds that were answered with tcp_close already
@@ -43,6 +44,7 @@ func newHandler(needs *Tunnels, link messages.Link, credit bool, log *slog.Logge
 	return &handler{
 		needs: needs, link: link, credit: credit, log: log,
 		requests: make(map[string]*request),
+		leaving:  make(map[string]struct{}),
 		conns:    make(map[string]*rawConn),
 		ended:    newRecentIDs(endedRemembered),
 		unknown:  newRecentIDs(unknownRemembered),
@@ -104,6 +106,8 @@ func (a *handler) handle(ctx actor.Context) {
 		a.sendRequest(m)
 	case *messages.CancelRequest:
 		a.endRequest(ctx, m.ID, messages.Answer{Refusal: messages.ReasonAbandoned})
+	case *messages.Delivered:
+		delete(a.leaving, m.ID)
 	case *messages.Granted:
 		a.granted(ctx, m)
 	case *messages.Refused:

@@ -61,8 +61,13 @@ func TestRequestsBeyondTheTunnelsBoundAreRefused(t *testing.T) {
 		v.want()
 		r.wantTaken(1, 3, 0)
 		v.tell(response("1", 200), &messages.CancelRequest{ID: "0"})
+		six := v.asks("6", "GET") // in place of the cancelled one
+		v.want("control GET")
+		v.wantAnswer(v.asks("4", "GET"), "tunnel_busy") // until the outside client has its answer
 		v.wantAnswer(waiting[1], "200")
-		for _, id := range []string{"5", "6"} {
+		v.tell(&messages.Delivered{ID: "1"}, &messages.Delivered{ID: "nobody"}, response("6", 200))
+		v.wantAnswer(six, "200")
+		for _, id := range []string{"5", "8"} {
 			v.wantAnswer(v.asks(id, "GET"), "")
 		}
 		v.want("control GET", "control GET")

@@ -20,7 +20,7 @@ func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
 	case a.closed != "":
 		m.Answer <- messages.Answer{Refusal: gone(a.closed)}
 		return
-	case len(a.requests) >= a.needs.MaxHTTP, a.requests[m.ID] != nil:
+	case len(a.requests)+len(a.leaving) >= a.needs.MaxHTTP, a.requests[m.ID] != nil:
 		m.Answer <- messages.Answer{Refusal: messages.ReasonTunnelBusy}
 		return
 	}
@@ -84,6 +84,9 @@ func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answe
 	}
 	select {
 	case r.open.Answer <- answer:
+		if answer.Response != nil {
+			a.leaving[id] = struct{}{}
+		}
 	default: // there is room for it, unless a failure has left an answer there
 	}
 }

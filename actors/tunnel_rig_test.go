@@ -348,6 +348,7 @@ func (v *rigTunnel) wantAnswer(q *rigRequest, want string) {
 		if a.Response != nil {
 			got += fmt.Sprint(a.Response.Status)
 			v.r.send(v.r.limits, &messages.Release{Holder: v.handler, Claims: httpClaims})
+			v.r.send(v.handler, &messages.Delivered{ID: q.id})
 		}
 		if got != want {
 			v.r.t.Errorf("request %s is answered %q, want %q", q.id, got, want)

@@ -181,10 +181,15 @@ type SendRequest struct {
 // answered as well, so that the sender knows that nothing will follow.
 type CancelRequest struct{ ID string }
 
+// Delivered tells a handler that the outside client has got what it is to get of
+// a request's response. Until then the request counts as under way in the
+// tunnel. The handler may be another one by then.
+type Delivered struct{ ID string }
+
 // Answer is what becomes of a request: the client's response, or the reason
 // why there is none. With a response the request's slot becomes the receiver's:
-// it sends a [Release] in the handler's name when the outside client has got
-// what it is to get.
+// it sends a [Release] in the handler's name, and [Delivered], when the outside
+// client has got what it is to get.
 type Answer struct {
 	Response *Response
 	Refusal  Reason

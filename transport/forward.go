@@ -79,8 +79,9 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, subdomain strin
 	}
 }
 
-// release gives the slot of an answered request back.
+// release gives the slots of an answered request back.
 func (x *exchange) release() {
+	x.send(&messages.Delivered{ID: x.id})
 	x.server.config.Root.Send(x.server.config.Tunnels.Limits, &messages.Release{
 		Holder: x.handler,
 		Claims: []messages.Claim{{Kind: messages.ClaimHTTP, Source: netpolicy.CountKey(x.source)}},
