@@ -170,7 +170,7 @@ func (a *handler) data(ctx actor.Context, m *messages.Data) {
 		a.answerUnknown(m.ConnID)
 		return
 	}
-	if c.stream.Hold(len(m.Data)) > connShare && a.stalls.add(m.ConnID) {
+	if c.stream.Hold(len(m.Data)) > messages.ConnShare && a.stalls.add(m.ConnID) {
 		a.stalls.schedule(ctx)
 	}
 	ctx.Send(c.pid, m)

@@ -105,7 +105,7 @@ func TestHandlerThatFailsBeginsAnew(t *testing.T) {
 		{"conn ended", failOnce[*messages.ConnEnded](), func(st *faultStage) { st.c1.Abort(messages.CloseReset) }, 0},
 		{"conn terminated", failOnce[*actor.Terminated](), func(st *faultStage) { st.c1.Abort(messages.CloseReset) }, 0},
 		{"judge", failOnce[*judgeStalls](), func(st *faultStage) {
-			st.c1.set(connShare+1, 0)
+			st.c1.set(messages.ConnShare+1, 0)
 			st.tell(&messages.Data{ConnID: "c1", Data: []byte("x")})
 			time.Sleep(3 * time.Second / stallLooks)
 			st.r.settle()

@@ -9,9 +9,6 @@ import (
 )
 
 const (
-	// connShare is how many bytes may wait for one outside peer before they
-	// count against the tunnel's budget: fixed by the protocol.
-	connShare = 1 << 20
 	// stallLooks is how often a peer is looked at within the stall time-out:
 	// that much later at most is it found out.
 	stallLooks = 16
@@ -82,7 +79,7 @@ func (a *handler) judgeStalls(ctx actor.Context) {
 			continue
 		}
 		waiting, acked := c.stream.Waiting()
-		if waiting <= connShare {
+		if waiting <= messages.ConnShare {
 			delete(w.slow, id)
 			continue
 		}

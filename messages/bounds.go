@@ -12,6 +12,11 @@ const (
 	// server sends: 64 KiB, fixed by the protocol.
 	MaxServerMessage = 64 << 10
 
+	// ConnShare is how many bytes may wait for one outside peer of a tunnel
+	// before they count against the tunnel's byte budget: 1 MiB, fixed by the
+	// protocol.
+	ConnShare = 1 << 20
+
 	// Linger is how long a closing socket is read on after the server has
 	// said its last: closed at once, the kernel would answer what the peer
 	// still sends with a reset, and the peer would lose what it has not read

@@ -16,10 +16,6 @@ import (
 	"wsproxy/messages"
 )
 
-// connShare is how many bytes may wait for one outside peer before they count
-// against the tunnel's byte budget: fixed by the protocol.
-const connShare = 1 << 20
-
 // A stream is one raw TCP connection of a tunnel: its socket, the bytes that
 // wait for the outside peer, and the lane in which bytes and messages about it
 // go to the client. A conn actor says what happens; see [messages.Stream].
@@ -32,7 +28,7 @@ type stream struct {
 	peer  string     // set once
 	lane  *lane      // set once
 	owner *actor.PID // set by Own, before the pumps start
-	share tally      // what waits for the peer beyond connShare
+	share tally      // what waits for the peer beyond messages.ConnShare
 
 	accepted atomic.Bool  // an actor has taken or rejected it
 	in, out  atomic.Int64 // payload bytes from the peer, and written to it
@@ -150,9 +146,9 @@ func (s *stream) Hold(n int) int64 {
 
 // book changes waiting, and with it what the budget holds of it. Under mu.
 func (s *stream) book(n int64) {
-	before := max(s.waiting-connShare, 0)
+	before := max(s.waiting-messages.ConnShare, 0)
 	s.waiting += n
-	s.share.add(max(s.waiting-connShare, 0) - before)
+	s.share.add(max(s.waiting-messages.ConnShare, 0) - before)
 }
 
 func (s *stream) Write(data []byte) {

@@ -58,7 +58,7 @@ func TestEndWriteFlushesFirst(t *testing.T) {
 		}
 		c.Write(piece)
 	}
-	if held := r.link.buffer.held.Load(); held < 1 || held > size-connShare {
+	if held := r.link.buffer.held.Load(); held < 1 || held > size-messages.ConnShare {
 		t.Errorf("%d bytes count against the tunnel", held)
 	}
 	c.EndWrite()

@@ -158,10 +158,10 @@ func TestSharesAndTheTunnelsBudget(t *testing.T) {
 			t.Errorf("%s: %d bytes are held, and it is full: %t", when, held, r.link.Full())
 		}
 	}
-	a.Hold(connShare)
-	b.Hold(connShare)
+	a.Hold(messages.ConnShare)
+	b.Hold(messages.ConnShare)
 	check("both within their shares", 0, false)
-	if n := a.Hold(1 << 20); n != connShare+1<<20 {
+	if n := a.Hold(1 << 20); n != messages.ConnShare+1<<20 {
 		t.Errorf("%d bytes wait", n)
 	}
 	check("one beyond", 1<<20, false)
