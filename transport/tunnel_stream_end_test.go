@@ -192,3 +192,23 @@ func TestConnectionThatWasNotAnnouncedEndsInSilence(t *testing.T) {
 		t.Errorf("the client is told %+v", m)
 	}
 }
+
+// A peer that keeps its side open keeps the connection no longer than it takes
+// to be sure of its last bytes: that its kernel has acknowledged the end is no
+// sign that it will read more.
+func TestEndWriteLingersOnce(t *testing.T) {
+	t.Parallel()
+	r := startedTunnelRig(t, false, nil)
+	c := r.open()
+	c.Hold(5)
+	c.Write([]byte("hello"))
+	begun := time.Now()
+	c.EndWrite()
+	if got, err := io.ReadAll(c.outside); string(got) != "hello" || err != nil {
+		t.Errorf("the peer reads %q, %v", got, err)
+	}
+	r.wantStreamClosed(c, "")
+	if took := time.Since(begun); took < messages.Linger/2 || took > messages.Linger*3/2 {
+		t.Errorf("it is closed after %s", took)
+	}
+}

@@ -1,0 +1,100 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// pumpOut writes to the outside peer what the client sends, as much at once as
+// waits.
+func (s *stream) pumpOut() {
+	for {
+		s.mu.Lock()
+		chunks, endWrite, over := s.chunks, s.endWrite, s.over
+		s.chunks = nil
+		s.mu.Unlock()
+		switch {
+		case over:
+			return
+		case len(chunks) > 0:
+			if !s.writeOut(chunks) {
+				return
+			}
+		case endWrite:
+			s.endOut()
+			return
+		default:
+			select {
+			case <-s.wake:
+			case <-s.done:
+			}
+		}
+	}
+}
+
+// writeOut writes chunks, and reports whether the peer took them.
+func (s *stream) writeOut(chunks [][]byte) bool {
+	var bufs net.Buffers
+	for len(chunks) > 0 {
+		// In pieces, so that credit comes back while the rest is written.
+		piece, n := chunks, 0
+		for i := range chunks {
+			if n += len(chunks[i]); n >= writeBatch {
+				piece = chunks[:i+1]
+				break
+			}
+		}
+		chunks = chunks[len(piece):]
+		bufs = append(bufs[:0], piece...)
+		if _, err := bufs.WriteTo(s.conn); err != nil {
+			s.Abort(messages.CloseReset)
+			return false
+		}
+		for _, chunk := range piece {
+			let(chunk)
+		}
+		s.out.Add(int64(n))
+		s.mu.Lock()
+		if !s.over {
+			s.book(int64(-n))
+		}
+		s.mu.Unlock()
+		s.tell(&messages.Flushed{N: n})
+	}
+	return true
+}
+
+// lingerLooks is how often a peer is looked at within [messages.Linger]: that
+// much later at most its last progress is found to be past.
+const lingerLooks = 16
+
+// endOut lets the peer read what it was sent before the socket closes: closed
+// at once, the kernel would answer what the peer still sends with a reset. A
+// peer that is slow has the time that it needs, as long as it acknowledges
+// something.
+func (s *stream) endOut() {
+	_ = s.conn.CloseWrite()
+	s.finish("")
+	_, acked := s.Waiting()
+	since := time.Now() // when acked last changed
+	for time.Since(since) < messages.Linger {
+		_ = s.conn.SetReadDeadline(time.Now().Add(messages.Linger / lingerLooks))
+		<-s.inDone // by then at the latest
+		if _, err := io.Copy(io.Discard, s.conn); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		select {
+		case <-s.link.stop:
+			return
+		default:
+		}
+		if _, now := s.Waiting(); now != acked {
+			acked, since = now, time.Now()
+		}
+	}
+}
