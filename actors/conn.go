@@ -42,7 +42,7 @@ type conn struct {
 	credit  bool
 	allowed int       // payload bytes that the client may still send (flow=credit)
 	passed  int       // bytes written since credit was last given back (flow=credit)
-	heard   time.Time // when the client's last payload came, or the peer ended (half closed)
+	heard   time.Time // when the client's last payload came, or it was sent the peer's end (half closed)
 }
 
 // abortConn tells a conn to reset its connection.
@@ -81,7 +81,10 @@ func (a *conn) Receive(ctx actor.Context) {
 	case *messages.Credit:
 		a.stream.Credit(m.Bytes)
 	case *messages.Close:
-		a.closedByClient(ctx)
+		if a.state == connOpen || a.state == connHalfClosed {
+			a.stream.EndRead()
+			a.endWrite(ctx)
+		}
 	case *messages.OutsideEnded:
 		a.outsideEnded(ctx, m.Reason)
 	case *abortConn: // also one that the client has closed: what is left holds the tunnel up
@@ -145,12 +148,12 @@ func (a *conn) flushed(n int) {
 	}
 }
 
-func (a *conn) closedByClient(ctx actor.Context) {
-	if a.state == connOpen || a.state == connHalfClosed {
-		a.state = connClosing
-		a.stream.EndWrite()
-		a.watchFlush(ctx, -1)
-	}
+// endWrite closes the connection when the outside peer has taken what is left
+// for it.
+func (a *conn) endWrite(ctx actor.Context) {
+	a.state = connClosing
+	a.stream.EndWrite()
+	a.watchFlush(ctx, -1)
 }
 
 // watchFlush sees to it that a peer that takes nothing any more does not keep
@@ -170,8 +173,8 @@ func (a *conn) abort(reason messages.CloseReason) {
 	a.stream.Abort(reason)
 }
 
-// outsideEnded notes that the peer has said all it had to say. The stream has
-// told the client; what the client still sends is delivered.
+// outsideEnded notes that the peer has said all it had to say. The client has
+// been sent all of it; what the client still sends is delivered.
 func (a *conn) outsideEnded(ctx actor.Context, reason messages.CloseReason) {
 	switch {
 	case reason != messages.CloseEOF:
@@ -193,7 +196,7 @@ func (a *conn) watchHalfClosed(ctx actor.Context) {
 	}
 	rest := halfClosedPatience - time.Since(a.heard)
 	if rest <= 0 {
-		a.closedByClient(ctx)
+		a.endWrite(ctx)
 		return
 	}
 	self, root := ctx.Self(), ctx.ActorSystem().Root

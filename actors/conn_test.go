@@ -35,7 +35,7 @@ func TestRawConnectionTellsItsLifeInTwoLines(t *testing.T) {
 		r.wantLine(slog.LevelInfo, "raw connection started", who)
 		time.Sleep(250 * time.Millisecond)
 		v.tell(&messages.Data{ConnID: "c1", Data: []byte("a")}, &messages.Data{ConnID: "c1", Data: []byte("b")}, closeOf("c1"))
-		v.wantStream(s, "write a, write b, endwrite")
+		v.wantStream(s, "write a, write b, endread, endwrite")
 		who["reason"], who["bytes_in"], who["bytes_out"], who["duration_ms"] = "client_closed", 3, 4, 250
 		r.wantLine(slog.LevelInfo, "raw connection ended", who)
 		if r.alive(s.owner) || r.meter.of("raw started") != 1 || r.meter.of("raw ended client_closed 3 4") != 1 {
@@ -123,7 +123,7 @@ func TestRawConnectionWithoutASlotIsRejected(t *testing.T) {
 		one.tell(&messages.Data{ConnID: "c2", Data: []byte("x")})
 		one.want(`control {"type":"tcp_close","connId":"c2","reason":"unknown"}`)
 		one.tell(closeOf("c1"))
-		one.wantStream(first, "endwrite")
+		one.wantStream(first, "endread, endwrite")
 		one.accepts("c3")
 		r.wantTaken(2, 0, 2)
 	})
@@ -172,7 +172,7 @@ func TestDataStopsOnceTheConnectionIsClosing(t *testing.T) {
 		s := v.accepts("c1")
 		s.slow = true
 		v.tell(&messages.Data{ConnID: "c1", Data: []byte("a")}, closeOf("c1"), &messages.Data{ConnID: "c1", Data: []byte("b")}, closeOf("c1"))
-		v.wantStream(s, "write a, endwrite")
+		v.wantStream(s, "write a, endread, endwrite")
 		v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseEOF}) // crosses: nothing to wait for
 		v.toConn(s, &messages.StreamClosed{})
 		if r.alive(s.owner) {
@@ -227,8 +227,8 @@ func TestHalfClosedConnectionLivesWhileDataComes(t *testing.T) {
 				v.wantStream(s, "")
 				time.Sleep(time.Nanosecond)
 				r.settle()
-				v.wantStream(s, "endwrite")
-				v.want() // the stream has told the client of the end; the rest is silence
+				v.wantStream(s, "endwrite") // what waits for the client is not dropped
+				v.want()                    // the stream has told the client of the end; the rest is silence
 				if lines := r.log.of("raw connection ended"); len(lines) != 1 || lines[0].fields["reason"] != "eof" {
 					t.Errorf("logged is %v", lines)
 				}
@@ -244,7 +244,7 @@ func TestHalfClosedConnectionEndsWithTheClientsClose(t *testing.T) {
 		v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseEOF}, &messages.OutsideEnded{Reason: messages.CloseEOF})
 		v.wantStream(s, "")
 		v.tell(&messages.Data{ConnID: "c1", Data: []byte("last")}, closeOf("c1"))
-		v.wantStream(s, "write last, endwrite")
+		v.wantStream(s, "write last, endread, endwrite")
 		time.Sleep(time.Hour)
 		r.settle()
 		v.wantStream(s, "")
@@ -259,7 +259,7 @@ func TestClosedConnectionWhosePeerStallsIsReset(t *testing.T) {
 		s := v.accepts("c1")
 		s.slow = true
 		v.tell(data("c1", 200), closeOf("c1"))
-		v.wantStream(s, "write 200, endwrite")
+		v.wantStream(s, "write 200, endread, endwrite")
 		for acked := range int64(3) { // it takes something now and then
 			s.set(200-acked-1, acked+1)
 			time.Sleep(flushPatience)
@@ -276,7 +276,7 @@ func TestClosedConnectionWhosePeerStallsIsReset(t *testing.T) {
 }
 
 func TestConnThatFailsEndsAlone(t *testing.T) {
-	for _, method := range []string{"own", "open", "write", "credit", "endwrite", "abort"} {
+	for _, method := range []string{"own", "open", "write", "credit", "endread", "endwrite", "abort"} {
 		t.Run(method, func(t *testing.T) {
 			inRig(t, rigOptions{}, func(r *tunnelRig) {
 				v := r.ready(withCredit)

@@ -66,7 +66,7 @@ func (r *tunnelRig) wantWorks(v *rigTunnel) {
 	v.tell(&messages.Data{ConnID: "new", Data: []byte("x")})
 	v.wantStream(s, "write x")
 	v.tell(fromClient(&messages.Close{ConnID: "new"}, 0))
-	v.wantStream(s, "endwrite")
+	v.wantStream(s, "endread, endwrite")
 	v.tell(&messages.Data{ConnID: "nobody", Data: []byte("x")})
 	v.want(`control {"type":"tcp_close","connId":"nobody","reason":"unknown"}`)
 	r.wantTaken(1, 0, 0)

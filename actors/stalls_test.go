@@ -176,7 +176,7 @@ func TestStalledPeerIsClosedThoughTheClientHasClosed(t *testing.T) {
 					v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseEOF})
 				}
 				v.tell(closeOf("c1"))
-				v.wantStream(s, "endwrite")
+				v.wantStream(s, "endread, endwrite")
 				v.pass(rigStall + 3*rigLook)
 				v.wantStream(s, "abort slow")
 				if lines := r.log.of("raw connection ended"); len(lines) != 1 || lines[0].fields["reason"] != "slow" {

@@ -184,6 +184,12 @@ func (s *fakeStream) Credit(n int) {
 	s.call("credit", n)
 }
 
+func (s *fakeStream) EndRead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.call("endread")
+}
+
 func (s *fakeStream) EndWrite() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -63,8 +63,12 @@ type Stream interface {
 	Write(data []byte)
 	// Credit allows n more bytes from the outside peer to the client.
 	Credit(n int)
+	// EndRead drops what waits for the client, which wants no more of it. What
+	// the outside peer still sends is read to no purpose.
+	EndRead()
 	// EndWrite closes the connection in an orderly way once all that waits
-	// has been written. Answer: [StreamClosed].
+	// for the outside peer has been written. What waits for the client goes
+	// its way. Answer: [StreamClosed].
 	EndWrite()
 	// Abort resets the connection at once, drops what waits, and tells the
 	// client why. Answer: [StreamClosed].
@@ -150,7 +154,8 @@ type Garbage struct{ What string }
 // Flushed tells a conn that n bytes of what it wrote have reached the kernel.
 type Flushed struct{ N int }
 
-// OutsideEnded tells a conn that its outside peer will send no more.
+// OutsideEnded tells a conn that its outside peer will send no more. If that
+// is an orderly end, the client has been sent all that came before, and the end.
 type OutsideEnded struct{ Reason CloseReason }
 
 // StreamClosed tells a conn that its socket is closed.

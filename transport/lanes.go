@@ -24,6 +24,7 @@ type frame struct {
 	bytes  []byte
 	buf    *buffer // goes back to the pool when the frame is written; may be nil
 	data   bool    // whether it is one of the laneDepth
+	gone   func()  // called when it is written or dropped; may be nil
 }
 
 // payload returns what a data frame carries for its connection.

@@ -114,6 +114,9 @@ func (l *link) drop(f frame) {
 	if f.buf != nil {
 		giveBuffer(f.buf)
 	}
+	if f.gone != nil {
+		f.gone()
+	}
 }
 
 func (l *link) Handled(n int) {

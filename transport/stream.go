@@ -42,7 +42,8 @@ type stream struct {
 	pace   *gosshPace    // nil but for gossh; set by Open, then the in pump's
 	wake   chan struct{} // has room for one: something for the out pump
 	done   chan struct{} // closed when the stream is over
-	deaf   chan struct{} // closed by EndWrite: what the peer sends goes nowhere
+	deaf   chan struct{} // closed by deafen: what the peer sends goes nowhere
+	deafen func()        // set once
 	credit chan int      // credit granted and not yet seen by the in pump; has room for one
 	inDone chan struct{} // closed when the in pump has ended; nil until it starts
 }
@@ -70,6 +71,7 @@ func newStream(l *link, conn outer, peer string) *stream {
 		lane: l.lanes.newLane(), share: tally{budget: l.buffer},
 		wake: make(chan struct{}, 1), done: make(chan struct{}), deaf: make(chan struct{}), credit: make(chan int, 1),
 	}
+	s.deafen = sync.OnceFunc(func() { close(s.deaf) })
 	s.mu.Lock() // Reject may run at once
 	defer s.mu.Unlock()
 	s.found = context.AfterFunc(l.closing, s.Reject)
@@ -156,14 +158,15 @@ func (s *stream) Write(data []byte) {
 	signal(s.wake)
 }
 
+func (s *stream) EndRead() {
+	s.deafen()
+	s.lane.cut()
+}
+
 func (s *stream) EndWrite() {
 	s.mu.Lock()
-	if !s.endWrite {
-		s.endWrite = true
-		close(s.deaf)
-	}
+	s.endWrite = true
 	s.mu.Unlock()
-	s.lane.cut() // the client doesn't want it any more
 	signal(s.wake)
 }
 

@@ -86,7 +86,9 @@ func drain(in *reader) error {
 	}
 }
 
-// insideEnd tells client and conn that the outside peer will send no more.
+// insideEnd tells client and conn that the outside peer will send no more. Of
+// an orderly end the conn hears when it is on its way to the client: what it
+// grants the client begins only then.
 func (s *stream) insideEnd(err error) {
 	reason := messages.CloseReset
 	if raw, rawErr := s.conn.SyscallConn(); errors.Is(err, io.EOF) && rawErr == nil && !wasReset(raw) {
@@ -97,11 +99,14 @@ func (s *stream) insideEnd(err error) {
 		return
 	default:
 	}
-	if reason == messages.CloseEOF {
-		// Not the last: if the stream is aborted, the client hears why.
-		s.lane.send(s.link.controlFrame(messages.EncodeClose(s.id, reason)), false)
+	told := func() { s.tell(&messages.OutsideEnded{Reason: reason}) }
+	if reason != messages.CloseEOF {
+		told()
+		return
 	}
-	s.tell(&messages.OutsideEnded{Reason: reason})
+	f := s.link.controlFrame(messages.EncodeClose(s.id, reason))
+	f.gone = told
+	s.lane.send(f, false) // not the last: if the stream is aborted, the client hears why
 }
 
 // dataRoom is what a data frame needs before its payload: the header of a

@@ -22,6 +22,7 @@ func (r *tunnelRig) wantStreamClosed(c *tunnelConn, why messages.CloseReason) {
 		r.t.Errorf("it ended for %q, want %q", c.Ended(), why)
 	}
 	c.Abort(messages.CloseRestart)
+	c.EndRead()
 	c.EndWrite()
 	c.Write([]byte("late"))
 	if n := c.Hold(5); n != 0 {
@@ -43,7 +44,7 @@ func (r *tunnelRig) wantStreamClosed(c *tunnelConn, why messages.CloseReason) {
 	}
 }
 
-// EndWrite: all that was written before reaches a peer that is slow to read it,
+// The client's close: all that was written before reaches a peer that is slow to read it,
 // then the end; what was on its way to the client is not wanted any more.
 func TestEndWriteFlushesFirst(t *testing.T) {
 	r := startedTunnelRig(t, false, nil)
@@ -61,6 +62,7 @@ func TestEndWriteFlushesFirst(t *testing.T) {
 	if held := r.link.buffer.held.Load(); held < 1 || held > size-messages.ConnShare {
 		t.Errorf("%d bytes count against the tunnel", held)
 	}
+	c.EndRead()
 	c.EndWrite()
 	c.Write([]byte("late"))
 	got, err := io.ReadAll(c.outside)
@@ -72,6 +74,48 @@ func TestEndWriteFlushesFirst(t *testing.T) {
 	r.link.Control([]byte(`{"type":"mark"}`))
 	if m := r.clientReads(); m.kind != "mark" {
 		t.Errorf("the client, which has closed, is told %+v", m)
+	}
+}
+
+// The idle end of a half-closed connection drops nothing of what the client has
+// yet to read, and the conn hears of the peer's end when that is on its way: a
+// slow client has all its time to answer it.
+func TestEndWriteDropsNothingForTheClient(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	c := r.open()
+	r.link.client.turn.Lock() // as if the client read nothing
+	r.link.Control([]byte(`{"type":"mark"}`))
+	eventually(t, "the writer waits", func() bool { return r.link.lanes.backlog() == 0 })
+	if _, err := c.outside.Write(pattern(20_000)); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.outside.CloseWrite()
+	eventually(t, "bytes and end wait", func() bool {
+		c.lane.all.mu.Lock()
+		defer c.lane.all.mu.Unlock()
+		return len(c.lane.frames) == 2
+	})
+	if told := c.ear.take(); len(told) > 0 {
+		t.Errorf("the conn is told %T before the client can hear of it", told[0])
+	}
+	c.EndWrite()
+	r.link.client.turn.Unlock()
+	if m := r.clientReads(); m.kind != "mark" {
+		t.Fatalf("the client is told %+v", m)
+	}
+	if got := r.readData(c, 20_000); !bytes.Equal(got, pattern(20_000)) {
+		t.Error("the client does not read what was sent")
+	}
+	if m := r.clientReads(); m.kind != "tcp_close" || m.fields["reason"] != "eof" {
+		t.Errorf("the client is told %+v", m)
+	}
+	for {
+		if m, ended := hears[any](c.ear).(*messages.OutsideEnded); ended {
+			if m.Reason != messages.CloseEOF {
+				t.Errorf("the conn is told %s", m.Reason)
+			}
+			break
+		}
 	}
 }
 
@@ -97,6 +141,7 @@ func TestEndWriteToAPeerThatSends(t *testing.T) {
 	eventually(t, "it is sending", func() bool { in, _ := c.Moved(); return in > 0 })
 	c.Hold(1 << 20)
 	c.Write(pattern(1 << 20))
+	c.EndRead()
 	c.EndWrite()
 	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, pattern(1<<20)) {
 		t.Errorf("the peer reads %d bytes, %v", len(got), err)
@@ -203,6 +248,7 @@ func TestEndWriteLingersOnce(t *testing.T) {
 	c.Hold(5)
 	c.Write([]byte("hello"))
 	begun := time.Now()
+	c.EndRead()
 	c.EndWrite()
 	if got, err := io.ReadAll(c.outside); string(got) != "hello" || err != nil {
 		t.Errorf("the peer reads %q, %v", got, err)

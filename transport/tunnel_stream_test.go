@@ -270,6 +270,7 @@ func TestStreamsEndOnceWhateverHappens(t *testing.T) {
 			func() { c.Credit(1000) },
 			func() { _, _ = c.outside.Write(make([]byte, 100_000)) },
 			func() { c.outside.Close() },
+			c.EndRead,
 			c.EndWrite,
 			func() { c.Abort(messages.CloseSlow) },
 			func() { c.Abort(messages.CloseRestart) },
