@@ -46,6 +46,31 @@ func (r *reader) read() (buf *buffer, n int, err error) {
 	return nil, 0, io.EOF
 }
 
+// peek looks whether the stream has ended, without waiting and without taking
+// any of its bytes. It returns io.EOF if the end is all that is left to read,
+// and the kernel's error if the connection broke.
+func (r *reader) peek() error {
+	var n int
+	var err error
+	var one [1]byte
+	if rawErr := r.raw.Control(func(fd uintptr) {
+		n, _, err = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	}); rawErr != nil {
+		return rawErr
+	}
+	switch {
+	case err == syscall.EAGAIN || err == syscall.EINTR:
+		return nil
+	case err != nil:
+		return err
+	case wasReset(r.raw):
+		return syscall.ECONNRESET
+	case n == 0:
+		return io.EOF
+	}
+	return nil
+}
+
 // try reads without waiting, and reports whether it got an answer.
 func (r *reader) try(fd uintptr) bool {
 	r.buf = takeBuffer()

@@ -23,7 +23,7 @@ func (s *stream) pumpIn() {
 		in.limit = bufferSize
 		if s.link.credit {
 			if allowed == 0 {
-				n, ok := await(s, in, s.credit)
+				n, ok := s.awaitCredit(in)
 				if !ok {
 					return
 				}
@@ -70,6 +70,33 @@ func await[T any](s *stream, in *reader, ready <-chan T) (value T, ok bool) {
 	case <-s.done:
 	}
 	return value, false
+}
+
+// creditLook is how often a peer for whose bytes the client gives no credit is
+// looked at.
+const creditLook = 250 * time.Millisecond
+
+// awaitCredit is await for credit. The peer's end needs none: so it is found
+// also behind a window that is used up, and a reset behind bytes that wait.
+func (s *stream) awaitCredit(in *reader) (n int, ok bool) {
+	look := time.NewTicker(creditLook)
+	defer look.Stop()
+	for {
+		select {
+		case n = <-s.credit:
+			return n, true
+		case <-s.deaf:
+			s.insideEnd(drain(in))
+			return 0, false
+		case <-s.done:
+			return 0, false
+		case <-look.C:
+			if err := in.peek(); err != nil {
+				s.insideEnd(err)
+				return 0, false
+			}
+		}
+	}
 }
 
 // drain reads to no purpose but that the peer is not held up: one that has to

@@ -258,3 +258,63 @@ func TestEndWriteLingersOnce(t *testing.T) {
 		t.Errorf("it is closed after %s", took)
 	}
 }
+
+// The peer's end needs no credit: it is told behind a window that is used up.
+// A reset is told also when bytes wait that the client did not allow.
+func TestPeersEndNeedsNoCredit(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		extra int // bytes beyond the window
+		reset bool
+		want  string
+	}{
+		{"end", 0, false, "eof"},
+		{"reset", 0, true, "reset"},
+		{"reset behind bytes", 7, true, "reset"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := startedTunnelRig(t, true, nil)
+			c := r.open()
+			if _, err := c.outside.Write(pattern(messages.Window + test.extra)); err != nil {
+				t.Fatal(err)
+			}
+			r.readData(c, messages.Window)
+			if test.reset {
+				_ = c.outside.SetLinger(0)
+				c.outside.Close()
+			} else {
+				_ = c.outside.CloseWrite()
+				if m := r.clientReads(); m.kind != "tcp_close" || m.fields["reason"] != "eof" {
+					t.Errorf("the client is told %+v", m)
+				}
+			}
+			if m := hears[*messages.OutsideEnded](c.ear); string(m.Reason) != test.want {
+				t.Errorf("the conn is told %s", m.Reason)
+			}
+		})
+	}
+}
+
+// What waits without credit is no end: it stays where it is, and the end behind
+// it is told in its turn.
+func TestPeersEndWaitsForItsBytes(t *testing.T) {
+	r := startedTunnelRig(t, true, nil)
+	c := r.open()
+	if _, err := c.outside.Write(pattern(messages.Window + 7)); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.outside.CloseWrite()
+	r.readData(c, messages.Window)
+	late := time.NewTimer(2 * creditLook)
+	<-late.C
+	if told := c.ear.take(); len(told) > 0 {
+		t.Errorf("the conn is told %T %+v", told[0], told[0])
+	}
+	c.Credit(7)
+	if got := r.readData(c, 7); !bytes.Equal(got, pattern(messages.Window + 7)[messages.Window:]) {
+		t.Errorf("the client reads %q", got)
+	}
+	if m := r.clientReads(); m.kind != "tcp_close" || m.fields["reason"] != "eof" {
+		t.Errorf("the client is told %+v", m)
+	}
+}
