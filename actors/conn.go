@@ -48,6 +48,9 @@ type conn struct {
 // abortConn tells a conn to reset its connection.
 type abortConn struct{ reason messages.CloseReason }
 
+// endConn tells a conn, after the last of its data, that its tunnel has ended.
+type endConn struct{}
+
 type connState uint8
 
 const (
@@ -87,6 +90,8 @@ func (a *conn) Receive(ctx actor.Context) {
 		}
 	case *messages.OutsideEnded:
 		a.outsideEnded(ctx, m.Reason)
+	case *endConn:
+		a.leave(ctx)
 	case *abortConn: // also one that the client has closed: what is left holds the tunnel up
 		if a.state != connEnded {
 			a.abort(m.reason)
@@ -145,6 +150,20 @@ func (a *conn) flushed(n int) {
 		a.link.Control(messages.EncodeCredit(a.stream.ID(), a.passed))
 		a.allowed += a.passed
 		a.passed = 0
+	}
+}
+
+// leave ends a connection whose tunnel has ended: as if the client had closed
+// it, which it may have done.
+func (a *conn) leave(ctx actor.Context) {
+	switch a.state {
+	case connClaiming:
+		a.state = connClosing
+		a.stream.Reject()
+		a.end(ctx)
+	case connOpen, connHalfClosed:
+		a.reason = messages.CloseShutdown
+		a.endWrite(ctx)
 	}
 }
 

@@ -32,6 +32,7 @@ type handler struct {
 	garbage  int                 // messages that made no sense, since the last line about them
 	logged   time.Time           // when that line was
 	closed   messages.Reason     // set once the tunnel ends: nothing is begun any more
+	leftover bool                // the tunnel has ended but for raw connections
 }
 
 // A rawConn is what the handler knows of a raw connection.
@@ -117,14 +118,24 @@ func (a *handler) handle(ctx actor.Context) {
 	case *messages.ConnEnded:
 		a.ended.add(m.ConnID)
 		a.connEnded(m.ConnID)
+		a.reportEmpty(ctx)
 	case *actor.Terminated:
 		a.connStopped(m.Who)
+		a.reportEmpty(ctx)
 	case *judgeStalls:
 		a.judgeStalls(ctx)
 	case *messages.CloseHandler:
-		a.close(ctx, m.Reason)
+		if m.Reason == messages.ReasonShutdown {
+			a.close(ctx, m.Reason)
+		} else {
+			a.leave(ctx, m.Reason)
+		}
 		ctx.Send(ctx.Parent(), &handlerClosed{})
+		a.reportEmpty(ctx)
+	case *linkGone:
+		a.leftover = true
 	case *actor.Restarting:
+		defer ctx.Send(ctx.Parent(), &connsEnded{}) // whatever happens: a tunnel that ends may wait for it
 		a.needs.Meter.HandlerRestarted()
 		a.close(ctx, messages.ReasonRestarted)
 	case *actor.Stopping:
@@ -226,23 +237,46 @@ func (a *handler) complain(what string) {
 	}
 }
 
-// close answers whoever waits and closes all raw connections.
-func (a *handler) close(ctx actor.Context, reason messages.Reason) {
-	if a.closed == "" {
-		a.closed = reason
+// leave answers whoever waits and lets all raw connections end by themselves:
+// their peers get what they have for them. Each conn hears of it behind its
+// data, so that nothing is overtaken.
+func (a *handler) leave(ctx actor.Context, reason messages.Reason) {
+	a.refuseAll(ctx, reason)
+	for _, c := range a.conns {
+		c.stream.Leave()
+		ctx.Send(c.pid, &endConn{})
 	}
+}
+
+// reportEmpty tells a tunnel that ends when no raw connection is left.
+func (a *handler) reportEmpty(ctx actor.Context) {
+	if a.closed != "" && len(a.conns) == 0 {
+		ctx.Send(ctx.Parent(), &connsEnded{})
+	}
+}
+
+// close answers whoever waits and resets all raw connections.
+func (a *handler) close(ctx actor.Context, reason messages.Reason) {
+	a.refuseAll(ctx, reason)
 	a.stalls.end()
 	why := messages.CloseShutdown
 	if reason == messages.ReasonRestarted {
 		why = messages.CloseRestart
 	}
-	for id := range a.requests {
-		a.endRequest(ctx, id, messages.Answer{Refusal: gone(reason)})
-	}
 	for _, c := range a.conns {
 		c.stream.Abort(why)
 	}
 	clear(a.conns)
+}
+
+// refuseAll answers whoever waits, and lets nothing begin any more.
+func (a *handler) refuseAll(ctx actor.Context, reason messages.Reason) {
+	if a.closed == "" {
+		a.closed = reason
+	}
+	for id := range a.requests {
+		a.endRequest(ctx, id, messages.Answer{Refusal: gone(reason)})
+	}
 }
 
 // gone returns what the outside hears when a tunnel ends for a reason.

@@ -17,6 +17,9 @@ type request struct {
 // limits whether its source address may have it.
 func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
 	switch {
+	case a.leftover:
+		m.Answer <- messages.Answer{Refusal: messages.ReasonNoTunnel}
+		return
 	case a.closed != "":
 		m.Answer <- messages.Answer{Refusal: gone(a.closed)}
 		return

@@ -32,14 +32,24 @@ type reopen struct{}
 // just then.
 const handlerPatience = time.Second
 
-// handlerClosed tells a tunnel that its handler has closed what it held.
+// handlerClosed tells a tunnel that its handler holds the link up no longer.
 type handlerClosed struct{}
+
+// linkGone tells a handler that there is no tunnel any more but for the raw
+// connections that it still has.
+type linkGone struct{}
+
+// connsEnded tells a tunnel that its handler has no raw connection left.
+type connsEnded struct{}
 
 // tunnel keeps what must outlive a fault in its handling: the WebSocket with
 // its writer, the subdomain, the raw port, the slot. What may be lost is its
 // handler's.
 //
-//	claiming -> admitted -> listening -> ready -> closing
+//	claiming -> admitted -> listening -> ready -> closing -> ended
+//
+// One that has ended stays, without link, slot and port, until its last raw
+// connection has ended.
 type tunnel struct {
 	needs *Tunnels
 	open  *openTunnel // the first message; nil until then
@@ -53,6 +63,7 @@ type tunnel struct {
 	tries    int           // ports that were asked for
 	backoff  time.Duration // before the raw port is opened again
 	reason   messages.Reason
+	emptied  bool // the handler has no raw connection left, and takes none
 }
 
 type tunnelState uint8
@@ -63,7 +74,7 @@ const (
 	tunnelListening                    // waiting for a raw port
 	tunnelReady
 	tunnelClosing // Finish was called
-	tunnelEnded
+	tunnelEnded   // the link is closed; raw connections may be left
 )
 
 func (a *tunnel) Receive(ctx actor.Context) {
@@ -92,9 +103,10 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		a.finish(ctx, m.Reason)
 	case *handlerClosed:
 		a.closeLink(ctx)
+	case *connsEnded:
+		a.connsEnded(ctx)
 	case *messages.LinkClosed:
-		a.end(ctx)
-		ctx.Stop(ctx.Self())
+		a.linkClosed(ctx)
 	case *messages.Drain:
 		a.draining = true
 	case *messages.Shutdown:
@@ -104,6 +116,7 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		a.handler = nil
 		a.finish(ctx, messages.ReasonInternal)
 		a.closeLink(ctx)
+		a.connsEnded(ctx)
 	case *actor.Stopping:
 		a.fail(ctx)
 	}
@@ -262,7 +275,32 @@ func (a *tunnel) shutdown(ctx actor.Context) {
 		a.refuse(ctx, messages.ReasonDraining)
 		return
 	}
+	if a.state >= tunnelClosing && !a.emptied && a.handler != nil {
+		ctx.Send(a.handler, &messages.CloseHandler{Reason: messages.ReasonShutdown})
+	}
 	a.finish(ctx, messages.ReasonShutdown)
+}
+
+// linkClosed ends a tunnel, but for its raw connections: what they still have
+// for their peers is delivered.
+func (a *tunnel) linkClosed(ctx actor.Context) {
+	leaving := a.state == tunnelClosing && a.handler != nil && !a.emptied
+	a.end(ctx)
+	if !leaving {
+		ctx.Stop(ctx.Self())
+		return
+	}
+	ctx.Send(a.handler, &linkGone{})
+	if a.port != 0 {
+		ctx.Send(a.needs.Ports, &messages.TakePort{Holder: ctx.Self(), Busy: a.port, Last: true})
+	}
+}
+
+func (a *tunnel) connsEnded(ctx actor.Context) {
+	a.emptied = a.state >= tunnelClosing // a handler that was restarted says so, too
+	if a.state == tunnelEnded {
+		ctx.Stop(ctx.Self())
+	}
 }
 
 // end writes the tunnel's last line. It is called again if the tunnel failed and

@@ -190,6 +190,12 @@ func (s *fakeStream) EndRead() {
 	s.call("endread")
 }
 
+func (s *fakeStream) Leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.call("leave")
+}
+
 func (s *fakeStream) EndWrite() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -70,6 +70,11 @@ type Stream interface {
 	// for the outside peer has been written. What waits for the client goes
 	// its way. Answer: [StreamClosed].
 	EndWrite()
+	// Leave tells the client, after what waits for it, that the connection
+	// ends with its tunnel. What the outside peer still sends is read to no
+	// purpose; what waits for the peer is delivered, and the stream needs the
+	// tunnel's Link no longer. EndWrite follows.
+	Leave()
 	// Abort resets the connection at once, drops what waits, and tells the
 	// client why. Answer: [StreamClosed].
 	Abort(reason CloseReason)
@@ -201,5 +206,6 @@ type Answer struct {
 }
 
 // CloseHandler ends a handler's work, for good: what waits is answered, raw
-// connections are closed.
+// connections are closed. Unless the server shuts down, outside peers get what
+// their connections have for them.
 type CloseHandler struct{ Reason Reason }

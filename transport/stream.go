@@ -27,6 +27,7 @@ type stream struct {
 	share tally      // what waits for the peer beyond messages.ConnShare
 
 	accepted atomic.Bool  // an actor has taken or rejected it
+	hurried  atomic.Bool  // the peer is given no more time to read
 	in, out  atomic.Int64 // payload bytes from the peer, and written to it
 
 	mu       sync.Mutex
@@ -170,9 +171,29 @@ func (s *stream) EndWrite() {
 	signal(s.wake)
 }
 
+func (s *stream) Leave() {
+	s.mu.Lock()
+	opened, endWrite := s.opened, s.endWrite
+	s.mu.Unlock()
+	if _, remote := s.conn.(*net.TCPConn); !remote && !endWrite {
+		s.Abort(messages.CloseShutdown) // this process must not take it for the end of an answer
+		return
+	}
+	s.deafen()
+	if !opened { // if it still is, the client hears nothing of it
+		s.lane.cut()
+		return
+	}
+	s.lane.send(s.link.controlFrame(messages.EncodeClose(s.id, messages.CloseShutdown)), true)
+}
+
 func (s *stream) Abort(reason messages.CloseReason) {
 	s.taken()
 	if !s.finish(reason) {
+		if reason == messages.CloseShutdown { // nobody waits for a lingering one
+			s.hurried.Store(true)
+			_ = s.conn.SetReadDeadline(longAgo)
+		}
 		return
 	}
 	reset(s.conn)

@@ -84,14 +84,12 @@ func (s *stream) endOut() {
 	since := time.Now() // when acked last changed
 	for time.Since(since) < messages.Linger {
 		_ = s.conn.SetReadDeadline(time.Now().Add(messages.Linger / lingerLooks))
+		if s.hurried.Load() {
+			return
+		}
 		<-s.inDone // by then at the latest
 		if _, err := io.Copy(io.Discard, s.conn); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
-		}
-		select {
-		case <-s.link.stop:
-			return
-		default:
 		}
 		if _, now := s.Waiting(); now != acked {
 			acked, since = now, time.Now()
