@@ -51,7 +51,7 @@ func TestHealth(t *testing.T) {
 
 func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s, tunnels := start(t), tunnelServer(t)
 	for _, path := range []string{"/", "/healthz", "/health/", "/health/x", "/HEALTH", "/relay/", "/relay/x", "/tunnel/", "//health", "/./health", "/metrics", "/debug/pprof/", "/index.html", "/%68ealth/x", "/..%2fhealth"} {
 		t.Run("path "+path, func(t *testing.T) {
 			r := ask(t, s, "GET", path)
@@ -64,11 +64,18 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	for _, path := range []string{"/health", "/relay", "/tunnel"} {
 		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "BREW"} {
 			t.Run(method+" "+path, func(t *testing.T) {
-				r := ask(t, s, method, path, "Content-Length: 0")
+				at := s
+				if path == "/tunnel" {
+					at = tunnels
+				}
+				r := ask(t, at, method, path, "Content-Length: 0")
 				if r.status != 405 || !strings.Contains(r.header.Get("Allow"), "GET") {
 					t.Errorf("status %d, Allow %q; want 405 and GET", r.status, r.header.Get("Allow"))
 				}
 				oneSentence(t, r)
+				if r := ask(t, s, method, "/tunnel", "Content-Length: 0"); r.status != 404 {
+					t.Errorf("without tunnels: status %d; want 404 before any other check", r.status)
+				}
 			})
 		}
 	}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -37,6 +38,9 @@ const (
 	// start of a message is told from the rest of one. 100 requests may wait
 	// for a minute while others come and go.
 	gosshRemembers = 16 << 10
+	// gosshBarriers is how many barriers wait for an answer before those that
+	// nobody needs any more are forgotten.
+	gosshBarriers = 1024
 )
 
 // A gossh is what a link remembers for such a client. Any goroutine may use it.
@@ -52,9 +56,9 @@ type gossh struct {
 // An opening is a raw connection whose bytes are held back until the client
 // can take them. It belongs to gossh.mu.
 type opening struct {
-	stream  *stream
-	barrier string
-	timer   *time.Timer
+	stream *stream
+	timer  *time.Timer
+	over   bool // the bytes go, or will never go; the barrier's answer may still come
 }
 
 func newGossh(l *link) *gossh {
@@ -98,15 +102,19 @@ func (g *gossh) announce(s *stream) (barrier []byte) {
 	id := messages.NewID(messages.IDBytes)
 	g.remember(s.id)
 	g.remember(id)
-	o := &opening{stream: s, barrier: id}
+	o := &opening{stream: s}
 	g.mu.Lock()
+	if len(g.barriers) >= gosshBarriers {
+		maps.DeleteFunc(g.barriers, func(_ string, o *opening) bool { return o.over })
+	}
 	g.openings[s.id], g.barriers[id] = o, o
 	o.timer = time.AfterFunc(gosshPatience, func() { s.Abort(messages.CloseReset) })
 	g.mu.Unlock()
 	return messages.EncodeRequest(messages.Request{ID: id, Method: "GET", Path: "-"})
 }
 
-// answered reports whether a response answers a barrier. Then the bytes go soon.
+// answered reports whether a response answers a barrier. Then the bytes go soon,
+// if they wait for it.
 func (g *gossh) answered(id string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -115,6 +123,9 @@ func (g *gossh) answered(id string) bool {
 		return false
 	}
 	delete(g.barriers, id)
+	if o.over {
+		return true
+	}
 	o.timer.Stop()
 	o.timer = time.AfterFunc(gosshSettles, func() { g.open(o.stream) })
 	return true
@@ -152,9 +163,8 @@ func (g *gossh) forget(s *stream) {
 
 func (g *gossh) drop(o *opening) {
 	o.timer.Stop()
+	o.over = true
 	delete(g.openings, o.stream.id)
-	// The barrier's answer may still come, and nobody waits for it.
-	delete(g.barriers, o.barrier)
 }
 
 // A gosshPace keeps a raw connection from being cut into more frames than the

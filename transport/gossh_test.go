@@ -76,8 +76,37 @@ func TestGosshBytesGoWhenTheClientSpeaks(t *testing.T) {
 	g := r.link.gossh
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.openings)+len(g.barriers) != 0 {
-		t.Errorf("%d openings and %d barriers are left", len(g.openings), len(g.barriers))
+	if len(g.openings) != 0 {
+		t.Errorf("%d openings are left", len(g.openings))
+	}
+}
+
+// The answer to a barrier that nobody waits for is not taken for one to a
+// request; and one that never comes is forgotten.
+func TestGosshLateBarriers(t *testing.T) {
+	r := startedGosshRig(t)
+	c := r.open()
+	answer := r.barrier()
+	r.clientSends(websocket.BinaryMessage, tunnelData(c.ID(), []byte("banner")))
+	hears[*messages.Data](r.handler)
+	r.clientSends(websocket.BinaryMessage, answer)
+	r.clientSends(websocket.BinaryMessage, tunnelData(c.ID(), []byte("more")))
+	if m := hears[*messages.Data](r.handler); string(m.Data) != "more" {
+		t.Errorf("the handler hears %+v", m)
+	}
+	r.link.Handled(len("banner"))
+	r.link.Handled(len("more"))
+
+	g := r.link.gossh
+	for range gosshBarriers + 10 {
+		s := &stream{link: r.link, id: messages.NewID(messages.IDBytes)}
+		g.announce(s)
+		g.forget(s)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.barriers) > gosshBarriers {
+		t.Errorf("%d barriers are remembered", len(g.barriers))
 	}
 }
 
@@ -95,7 +124,7 @@ func TestGosshForgetsWhatCameToNothing(t *testing.T) {
 	eventually(t, "the opening is forgotten", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return len(g.openings)+len(g.barriers) == 0
+		return len(g.openings) == 0
 	})
 	if !g.knows([]byte(c.ID())) {
 		t.Error("the id is forgotten, though messages about it may be on their way")

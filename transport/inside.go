@@ -177,12 +177,12 @@ func (c *insideConn) Close() error {
 
 // leave makes the client let go of the connection, if it can be made to.
 func (c *insideConn) leave() {
-	v := c.visit.Load()
-	if v == nil {
-		return
+	outcome := visitKept // net/http may open one that no request comes to use
+	if v := c.visit.Load(); v != nil {
+		<-v.over
+		outcome = v.outcome
 	}
-	<-v.over
-	switch v.outcome {
+	switch outcome {
 	case visitLast:
 		c.nudge()
 	case visitKept:
