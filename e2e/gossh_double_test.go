@@ -199,6 +199,7 @@ func (c *gosshClient) end(err error) {
 	c.changed.Broadcast()
 	c.mu.Unlock()
 	close(c.ended)
+	c.ws.Close()
 	for _, r := range conns {
 		r.end()
 	}

@@ -56,9 +56,13 @@ func TestGosshAnswers(t *testing.T) {
 	if reply, err := r.ask("GET", "/short?n=1000", nil, ""); err != nil || reply.status != 502 {
 		t.Errorf("a body that is too short: %d, %v", reply.status, err)
 	}
-	latin1 := strings.Repeat("gr\xfc\xdfe ", 1000)
-	if reply, err := r.ask("GET", "/latin1?n=6000", nil, ""); err != nil || reply.status != 502 && reply.body != latin1 {
-		t.Errorf("a text that is not UTF-8: %d, %.60q, %v", reply.status, reply.body, err)
+	// What only this client damages comes in another way, but nothing is asked
+	// twice that may not be.
+	if err := r.get("/latin1?n=6000", nil, strings.Repeat("gr\xfc\xdfe ", 1000)); err != nil {
+		t.Error(err)
+	}
+	if reply, err := r.ask("POST", "/latin1?n=7000", nil, "x"); err != nil || reply.status != 502 || len(r.web.asked("/latin1?n=7000")) != 1 {
+		t.Errorf("a text that is not UTF-8, for POST: %d, asked %d times, %v", reply.status, len(r.web.asked("/latin1?n=7000")), err)
 	}
 	r.check(t)
 }
