@@ -32,7 +32,6 @@ type handler struct {
 	garbage  int                 // messages that made no sense, since the last line about them
 	logged   time.Time           // when that line was
 	closed   messages.Reason     // set once the tunnel ends: nothing is begun any more
-	leftover bool                // the tunnel has ended but for raw connections
 }
 
 // A rawConn is what the handler knows of a raw connection.
@@ -132,8 +131,6 @@ func (a *handler) handle(ctx actor.Context) {
 		}
 		ctx.Send(ctx.Parent(), &handlerClosed{})
 		a.reportEmpty(ctx)
-	case *linkGone:
-		a.leftover = true
 	case *actor.Restarting:
 		defer ctx.Send(ctx.Parent(), &connsEnded{}) // whatever happens: a tunnel that ends may wait for it
 		a.needs.Meter.HandlerRestarted()

@@ -17,11 +17,12 @@ type request struct {
 // limits whether its source address may have it.
 func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
 	switch {
-	case a.leftover:
-		m.Answer <- messages.Answer{Refusal: messages.ReasonNoTunnel}
-		return
 	case a.closed != "":
-		m.Answer <- messages.Answer{Refusal: gone(a.closed)}
+		refusal := gone(a.closed)
+		if refusal == messages.ReasonTunnelGone { // not for this one, which found none
+			refusal = messages.ReasonNoTunnel
+		}
+		m.Answer <- messages.Answer{Refusal: refusal}
 		return
 	case len(a.requests)+len(a.leaving) >= a.needs.MaxHTTP, a.requests[m.ID] != nil:
 		m.Answer <- messages.Answer{Refusal: messages.ReasonTunnelBusy}

@@ -35,10 +35,6 @@ const handlerPatience = time.Second
 // handlerClosed tells a tunnel that its handler holds the link up no longer.
 type handlerClosed struct{}
 
-// linkGone tells a handler that there is no tunnel any more but for the raw
-// connections that it still has.
-type linkGone struct{}
-
 // connsEnded tells a tunnel that its handler has no raw connection left.
 type connsEnded struct{}
 
@@ -290,7 +286,6 @@ func (a *tunnel) linkClosed(ctx actor.Context) {
 		ctx.Stop(ctx.Self())
 		return
 	}
-	ctx.Send(a.handler, &linkGone{})
 	if a.port != 0 {
 		ctx.Send(a.needs.Ports, &messages.TakePort{Holder: ctx.Self(), Busy: a.port, Last: true})
 	}

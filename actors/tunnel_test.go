@@ -199,12 +199,13 @@ func TestHandlerHasItsLastWordBeforeTheLinkCloses(t *testing.T) {
 		message any
 		reason  messages.Reason
 		refusal messages.Reason
+		late    messages.Reason // what a request hears that comes then
 		told    string
 	}{
-		{"client closed", &messages.LinkEnded{Reason: messages.ReasonClientClosed}, messages.ReasonClientClosed, messages.ReasonTunnelGone, "leave"},
-		{"client silent", &messages.LinkEnded{Reason: messages.ReasonClientSilent}, messages.ReasonClientSilent, messages.ReasonTunnelGone, "leave"},
-		{"message too big", &messages.LinkEnded{Reason: messages.ReasonMessageTooBig}, messages.ReasonMessageTooBig, messages.ReasonTunnelGone, "leave"},
-		{"shutdown", &messages.Shutdown{}, messages.ReasonShutdown, messages.ReasonShutdown, "abort shutdown"},
+		{"client closed", &messages.LinkEnded{Reason: messages.ReasonClientClosed}, messages.ReasonClientClosed, messages.ReasonTunnelGone, messages.ReasonNoTunnel, "leave"},
+		{"client silent", &messages.LinkEnded{Reason: messages.ReasonClientSilent}, messages.ReasonClientSilent, messages.ReasonTunnelGone, messages.ReasonNoTunnel, "leave"},
+		{"message too big", &messages.LinkEnded{Reason: messages.ReasonMessageTooBig}, messages.ReasonMessageTooBig, messages.ReasonTunnelGone, messages.ReasonNoTunnel, "leave"},
+		{"shutdown", &messages.Shutdown{}, messages.ReasonShutdown, messages.ReasonShutdown, messages.ReasonShutdown, "abort shutdown"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inRig(t, rigOptions{}, func(r *tunnelRig) {
@@ -222,7 +223,7 @@ func TestHandlerHasItsLastWordBeforeTheLinkCloses(t *testing.T) {
 				v.say(&messages.LinkEnded{Reason: messages.ReasonInternal}) // the first reason counts
 				v.want()
 				late := v.asks("b", "GET")
-				v.wantAnswer(late, string(test.refusal))
+				v.wantAnswer(late, string(test.late))
 				v.say(&messages.LinkClosed{})
 				if r.meter.of("tunnel ended "+string(test.reason)) != 1 {
 					t.Errorf("the meter counts %v", r.meter.counts)
