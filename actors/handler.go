@@ -27,7 +27,7 @@ type handler struct {
 	leaving  map[string]struct{} // ids of those whose answer is on its way to the outside client
 	conns    map[string]*rawConn // by connId
 	ended    *recentIDs          // of requests and connections
-	unknown  *recentIDs          // connIds that were answered with tcp_close already
+	unknown  *recentIDs          // connIds that were answered with tcp_close already; outlives this incarnation
 	stalls   stallWatch          // judges who holds the tunnel up
 	garbage  int                 // messages that made no sense, since the last line about them
 	logged   time.Time           // when that line was
@@ -40,14 +40,14 @@ type rawConn struct {
 	stream messages.Stream
 }
 
-func newHandler(needs *Tunnels, link messages.Link, credit bool, log *slog.Logger) *handler {
+func newHandler(needs *Tunnels, link messages.Link, credit bool, unknown *recentIDs, log *slog.Logger) *handler {
 	return &handler{
 		needs: needs, link: link, credit: credit, log: log,
 		requests: make(map[string]*request),
 		leaving:  make(map[string]struct{}),
 		conns:    make(map[string]*rawConn),
 		ended:    newRecentIDs(endedRemembered),
-		unknown:  newRecentIDs(unknownRemembered),
+		unknown:  unknown,
 		stalls:   stallWatch{timeout: needs.StallTimeout},
 	}
 }
@@ -260,8 +260,9 @@ func (a *handler) close(ctx actor.Context, reason messages.Reason) {
 	if reason == messages.ReasonRestarted {
 		why = messages.CloseRestart
 	}
-	for _, c := range a.conns {
+	for id, c := range a.conns {
 		c.stream.Abort(why)
+		a.unknown.add(id) // see connEnded
 	}
 	clear(a.conns)
 }

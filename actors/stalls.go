@@ -8,18 +8,9 @@ import (
 	"wsproxy/messages"
 )
 
-const (
-	// stallLooks is how often a peer is looked at within the stall time-out:
-	// that much later at most is it found out.
-	stallLooks = 16
-	// unknownRemembered is how many unknown connIds are remembered as answered:
-	// fixed by the protocol.
-	unknownRemembered = 1024
-	// endedRemembered is how many ids of requests and connections that have
-	// ended are remembered: many times as many as there may be of both. What
-	// comes about one of these has crossed its end on the way.
-	endedRemembered = 1024
-)
+// stallLooks is how often a peer is looked at within the stall time-out: that
+// much later at most is it found out.
+const stallLooks = 16
 
 // judgeStalls asks a handler to look at its slow connections.
 type judgeStalls struct{}
@@ -96,37 +87,4 @@ func (a *handler) judgeStalls(ctx actor.Context) {
 	if len(w.slow) > 0 {
 		w.schedule(ctx)
 	}
-}
-
-// recentIDs remembers the last ids that were added to it.
-type recentIDs struct {
-	known map[string]struct{}
-	ring  []string // grows to its bound: most tunnels have few
-	bound int
-	next  int
-}
-
-func newRecentIDs(n int) *recentIDs {
-	return &recentIDs{known: make(map[string]struct{}), bound: n}
-}
-
-func (r *recentIDs) has(id string) bool {
-	_, known := r.known[id]
-	return known
-}
-
-// add remembers an id, and reports whether it is new.
-func (r *recentIDs) add(id string) bool {
-	if r.has(id) {
-		return false
-	}
-	r.known[id] = struct{}{}
-	if len(r.ring) < r.bound {
-		r.ring = append(r.ring, id)
-		return true
-	}
-	delete(r.known, r.ring[r.next])
-	r.ring[r.next] = id
-	r.next = (r.next + 1) % r.bound
-	return true
 }

@@ -239,23 +239,3 @@ func TestStallsOfAnEarlierGenerationAreForgotten(t *testing.T) {
 		v.wantStream(s, "abort slow")
 	})
 }
-
-// The limit of what is remembered, and that a repeated id does not push others
-// out.
-func TestRecentIDsForgetTheOldest(t *testing.T) {
-	r := newRecentIDs(3)
-	for step, test := range []struct {
-		id  string
-		new bool
-	}{
-		{"a", true}, {"b", true}, {"a", false}, {"c", true}, {"a", false}, {"d", true}, // a is out
-		{"b", false}, {"c", false}, {"a", true}, {"b", true}, {"d", false}, {"c", true},
-	} {
-		if got := r.add(test.id); got != test.new {
-			t.Errorf("step %d: %s is new: %v, want %v", step, test.id, got, test.new)
-		}
-		if len(r.known) > 3 {
-			t.Errorf("step %d: %d are remembered", step, len(r.known))
-		}
-	}
-}

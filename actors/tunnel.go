@@ -212,8 +212,9 @@ func (a *tunnel) ready(ctx actor.Context) {
 		a.log(ctx).Warn("no raw port is free: the tunnel has HTTP only; see TUNNEL_PORT_MIN and TUNNEL_PORT_MAX")
 	}
 	needs, link, credit, log := a.needs, a.open.Link, a.open.Credit, a.log(ctx)
+	unknown := newRecentIDs(unknownRemembered)
 	props := guardedProps(needs.Log, func() actor.Actor {
-		return newHandler(needs, link, credit, log)
+		return newHandler(needs, link, credit, unknown, log)
 	}, actor.WithSupervisor(stop))
 	handler, err := ctx.SpawnNamed(props, handlerName)
 	if err != nil {

@@ -1,0 +1,41 @@
+package actors
+
+import "container/list"
+
+// unknownRemembered is how many unknown connIds are remembered as answered:
+// fixed by the protocol.
+const unknownRemembered = 1024
+
+// endedRemembered is how many ids of requests and connections that have ended
+// are remembered: many times as many as there may be of both. What comes about
+// one of these has crossed its end on the way.
+const endedRemembered = 1024
+
+// recentIDs remembers the last ids that were added to it. It belongs to one
+// actor.
+type recentIDs struct {
+	size  int
+	known map[string]*list.Element // of order
+	order list.List                // of strings; the one that was added longest ago is first
+}
+
+func newRecentIDs(size int) *recentIDs {
+	return &recentIDs{size: size, known: make(map[string]*list.Element)}
+}
+
+func (r *recentIDs) has(id string) bool { return r.known[id] != nil }
+
+// add remembers an id, anew if it is known, and reports whether it is new.
+func (r *recentIDs) add(id string) bool {
+	if e := r.known[id]; e != nil {
+		r.order.MoveToBack(e)
+		return false
+	}
+	if len(r.known) >= r.size {
+		oldest := r.order.Front()
+		delete(r.known, oldest.Value.(string))
+		r.order.Remove(oldest)
+	}
+	r.known[id] = r.order.PushBack(id)
+	return true
+}
