@@ -193,14 +193,18 @@ func (c *insideConn) leave() {
 const (
 	// nudges is how many bytes are written to a service that has ended, at
 	// most. The first makes its host answer with a reset, and a later one
-	// fails.
-	nudges = 5
+	// fails: through a real SSH server the third. A page that is busy writes
+	// several at once, which count as one; over six seconds they come apart.
+	nudges = 7
 	// nudgePause is how long after the answer's end the first is written, by
 	// when the service has closed the connection. It is doubled each time.
 	nudgePause = 50 * time.Millisecond
 	// partPause is how long a service's host has to answer the first part of
-	// the last request.
+	// the last request, and how often is looked for the answer to the whole.
 	partPause = 150 * time.Millisecond
+	// partLooks is for how many looks that is waited for. What is written after
+	// it does no harm: it was the last request (RFC 9112, section 9.6).
+	partLooks = 14
 )
 
 // nudge writes to a service that has ended, until the client finds out.
@@ -244,13 +248,13 @@ func (c *insideConn) part() {
 			return
 		}
 	}
-	for range nudges {
+	for range partLooks {
 		if _, after := c.stream.Moved(); after > before {
-			c.nudge() // it has answered, and ended
-			return
+			break // it has answered, and ended
 		}
 		if c.ends(partPause) {
 			return
 		}
 	}
+	c.nudge()
 }
