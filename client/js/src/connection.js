@@ -1,0 +1,211 @@
+import { bytesOf, encodeText } from "./bytes.js";
+import { connectionError, WsproxyError } from "./error.js";
+import { pieceSize } from "./outlet.js";
+
+/**
+ * One raw TCP connection of a tunnel: its two streams and its credit in both
+ * directions; docs/protocol.md, 5 and 6.
+ *
+ * The readable's own queue is the window. What the page has taken out of it is
+ * what may be given back, so a page that does not read holds up this connection
+ * and no other.
+ */
+export class Connection {
+  /** What the page gets. */
+  streams;
+  /** What ended it by force, if something did. */
+  error;
+
+  #link;
+  #id;
+  #header; // of its data frames
+  #window; // payload bytes that may be on their way, in each direction
+  #mayArrive; // payload bytes that the server may still send
+  #maySend; // payload bytes that the page may still send
+  #creditCame; // wakes the write that waits for credit
+  #input; // controller of readable
+  #inputEnded = false;
+  #discards = false; // the page has cancelled readable
+  #output; // controller of writable
+  #over = false; // nothing is sent any more
+
+  /**
+   * @param {{outlet: object, sendControl: Function, forget: Function}} link the tunnel's session
+   * @param {{connId: string, remoteAddr: string}} opened the tcp_open
+   * @param {number} window bytes
+   */
+  constructor(link, { connId, remoteAddr }, window) {
+    this.#link = link;
+    this.#id = connId;
+    this.#header = frameHeader(connId);
+    this.#window = this.#mayArrive = this.#maySend = window;
+    const readable = new ReadableStream({
+      start: (controller) => { this.#input = controller; },
+      pull: () => this.#giveBack(),
+      cancel: () => this.#discard(),
+    }, new ByteLengthQueuingStrategy({ highWaterMark: window }));
+    const writable = new WritableStream({
+      start: (controller) => this.#startOutput(controller),
+      write: (chunk) => this.#write(chunk),
+      close: () => this.#closeOutput(),
+      abort: (reason) => this.fail(reason),
+    });
+    this.streams = { readable, writable, remoteAddr, id: connId };
+  }
+
+  // What the server sends.
+
+  /** @param {Uint8Array} payload */
+  received(payload) {
+    this.#mayArrive -= payload.length;
+    if (this.#mayArrive < 0) {
+      this.fail(new WsproxyError("the server sent more than it had credit for"));
+      return;
+    }
+    if (payload.length === 0 || this.#inputEnded) return;
+    if (this.#discards) this.#giveBack();
+    else this.#input.enqueue(payload);
+  }
+
+  /** @param {number} bytes that may be sent beside what may already be */
+  credited(bytes) {
+    this.#maySend = Math.min(this.#maySend + bytes, this.#window);
+    this.#creditCame?.();
+  }
+
+  /** The server's tcp_close. After eof the page may still send. */
+  closedByServer(reason) {
+    if (reason === "eof") this.#endInput();
+    else this.#fail(connectionError(reason));
+  }
+
+  /** The session is gone, and the connection with it. */
+  lost(error) {
+    this.#fail(error);
+  }
+
+  /** Ends it from this side. */
+  fail(error) {
+    if (!this.#over) this.#link.sendControl({ type: "tcp_close", connId: this.#id });
+    this.#fail(error);
+  }
+
+  // What the page does with readable.
+
+  /**
+   * Gives credit for what the page has taken, a quarter window at a time: the
+   * protocol asks for a half at the latest. It is called after each read.
+   */
+  #giveBack() {
+    const queued = this.#discards ? 0 : this.#window - this.#input.desiredSize;
+    const taken = this.#window - this.#mayArrive - queued;
+    if (this.#over || taken < this.#window / 4) return;
+    this.#mayArrive += taken;
+    this.#link.sendControl({ type: "tcp_credit", connId: this.#id, bytes: taken });
+  }
+
+  /** What still comes is dropped, without holding the peer up: the page may have an answer to write. */
+  #discard() {
+    this.#discards = true;
+    this.#giveBack();
+  }
+
+  // What the page does with writable.
+
+  #startOutput(controller) {
+    this.#output = controller;
+    // A write that waits for credit would hold the abort up.
+    controller.signal?.addEventListener("abort", () => {
+      queueMicrotask(() => this.fail(controller.signal.reason)); // Node's streams can't be errored right here
+    });
+  }
+
+  async #write(chunk) {
+    let rest;
+    try {
+      rest = bytesOf(chunk);
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
+    while (rest.length > 0) {
+      await this.#turn();
+      const piece = rest.subarray(0, Math.min(pieceSize, this.#maySend));
+      this.#maySend -= piece.length;
+      this.#link.outlet.send(frame(this.#header, piece));
+      rest = rest.subarray(piece.length);
+    }
+  }
+
+  /** Waits for the peer's credit and for the WebSocket that all share. */
+  async #turn() {
+    while (!this.#over && this.#maySend === 0) {
+      await new Promise((resolve) => { this.#creditCame = resolve; });
+    }
+    await this.#link.outlet.room();
+    if (this.#over) throw this.error;
+  }
+
+  /** The server delivers what was written and then closes: what the peer still says is lost. */
+  #closeOutput() {
+    if (this.#over) return;
+    this.#link.sendControl({ type: "tcp_close", connId: this.#id });
+    this.#end();
+    this.#endInput();
+  }
+
+  // Ends.
+
+  #fail(error = new WsproxyError("the connection was aborted")) {
+    if (this.#over) return;
+    this.error = error;
+    this.#end();
+    this.#inputEnded = true;
+    this.#input.error(error);
+    this.#output.error(error);
+    this.#creditCame?.();
+  }
+
+  #endInput() {
+    if (this.#inputEnded) return;
+    this.#inputEnded = true;
+    if (!this.#discards) this.#input.close();
+  }
+
+  #end() {
+    this.#over = true;
+    this.#link.forget(this.#id);
+  }
+}
+
+/** Offset of the connId in a data frame: its length comes first, in 4 bytes, big-endian. */
+const idOffset = 4;
+
+function frameHeader(connId) {
+  const id = encodeText(connId);
+  const header = new Uint8Array(idOffset + id.length);
+  new DataView(header.buffer).setUint32(0, id.length);
+  header.set(id, idOffset);
+  return header;
+}
+
+function frame(header, payload) {
+  const bytes = new Uint8Array(header.length + payload.length);
+  bytes.set(header);
+  bytes.set(payload, header.length);
+  return bytes;
+}
+
+const ascii = new TextDecoder();
+
+/**
+ * @param {ArrayBuffer} data a data frame
+ * @returns {{connId: string, payload: Uint8Array}} payload is a view, not a copy
+ */
+export function parseFrame(data) {
+  const idLength = new DataView(data).getUint32(0);
+  return {
+    connId: ascii.decode(new Uint8Array(data, idOffset, idLength)),
+    payload: new Uint8Array(data, idOffset + idLength),
+  };
+}

@@ -1,0 +1,56 @@
+/** Bytes that may wait in a WebSocket before a writer is held up: enough to keep a fast line busy between two looks. */
+export const highWater = 1 << 20;
+/**
+ * Payload bytes of one message. The server takes a relay's messages up to
+ * 1 MiB, and 64 KiB is what it handles at once.
+ */
+export const pieceSize = 64 << 10;
+/** Longest time between two looks at what waits, in milliseconds. */
+const longestPause = 50;
+
+const OPEN = 1; // WebSocket.OPEN
+
+/**
+ * The sending side of a WebSocket. `send` never blocks and buffers without
+ * end, and no event tells when the buffer has drained: it has to be looked at.
+ */
+export class Outlet {
+  #socket;
+  #pause; // the one timer, while somebody waits
+  #delay = 1;
+
+  /** @param {WebSocket} socket that is open */
+  constructor(socket) {
+    this.#socket = socket;
+  }
+
+  get isOpen() {
+    return this.#socket.readyState === OPEN;
+  }
+
+  /** @param {string | Uint8Array} message dropped when the WebSocket is not open any more */
+  send(message) {
+    if (this.isOpen) this.#socket.send(message);
+  }
+
+  /** Sends what waits, and then a close frame. */
+  close(code = 1000, reason = "") {
+    this.#socket.close(code, reason);
+  }
+
+  /**
+   * Waits until no more than `limit` bytes wait to be sent, or the WebSocket
+   * has ended.
+   */
+  async room(limit = highWater) {
+    while (this.isOpen && this.#socket.bufferedAmount > limit) await (this.#pause ??= this.#nextLook());
+  }
+
+  async #nextLook() {
+    const before = this.#socket.bufferedAmount;
+    await new Promise((resolve) => setTimeout(resolve, this.#delay));
+    const moved = this.#socket.bufferedAmount !== before;
+    this.#delay = moved ? 1 : Math.min(2 * this.#delay, longestPause);
+    this.#pause = undefined;
+  }
+}

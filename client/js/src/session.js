@@ -1,0 +1,164 @@
+import { tunnelAddress } from "./address.js";
+import { Connection, parseFrame } from "./connection.js";
+import { closeError, WsproxyError } from "./error.js";
+import { answer } from "./http.js";
+import { Outlet } from "./outlet.js";
+import { openSocket } from "./socket.js";
+
+/** Bytes that may wait in the WebSocket before an answer joins them; raw connections and credit go past it. */
+const answerRoom = 256 << 10;
+
+/**
+ * One WebSocket of a tunnel, from its registration to its end; docs/protocol.md, 4.
+ */
+export class Session {
+  /** The tunnel's public address and raw port, once it is ready. */
+  url;
+  rawPort;
+  /** Resolves to `{code, reason}` when the WebSocket has closed, with `error` if this side found fault with it. */
+  whenEnded;
+
+  outlet;
+  #options;
+  #window;
+  #connections = new Map(); // connId to Connection
+  #abandoned = new AbortController(); // aborted when no answer can be sent any more
+  #answers = Promise.resolve(); // ends when every answer so far has been sent
+  #signal;
+  #stop = () => this.close(this.#signal.reason);
+  #resolveReady;
+  #resolveEnded;
+  #fault;
+
+  /**
+   * Registers a tunnel.
+   *
+   * @param {object} options see `TunnelOptions` in wsproxy.d.ts, with onError and maxBody
+   * @param {AbortSignal} signal closes it
+   * @returns {Promise<Session>} that is ready
+   */
+  static async open(options, signal) {
+    const session = new Session(options, signal);
+    const ready = new Promise((resolve) => { session.#resolveReady = resolve; });
+    await openSocket(tunnelAddress(options.url), { token: options.token, signal }, session);
+    await Promise.race([ready, session.whenEnded]);
+    if (session.url === undefined) {
+      signal.throwIfAborted();
+      const end = await session.whenEnded;
+      throw end.error ?? closeError(end);
+    }
+    return session;
+  }
+
+  constructor(options, signal) {
+    this.#options = options;
+    this.#signal = signal;
+    this.whenEnded = new Promise((resolve) => { this.#resolveEnded = resolve; });
+  }
+
+  /** Ends it: connections that are open are lost, requests that are pending are answered 502 by the server. */
+  close(error) {
+    this.#loseAll(error);
+    this.outlet.close();
+  }
+
+  // What the WebSocket says.
+
+  opened(socket) {
+    this.outlet = new Outlet(socket);
+    this.#signal.addEventListener("abort", this.#stop);
+  }
+
+  received(data) {
+    if (this.#abandoned.signal.aborted) return;
+    try {
+      if (typeof data === "string") this.#control(JSON.parse(data));
+      else this.#data(parseFrame(data));
+    } catch (cause) {
+      this.#fault ??= new WsproxyError("the server sent what is not of the wsproxy protocol", { cause });
+      this.close(this.#fault);
+    }
+  }
+
+  ended({ code, reason }) {
+    this.#signal.removeEventListener("abort", this.#stop);
+    this.#loseAll(this.#fault ?? closeError({ code, reason }));
+    this.#resolveEnded({ code, reason, error: this.#fault });
+  }
+
+  #control(message) {
+    switch (message.type) {
+      case "tunnel_ready":
+        return this.#ready(message);
+      case "http_request":
+        return void this.#answer(message);
+      case "tcp_open":
+        return this.#open(message);
+      case "tcp_credit":
+        return this.#connections.get(message.connId)?.credited(message.bytes);
+      case "tcp_close":
+        return this.#connections.get(message.connId)?.closedByServer(message.reason);
+    }
+  }
+
+  #ready({ tunnelUrl, rawPort, window }) {
+    if (!(window > 0)) {
+      this.#fault = new WsproxyError("the server does not speak flow=credit, which this client needs");
+      this.close(this.#fault);
+      return;
+    }
+    this.url = tunnelUrl;
+    this.rawPort = rawPort;
+    this.#window = window;
+    this.#resolveReady();
+  }
+
+  /** Answers go one by one, as there is room, so that they do not pile up in front of everything else. */
+  async #answer(message) {
+    const { onRequest, onError, maxBody } = this.#options;
+    const text = await answer(message, {
+      url: this.url, signal: this.#abandoned.signal, onRequest, onError, maxBody,
+    });
+    this.#answers = this.#answers.then(async () => {
+      await this.outlet.room(answerRoom);
+      this.outlet.send(text);
+    });
+  }
+
+  async #open(message) {
+    const { onConnection, onError } = this.#options;
+    if (!onConnection) {
+      this.sendControl({ type: "tcp_close", connId: message.connId });
+      return;
+    }
+    const connection = new Connection(this, message, this.#window);
+    this.#connections.set(message.connId, connection);
+    try {
+      await onConnection(connection.streams);
+    } catch (error) {
+      // What the streams have said already is no news.
+      if (error !== connection.error) onError(error);
+      connection.fail(error);
+    }
+  }
+
+  /** Data for a connection that has ended here was on its way. */
+  #data({ connId, payload }) {
+    this.#connections.get(connId)?.received(payload);
+  }
+
+  // What connections ask for.
+
+  sendControl(message) {
+    this.outlet.send(JSON.stringify(message));
+  }
+
+  forget(connId) {
+    this.#connections.delete(connId);
+  }
+
+  #loseAll(error) {
+    for (const connection of [...this.#connections.values()]) connection.lost(error);
+    this.#abandoned.abort(error);
+  }
+}

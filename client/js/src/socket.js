@@ -1,0 +1,128 @@
+import { plainAddress } from "./address.js";
+import { refusalError, WsproxyError } from "./error.js";
+
+/** How long the question why a WebSocket did not open may take, in milliseconds. */
+const diagnosisTimeout = 5000;
+/** The longest sentence that is taken from a server's refusal, in characters. The server's own are below 200. */
+const longestSentence = 500;
+
+/**
+ * Opens a WebSocket to an endpoint of the server.
+ *
+ * From `opened(socket)` on the receiver gets each message as an ArrayBuffer or
+ * a string by `received(data)`, and at last `ended({code, reason})`. They are
+ * called directly and not by a promise, so that nothing is missed in between.
+ *
+ * @param {URL} address
+ * @param {{token?: string | (() => string | Promise<string>), signal?: AbortSignal}} options
+ * @param {{opened: Function, received: Function, ended: Function}} receiver
+ * @returns {Promise<void>} rejects with a WsproxyError, or with the signal's reason
+ */
+export async function openSocket(address, { token, signal }, receiver) {
+  const bearer = await currentToken(token, signal);
+  const socket = newSocket(address, bearer);
+  socket.binaryType = "arraybuffer";
+  const opened = await new Promise((resolve, reject) => {
+    let isOpen = false;
+    const abort = () => {
+      reject(signal.reason);
+      socket.close();
+    };
+    signal?.addEventListener("abort", abort);
+    socket.onopen = () => {
+      signal?.removeEventListener("abort", abort);
+      isOpen = true;
+      receiver.opened(socket);
+      resolve(true);
+    };
+    socket.onmessage = ({ data }) => receiver.received(data);
+    socket.onclose = ({ code, reason }) => {
+      signal?.removeEventListener("abort", abort);
+      if (isOpen) receiver.ended({ code, reason });
+      else resolve(false);
+    };
+    socket.onerror = () => {}; // says nothing, and close always follows
+  });
+  if (!opened) throw refusalError(await askWhy(address, bearer, signal));
+}
+
+/** The token of now: a function is asked anew for each connection. */
+async function currentToken(token, signal) {
+  signal?.throwIfAborted();
+  const bearer = typeof token === "function" ? await untilAborted(token(), signal) : token;
+  // It travels as the name of a subprotocol (RFC 6455, 4.1: a token of RFC 9110).
+  // A browser's own error would show it.
+  if (bearer && !/^[\w!#$%&'*+\-.^`|~]+$/.test(bearer)) {
+    throw new TypeError("the token has characters that no JSON Web Token has");
+  }
+  return bearer;
+}
+
+/** A promise that ends with the signal too. */
+function untilAborted(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort);
+    Promise.resolve(promise).then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/**
+ * The token goes into the subprotocols and not into the URL, which ends up in
+ * logs (docs/protocol.md, 10). The server selects wsproxy.v1.
+ */
+function newSocket(address, bearer) {
+  const protocols = ["wsproxy.v1"];
+  if (bearer) protocols.push(`bearer.${bearer}`);
+  try {
+    return new WebSocket(address.href, protocols);
+  } catch (cause) {
+    throw new WsproxyError(
+      "the browser does not open this WebSocket; a page that came by https can use wss only",
+      { code: 1006, cause },
+    );
+  }
+}
+
+/**
+ * A browser does not tell a page why a handshake failed. The server answers a
+ * plain request for the same address in the same way, and lets pages of
+ * allowed origins read it. The question changes nothing there: a server that
+ * would accept answers 426.
+ *
+ * @returns {Promise<{status?: number, sentence?: string, cause?: unknown}>}
+ */
+async function askWhy(address, bearer, signal) {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), diagnosisTimeout);
+  const abort = () => limit.abort();
+  signal?.addEventListener("abort", abort);
+  try {
+    signal?.throwIfAborted();
+    const response = await fetch(plainAddress(address), {
+      headers: bearer ? { Authorization: `Bearer ${bearer}` } : {},
+      cache: "no-store",
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+      signal: limit.signal,
+    });
+    return { status: response.status, sentence: await sentenceOf(response) };
+  } catch (cause) {
+    return { cause };
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+    signal?.throwIfAborted();
+  }
+}
+
+/** The server's sentence. What is no plain text comes from something in front of it. */
+async function sentenceOf(response) {
+  const isText = response.headers.get("Content-Type")?.startsWith("text/plain");
+  const reader = response.body?.getReader();
+  if (!reader) return "";
+  const { value } = isText ? await reader.read() : {};
+  reader.cancel().catch(() => {});
+  return value ? new TextDecoder().decode(value).trim().slice(0, longestSentence) : "";
+}

@@ -1,0 +1,269 @@
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import http from "node:http";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { ask } from "./support/peers.js";
+import { inBrowser, openPage } from "./support/place.js";
+import { startServer } from "./support/server.js";
+
+const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
+
+/** A server, and a page to open a tunnel in. */
+async function setUp(t, env) {
+  const [server, page] = await Promise.all([startServer(t, env), openPage(t)]);
+  const outside = (url, request) => ask(server, url, request);
+  return { server, page, outside };
+}
+
+test("requests reach the page and answers the world, text and bytes", async (t) => {
+  const { server, page, outside } = await setUp(t);
+  const url = await page.run(async (page, url) => {
+    const tunnel = await page.openTunnel({
+      url,
+      onRequest: async (request, info) => {
+        if (info.path.startsWith("/echo")) {
+          return new Response(await request.arrayBuffer(), {
+            status: 201,
+            headers: { "Content-Type": request.headers.get("Content-Type") ?? "none/none", "X-Method": request.method },
+          });
+        }
+        return Response.json({ method: info.method, path: info.path, url: request.url, from: info.remoteAddr });
+      },
+    });
+    return tunnel.url;
+  }, server.ws);
+
+  const get = await outside(url, { path: "//a/./b%20c?x=1&y=/../z" });
+  assert.equal(get.status, 200);
+  const host = `${new URL(url).hostname}:${server.port}`;
+  assert.deepEqual(JSON.parse(get.body), {
+    method: "GET", path: "//a/./b%20c?x=1&y=/../z", url: `http://${host}//a/b%20c?x=1&y=/../z`, from: "127.0.0.1",
+  });
+  const everything = JSON.parse((await outside(url, { method: "OPTIONS", path: "*" })).body);
+  assert.deepEqual([everything.method, everything.path, everything.url], ["OPTIONS", "*", `http://${host}/`]);
+
+  const bodies = {
+    text: Buffer.from("\uFEFFh\u00e9llo \u{1F600} \"quoted\" \\ \u0000\r\n"),
+    empty: Buffer.alloc(0),
+    binary: randomBytes(100_001),
+    escapes: Buffer.alloc(300_000, 1), // JSON would make six bytes of each
+    large: randomBytes(5 << 20),
+    "large text": Buffer.alloc(5 << 20, "zw\u00f6lf "),
+  };
+  for (const [name, body] of Object.entries(bodies)) {
+    const answer = await outside(url, { method: "POST", path: "/echo", body, headers: { "Content-Type": "a/b" } });
+    assert.equal(answer.status, 201, name);
+    assert.equal(answer.headers["content-type"], "a/b", name);
+    assert.equal(answer.headers["x-method"], "POST", name);
+    assert.equal(digest(answer.body), digest(body), name);
+  }
+  const untyped = await outside(url, { method: "PUT", path: "/echo", body: "x" });
+  assert.equal(untyped.headers["content-type"], "none/none");
+});
+
+test("headers arrive complete, those too that a browser takes away", async (t) => {
+  const { server, page, outside } = await setUp(t, { TUNNEL_FORWARD_CREDENTIALS: "true" });
+  const url = await page.run(async (page, url) => {
+    const tunnel = await page.openTunnel({
+      url,
+      onRequest: (request, info) => {
+        info.setCookies.push("a=1; Path=/", "b=2");
+        return Response.json({
+          request: Object.fromEntries(request.headers), info: Object.fromEntries(info.headers),
+        }, { headers: { "X-Bytes": "h\u00c3\u00a9" } });
+      },
+    });
+    return tunnel.url;
+  }, server.ws);
+  const answer = await outside(url, {
+    headers: {
+      Cookie: "c=3", Origin: "https://elsewhere.example.com", Referer: "https://elsewhere.example.com/p",
+      Authorization: "Basic eA==", "X-Name": Buffer.from("h\u00e9").toString("latin1"),
+    },
+  });
+  const { request, info } = JSON.parse(answer.body);
+  assert.equal(info.cookie, "c=3");
+  assert.equal(info.origin, "https://elsewhere.example.com");
+  assert.equal(info.referer, "https://elsewhere.example.com/p");
+  assert.equal(info["x-forwarded-for"], "127.0.0.1");
+  assert.equal(request.authorization, "Basic eA==");
+  assert.equal(request["x-name"], "h\u00c3\u00a9"); // the bytes, as everywhere in the fetch API
+  assert.equal(answer.headers["x-bytes"], Buffer.from("h\u00e9").toString("latin1"));
+  assert.deepEqual(answer.headers["set-cookie"], ["a=1; Path=/", "b=2"]);
+  if (inBrowser) assert.equal(request.cookie, undefined);
+});
+
+// A browser does not let a Response have them.
+if (!inBrowser) {
+  test("cookies of a Response", async (t) => {
+    const { server, page, outside } = await setUp(t, { TUNNEL_FORWARD_CREDENTIALS: "true" });
+    const url = await page.run(async (page, url) => {
+      const onRequest = () => new Response("", { headers: [["Set-Cookie", "a=1"], ["Set-Cookie", "b=2"]] });
+      return (await page.openTunnel({ url, onRequest })).url;
+    }, server.ws);
+    assert.deepEqual((await outside(url)).headers["set-cookie"], ["a=1", "b=2"]);
+  });
+}
+
+test("requests and answers of odd shapes", async (t) => {
+  const { server, page, outside } = await setUp(t);
+  const url = await page.run(async (page, url) => {
+    const { state } = page;
+    state.errors = [];
+    const answers = {
+      "/gone": () => new Response(null, { status: 204 }),
+      "/unchanged": () => new Response(null, { status: 304, headers: { ETag: "\"x\"" } }),
+      "/error": () => Response.error(),
+      "/none": () => undefined,
+      "/throws": () => { throw new Error("secret"); },
+      "/rejects": () => Promise.reject(new Error("secret")),
+      "/used": async () => {
+        const response = new Response("once");
+        await response.text();
+        return response;
+      },
+      "/large": () => new Response(new Uint8Array(10_001)),
+      "/broken": () => new Response(new ReadableStream({ pull: (c) => c.error(new Error("secret")) })),
+      "/stream": () => new Response(new Blob(["a", "b"]).stream()),
+      "/length": () => new Response("four", { headers: { "Content-Length": "4000" } }),
+    };
+    const tunnel = await page.openTunnel({
+      url, maxBody: 10_000, onError: (error) => state.errors.push(error.message),
+      onRequest: (request, info) => answers[info.path]?.()
+        ?? Response.json({ body: info.body && new TextDecoder().decode(info.body), has: request.body !== null },
+          { headers: { "X-Length": String(info.body?.length) } }),
+    });
+    return tunnel.url;
+  }, server.ws);
+  const status = async (path, method) => (await outside(url, { path, method })).status;
+  assert.equal(await status("/gone"), 204);
+  assert.equal((await outside(url, { path: "/unchanged" })).headers.etag, "\"x\"");
+  assert.equal(await status("/other", "TRACE"), 405);
+  assert.equal(String((await outside(url, { path: "/stream" })).body), "ab");
+  assert.equal(String((await outside(url, { path: "/length" })).body), "four");
+  assert.deepEqual(await page.run((page) => page.state.errors), []);
+  for (const [path, expected] of [["/error", 502], ["/throws", 500], ["/rejects", 500], ["/used", 502], ["/large", 502], ["/broken", 502]]) {
+    const answer = await outside(url, { path });
+    assert.equal(answer.status, expected, path);
+    assert.match(String(answer.body), /^The page behind this tunnel .*\.\n$/, path);
+    assert.equal(answer.headers["content-type"], "text/plain; charset=utf-8");
+  }
+  const errors = await page.run((page) => page.state.errors);
+  assert.equal(errors.length, 6);
+  assert.deepEqual(errors.slice(1, 3), ["secret", "secret"]);
+  assert.match(errors[4], /10001 bytes is larger than maxBody/);
+
+  const withBody = await outside(url, { path: "/body", body: "query", headers: { "Content-Length": "5" } });
+  assert.deepEqual(JSON.parse(withBody.body), { body: "query", has: false });
+  const head = await outside(url, { path: "/head", method: "HEAD" });
+  assert.equal(head.status, 200);
+  assert.equal(head.headers["x-length"], "undefined");
+  assert.equal(head.body.length, 0);
+});
+
+test("what is fetched from elsewhere passes, though it was compressed", async (t) => {
+  const plain = Buffer.from("compressed and fetched ".repeat(5000));
+  const zipped = gzipSync(plain);
+  const elsewhere = http.createServer((request, response) => {
+    response.writeHead(200, {
+      "Content-Type": "text/plain", "Content-Encoding": "gzip", "Content-Length": zipped.length,
+      "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*",
+    });
+    response.end(request.method === "HEAD" ? undefined : zipped);
+  });
+  await new Promise((resolve) => elsewhere.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    elsewhere.close();
+    elsewhere.closeAllConnections();
+  });
+  const { server, page, outside } = await setUp(t);
+  const url = await page.run(async (page, { url, from, zipped }) => {
+    const tunnel = await page.openTunnel({
+      url,
+      onRequest: (request) => new URL(request.url).pathname === "/own"
+        // One that was made here says what it is.
+        ? new Response(Uint8Array.from(zipped), { headers: { "Content-Encoding": "gzip" } })
+        : fetch(from, { method: request.method }),
+    });
+    return tunnel.url;
+  }, { url: server.ws, from: `http://127.0.0.1:${elsewhere.address().port}/`, zipped: [...zipped] });
+  const fetched = await outside(url);
+  assert.equal(fetched.headers["content-encoding"], undefined);
+  assert.equal(fetched.headers["content-length"], String(plain.length));
+  assert.equal(digest(fetched.body), digest(plain));
+  const own = await outside(url, { path: "/own" });
+  assert.equal(own.headers["content-encoding"], "gzip");
+  assert.equal(digest(own.body), digest(zipped));
+  const head = await outside(url, { method: "HEAD" });
+  assert.equal(head.status, 200);
+  assert.equal(head.headers["content-encoding"], undefined);
+});
+
+test("40 requests at once, each with its own answer", async (t) => {
+  const { server, page, outside } = await setUp(t);
+  const url = await page.run(async (page, url) => {
+    const { state } = page;
+    const all = new Promise((resolve) => { state.allCame = resolve; });
+    let count = 0;
+    const tunnel = await page.openTunnel({
+      url,
+      onRequest: async (request) => {
+        if (++count === 40) state.allCame();
+        await all; // none is answered before all are there
+        return new Response(`${await request.text()} of ${new URL(request.url).pathname}`);
+      },
+    });
+    return tunnel.url;
+  }, server.ws);
+  const answers = await Promise.all(Array.from({ length: 40 }, (_, i) =>
+    outside(url, { method: "POST", path: `/${i}`, body: `body ${i}`.padEnd(20_000, ".") })));
+  answers.forEach((answer, i) => {
+    assert.equal(String(answer.body), `${`body ${i}`.padEnd(20_000, ".")} of /${i}`);
+  });
+});
+
+test("a tunnel without callbacks answers all the same, until it is closed", async (t) => {
+  const { server, page, outside } = await setUp(t);
+  const url = await page.run(async (page, url) => {
+    page.state.tunnel = await page.openTunnel({ url });
+    return page.state.tunnel.url;
+  }, server.ws);
+  const answer = await outside(url);
+  assert.equal(answer.status, 501);
+  assert.equal(String(answer.body), "The page behind this tunnel does not answer HTTP requests.\n");
+  const closed = await page.run(async ({ state }) => {
+    await state.tunnel.close();
+    await state.tunnel.close();
+    return state.tunnel.closed;
+  });
+  assert.deepEqual(closed, { code: 1000, reason: "" });
+  assert.equal((await outside(url)).status, 404);
+});
+
+test("a tunnel that ends tells the handlers of pending requests", async (t) => {
+  const { server, page, outside } = await setUp(t);
+  const url = await page.run(async (page, url) => {
+    const { state } = page;
+    state.came = new Promise((resolve) => { state.requestCame = resolve; });
+    state.tunnel = await page.openTunnel({
+      url,
+      onRequest: (request, info) => new Promise((resolve) => {
+        info.signal.onabort = () => {
+          state.told = true;
+          resolve(new Response("too late"));
+        };
+        state.requestCame();
+      }),
+    });
+    return state.tunnel.url;
+  }, server.ws);
+  const answer = outside(url);
+  const told = await page.run(async ({ state }) => {
+    await state.came;
+    await state.tunnel.close();
+    return state.told;
+  });
+  assert.equal(told, true);
+  assert.equal((await answer).status, 502);
+});

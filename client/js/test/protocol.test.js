@@ -1,0 +1,168 @@
+// What a server may do that the real one does only in bad times, if at all: by
+// a server that the test plays.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { test } from "node:test";
+import { WebSocketServer } from "ws";
+import { openPage } from "./support/place.js";
+import { inTime } from "./support/wait.js";
+
+const window = 262_144;
+
+/** Plays the server of one tunnel, whose page has `handler` as onConnection. */
+async function play(t, handler, ready = { window }) {
+  const listener = new WebSocketServer({ host: "127.0.0.1", port: 0 });
+  t.after(() => {
+    for (const client of listener.clients) client.terminate();
+    listener.close();
+  });
+  await once(listener, "listening");
+  const wire = { messages: [], arrival: () => {} };
+  listener.on("connection", (socket, request) => {
+    Object.assign(wire, { socket, query: new URL(request.url, "ws://x").searchParams });
+    socket.on("message", (data, isBinary) => {
+      wire.messages.push(isBinary ? frameOf(data) : JSON.parse(data));
+      wire.arrival();
+    });
+    send(wire, { type: "tunnel_ready", tunnelUrl: "http://t.example.com", rawPort: 1, ...ready });
+  });
+  const page = await openPage(t);
+  wire.opening = page.run(async (page, { url, handler }) => {
+    const { state } = page;
+    state.errors = [];
+    const onConnection = new Function("page", `return ${handler}`)(page);
+    state.tunnel = await page.openTunnel({
+      url,
+      onConnection: (connection) => onConnection(connection, state),
+      onError: (error) => state.errors.push(page.told(error)),
+    });
+  }, { url: `http://127.0.0.1:${listener.address().port}/`, handler });
+  wire.opening.catch(() => {});
+  return { page, wire };
+}
+
+const frameOf = (data) => ({ connId: String(data.subarray(4, 4 + data.readUInt32BE())), bytes: data.length - 4 - data.readUInt32BE() });
+const send = (wire, message) => wire.socket.send(JSON.stringify(message));
+
+function sendData(wire, connId, payload) {
+  const header = Buffer.alloc(4);
+  header.writeUInt32BE(connId.length);
+  wire.socket.send(Buffer.concat([header, Buffer.from(connId), payload]));
+}
+
+/** The page's next message. */
+async function next(wire) {
+  while (wire.messages.length === 0) {
+    await inTime("a message of the page", new Promise((resolve) => { wire.arrival = resolve; }));
+  }
+  return wire.messages.shift();
+}
+
+const state = (page, name) => page.run(async (page, name) => {
+  await page.until(() => page.state[name] !== undefined);
+  return page.state[name];
+}, name);
+
+test("the page gives credit for what was read, and for nothing else", async (t) => {
+  const { page, wire } = await play(t, `({readable}, state) => { state.reader = readable.getReader(); }`);
+  await wire.opening;
+  assert.equal(wire.query.get("flow"), "credit");
+  assert.equal(wire.query.get("control"), "text");
+  send(wire, { type: "tcp_open", connId: "a1", remoteAddr: "192.0.2.1:1" });
+  sendData(wire, "ffff", Buffer.alloc(100)); // nobody has opened it
+  send(wire, { type: "tcp_credit", connId: "ffff", bytes: 1 });
+  send(wire, { type: "of a later version" });
+  for (let i = 0; i < 8; i++) sendData(wire, "a1", Buffer.alloc(window / 8));
+  const read = (count) => page.run(async ({ state }, count) => {
+    for (let i = 0; i < count; i++) await state.reader.read();
+  }, count);
+  await page.run((page) => page.until(() => page.state.reader));
+  await read(1);
+  assert.deepEqual(wire.messages, [], "nothing that is worth a message was read");
+  await read(1);
+  assert.deepEqual(await next(wire), { type: "tcp_credit", connId: "a1", bytes: window / 4 });
+  await read(6);
+  let given = window / 4;
+  while (given < window) given += (await next(wire)).bytes;
+  assert.equal(given, window);
+  assert.deepEqual(wire.messages, []);
+});
+
+test("the page sends within its credit", async (t) => {
+  const { wire } = await play(t, `async ({writable}) => {
+    const writer = writable.getWriter();
+    await writer.write(new Uint8Array(${window + 100_000}));
+    await writer.close();
+  }`);
+  await wire.opening;
+  send(wire, { type: "tcp_open", connId: "a1", remoteAddr: "192.0.2.1:1" });
+  let sent = 0;
+  while (sent < window) sent += (await next(wire)).bytes;
+  assert.equal(sent, window);
+  assert.deepEqual(wire.messages, []);
+  send(wire, { type: "tcp_credit", connId: "a1", bytes: 99_999 });
+  while (sent < window + 99_999) sent += (await next(wire)).bytes;
+  assert.equal(sent, window + 99_999);
+  send(wire, { type: "tcp_credit", connId: "a1", bytes: 65_536 });
+  assert.deepEqual(await next(wire), { connId: "a1", bytes: 1 });
+  assert.deepEqual(await next(wire), { type: "tcp_close", connId: "a1" });
+});
+
+test("a server that sends more than its credit loses that connection", async (t) => {
+  const { page, wire } = await play(t, `({readable}, state) => { state.reader = readable.getReader(); }`);
+  await wire.opening;
+  send(wire, { type: "tcp_open", connId: "a1", remoteAddr: "192.0.2.1:1" });
+  for (let i = 0; i < 4; i++) sendData(wire, "a1", Buffer.alloc(window / 4));
+  sendData(wire, "a1", Buffer.alloc(1));
+  assert.deepEqual(await next(wire), { type: "tcp_close", connId: "a1" });
+  const { error } = await page.run((page) => page.outcome(page.state.reader.read()));
+  assert.match(error.message, /more than it had credit for/);
+});
+
+test("every reason of a tcp_close but eof errors both streams", async (t) => {
+  const { page, wire } = await play(t, `async ({readable, writable, id}, state) => {
+    const writing = page.outcome(writable.getWriter().write(new Uint8Array(${window + 1})));
+    const reading = await page.outcome(readable.getReader().read());
+    state[id] = [reading.error, (await writing).error];
+  }`);
+  await wire.opening;
+  for (const reason of ["reset", "limit", "slow", "unknown", "restart", "shutdown", "of a later version"]) {
+    const connId = reason.replaceAll(" ", "");
+    send(wire, { type: "tcp_open", connId, remoteAddr: "192.0.2.1:1" });
+    for (let sent = 0; sent < window;) sent += (await next(wire)).bytes;
+    send(wire, { type: "tcp_close", connId, reason });
+    for (const error of await state(page, connId)) {
+      assert.equal(error.name, "WsproxyError");
+      assert.equal(error.reason, reason);
+    }
+  }
+  assert.deepEqual(wire.messages, [], "a connection that is gone needs no answer");
+});
+
+test("eof, and then a second tcp_close", async (t) => {
+  const { page, wire } = await play(t, `async ({readable, writable}, state) => {
+    state.read = (await page.readAll(readable)).length;
+    state.writing = await page.outcome(writable.getWriter().write(new Uint8Array(${window + 1})));
+  }`);
+  await wire.opening;
+  send(wire, { type: "tcp_open", connId: "a1", remoteAddr: "192.0.2.1:1" });
+  sendData(wire, "a1", Buffer.alloc(1000));
+  sendData(wire, "a1", Buffer.alloc(0));
+  send(wire, { type: "tcp_close", connId: "a1", reason: "eof" });
+  assert.equal(await state(page, "read"), 1000);
+  for (let sent = 0; sent < window;) sent += (await next(wire)).bytes;
+  send(wire, { type: "tcp_close", connId: "a1", reason: "reset" });
+  assert.equal((await state(page, "writing")).error.reason, "reset");
+});
+
+test("a server that speaks another protocol", async (t) => {
+  const { wire } = await play(t, "() => {}", {});
+  await assert.rejects(wire.opening, /does not speak flow=credit/);
+  for (const garbage of ["{", "null", Buffer.from([0, 0])]) {
+    const other = await play(t, "() => {}");
+    await other.wire.opening;
+    other.wire.socket.send(garbage);
+    const { error } = await other.page.run((page) => page.outcome(page.state.tunnel.closed));
+    assert.match(error.message, /not of the wsproxy protocol/);
+  }
+});

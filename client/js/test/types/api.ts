@@ -1,0 +1,67 @@
+// Uses the whole API, and what must not compile. It is checked and never run.
+import {
+  connectRelay, openTunnel, WsproxyError,
+  type CloseInfo, type Relay, type RelayOptions, type Token, type Tunnel, type TunnelAddress,
+  type TunnelConnection, type TunnelOptions, type TunnelRequestInfo,
+} from "wsproxy-client";
+
+export async function relays(signal: AbortSignal): Promise<CloseInfo> {
+  const token: Token = async () => "token";
+  const options: RelayOptions = { url: new URL("wss://p"), host: "h", port: 22, token, signal };
+  const relay: Relay = await connectRelay(options);
+  await connectRelay({ url: "wss://p", cfDomain: "d", cfId: "i", cfSecret: "s", token: null });
+  const writer = relay.writable.getWriter();
+  await writer.write(new ArrayBuffer(1));
+  await writer.write(new DataView(new ArrayBuffer(1)));
+  await writer.write(new TextEncoder().encode("text"));
+  const { value } = await relay.readable.getReader().read();
+  const length: number | undefined = value?.byteLength;
+  void length;
+  await relay.readable.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).pipeTo(new WritableStream<string>());
+  await relay.readable.pipeTo(relay.writable as WritableStream<Uint8Array>);
+
+  // @ts-expect-error text is no bytes
+  await writer.write("text");
+  // @ts-expect-error a target is missing
+  await connectRelay({ url: "wss://p" });
+  // @ts-expect-error one target only
+  await connectRelay({ url: "wss://p", host: "h", port: 22, cfDomain: "d", cfId: "i", cfSecret: "s" });
+  return relay.closed;
+}
+
+export async function tunnels(): Promise<void> {
+  const options: TunnelOptions = {
+    url: "wss://p",
+    token: "token",
+    onRequest: async (request: Request, info: TunnelRequestInfo) => {
+      info.setCookies.push(`last=${info.path}`);
+      const about: string[] = [info.method, info.path, info.remoteAddr, info.headers.get("Cookie") ?? "", request.url];
+      return info.signal.aborted || info.body?.length ? new Response(null, { status: 400 }) : Response.json(about);
+    },
+    onConnection: ({ readable, writable, remoteAddr, id }: TunnelConnection) => {
+      console.log(remoteAddr.toUpperCase(), id.toUpperCase());
+      return readable.pipeTo(writable as WritableStream<Uint8Array>);
+    },
+    onReady: ({ url, rawPort }: TunnelAddress) => console.log(url.toUpperCase(), rawPort.toFixed()),
+    onLost: (error: WsproxyError) => console.log(error.reason),
+    onError: (error: unknown) => console.log(error),
+    reconnect: { firstDelay: 100, maxDelay: 1000 },
+    maxBody: 1 << 20,
+  };
+  const tunnel: Tunnel = await openTunnel(options);
+  await openTunnel({ url: "wss://p", reconnect: true, onRequest: () => new Response("at once") });
+  console.log(tunnel.url.toUpperCase(), tunnel.rawPort.toFixed());
+  // @ts-expect-error the tunnel's own
+  tunnel.url = "x";
+  // @ts-expect-error an answer is a Response
+  await openTunnel({ url: "wss://p", onRequest: () => "text" });
+  try {
+    await tunnel.closed;
+  } catch (error) {
+    if (error instanceof WsproxyError) {
+      const details: [number | undefined, string, number | undefined] = [error.code, error.reason, error.status];
+      console.log(details);
+    }
+  }
+  await tunnel.close();
+}

@@ -1,0 +1,190 @@
+/** A token (JWT), or a function that is asked for one at every connect and reconnect. */
+export type Token = string | null | undefined | (() => string | null | undefined | Promise<string | null | undefined>);
+
+interface ServerOptions {
+  /**
+   * The server's address: `wss://proxy.example.com`, or http, https, ws; with or
+   * without `/relay` or `/tunnel`; or relative to the page, such as `/`.
+   */
+  url: string | URL;
+  /** Needed if the server has authentication. It is never put into a URL. */
+  token?: Token;
+  /** Ends everything, at any time: promises reject and streams error with its reason. */
+  signal?: AbortSignal;
+}
+
+interface TCPTarget {
+  /** A name, an IPv4 or an IPv6 address, as the server is to see it. */
+  host: string;
+  /** 1 to 65535. */
+  port: number | string;
+  cfDomain?: undefined;
+  cfId?: undefined;
+  cfSecret?: undefined;
+}
+
+interface CloudflareAccessTarget {
+  host?: undefined;
+  port?: undefined;
+  /** A service behind Cloudflare Access. */
+  cfDomain: string;
+  /** `CF-Access-Client-Id`. Protocol and server put it and the secret into the URL. */
+  cfId: string;
+  /** `CF-Access-Client-Secret`. */
+  cfSecret: string;
+}
+
+export type RelayOptions = ServerOptions & (TCPTarget | CloudflareAccessTarget);
+
+/** How a WebSocket ended. The code of an end in order is 1000. */
+export interface CloseInfo {
+  code: number;
+  reason: string;
+}
+
+export interface Relay {
+  /**
+   * What the target sends. It closes when the target has ended in order, and
+   * errors with a `WsproxyError` otherwise. Cancelling it closes the relay.
+   *
+   * A page cannot pause a WebSocket: what is not read waits in the page's memory.
+   */
+  readable: ReadableStream<Uint8Array>;
+  /**
+   * What the target gets. A write is done when no more than 1 MiB waits in the
+   * browser, so a slow target slows its writer down. Closing it closes the
+   * relay, in both directions, after everything was delivered. Aborting it
+   * closes the relay at once.
+   */
+  writable: WritableStream<BufferSource>;
+  /**
+   * Resolves when the relay has ended in order, by the target or by this page,
+   * and rejects with a `WsproxyError`, or the signal's reason, otherwise. It
+   * need not be looked at.
+   */
+  closed: Promise<CloseInfo>;
+}
+
+/**
+ * Opens a TCP connection to a host and port, through the server.
+ *
+ * It resolves when the server has accepted the relay, and rejects with a
+ * `WsproxyError` if the server refused. Only then the target is dialled: one
+ * that cannot be reached errors the streams, with code 1011.
+ */
+export function connectRelay(options: RelayOptions): Promise<Relay>;
+
+/** What a `Request` can't say of a request. */
+export interface TunnelRequestInfo {
+  /** As it came; a Request may change its capitals. */
+  method: string;
+  /** Path and query, untouched. Begins with `/`, or is `*`. */
+  path: string;
+  /** All headers that the server passed on. Browsers drop some from a Request: Cookie, Origin, Referer, Date and others. */
+  headers: Headers;
+  /** The outside client's address as the server judged it, without a port. */
+  remoteAddr: string;
+  /** The body of a GET or HEAD, which a Request can't have. */
+  body?: Uint8Array;
+  /** Aborted when no answer can be sent any more, since the tunnel has ended. */
+  signal: AbortSignal;
+  /**
+   * Values of `Set-Cookie`, to be added to. Browsers drop that header from a
+   * Response. The server passes cookies on only with TUNNEL_FORWARD_CREDENTIALS.
+   */
+  setCookies: string[];
+}
+
+/** One raw TCP connection to the tunnel's port. */
+export interface TunnelConnection {
+  /**
+   * What the peer sends. It closes when the peer has ended its sending side;
+   * `writable` then goes on. The peer is held up while it isn't read. After
+   * cancelling it, what still comes is dropped and `writable` goes on.
+   */
+  readable: ReadableStream<Uint8Array>;
+  /**
+   * What the peer gets. A write is done when the server has given credit for
+   * it. Closing it ends the connection, in both directions, after everything
+   * was delivered; aborting it does so at once. To be closed in any case.
+   */
+  writable: WritableStream<BufferSource>;
+  /** The peer's address and port as the server sees it. */
+  remoteAddr: string;
+  /** The server's name for the connection; also in its log. */
+  id: string;
+}
+
+/** The tunnel's address of now. After a reconnect it is another one. */
+export interface TunnelAddress {
+  /** Such as `https://4ee39bcd8da45d39.tunnel.example.com`. */
+  url: string;
+  /** TCP port on the server's address, or 0 if none was free. */
+  rawPort: number;
+}
+
+/** All in milliseconds. */
+export interface ReconnectOptions {
+  /** Longest pause before the first attempt; each later one is twice as long. Default 500. */
+  firstDelay?: number;
+  /** Longest pause between two attempts. Default 30,000. */
+  maxDelay?: number;
+}
+
+export interface TunnelOptions extends ServerOptions {
+  /**
+   * Answers an HTTP request. Without it all are answered 501; one that throws,
+   * 500. The answer's body is read whole before it is sent.
+   */
+  onRequest?: (request: Request, info: TunnelRequestInfo) => Response | Promise<Response>;
+  /**
+   * Gets each raw TCP connection. Without it all are closed at once; if it
+   * throws, that connection is closed.
+   */
+  onConnection?: (connection: TunnelConnection) => unknown;
+  /** Called each time the tunnel is ready, the first time included. */
+  onReady?: (address: TunnelAddress) => void;
+  /** Called each time the tunnel was lost and will be registered anew. */
+  onLost?: (error: WsproxyError) => void;
+  /** Gets what the other callbacks throw, and answers that can't be sent. Default: console.error. */
+  onError?: (error: unknown) => void;
+  /**
+   * Registers the tunnel anew after an unexpected end, with growing pauses,
+   * until close(), the signal, or a refusal that will not get better. Default:
+   * false. The first registration is tried once in any case.
+   */
+  reconnect?: boolean | ReconnectOptions;
+  /**
+   * Largest body of an answer in bytes; larger ones become 502. To be what the
+   * server has as TUNNEL_MAX_BODY. Default: 10 MiB, as there.
+   */
+  maxBody?: number;
+}
+
+export interface Tunnel extends Readonly<TunnelAddress> {
+  /**
+   * Resolves after close(), and rejects with a `WsproxyError`, or the signal's
+   * reason, when the tunnel has ended otherwise, for good. It need not be looked at.
+   */
+  readonly closed: Promise<CloseInfo>;
+  /**
+   * Ends the tunnel: open connections are lost, pending requests are answered
+   * 502 by the server. Resolves when it has ended.
+   */
+  close(): Promise<void>;
+}
+
+/** Registers a tunnel: a public address and a raw TCP port that lead to this page. */
+export function openTunnel(options: TunnelOptions): Promise<Tunnel>;
+
+/** What a server, a target or a peer did to a relay, a tunnel or a connection. */
+export class WsproxyError extends Error {
+  constructor(message: string, details?: { code?: number; reason?: string; status?: number; cause?: unknown });
+  readonly name: "WsproxyError";
+  /** WebSocket close code; 1006 for one that did not open or was lost. Undefined if only one connection ended. */
+  readonly code: number | undefined;
+  /** The server's own words: its sentence, or the reason of a tcp_close (`reset`, `limit`, ...). Else empty. */
+  readonly reason: string;
+  /** HTTP status with which the server refused the WebSocket, if it could be learned. */
+  readonly status: number | undefined;
+}
