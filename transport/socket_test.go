@@ -387,25 +387,3 @@ func TestFullKernelTearsNoFrame(t *testing.T) {
 		t.Errorf("%d pings of %d", pings, frames)
 	}
 }
-
-// The headers of a tunnel's frames, which may be longer than a buffer, are read
-// by the other implementation.
-func TestLongHeadersAreReadByGorilla(t *testing.T) {
-	s, peer := newSocketPair(t)
-	client := gorillaClient(t, peer)
-	lengths := []int{0, 125, 126, 65535, 65536, 1 << 20}
-	go func() {
-		for _, n := range lengths {
-			header := appendHeader(nil, opBinary, n)
-			if len(header) > maxHeaderBytes {
-				t.Errorf("the header has %d bytes", len(header))
-			}
-			_ = s.write(header, pattern(n))
-		}
-	}()
-	for _, n := range lengths {
-		if _, p, err := client.ReadMessage(); err != nil || !bytes.Equal(p, pattern(n)) {
-			t.Fatalf("length %d: %d bytes, %v", n, len(p), err)
-		}
-	}
-}
