@@ -175,19 +175,29 @@ func TestGosshLongDownload(t *testing.T) {
 // hearing of it. The next request finds its way all the same.
 func TestGosshIdleService(t *testing.T) {
 	t.Parallel()
-	web := gosshWebServer(t, func(server *http.Server) { server.IdleTimeout = 2 * time.Second })
-	r := gosshOpen(t, tunnelServer(t), gosshScript{service: web.addr})
-	r.web = web
-	for i := range 2 {
-		for range 2 {
-			if err := r.post("POST", nil, gosshBinary(100_000)); err != nil {
-				t.Errorf("round %d: %v", i, err)
+	s := tunnelServer(t)
+	for _, idle := range []time.Duration{300 * time.Millisecond, 2 * time.Second} {
+		t.Run(idle.String(), func(t *testing.T) {
+			t.Parallel()
+			web := gosshWebServer(t, func(server *http.Server) { server.IdleTimeout = idle })
+			r := gosshOpen(t, s, gosshScript{service: web.addr})
+			r.web = web
+			for i := range 3 {
+				var err error
+				if i%2 == 0 {
+					err = r.post("POST", nil, gosshBinary(100_000))
+				} else { // which is a single frame
+					err = r.get("/text?n=1000", asStream(), gosshText(1000))
+				}
+				if err != nil {
+					t.Errorf("request %d: %v", i, err)
+				}
+				eventually(t, patience, "the idle connection has ended", func() bool { return web.open() == 0 })
 			}
-		}
-		eventually(t, patience, "the idle connection has ended", func() bool { return web.open() == 0 })
+			if n := r.inBytes("/sum") + r.inBytes("/text?n=1000"); n != 3 {
+				t.Errorf("of three requests %d came as bytes", n)
+			}
+			r.check(t)
+		})
 	}
-	if n := r.inBytes("/sum"); n != 4 {
-		t.Errorf("of four requests %d came as bytes", n)
-	}
-	r.check(t)
 }

@@ -40,31 +40,43 @@ func onEcho(size int) func(*testing.T) (string, func(*testing.T, *gosshRig) erro
 	}
 }
 
-// onStall is an upload to a service that reads nothing until everything has
-// come, or the connection has gone.
-func onStall(t *testing.T) (string, func(*testing.T, *gosshRig) error) {
-	const size = 10 << 20
-	gate := make(chan struct{})
-	return gosshSink(t, size, gate), func(t *testing.T, r *gosshRig) error {
-		conn := r.dial(t)
-		sent := []byte(gosshBinary(size))
-		go func() { _, _ = conn.Write(sent) }()
-		eventually(t, patience, "everything has come", func() bool {
-			came := 0
-			for _, e := range r.c.seen("data") {
-				came += e.size
+// onStall is an upload, in pieces with a pause behind each, to a service that
+// reads nothing until everything has come or the connection has gone.
+func onStall(size, piece int, pause time.Duration) func(*testing.T) (string, func(*testing.T, *gosshRig) error) {
+	return func(t *testing.T) (string, func(*testing.T, *gosshRig) error) {
+		gate := make(chan struct{})
+		return gosshSink(t, int64(size), gate), func(t *testing.T, r *gosshRig) error {
+			conn := r.dial(t)
+			sent := []byte(gosshBinary(size))
+			go func() {
+				ticker := time.NewTicker(max(pause, 1))
+				defer ticker.Stop()
+				for rest := sent; len(rest) > 0; rest = rest[piece:] {
+					if _, err := conn.Write(rest[:piece]); err != nil {
+						return
+					}
+					if pause > 0 {
+						<-ticker.C
+					}
+				}
+			}()
+			eventually(t, patience, "everything has come", func() bool {
+				came := 0
+				for _, e := range r.c.seen("data") {
+					came += e.size
+				}
+				return came == size || len(r.c.seen("overflow")) > 0
+			})
+			close(gate)
+			var got [sha256.Size]byte
+			if _, err := io.ReadFull(conn, got[:]); err != nil {
+				return fmt.Errorf("no hash: %w", err)
 			}
-			return came == size || len(r.c.seen("overflow")) > 0
-		})
-		close(gate)
-		var got [sha256.Size]byte
-		if _, err := io.ReadFull(conn, got[:]); err != nil {
-			return fmt.Errorf("no hash: %w", err)
+			if got != sha256.Sum256(sent) {
+				return errors.New("the service got other bytes")
+			}
+			return nil
 		}
-		if got != sha256.Sum256(sent) {
-			return errors.New("the service got other bytes")
-		}
-		return nil
 	}
 }
 
@@ -95,7 +107,10 @@ var gosshNeeds = []gosshNeed{
 		make:    onEcho(1000),
 	}, {
 		name: "a full queue", habits: gosshHabits{queue: 256}, fails: "no hash",
-		make: onStall,
+		make: onStall(10<<20, 10<<20, 0),
+	}, {
+		name: "a queue full of small frames", habits: gosshHabits{queue: 256}, fails: "no hash",
+		make: onStall(500*12_000, 12_000, time.Millisecond),
 	}, {
 		name: "binary bodies", habits: gosshHabits{bodyAsItCame: true}, fails: "another body",
 		make: onWeb(func(r *gosshRig) error { return r.post("POST", nil, gosshBinary(10_000)) }),
