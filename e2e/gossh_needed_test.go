@@ -110,7 +110,7 @@ var gosshNeeds = []gosshNeed{
 		make: onStall(10<<20, 10<<20, 0),
 	}, {
 		name: "a queue full of small frames", habits: gosshHabits{queue: 256}, fails: "no hash",
-		make: onStall(500*12_000, 12_000, time.Millisecond),
+		make: onStall(380*16_000, 16_000, 500*time.Microsecond),
 	}, {
 		name: "binary bodies", habits: gosshHabits{bodyAsItCame: true}, fails: "another body",
 		make: onWeb(func(r *gosshRig) error { return r.post("POST", nil, gosshBinary(10_000)) }),
@@ -168,7 +168,12 @@ func TestGosshNeeded(t *testing.T) {
 			if need.hangs {
 				limit = 1500 * time.Millisecond
 			}
-			switch err := run(query, need.habits, need.opening[0], limit); {
+			err := run(query, need.habits, need.opening[0], limit)
+			for tries := 1; err == nil && need.fails != "" && tries < 5; tries++ {
+				// A busy machine may merge what would have been too much.
+				err = run(query, need.habits, need.opening[0], limit)
+			}
+			switch {
 			case need.fails == "" && err != nil:
 				t.Errorf("%s: %v", query, err)
 			case need.fails != "" && (err == nil || !strings.Contains(err.Error(), need.fails)):

@@ -162,9 +162,10 @@ func (c *gosshClient) dataAt(t *testing.T, connID string) (data, answered time.T
 func TestGosshBarrier(t *testing.T) {
 	t.Parallel()
 	r := gosshOpen(t, tunnelServer(t), gosshScript{service: echoServer(t).String()})
-	const wait = 150 * time.Millisecond
+	const wait, late = 150 * time.Millisecond, 400 * time.Millisecond
+	const soon = 100 * time.Millisecond
 	least, quick := time.Hour, time.Hour
-	for i := range 6 {
+	for i := 0; i < 3 || i < 30 && (least > late || quick > soon); i++ {
 		conn := r.dial(t)
 		if _, err := tunnelPing(conn); err != nil {
 			t.Fatal(err)
@@ -186,10 +187,10 @@ func TestGosshBarrier(t *testing.T) {
 			quick = min(quick, took)
 		}
 	}
-	if least > wait+250*time.Millisecond {
+	if least > late {
 		t.Errorf("data comes %v after the barrier's answer at best", least)
 	}
-	if quick > 100*time.Millisecond {
+	if quick > soon {
 		t.Errorf("on an open connection an echo takes %v at best", quick)
 	}
 	r.check(t)
@@ -260,15 +261,18 @@ func TestGosshOthers(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		// One that is quick shows that nothing waits. On a busy machine others
+		// may not be.
+		const limit = 140 * time.Millisecond
 		quick := time.Hour
-		for range 5 {
+		for tries := 0; quick > limit && tries < 50; tries++ {
 			began := time.Now()
 			if _, err := tunnelPing(tunnelDial(t, c.port)); err != nil {
 				t.Fatal(err)
 			}
 			quick = min(quick, time.Since(began))
 		}
-		if quick > 140*time.Millisecond {
+		if quick > limit {
 			t.Errorf("%s: the first echo takes %v at best", query, quick)
 		}
 		for _, body := range []string{gosshText(300_000), gosshBinary(300_000)} {
