@@ -24,24 +24,29 @@ export async function openSocket(address, { token, signal }, receiver) {
   socket.binaryType = "arraybuffer";
   const opened = await new Promise((resolve, reject) => {
     let isOpen = false;
+    const settle = (end, value) => {
+      signal?.removeEventListener("abort", abort);
+      end(value);
+    };
     const abort = () => {
-      reject(signal.reason);
+      settle(reject, signal.reason);
       socket.close();
     };
     signal?.addEventListener("abort", abort);
     socket.onopen = () => {
-      signal?.removeEventListener("abort", abort);
       isOpen = true;
+      settle(resolve, true);
       receiver.opened(socket);
-      resolve(true);
     };
     socket.onmessage = ({ data }) => receiver.received(data);
     socket.onclose = ({ code, reason }) => {
-      signal?.removeEventListener("abort", abort);
       if (isOpen) receiver.ended({ code, reason });
-      else resolve(false);
+      else settle(resolve, false);
     };
-    socket.onerror = () => {}; // says nothing, and close always follows
+    // Close follows, but in Node 22 not if it never opened.
+    socket.onerror = () => {
+      if (!isOpen) settle(resolve, false);
+    };
   });
   if (!opened) throw refusalError(await askWhy(address, bearer, signal));
 }

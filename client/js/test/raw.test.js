@@ -108,7 +108,7 @@ test("a connection that the page does not read holds up no other", async (t) => 
     ({readable, writable}) => readable.pipeTo(writable),
   ]`);
   const slow = await connect();
-  const sent = randomBytes(64 * MiB); // more than all kernels on the way take
+  const sent = randomBytes(32 * MiB); // more than all kernels on the way take
   const sending = new Promise((resolve) => slow.end(sent, resolve));
   await eventually("the slow connection is held up", () => slow.bytesWritten > 0 && slow.writableLength > 0);
   for (let round = 0; round < 3; round++) {
@@ -213,7 +213,7 @@ test("handlers that throw, and writes of no bytes, end their connection only", a
 test("aborting a write that waits for credit ends the connection", async (t) => {
   const { page, connect } = await setUp(t, `[async ({readable, writable}, state) => {
     const writer = writable.getWriter();
-    const writing = page.outcome(writer.write(new Uint8Array(${64 * MiB})));
+    const writing = page.outcome(writer.write(new Uint8Array(${32 * MiB})));
     await page.until(() => state.goOn);
     await writer.abort(new RangeError("no more"));
     const reading = await page.outcome(readable.getReader().read());
@@ -225,7 +225,7 @@ test("aborting a write that waits for credit ends the connection", async (t) => 
   const got = await noted(page, "got");
   assert.ok(got.writing.error);
   assert.equal(got.reading.error.message, "no more");
-  assert.ok((await readAll(socket)).length < 64 * MiB);
+  assert.ok((await readAll(socket)).length < 32 * MiB);
 });
 
 test("without onConnection connections are closed at once", async (t) => {

@@ -61,10 +61,10 @@ test("a target that does not read holds the writer up", async (t) => {
     })();
     // Until a write is held up.
     await page.until(() => watch.sockets[0].bufferedAmount > 2 ** 20);
-  }, { url: server.ws, ...target, length: 64 * MiB });
+  }, { url: server.ws, ...target, length: 32 * MiB });
   const socket = await target.next();
   const acceptedBefore = await page.run(({ state }) => state.accepted);
-  assert.ok(acceptedBefore < 64 * MiB, `${acceptedBefore} bytes were taken while the target did not read`);
+  assert.ok(acceptedBefore < 32 * MiB, `${acceptedBefore} bytes were taken while the target did not read`);
   const hash = createHash("sha256");
   for await (const chunk of socket) hash.update(chunk);
   socket.end();
@@ -115,13 +115,15 @@ test("a target that resets is an error of both streams", async (t) => {
   const running = page.run(async (page, { url, host, port }) => {
     const relay = await page.connectRelay({ url, host, port });
     const reader = relay.readable.getReader();
-    await reader.read();
+    const writer = relay.writable.getWriter();
+    await writer.write(page.encode("reset!"));
     const reading = await page.outcome(reader.read());
-    const writing = await page.outcome(relay.writable.getWriter().write(page.encode("late")));
+    const writing = await page.outcome(writer.write(page.encode("late")));
     return { reading, writing, closed: await page.outcome(relay.closed) };
   }, { url: server.ws, ...target });
   const socket = await target.next();
-  socket.write("x", () => socket.resetAndDestroy());
+  await readBytes(socket, 6);
+  socket.resetAndDestroy();
   const got = await running;
   for (const { error } of [got.reading, got.writing, got.closed]) {
     assert.equal(error.name, "WsproxyError");

@@ -2,6 +2,7 @@
 // Chromium. The tests are the same.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { webcrypto } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
 import { after, before } from "node:test";
@@ -21,10 +22,20 @@ if (inBrowser) {
     await browser?.close();
     pages?.close();
   });
-} else if (globalThis.WebSocket === undefined) {
-  // Before Node 22 there is none.
-  globalThis.WebSocket = (await import("ws")).WebSocket;
+} else {
+  // What a browser has and Node does not, before 22 and before 20.
+  globalThis.WebSocket ??= (await import("ws")).WebSocket;
+  globalThis.crypto ??= webcrypto;
 }
+
+// What is left running, such as a tunnel that tries again for ever, would keep
+// this process from ending, and whoever waits for it too.
+after(() => {
+  setTimeout(() => {
+    console.error("the tests have ended, but something of theirs still runs");
+    process.exit(1);
+  }, 10_000).unref();
+});
 
 /**
  * A page with the module. Its run(code, args) calls code(page, args), where
