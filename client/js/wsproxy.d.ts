@@ -1,6 +1,9 @@
 /** A token (JWT), or a function that is asked for one at every connect and reconnect. */
 export type Token = string | null | undefined | (() => string | null | undefined | Promise<string | null | undefined>);
 
+/** Uint8Array, of an ArrayBuffer where TypeScript tells that apart (from 5.9 on). */
+export type Bytes = ReturnType<TextEncoder["encode"]>;
+
 interface ServerOptions {
   /**
    * The server's address: `wss://proxy.example.com`, or http, https, ws; with or
@@ -49,7 +52,7 @@ export interface Relay {
    *
    * A page cannot pause a WebSocket: what is not read waits in the page's memory.
    */
-  readable: ReadableStream<Uint8Array>;
+  readable: ReadableStream<Bytes>;
   /**
    * What the target gets. A write is done when no more than 1 MiB waits in the
    * browser, so a slow target slows its writer down. Closing it closes the
@@ -85,7 +88,7 @@ export interface TunnelRequestInfo {
   /** The outside client's address as the server judged it, without a port. */
   remoteAddr: string;
   /** The body of a GET or HEAD, which a Request can't have. */
-  body?: Uint8Array;
+  body?: Bytes;
   /** Aborted when no answer can be sent any more, since the tunnel has ended. */
   signal: AbortSignal;
   /**
@@ -102,7 +105,7 @@ export interface TunnelConnection {
    * `writable` then goes on. The peer is held up while it isn't read. After
    * cancelling it, what still comes is dropped and `writable` goes on.
    */
-  readable: ReadableStream<Uint8Array>;
+  readable: ReadableStream<Bytes>;
   /**
    * What the peer gets. A write is done when the server has given credit for
    * it. Closing it ends the connection, in both directions, after everything

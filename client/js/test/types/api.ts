@@ -17,8 +17,9 @@ export async function relays(signal: AbortSignal): Promise<CloseInfo> {
   const { value } = await relay.readable.getReader().read();
   const length: number | undefined = value?.byteLength;
   void length;
-  await relay.readable.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).pipeTo(new WritableStream<string>());
-  await relay.readable.pipeTo(relay.writable as WritableStream<Uint8Array>);
+  await relay.readable.pipeThrough(new TextDecoderStream()).pipeTo(new WritableStream<string>());
+  await relay.readable.pipeThrough(new DecompressionStream("gzip")).pipeTo(relay.writable);
+  await new Response(relay.readable).text();
 
   // @ts-expect-error text is no bytes
   await writer.write("text");
@@ -40,7 +41,7 @@ export async function tunnels(): Promise<void> {
     },
     onConnection: ({ readable, writable, remoteAddr, id }: TunnelConnection) => {
       console.log(remoteAddr.toUpperCase(), id.toUpperCase());
-      return readable.pipeTo(writable as WritableStream<Uint8Array>);
+      return readable.pipeTo(writable);
     },
     onReady: ({ url, rawPort }: TunnelAddress) => console.log(url.toUpperCase(), rawPort.toFixed()),
     onLost: (error: WsproxyError) => console.log(error.reason),
