@@ -140,7 +140,7 @@ func FuzzControl(f *testing.F) {
 	f.Add([]byte(`{"type":"tcp_credit","connId":"c","bytes":262144}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if bytes.Count(in, []byte("["))+bytes.Count(in, []byte("{")) > 10_000 {
-			t.Skip("encoding/json may find it too deep")
+			return // encoding/json may find it too deep
 		}
 		want, wantErr := oracleControl(in)
 		// What stands behind the message must matter as little as it changes.

@@ -167,8 +167,11 @@ func spoiled(answer *messages.Response) bool {
 
 // failed says what the outside client hears when there is no answer.
 func (x *exchange) failed(err error) messages.Reason {
-	if answer := x.last(messages.ReasonBadAnswer); answer.Refusal != messages.ReasonBadAnswer {
-		return answer.Refusal // the tunnel has ended
+	select {
+	case answer := <-x.answer: // the tunnel has ended, or its handler has failed
+		x.answer <- answer // for cancel, which would wait for another one
+		return answer.Refusal
+	default:
 	}
 	var timeout net.Error
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -137,5 +138,21 @@ func TestInsideConnProbes(t *testing.T) {
 			t.Errorf("probe %v: the first part is %q", probe, parts[0])
 		}
 		v.end(visitKept)
+	}
+}
+
+// Who asks why a request as bytes failed leaves the handler's word where it is:
+// there is no other one to wait for.
+func TestWordOfAFailedHandlerStays(t *testing.T) {
+	x := &exchange{r: httptest.NewRequest("GET", "/", nil), answer: make(chan messages.Answer, 1)}
+	x.answer <- messages.Answer{Refusal: messages.ReasonRestarted}
+	for range 2 {
+		if reason := x.failed(io.ErrUnexpectedEOF); reason != messages.ReasonRestarted {
+			t.Errorf("the reason is %s", reason)
+		}
+	}
+	<-x.answer
+	if reason := x.failed(io.ErrUnexpectedEOF); reason != messages.ReasonBadAnswer {
+		t.Errorf("without a word the reason is %s", reason)
 	}
 }
