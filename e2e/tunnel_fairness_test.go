@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -38,23 +39,32 @@ func tunnelPaced(to io.Writer, from io.Reader) {
 }
 
 // A few bytes there and back take at most ten times as long beside a bulk
-// transfer on the same tunnel as without. With credit that holds also for one
-// whose receiver is what slows it, so that all that may wait does.
+// transfer on the same tunnel as without. That holds also for one that the
+// tunnel's client is too slow for, and with credit for one whose receiver is,
+// so that all that may wait does.
 func TestTunnelFairness(t *testing.T) { // alone, because it measures
 	// noise is what the calm ones are taken to need at least: how long a
 	// goroutine may wait for a processor when others use it.
 	const noise = 3 * time.Millisecond
 	s := tunnelServer(t)
 	for _, test := range []struct {
-		query  string
-		out    bool // the bulk goes from the client to the outside
-		sender bool // it is the sender that keeps the pace
+		query string
+		out   bool   // the bulk goes from the client to the outside
+		slow  string // what keeps the pace: sender, receiver, or the client's WebSocket
 	}{
-		{"", false, true}, {"", true, true},
-		{"flow=credit", false, true}, {"flow=credit", true, true},
-		{"flow=credit", false, false}, {"flow=credit", true, false},
+		{"", false, "sender"}, {"", true, "sender"}, {"", false, "client"},
+		{"flow=credit", false, "sender"}, {"flow=credit", true, "sender"}, {"flow=credit", false, "client"},
+		{"flow=credit", false, "receiver"}, {"flow=credit", true, "receiver"},
 	} {
-		c := tunnelOpen(t, s, tunnelScript{query: test.query})
+		var slow atomic.Bool
+		pace := time.NewTicker(time.Millisecond) // one message each: 32 MiB a second
+		defer pace.Stop()
+		c := tunnelOpen(t, s, tunnelScript{query: test.query, read: func(*tunnelClient, int) bool {
+			if slow.Load() {
+				<-pace.C
+			}
+			return true
+		}})
 		ping, echo := tunnelPair(t, c)
 		go tunnelEcho(c, echo)
 		fair := false
@@ -73,13 +83,15 @@ func TestTunnelFairness(t *testing.T) { // alone, because it measures
 				ended <- struct{}{}
 			}
 			if test.out {
-				go bulk(test.sender, inside, tunnelNoise(1))
-				go bulk(!test.sender, io.Discard, outside)
+				go bulk(test.slow == "sender", inside, tunnelNoise(1))
+				go bulk(test.slow == "receiver", io.Discard, outside)
 			} else {
-				go bulk(test.sender, outside, tunnelNoise(1))
-				go bulk(!test.sender, io.Discard, inside)
+				go bulk(test.slow == "sender", outside, tunnelNoise(1))
+				go bulk(test.slow == "receiver", io.Discard, inside)
 			}
+			slow.Store(test.slow == "client")
 			busy := tunnelP99(t, ping)
+			slow.Store(false)
 			outside.Close() // which ends both
 			<-ended
 			<-ended

@@ -197,7 +197,7 @@ func TestGosshFramesAreJoined(t *testing.T) {
 	}
 	var wire bytes.Buffer
 	for {
-		batch, _ := l.take(nil)
+		batch, _ := l.take(nil, false)
 		if len(batch) == 0 {
 			break
 		}

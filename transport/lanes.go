@@ -15,6 +15,9 @@ const (
 	// laneDepth is how many frames of one connection wait for the writer: one
 	// on its way, one behind it. Then its outside peer is not read.
 	laneDepth = 2
+	// smallFrame is the length in bytes below which data frames are taken for
+	// the words of a dialogue, if two come in a row.
+	smallFrame = 4 << 10
 )
 
 // A frame is a whole WebSocket frame that waits for the writer.
@@ -24,6 +27,7 @@ type frame struct {
 	bytes  []byte
 	buf    *buffer // goes back to the pool when the frame is written; may be nil
 	data   bool    // whether it is one of the laneDepth
+	hurry  bool    // whether somebody waits for it
 	gone   func()  // called when it is written or dropped; may be nil
 }
 
@@ -57,6 +61,7 @@ type lane struct {
 	frames []frame       // under all.mu
 	inTurn bool          // under all.mu: whether it is in all.turn
 	closed bool          // under all.mu: nothing is added any more
+	small  bool          // under all.mu: the last data frame was
 	room   chan struct{} // laneDepth tokens: one for each data frame that may wait
 }
 
@@ -121,8 +126,9 @@ func (n *lane) cut() {
 }
 
 // take returns the frames to be written next, in batch, and whether more will
-// ever come. It doesn't wait.
-func (l *lanes) take(batch []frame) (next []frame, more bool) {
+// ever come. It doesn't wait. If urgent is set, it takes control messages only,
+// unless these are the last frames of all.
+func (l *lanes) take(batch []frame, urgent bool) (next []frame, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	size := 0
@@ -138,7 +144,7 @@ func (l *lanes) take(batch []frame) (next []frame, more bool) {
 	}
 	// One frame of each lane, then another of each, until the batch is full.
 	size = 0
-	for len(l.turn) > 0 && size < writeBatch {
+	for len(l.turn) > 0 && size < writeBatch && (!urgent || l.ended) {
 		n := l.turn[0]
 		l.turn[0] = nil
 		l.turn = l.turn[1:]
@@ -168,6 +174,8 @@ func (n *lane) pop() frame {
 	n.frames = n.frames[1:]
 	if f.data {
 		n.room <- struct{}{} // has room: f had taken a token from it
+		small := len(f.bytes) < smallFrame
+		f.hurry, n.small = small && n.small, small
 	}
 	return f
 }

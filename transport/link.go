@@ -27,6 +27,7 @@ type link struct {
 	handler *actor.PID    // set by Start, before the pumps begin
 	client  *socket       // set by attach, before the actor hears of it
 	lanes   *lanes        // what waits for the client
+	flight  flight        // what is on its way to the client
 	gossh   *gossh        // what is special for gossh-wasm; nil for other clients; set once
 	buffer  *budget       // what waits for outside peers beyond their shares
 	inbound tally         // what was read from the client and is not handled yet
@@ -73,6 +74,7 @@ func newLink(tools *linkTools, d dialect, credit bool) *link {
 	l.buffer.freed = func() { signal(l.room) }
 	l.inbound.budget = tools.total
 	l.lanes = newLanes(l.drop)
+	l.flight.init()
 	if d == dialectGossh {
 		l.gossh = newGossh(l)
 		l.lanes.join = gosshMessage - messages.DataHeader
@@ -106,7 +108,9 @@ func (l *link) Request(id string, message []byte) {
 	if l.gossh != nil {
 		l.gossh.remember(id)
 	}
-	l.Control(message)
+	f := l.controlFrame(message)
+	f.hurry = true
+	l.lanes.sendControl(f)
 }
 
 // drop gives back what a frame held, written or not.
@@ -158,17 +162,22 @@ func (l *link) pumpOut() messages.Reason {
 	var batch []frame
 	var bufs [][]byte
 	for {
+		full := l.flight.full()
 		var more bool
-		batch, more = l.lanes.take(batch[:0])
+		batch, more = l.lanes.take(batch[:0], full)
 		if len(batch) == 0 {
-			if !more {
+			switch {
+			case !more:
 				return messages.ReasonShutdown // the link is closing, for whatever reason
+			case full:
+				l.flight.await(l.lanes.wake)
+			default:
+				<-l.lanes.wake
 			}
-			<-l.lanes.wake
 			continue
 		}
 		bufs = bufs[:0]
-		size := 0
+		size, hurry := 0, false
 		for i := range batch {
 			f := &batch[i]
 			if f.headed > 0 {
@@ -176,6 +185,13 @@ func (l *link) pumpOut() messages.Reason {
 			}
 			bufs = append(bufs, f.bytes)
 			size += int(f.headed) + len(f.bytes)
+			hurry = hurry || f.hurry
+		}
+		if hurry {
+			l.flight.hurried()
+		}
+		if marker := l.flight.marker(size); marker != nil {
+			bufs = append(bufs, marker)
 		}
 		err := l.client.write(bufs...)
 		clear(bufs)

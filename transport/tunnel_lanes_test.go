@@ -42,7 +42,7 @@ func tunnelFrame(name string) frame { return frame{bytes: []byte(name)} }
 
 // tunnelTakes takes a batch and says what it was.
 func tunnelTakes(l *lanes) (names string, more bool) {
-	batch, more := l.take(nil)
+	batch, more := l.take(nil, false)
 	var all []string
 	for _, f := range batch {
 		name, _, _ := strings.Cut(string(f.bytes), "|")
@@ -229,7 +229,7 @@ func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
 		go func() {
 			defer close(ended)
 			for {
-				batch, more := l.take(nil)
+				batch, more := l.take(nil, false)
 				for _, f := range batch {
 					var lane string
 					var j int
@@ -284,7 +284,7 @@ func TestEmptyLanesHoldNoBuffer(t *testing.T) {
 		l.sendControl(frame{bytes: buf[:10], buf: buf})
 	}
 	for range 10 {
-		batch, _ := l.take(nil)
+		batch, _ := l.take(nil, false)
 		for _, f := range batch {
 			giveBuffer(f.buf)
 		}
@@ -294,5 +294,43 @@ func TestEmptyLanesHoldNoBuffer(t *testing.T) {
 	}
 	for _, n := range lanesOfAll {
 		n.cut()
+	}
+}
+
+// While the client must come further first it gets control messages only, but
+// at the end everything.
+func TestLanesHoldDataBack(t *testing.T) {
+	l := newLanes((&tunnelDrops{}).drop)
+	l.newLane().send(tunnelFrame("a1"), false)
+	l.sendControl(tunnelFrame("x"))
+	names := func(urgent bool) (all string) {
+		batch, more := l.take(nil, urgent)
+		for _, f := range batch {
+			all += string(f.bytes)
+		}
+		return fmt.Sprint(all, more)
+	}
+	if got := names(true) + names(true); got != "xtruetrue" {
+		t.Errorf("in a hurry goes out: %s", got)
+	}
+	if l.end(); names(true) != "a1false" {
+		t.Error("data is held back at the end")
+	}
+}
+
+// Small data is in a hurry when it comes twice in a row: once may be how a
+// transfer begins or ends.
+func TestLanesKnowADialogue(t *testing.T) {
+	l := newLanes((&tunnelDrops{}).drop)
+	n := l.newLane()
+	for i, piece := range []struct {
+		size  int
+		hurry bool
+	}{{10, false}, {10, true}, {smallFrame, false}, {10, false}, {smallFrame - 1, true}, {1, true}} {
+		<-n.room
+		n.send(frame{bytes: make([]byte, piece.size), data: true}, false)
+		if batch, _ := l.take(nil, false); len(batch) != 1 || batch[0].hurry != piece.hurry {
+			t.Errorf("piece %d of %d bytes: %+v", i, piece.size, batch[0].hurry)
+		}
 	}
 }
