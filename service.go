@@ -26,8 +26,9 @@ type service struct {
 	config    Config
 	log       *slog.Logger
 	system    *actor.ActorSystem
-	owners    []*actor.PID   // the actors that own sessions: relays, and tunnels
-	verifier  *auth.Verifier // nil without authentication
+	workers   *actors.Workers // run its busy ones
+	owners    []*actor.PID    // the actors that own sessions: relays, and tunnels
+	verifier  *auth.Verifier  // nil without authentication
 	keepalive *transport.Keepalive
 	edge      *transport.Server
 	servers   []*http.Server
@@ -133,14 +134,14 @@ func (s *service) authenticate(addr net.Addr) error {
 // spawn starts the actors, those first whom others ask, and introduces them to
 // the edge.
 func (s *service) spawn(edge *transport.Config, meter *metrics) error {
-	s.system = actors.NewSystem(s.log)
+	s.system, s.workers = actors.NewSystem(s.log), actors.NewWorkers()
 	edge.Root = s.system.Root
 	limits, err := actors.SpawnLimits(s.system, actors.Bounds{
 		PerAddress: s.config.MaxConnsPerIP,
 		PerUser:    s.config.MaxConnsPerUser,
 		HTTP:       s.config.MaxTunnelHTTPPerIP,
 		Raw:        s.config.MaxTunnelTCPConnsGlobal,
-	}, s.log)
+	}, s.workers, s.log)
 	if err != nil {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
 	}
@@ -173,6 +174,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics) (*transport.Tu
 		PortTries: int(c.TunnelPortMax) - int(c.TunnelPortMin) + 1,
 		MaxHTTP:   c.MaxTunnelHTTP, MaxConns: c.MaxTunnelTCPConns,
 		StallTimeout: c.TunnelStallTimeout,
+		Workers:      s.workers,
 		Inject:       s.inject,
 	})
 	if err != nil {
@@ -297,5 +299,6 @@ func (s *service) close(last context.Context) {
 	}
 	if s.system != nil {
 		s.system.Shutdown()
+		s.workers.Close()
 	}
 }

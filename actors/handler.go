@@ -201,7 +201,7 @@ func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
 	}
 	props := guardedProps(a.needs.Log, func() actor.Actor {
 		return newConn(a.needs, a.link, stream, a.credit, a.log)
-	})
+	}, a.needs.Workers.option())
 	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream}
 }
 

@@ -18,8 +18,8 @@ type Bounds struct {
 }
 
 // SpawnLimits starts the actor that counts for all others who has how many
-// sessions. A failure loses one request, and no slot.
-func SpawnLimits(system *actor.ActorSystem, bounds Bounds, log *slog.Logger) (*actor.PID, error) {
+// sessions. A failure loses one request, and no slot. workers may be nil.
+func SpawnLimits(system *actor.ActorSystem, bounds Bounds, workers *Workers, log *slog.Logger) (*actor.PID, error) {
 	book := newLedger([messages.ClaimKinds]int{
 		messages.ClaimAddress: bounds.PerAddress,
 		messages.ClaimUser:    bounds.PerUser,
@@ -27,12 +27,12 @@ func SpawnLimits(system *actor.ActorSystem, bounds Bounds, log *slog.Logger) (*a
 		messages.ClaimHTTP:    bounds.HTTP,
 		messages.ClaimRaw:     bounds.Raw,
 	})
-	return spawnLimits(system, book, log)
+	return spawnLimits(system, book, workers, log)
 }
 
-func spawnLimits(system *actor.ActorSystem, book *ledger, log *slog.Logger) (*actor.PID, error) {
+func spawnLimits(system *actor.ActorSystem, book *ledger, workers *Workers, log *slog.Logger) (*actor.PID, error) {
 	props := guardedProps(log, func() actor.Actor { return &limits{book: book} },
-		actor.WithGuardian(resume))
+		actor.WithGuardian(resume), workers.option())
 	return system.Root.SpawnNamed(props, "limits")
 }
 

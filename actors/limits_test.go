@@ -35,7 +35,7 @@ type desk struct {
 func newDesk(t testing.TB, bounds Bounds) *desk {
 	t.Helper()
 	system := newSystem(t, slog.New(slog.DiscardHandler))
-	limits, err := SpawnLimits(system, bounds, slog.New(slog.DiscardHandler))
+	limits, err := SpawnLimits(system, bounds, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

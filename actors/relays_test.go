@@ -26,7 +26,7 @@ func newHouse(t testing.TB, bounds Bounds) *house {
 	t.Helper()
 	log, lines := newJournal()
 	system := newSystem(t, log)
-	limits, err := SpawnLimits(system, bounds, log)
+	limits, err := SpawnLimits(system, bounds, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -215,7 +215,7 @@ func (a *tunnel) ready(ctx actor.Context) {
 	unknown := newRecentIDs(unknownRemembered)
 	props := guardedProps(needs.Log, func() actor.Actor {
 		return newHandler(needs, link, credit, unknown, log)
-	}, actor.WithSupervisor(stop))
+	}, actor.WithSupervisor(stop), needs.Workers.option())
 	handler, err := ctx.SpawnNamed(props, handlerName)
 	if err != nil {
 		a.finish(ctx, messages.ReasonInternal)

@@ -83,7 +83,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	if !options.byHand {
 		b := options.bounds
 		r.book = newLedger([messages.ClaimKinds]int{b.PerAddress, b.PerUser, b.PerAddress, b.HTTP, b.Raw})
-		if r.limits, err = spawnLimits(r.system, r.book, log); err != nil {
+		if r.limits, err = spawnLimits(r.system, r.book, nil, log); err != nil {
 			t.Fatal(err)
 		}
 		if r.ports, err = SpawnPorts(r.system, rigFirstPort, rigLastPort, log); err != nil {

@@ -39,6 +39,8 @@ type Tunnels struct {
 	StallTimeout time.Duration
 	Meter        TunnelMeter
 	Log          *slog.Logger
+	// Workers run handlers and conns. They may be nil.
+	Workers *Workers
 	// Inject, if not nil, is called with each message that a handler gets,
 	// before it is handled: a seam to make handlers fail in tests.
 	Inject func(message any)

@@ -34,7 +34,7 @@ func newStand(t testing.TB) *stand {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	system := actors.NewSystem(log)
-	limits, err := actors.SpawnLimits(system, actors.Bounds{}, log)
+	limits, err := actors.SpawnLimits(system, actors.Bounds{}, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}
