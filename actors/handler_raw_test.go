@@ -34,6 +34,45 @@ func TestRawConnectionsBeyondTheTunnelsBoundAreRejected(t *testing.T) {
 	})
 }
 
+// A connection that was reset has its place, and its slot, for as long as bytes
+// of it wait for the client: whoever resets one after another gets no more.
+func TestRawConnectionKeepsItsPlaceUntilTheClientHasItsBytes(t *testing.T) {
+	inRig(t, rigOptions{needs: Tunnels{MaxConns: 3}}, func(r *tunnelRig) {
+		v := r.ready()
+		var ended []*fakeStream
+		for i := range 3 {
+			s := v.accepts(fmt.Sprint(i))
+			s.left = true
+			v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseReset})
+			v.wantStream(s, "abort reset")
+			ended = append(ended, s)
+		}
+		for range 2 {
+			s := r.stream("late")
+			v.tell(&messages.Accepted{Stream: s})
+			v.wantStream(s, "reject")
+		}
+		time.Sleep(time.Hour)
+		r.wantTaken(1, 0, 3)
+		if n := len(r.log.of("raw connection ended")); n > 0 {
+			t.Errorf("%d are said to have ended", n)
+		}
+		v.toConn(ended[1], &messages.StreamClosed{})
+		r.wantTaken(1, 0, 2)
+		if lines := r.log.of("raw connection ended"); len(lines) != 1 || lines[0].fields["reason"] != "reset" {
+			t.Errorf("logged is %v", lines)
+		}
+		v.accepts("next")
+		v.want()
+		v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
+		for _, s := range []*fakeStream{ended[0], ended[2]} { // the link drops what waits
+			v.toConn(s, &messages.StreamClosed{})
+		}
+		v.say(&messages.LinkClosed{})
+		r.wantFree()
+	})
+}
+
 // Two connections under one id would mix their bytes.
 func TestRawConnectionWithAnIDInUseIsRejected(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {

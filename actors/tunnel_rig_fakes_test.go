@@ -111,6 +111,7 @@ type fakeStream struct {
 	opened  bool
 	over    bool
 	slow    bool   // EndWrite does not end it, because the peer does not read
+	left    bool   // its end is not told, because the client does not read
 	panicIn string // a method; consumed by the panic
 }
 
@@ -131,7 +132,7 @@ func (s *fakeStream) end() {
 		return
 	}
 	s.over = true
-	if s.opened {
+	if s.opened && !s.left {
 		s.root.Send(s.owner, &messages.StreamClosed{})
 	}
 }

@@ -163,7 +163,8 @@ type Flushed struct{ N int }
 // is an orderly end, the client has been sent all that came before, and the end.
 type OutsideEnded struct{ Reason CloseReason }
 
-// StreamClosed tells a conn that its socket is closed.
+// StreamClosed tells a conn that its socket is closed, and that nothing of it
+// waits for the client any more: until then it takes up memory.
 type StreamClosed struct{}
 
 // ConnEnded tells the handler that a conn is about to stop.

@@ -125,6 +125,27 @@ func (n *lane) cut() {
 	}
 }
 
+// end closes a lane, and calls gone when nothing waits in it any more.
+func (n *lane) end(gone func()) {
+	n.all.mu.Lock()
+	n.closed = true
+	waits := len(n.frames) > 0
+	if waits {
+		last := &n.frames[len(n.frames)-1]
+		before := last.gone
+		last.gone = func() {
+			if before != nil {
+				before()
+			}
+			gone()
+		}
+	}
+	n.all.mu.Unlock()
+	if !waits {
+		gone()
+	}
+}
+
 // take returns the frames to be written next, in batch, and whether more will
 // ever come. It doesn't wait. If urgent is set, it takes control messages only,
 // unless these are the last frames of all.

@@ -129,7 +129,7 @@ func (s *stream) Open() {
 		if g := s.link.gossh; g != nil {
 			g.forget(s)
 		}
-		s.tell(&messages.StreamClosed{})
+		s.lane.end(func() { s.tell(&messages.StreamClosed{}) })
 	})
 }
 
@@ -197,15 +197,10 @@ func (s *stream) Abort(reason messages.CloseReason) {
 		return
 	}
 	reset(s.conn)
-	s.mu.Lock()
-	opened := s.opened
-	s.mu.Unlock()
-	if opened {
-		s.lane.send(s.link.controlFrame(messages.EncodeClose(s.id, reason)), true)
-	}
 }
 
-// finish ends the taking of bytes and lets go of those that wait. It reports
+// finish ends the taking of bytes and lets go of those that wait. With a reason
+// it tells the client, unless that never heard of the connection. It reports
 // whether it was the first call.
 func (s *stream) finish(reason messages.CloseReason) bool {
 	s.mu.Lock()
@@ -213,8 +208,11 @@ func (s *stream) finish(reason messages.CloseReason) bool {
 	if s.over {
 		return false
 	}
-	s.over, s.aborted, s.chunks = true, reason, nil
+	s.over, s.aborted, s.chunks, s.waiting = true, reason, nil, 0
 	s.share.end()
+	if s.opened && reason != "" { // before done: at its end the out pump closes the lane
+		s.lane.send(s.link.controlFrame(messages.EncodeClose(s.id, reason)), true)
+	}
 	close(s.done)
 	return true
 }
