@@ -126,6 +126,7 @@ func (a *conn) open() {
 // the connection.
 func (a *conn) data(b []byte) {
 	if a.state != connOpen && a.state != connHalfClosed {
+		a.stream.Drop(b)
 		return
 	}
 	if a.state == connHalfClosed {
@@ -134,6 +135,7 @@ func (a *conn) data(b []byte) {
 	if a.credit {
 		if a.allowed -= len(b); a.allowed < 0 {
 			a.abort(messages.CloseLimit)
+			a.stream.Drop(b)
 			return
 		}
 	}

@@ -182,6 +182,48 @@ func TestDataStopsOnceTheConnectionIsClosing(t *testing.T) {
 	})
 }
 
+// Bytes are booked before the conn has seen them. What it does not write it
+// gives back: booked for ever, it would stop the tunnel's reading.
+func TestDataThatIsNotWrittenIsGivenBack(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		how  func(v *rigTunnel, s *fakeStream)
+		want int64 // of what was written before
+	}{
+		{"closed by the client", func(v *rigTunnel, s *fakeStream) { v.tell(data("c1", 300), closeOf("c1")) }, 300},
+		{"closed for being idle", func(v *rigTunnel, s *fakeStream) {
+			v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseEOF})
+			v.pass(protocolIdle)
+		}, 0},
+		{"left by its tunnel", func(v *rigTunnel, s *fakeStream) { v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone}) }, 0},
+		{"reset, and not read by the client", func(v *rigTunnel, s *fakeStream) {
+			v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseReset})
+		}, 0},
+		{"overrun", func(v *rigTunnel, s *fakeStream) { v.tell(data("c1", messages.Window+1)) }, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inRig(t, rigOptions{}, func(r *tunnelRig) {
+				v := r.ready(withCredit)
+				s := v.accepts("c1")
+				s.slow, s.left = true, true
+				test.how(v, s)
+				v.wantHeld(s, test.want)
+				v.tell(data("c1", 200), data("c1", 1))
+				v.wantHeld(s, test.want)
+				v.toConn(s, &messages.StreamClosed{})
+			})
+		})
+	}
+	t.Run("without a slot", func(t *testing.T) {
+		inRig(t, rigOptions{byHand: true}, func(r *tunnelRig) {
+			v := r.readyByHand()
+			s := r.stream("c1")
+			v.tell(&messages.Accepted{Stream: s}, data("c1", 200))
+			v.wantHeld(s, 0)
+		})
+	})
+}
+
 // Nothing is lost or duplicated between the client and the stream, and order
 // is kept.
 func TestDataKeepsItsOrderPerConnection(t *testing.T) {

@@ -104,7 +104,7 @@ type fakeStream struct {
 	mu      sync.Mutex
 	calls   []string
 	owner   *actor.PID
-	held    int64 // bytes booked by Hold
+	held    int64 // bytes booked by Hold and not given back
 	waiting int64
 	acked   int64
 	ended   messages.CloseReason
@@ -177,6 +177,22 @@ func (s *fakeStream) Write(data []byte) {
 		return
 	}
 	s.call("write", string(data))
+}
+
+func (s *fakeStream) Drop(data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held -= int64(len(data))
+}
+
+// wantHeld fails unless so many bytes are booked.
+func (v *rigTunnel) wantHeld(s *fakeStream, n int64) {
+	v.r.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held != n {
+		v.r.t.Errorf("stream %s holds %d bytes, want %d", s.id, s.held, n)
+	}
 }
 
 func (s *fakeStream) Credit(n int) {

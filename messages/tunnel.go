@@ -58,9 +58,12 @@ type Stream interface {
 	// many bytes wait for the outside peer now. Once the stream has ended it
 	// books nothing.
 	Hold(n int) (waiting int64)
-	// Write sends bytes to the outside peer, after all earlier ones. data
-	// changes owner. Answer, some time: [Flushed].
+	// Write sends bytes that Hold has booked to the outside peer, after all
+	// earlier ones. data changes owner. Answer, some time: [Flushed].
 	Write(data []byte)
+	// Drop gives back what Hold has booked for bytes that are not to be
+	// written. data changes owner.
+	Drop(data []byte)
 	// Credit allows n more bytes from the outside peer to the client.
 	Credit(n int)
 	// EndRead drops what waits for the client, which wants no more of it. What

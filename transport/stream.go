@@ -152,11 +152,25 @@ func (s *stream) book(n int64) {
 
 func (s *stream) Write(data []byte) {
 	s.mu.Lock()
-	if !s.over && !s.endWrite {
+	refused := s.over || s.endWrite
+	if !refused {
 		s.chunks = append(s.chunks, data)
 	}
 	s.mu.Unlock()
+	if refused {
+		s.Drop(data)
+		return
+	}
 	signal(s.wake)
+}
+
+func (s *stream) Drop(data []byte) {
+	s.mu.Lock()
+	if !s.over {
+		s.book(int64(-len(data)))
+	}
+	s.mu.Unlock()
+	let(data)
 }
 
 func (s *stream) EndRead() {

@@ -176,6 +176,32 @@ func TestSharesAndTheTunnelsBudget(t *testing.T) {
 	a.Abort(messages.CloseShutdown)
 }
 
+// What is booked and then not written counts no longer, wherever it is dropped.
+func TestDroppedBytesAreGivenBack(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	c := r.open()
+	_ = c.outside.SetReadBuffer(4096)
+	const size = 16 << 20 // more than the kernels hold: the peer reads nothing
+	c.Hold(size)
+	c.Write(make([]byte, size))
+	c.EndWrite()
+	before := r.link.buffer.held.Load()
+	for range 8 {
+		c.Hold(1 << 20)
+		c.Write(make([]byte, 1<<20)) // too late
+		c.Hold(1 << 20)
+		c.Drop(make([]byte, 1<<20))
+	}
+	if held := r.link.buffer.held.Load(); held == 0 || held > before {
+		t.Errorf("%d bytes are held, were %d", held, before)
+	}
+	c.Abort(messages.CloseSlow)
+	c.Drop(make([]byte, 1<<20))
+	if waiting, _ := c.Waiting(); waiting != 0 || r.link.buffer.held.Load() != 0 {
+		t.Errorf("%d bytes wait at the end", waiting)
+	}
+}
+
 // A client that does not read stops the reading of the outside peers, each at
 // the same small number of frames, and no further.
 func TestSlowClientStopsTheOutsidePeers(t *testing.T) {
