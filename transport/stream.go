@@ -154,7 +154,7 @@ func (s *stream) Write(data []byte) {
 	s.mu.Lock()
 	refused := s.over || s.endWrite
 	if !refused {
-		s.chunks = append(s.chunks, data)
+		s.queue(data)
 	}
 	s.mu.Unlock()
 	if refused {
@@ -162,6 +162,21 @@ func (s *stream) Write(data []byte) {
 		return
 	}
 	signal(s.wake)
+}
+
+// joinable is below how many bytes data is joined to what waits before it. By
+// itself a byte would take up dozens of times what it is counted as.
+const joinable = 1 << 10
+
+// queue adds data to what waits for the out pump. A chunk that has grown is
+// still below what the pool lends. Under mu.
+func (s *stream) queue(data []byte) {
+	last := len(s.chunks) - 1
+	if last < 0 || len(data) >= joinable || len(s.chunks[last])+len(data) >= lendable {
+		s.chunks = append(s.chunks, data)
+		return
+	}
+	s.chunks[last] = append(s.chunks[last], data...)
 }
 
 func (s *stream) Drop(data []byte) {
