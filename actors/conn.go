@@ -14,12 +14,18 @@ import (
 // its stream lives without data from the client: fixed by the protocol.
 const halfClosedPatience = 30 * time.Second
 
+// heldLook is how often is looked whether a tunnel that was not read is read
+// again: that much of halfClosedPatience its client loses at most.
+const heldLook = halfClosedPatience / 16
+
 // flushPatience is how long an outside peer may acknowledge nothing of what is
-// left for it when the client has closed the connection.
+// left for it when the client has closed the connection, or waits to say more
+// on one that the peer has half closed.
 const flushPatience = 30 * time.Second
 
-// idleCheck asks a half-closed conn whether it has been idle for long enough.
-type idleCheck struct{}
+// idleCheck asks a half-closed conn whether it has been idle for long enough, or
+// its peer has stalled.
+type idleCheck struct{ acked int64 } // when bytes waited at the last look; else -1
 
 // flushCheck asks a conn that the client has closed whether its outside peer
 // has taken anything since.
@@ -42,11 +48,16 @@ type conn struct {
 	credit  bool
 	allowed int       // payload bytes that the client may still send (flow=credit)
 	passed  int       // bytes written since credit was last given back (flow=credit)
-	heard   time.Time // when the client's last payload came, or it was sent the peer's end (half closed)
+	idle    time.Time // since when the client could have sent something and has not (half closed)
+	late    bool      // it was closed for being idle, and the client does not know
 }
 
 // abortConn tells a conn to reset its connection.
 type abortConn struct{ reason messages.CloseReason }
+
+// lateData tells a handler that data has come for a connection that was closed
+// for being idle.
+type lateData struct{ id string }
 
 // endConn tells a conn, after the last of its data, that its tunnel has ended.
 type endConn struct{}
@@ -78,7 +89,7 @@ func (a *conn) Receive(ctx actor.Context) {
 		a.stream.Reject()
 		a.end(ctx)
 	case *messages.Data:
-		a.data(m.Data)
+		a.data(ctx, m.Data)
 	case *messages.Flushed:
 		a.flushed(m.N)
 	case *messages.Credit:
@@ -97,7 +108,9 @@ func (a *conn) Receive(ctx actor.Context) {
 			a.abort(m.reason)
 		}
 	case *idleCheck:
-		a.watchHalfClosed(ctx)
+		if a.state == connHalfClosed {
+			a.watchHalfClosed(ctx, m.acked)
+		}
 	case *flushCheck:
 		if a.state == connClosing {
 			a.watchFlush(ctx, m.acked)
@@ -124,14 +137,15 @@ func (a *conn) open() {
 
 // data writes what the client sent. With credit, more than was allowed ends
 // the connection.
-func (a *conn) data(b []byte) {
+func (a *conn) data(ctx actor.Context, b []byte) {
 	if a.state != connOpen && a.state != connHalfClosed {
 		a.stream.Drop(b)
+		if a.late {
+			ctx.Send(ctx.Parent(), &lateData{a.stream.ID()})
+		}
 		return
 	}
-	if a.state == connHalfClosed {
-		a.heard = time.Now()
-	}
+	a.idle = time.Now()
 	if a.credit {
 		if a.allowed -= len(b); a.allowed < 0 {
 			a.abort(messages.CloseLimit)
@@ -145,6 +159,7 @@ func (a *conn) data(b []byte) {
 // flushed gives back credit for what the outside peer's kernel has taken, a
 // quarter window at a time: the protocol asks for a half at the latest.
 func (a *conn) flushed(n int) {
+	a.idle = time.Now() // before, the client may have had no credit
 	if !a.credit || a.state >= connClosing {
 		return
 	}
@@ -204,24 +219,36 @@ func (a *conn) outsideEnded(ctx actor.Context, reason messages.CloseReason) {
 			a.abort(reason)
 		}
 	case a.state == connOpen:
-		a.state, a.reason, a.heard = connHalfClosed, reason, time.Now()
-		a.watchHalfClosed(ctx)
+		a.state, a.reason, a.idle = connHalfClosed, reason, time.Now()
+		a.watchHalfClosed(ctx, -1)
 	}
 }
 
 // watchHalfClosed closes a half-closed connection that has been idle, and looks
-// again when it could be.
-func (a *conn) watchHalfClosed(ctx actor.Context) {
-	if a.state != connHalfClosed {
+// again when it could be. While bytes wait for the peer, or the tunnel is not
+// read, the client may have more to say than it can: that is no idleness. A peer
+// that takes nothing is reset, for then something is lost and the client must
+// hear of it.
+func (a *conn) watchHalfClosed(ctx actor.Context, before int64) {
+	waiting, acked := a.stream.Waiting()
+	rest := halfClosedPatience - time.Since(a.idle)
+	switch {
+	case waiting > 0 && acked == before:
+		a.abort(messages.CloseSlow)
 		return
-	}
-	rest := halfClosedPatience - time.Since(a.heard)
-	if rest <= 0 {
+	case waiting > 0:
+		rest = flushPatience
+	case a.link.Full():
+		a.idle, rest, acked = time.Now(), heldLook, -1
+	case rest > 0:
+		acked = -1
+	default:
+		a.late = true
 		a.endWrite(ctx)
 		return
 	}
 	self, root := ctx.Self(), ctx.ActorSystem().Root
-	time.AfterFunc(rest, func() { root.Send(self, &idleCheck{}) })
+	time.AfterFunc(rest, func() { root.Send(self, &idleCheck{acked}) })
 }
 
 func (a *conn) end(ctx actor.Context) {

@@ -121,6 +121,8 @@ func (a *handler) handle(ctx actor.Context) {
 	case *actor.Terminated:
 		a.connStopped(m.Who)
 		a.reportEmpty(ctx)
+	case *lateData:
+		a.answerUnknown(m.id)
 	case *judgeStalls:
 		a.judgeStalls(ctx)
 	case *messages.CloseHandler:
