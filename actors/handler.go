@@ -68,6 +68,9 @@ func (a *handler) Receive(ctx actor.Context) {
 func (a *handler) settle(ctx actor.Context, handled bool) {
 	switch m := ctx.Message().(type) {
 	case *messages.FromClient:
+		if _, answer := m.Message.(*messages.Response); answer && !handled {
+			a.link.Dropped(m.Size)
+		}
 		a.link.Handled(m.Size)
 	case *messages.Data:
 		a.link.Handled(len(m.Data))
@@ -95,15 +98,13 @@ func (a *handler) settle(ctx actor.Context, handled bool) {
 func (a *handler) handle(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.FromClient:
-		a.fromClient(ctx, m.Message)
+		a.fromClient(ctx, m)
 	case *messages.Data:
 		a.data(ctx, m)
 	case *messages.Garbage:
 		a.complain(m.What)
 	case *messages.OpenRequest:
 		a.openRequest(ctx, m)
-	case *messages.SendRequest:
-		a.sendRequest(m)
 	case *messages.CancelRequest:
 		a.endRequest(ctx, m.ID, messages.Answer{Refusal: messages.ReasonAbandoned})
 	case *messages.Delivered:
@@ -142,10 +143,10 @@ func (a *handler) handle(ctx actor.Context) {
 	}
 }
 
-func (a *handler) fromClient(ctx actor.Context, message any) {
-	switch m := message.(type) {
+func (a *handler) fromClient(ctx actor.Context, from *messages.FromClient) {
+	switch m := from.Message.(type) {
 	case *messages.Response:
-		a.respond(ctx, m.ID, messages.Answer{Response: m})
+		a.respond(ctx, m.ID, messages.Answer{Response: m, Size: from.Size, Link: a.link})
 	case *messages.Dropped:
 		a.respond(ctx, m.ID, messages.Answer{Refusal: m.Reason})
 	case *messages.Close:

@@ -89,7 +89,6 @@ func TestHandlerThatFailsBeginsAnew(t *testing.T) {
 		{"garbage", failOnce[*messages.Garbage](), func(st *faultStage) { st.tell(&messages.Garbage{What: "x"}) }, 1},
 		{"request", failOnce[*messages.OpenRequest](), func(st *faultStage) { st.extra = append(st.extra, st.asks("a", "GET")) }, 0},
 		{"request with a body", failOnce[*messages.OpenRequest](), func(st *faultStage) { st.extra = append(st.extra, st.asks("a", "")) }, 0},
-		{"body", failOnce[*messages.SendRequest](), func(st *faultStage) { st.tell(&messages.SendRequest{ID: "reading"}) }, 0},
 		{"cancel", failOnce[*messages.CancelRequest](), func(st *faultStage) { st.tell(&messages.CancelRequest{ID: "sent"}) }, 0},
 		{"granted", failOnce[*messages.Granted](), func(st *faultStage) { st.extra = append(st.extra, st.asks("a", "GET")) }, 0},
 		{"refused", failOnce[*messages.Refused](), func(st *faultStage) {
@@ -201,10 +200,6 @@ func TestPanicInTheLinkOrAStreamIsSurvived(t *testing.T) {
 		{"control for a request", func(st *faultStage) {
 			st.panicIn = "control"
 			st.extra = append(st.extra, st.asks("a", "GET"))
-		}},
-		{"control for a body", func(st *faultStage) {
-			st.panicIn = "control"
-			st.tell(&messages.SendRequest{ID: "reading", Frame: []byte("POST")})
 		}},
 		{"reject", func(st *faultStage) {
 			s := st.r.stream("c1") // an id in use

@@ -41,8 +41,11 @@ func TestAnswersThatNobodyWaitsForAreDropped(t *testing.T) {
 		v.wantAnswer(a, "")
 		v.wantAnswer(b, "")
 		v.want("control GET b")
-		if got := fmt.Sprint(v.handled); got != "[10 10 10 10 10]" {
+		if got := fmt.Sprint(v.handled, v.dropped); got != "[10 10 10 10 10] [10 10 10 10]" {
 			t.Errorf("given back were %s", got)
+		}
+		if got := fmt.Sprint(v.forgot); got != "[b]" { // a was answered
+			t.Errorf("the link was to forget %s", got)
 		}
 		r.wantTaken(1, 0, 0)
 	})
@@ -124,9 +127,7 @@ func TestRequestWithABodyProceedsOnce(t *testing.T) {
 		if len(q.proceed) != 1 {
 			t.Fatalf("it was let proceed %d times", len(q.proceed))
 		}
-		v.want() // the client hears nothing before the body is there
-		v.tell(&messages.SendRequest{ID: "a", Frame: []byte("POST")})
-		v.want("control POST")
+		v.want() // the client hears of it from the link, when the body is there
 		v.tell(response("a", 200))
 		v.wantAnswer(q, "200")
 		b, open := v.request("b", "PUT")
@@ -138,14 +139,33 @@ func TestRequestWithABodyProceedsOnce(t *testing.T) {
 	})
 }
 
-func TestBodyOfARequestThatEndedIsNotSent(t *testing.T) {
+// One for which there is no memory is refused, and leaves nothing behind.
+func TestRequestWithoutMemoryIsRefused(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		v := r.ready()
-		q := v.asks("a", "")
-		v.tell(&messages.CancelRequest{ID: "a"}, &messages.SendRequest{ID: "a", Frame: []byte("POST")})
-		v.wantAnswer(q, "abandoned")
+		v.scarce = true
+		q := v.asks("a", "GET a")
+		v.wantAnswer(q, "memory")
 		v.want()
 		r.wantTaken(1, 0, 0)
+		v.scarce = false
+		v.asks("b", "GET b")
+		v.want("control GET b")
+	})
+}
+
+// Whoever waits for a request when its handler fails waits no longer: what the
+// client has not been sent of them it never is.
+func TestRequestsOfAHandlerThatFailedAreForgotten(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		r.fault = failOnce[*messages.FromClient]()
+		q := v.asks("a", "GET a")
+		v.tell(response("a", 200))
+		v.wantAnswer(q, "restarted")
+		if got := fmt.Sprint(v.forgot, v.dropped); got != "[a] [10]" {
+			t.Errorf("the link was to forget and to give back %s", got)
+		}
 	})
 }
 
@@ -258,7 +278,7 @@ func TestEveryRequestIsAnsweredWhenTheTunnelEnds(t *testing.T) {
 				v := r.ready()
 				sent, reading := v.asks("a", "GET"), v.asks("b", "")
 				v.want("control GET")
-				v.tell(&messages.CloseHandler{Reason: reason}, &messages.SendRequest{ID: "b", Frame: []byte("POST")})
+				v.tell(&messages.CloseHandler{Reason: reason})
 				v.wantAnswer(sent, want)
 				v.wantAnswer(reading, want)
 				late := v.asks("c", "GET")

@@ -46,7 +46,9 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 		r.open.Proceed <- a.link // has room for it
 		return
 	}
-	a.link.Request(m.Tag, r.open.Frame)
+	if !a.link.Request(m.Tag, r.open.Frame) {
+		a.endRequest(ctx, m.Tag, messages.Answer{Refusal: messages.ReasonMemory})
+	}
 	r.open.Frame = nil
 }
 
@@ -54,13 +56,6 @@ func (a *handler) refused(m *messages.Refused) {
 	if r := a.requests[m.Tag]; r != nil && !r.granted {
 		delete(a.requests, m.Tag)
 		r.open.Answer <- messages.Answer{Refusal: m.Reason}
-	}
-}
-
-// sendRequest passes on a request whose body has come.
-func (a *handler) sendRequest(m *messages.SendRequest) {
-	if a.requests[m.ID] != nil {
-		a.link.Request(m.ID, m.Frame)
 	}
 }
 
@@ -75,15 +70,17 @@ func (a *handler) respond(ctx actor.Context, id string, answer messages.Answer) 
 // endRequest gives a request its one answer. An answer to a request that has
 // ended is dropped: it is late, or a second one. The slot of one that the
 // client has answered is given back by the edge, when the outside client has
-// the answer.
+// the answer. One that the client was not sent yet, it never is.
 func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answer) {
 	r := a.requests[id]
 	if r == nil {
+		a.dropped(answer)
 		return
 	}
 	delete(a.requests, id)
 	a.ended.add(id)
 	if r.granted && answer.Response == nil {
+		a.link.Forget(id)
 		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: r.claims})
 	}
 	select {
@@ -92,5 +89,13 @@ func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answe
 			a.leaving[id] = struct{}{}
 		}
 	default: // there is room for it, unless a failure has left an answer there
+		a.dropped(answer)
+	}
+}
+
+// dropped gives back what a response is charged that nobody gets.
+func (a *handler) dropped(answer messages.Answer) {
+	if answer.Response != nil {
+		a.link.Dropped(answer.Size)
 	}
 }

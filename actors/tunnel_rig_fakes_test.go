@@ -17,6 +17,9 @@ type fakeLink struct {
 	mu      sync.Mutex
 	calls   []string
 	handled []int // what Handled was called with
+	dropped []int // and Dropped
+	forgot  []string
+	scarce  bool // there is no memory for requests
 	owner   *actor.PID
 	handler *actor.PID
 	panicIn string // a method; consumed by the panic
@@ -41,8 +44,27 @@ func (l *fakeLink) Start(handler *actor.PID, ready []byte) {
 	l.handler = handler
 	l.call("start", string(ready))
 }
-func (l *fakeLink) Control(message []byte)           { l.call("control", string(message)) }
-func (l *fakeLink) Request(_ string, message []byte) { l.Control(message) }
+func (l *fakeLink) Control(message []byte) { l.call("control", string(message)) }
+func (l *fakeLink) Request(_ string, message []byte) bool {
+	if l.scarce {
+		return false
+	}
+	l.Control(message)
+	return true
+}
+
+func (l *fakeLink) Forget(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forgot = append(l.forgot, id)
+}
+
+func (l *fakeLink) Dropped(size int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dropped = append(l.dropped, size)
+}
+
 func (l *fakeLink) Finish(reason messages.Reason) {
 	if l.onFinish != nil {
 		l.onFinish()

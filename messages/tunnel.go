@@ -24,14 +24,22 @@ type Link interface {
 	Start(handler *actor.PID, ready []byte)
 	// Control sends a control message.
 	Control(message []byte)
-	// Request sends http_request, whose id is given.
-	Request(id string, message []byte)
+	// Request sends http_request, whose id is given, and reports whether there
+	// is memory for it.
+	Request(id string, message []byte) bool
+	// Forget drops an http_request that was not sent yet: nobody waits for its
+	// response any more.
+	Forget(id string)
+	// Dropped says that nobody gets a response of size bytes that came through
+	// the link. Who gets one gives back what it is charged.
+	Dropped(size int)
 	// Handled says that the handler has dealt with a message that came
 	// through the link, and with the n bytes that it carried. Called once for
 	// each [FromClient], [Data] and [Garbage].
 	Handled(n int)
 	// Full reports whether the link can't be read on for want of room: its
-	// tunnel's byte budget, or that of all tunnels, is used up.
+	// tunnel's byte budget is used up, or holds some of that of all tunnels,
+	// which is.
 	Full() bool
 	// Finish ends the link in an orderly way, within [Linger]. Answer:
 	// [LinkClosed]. Calls after the first change nothing.
@@ -176,19 +184,14 @@ type ConnEnded struct{ ConnID string }
 // OpenRequest asks a handler to pass an HTTP request on to its client. Answer
 // gets exactly one [Answer] for it. If Frame is nil, because the body has yet to
 // be read or how the request travels depends on the client, Proceed gets the
-// tunnel's link before that; both have room for one.
+// tunnel's link before that, and the request goes through that; both have room
+// for one.
 type OpenRequest struct {
 	ID      string
 	Count   netip.Prefix // what the limits count for the source address
 	Frame   []byte       // http_request, encoded; or nil
 	Proceed chan<- Link  // nil if Frame is not
 	Answer  chan<- Answer
-}
-
-// SendRequest gives the frame of a request that was allowed to proceed.
-type SendRequest struct {
-	ID    string
-	Frame []byte
 }
 
 // CancelRequest forgets a request: nobody waits for it any more. It is
@@ -206,6 +209,8 @@ type Delivered struct{ ID string }
 // client has got what it is to get.
 type Answer struct {
 	Response *Response
+	Size     int  // bytes that the response is charged; the receiver's, as the slot
+	Link     Link // that the response came through
 	Refusal  Reason
 }
 

@@ -8,10 +8,11 @@ import (
 // the bound of the budget above it. It counts; who takes bytes must have asked
 // whether there is room. Any goroutine may use it.
 type budget struct {
-	above *budget // nil at the top
-	limit int64   // bytes
-	held  atomic.Int64
-	freed func() // called when bytes come back; may be nil
+	above   *budget // nil at the top
+	limit   int64   // bytes
+	reserve int64   // bytes up to which it doesn't wait for the budget above
+	held    atomic.Int64
+	freed   func() // called when bytes come back; may be nil
 }
 
 func newBudget(above *budget, limit int64) *budget {
@@ -32,19 +33,32 @@ func (b *budget) add(n int64) {
 	}
 }
 
-// full reports whether the budget or the one above it is used up.
+// full reports whether the budget is used up, or the one above it. What others
+// hold of that one is no matter to a budget that holds no more than its reserve.
 func (b *budget) full() bool {
-	return b.held.Load() >= b.limit || b.above != nil && b.above.full()
+	held := b.held.Load()
+	return held >= b.limit || b.above != nil && held > b.reserve && b.above.full()
 }
 
-// try takes n bytes if that leaves the budget within its bound, and reports
-// whether it did.
+// try takes n bytes if there is room for them, and reports whether it did.
 func (b *budget) try(n int64) bool {
-	if b.held.Add(n) > b.limit {
-		b.held.Add(-n)
-		return false
+	if n <= 0 {
+		b.add(n)
+		return true
 	}
-	return true
+	held := b.held.Add(n)
+	switch {
+	case held > b.limit:
+	case b.above == nil:
+		return true
+	case held <= b.reserve:
+		b.above.add(n)
+		return true
+	case b.above.try(n):
+		return true
+	}
+	b.held.Add(-n)
+	return false
 }
 
 // A tally is the part of a budget that one owner holds. It comes back whole,
@@ -71,4 +85,33 @@ func (t *tally) end() {
 	t.settle()
 }
 
+// pass makes n bytes of the tally the caller's, to be given back to the budget.
+func (t *tally) pass(n int64) {
+	t.held.Add(-n)
+	if t.ended.Load() { // they came back with the others, and are taken again
+		t.settle()
+	}
+}
+
 func (t *tally) settle() { t.budget.add(-t.held.Swap(0)) }
+
+// A charge is what one goroutine holds of a budget.
+type charge struct {
+	budget *budget
+	held   int64
+}
+
+// keep takes or gives back what makes the charge n bytes.
+func (c *charge) keep(n int64) {
+	c.budget.add(n - c.held)
+	c.held = n
+}
+
+// try is keep, if there is room for that.
+func (c *charge) try(n int64) bool {
+	if !c.budget.try(n - c.held) {
+		return false
+	}
+	c.held = n
+	return true
+}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"math"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -18,7 +19,8 @@ import (
 const goneLook = 250 * time.Millisecond
 
 // cancelLooks is for how many looks a request that was cancelled waits for the
-// word of its handler, which comes at once but from one that is overwhelmed.
+// word of its handler, which comes at once but from one that is overwhelmed;
+// then the outside client is answered without it.
 const cancelLooks = 40
 
 // An exchange is one HTTP request to a tunnel. It belongs to the goroutine of
@@ -67,7 +69,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, subdomain strin
 	switch {
 	case done:
 	case answer.Response != nil:
-		err := s.respond(w, r, answer.Response)
+		err := s.respond(w, r, answer.Response, answer.Link.(*link).answered(answer.Size))
 		x.release()
 		if err != nil && !x.again(answer.Response) {
 			s.refuseForward(w, messages.ReasonBadAnswer)
@@ -113,7 +115,7 @@ func (x *exchange) run() (answer messages.Answer, done bool) {
 	var body []byte
 	if x.r.ContentLength != 0 {
 		var refusal messages.Reason
-		switch body, refusal = x.body(); refusal {
+		switch body, refusal = x.body(through.(*link).memory); refusal {
 		case "":
 		case messages.ReasonTunnelGone:
 			return x.last(refusal), false // which says more
@@ -125,13 +127,12 @@ func (x *exchange) run() (answer messages.Answer, done bool) {
 	return x.pass(through.(*link), body)
 }
 
-// pass sends a request that has come whole. The body is charged to the memory
-// of all tunnels.
+// pass sends a request that has come whole. The body is charged to the tunnel's
+// memory; the charge becomes that of the frame. So that it comes back exactly
+// once the frame goes by no mailbox, which may end with what waits in it.
 func (x *exchange) pass(l *link, body []byte) (answer messages.Answer, done bool) {
-	total := x.server.links.total
-	charged := int64(cap(body))
-	// Nobody else can give it back exactly once, whatever becomes of the frame.
-	defer func() { total.add(-charged) }()
+	held := charge{l.memory, int64(cap(body))}
+	defer func() { held.keep(0) }()
 	if l.gossh != nil && (wantsBytes(x.r) || !carriesGossh(body)) {
 		x.bytes(l, body)
 		return answer, true
@@ -141,14 +142,14 @@ func (x *exchange) pass(l *link, body []byte) (answer messages.Answer, done bool
 		x.bytes(l, body)
 		return answer, true
 	}
-	total.add(-charged)
-	charged = int64(len(frame))
-	if !total.try(charged) {
-		charged = 0
+	if !held.try(int64(cap(frame))) {
 		return x.cancel(messages.ReasonMemory), false
 	}
-	x.send(&messages.SendRequest{ID: x.id, Frame: frame})
-	answer, _, _ = x.wait(nil)
+	l.request(x.id, frame, held.held)
+	held.held = 0
+	if answer, _, _ = x.wait(nil); answer.Response == nil {
+		l.Forget(x.id) // the handler may have done so before it was there
+	}
 	return answer, false
 }
 
@@ -182,22 +183,33 @@ func (x *exchange) wait(proceed <-chan messages.Link) (answer messages.Answer, t
 // way is dropped.
 func (x *exchange) cancel(reason messages.Reason) messages.Answer {
 	x.send(&messages.CancelRequest{ID: x.id})
+	if !x.cancelled(cancelLooks) {
+		startPump(x.server.config.Log, "cancelled", func() { x.cancelled(math.MaxInt) }, func() {})
+	}
+	return messages.Answer{Refusal: reason}
+}
+
+// cancelled waits for so many looks for the word that a request is cancelled,
+// and gives back what an answer that crossed it holds. It reports whether that
+// was all.
+func (x *exchange) cancelled(looks int) bool {
 	look := time.NewTicker(goneLook)
 	defer look.Stop()
-	for range cancelLooks {
+	for range looks {
 		select {
 		case answer := <-x.answer: // CancelRequest is always answered
 			if answer.Response != nil {
+				answer.Link.Dropped(answer.Size)
 				x.release()
 			}
-			return messages.Answer{Refusal: reason}
+			return true
 		case <-look.C:
 			if !x.server.config.Tunnels.Exists(x.handler) { // and all its slots are free
-				return messages.Answer{Refusal: reason}
+				return true
 			}
 		}
 	}
-	return messages.Answer{Refusal: reason}
+	return false
 }
 
 // last returns the answer that came before the tunnel went, if one did.

@@ -26,7 +26,7 @@ const controlBacklog = 1024
 type inbound struct {
 	link    *link
 	kind    inboundKind
-	message []byte // the control message so far, charged to link.inbound
+	message []byte // the control message so far, charged to link.answers
 	tail    []byte // the last bytes of one that was given up before its id came
 	head    []byte // the data frame's header so far
 	connID  string // of the data frame
@@ -142,10 +142,12 @@ func (in *inbound) waitForRoom() {
 }
 
 // wantsRoom reports whether reading must wait: for the actors, for outside
-// peers, or for a client that makes the proxy answer and doesn't read.
+// peers, for memory that a control message takes, or for a client that makes the
+// proxy answer and doesn't read. Data waits for no memory but that which the
+// tunnel's own peers hold.
 func (in *inbound) wantsRoom() bool {
 	l := in.link
-	return l.inbound.held.Load()-int64(len(in.message)) >= inboundWindow || l.buffer.full() ||
+	return l.inbound.full() || l.buffer.full() || in.kind == inboundControl && l.memory.full() ||
 		l.lanes.backlog() >= controlBacklog
 }
 
@@ -184,7 +186,7 @@ func (in *inbound) begin(first byte, text bool) {
 
 func (in *inbound) join(data []byte) {
 	in.message = append(in.message, data...)
-	in.link.inbound.add(int64(len(data)))
+	in.link.answers.add(int64(len(data)))
 }
 
 // header reads the header of a data frame, and returns what follows it.
@@ -231,22 +233,29 @@ func (in *inbound) finish() {
 	in.kind, in.head, in.connID, in.tail = inboundNone, in.head[:0], "", nil
 }
 
-// control decodes a control message and passes it on.
+// control decodes a control message and passes it on. What a response is
+// charged goes with it.
 func (in *inbound) control() {
-	size := len(in.message)
+	l, size := in.link, len(in.message)
 	message, err := messages.DecodeControl(in.message)
 	in.message = nil
-	if r, ok := message.(*messages.Response); ok && in.link.gossh != nil && in.link.gossh.answered(r.ID) {
-		message = nil // it was asked for nothing but to be answered
+	if r, ok := message.(*messages.Response); ok {
+		switch {
+		case l.gossh != nil && l.gossh.answered(r.ID):
+			message = nil // it was asked for nothing but to be answered
+		case l.memory.full(): // the last of it came before that was seen
+			message = &messages.Dropped{ID: r.ID, Reason: messages.ReasonMemory}
+		default:
+			in.post(&messages.FromClient{Message: r, Size: size}, size)
+			return
+		}
 	}
 	if message != nil {
-		in.post(&messages.FromClient{Message: message, Size: size}, 0) // it was charged as it came
-		return
-	}
-	in.link.inbound.add(int64(-size))
-	if err != nil {
+		in.post(&messages.FromClient{Message: message, Size: size}, size)
+	} else if err != nil {
 		in.post(&messages.Garbage{What: err.Error()}, 0)
 	}
+	l.answers.add(int64(-size))
 }
 
 // idInResponse finds the id of a response that is not read to its end.
@@ -261,7 +270,7 @@ const seekTail = 64
 func (in *inbound) giveUp() {
 	message := in.message
 	in.message = nil
-	in.link.inbound.add(int64(-len(message)))
+	in.link.answers.add(int64(-len(message)))
 	in.post(&messages.Garbage{What: "a control message for which there was no memory"}, 0)
 	in.seek(message)
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"slices"
 	"sync"
 
 	"wsproxy/messages"
@@ -29,6 +30,9 @@ type frame struct {
 	data   bool    // whether it is one of the laneDepth
 	hurry  bool    // whether somebody waits for it
 	gone   func()  // called when it is written or dropped; may be nil
+
+	request string // the id of the http_request that it is, or ""
+	charged int64  // bytes of the tunnel's memory, which come back when it is written or dropped
 }
 
 // payload returns what a data frame carries for its connection.
@@ -90,6 +94,20 @@ func (l *lanes) sendControl(f frame) {
 		return
 	}
 	signal(l.wake)
+}
+
+// forget drops a request that waits, if it does.
+func (l *lanes) forget(request string) {
+	l.mu.Lock()
+	i := slices.IndexFunc(l.control, func(f frame) bool { return f.request == request })
+	if i < 0 {
+		l.mu.Unlock()
+		return
+	}
+	f := l.control[i]
+	l.control = slices.Delete(l.control, i, i+1)
+	l.mu.Unlock()
+	l.drop(f)
 }
 
 // send adds a frame to a lane. A data frame needs a token from room. last

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"strconv"
@@ -29,9 +30,11 @@ type link struct {
 	lanes   *lanes        // what waits for the client
 	flight  flight        // what is on its way to the client
 	gossh   *gossh        // what is special for gossh-wasm; nil for other clients; set once
+	memory  *budget       // what the tunnel holds of that of all: the next two, and HTTP
 	buffer  *budget       // what waits for outside peers beyond their shares
-	inbound tally         // what was read from the client and is not handled yet
-	room    chan struct{} // has room for one: some of buffer or inbound came back
+	answers tally         // responses, until their requests have them
+	inbound budget        // what was read from the client and is not handled yet; not part of memory
+	room    chan struct{} // has room for one: some of memory or inbound came back
 	accepts chan struct{} // a token for each raw connection that no actor has taken yet
 
 	state     atomic.Int32                    // linkOpen, linkAttached, linkFinishing, as for a line
@@ -62,17 +65,24 @@ type linkTools struct {
 	log        *slog.Logger
 }
 
+// memoryReserve is how many bytes of memory a tunnel may take though others have
+// used up that of all: its small requests and responses don't wait for theirs.
+const memoryReserve = 1 << 20
+
 func newLink(tools *linkTools, d dialect, credit bool) *link {
 	l := &link{
 		tools: tools, dialect: d, credit: credit,
-		buffer:  newBudget(tools.total, tools.buffer),
+		memory:  newBudget(tools.total, math.MaxInt64),
 		room:    make(chan struct{}, 1),
 		accepts: make(chan struct{}, maxAccepted),
 	}
 	l.closing, l.cancel = context.WithCancel(context.Background())
 	l.stop = l.closing.Done()
-	l.buffer.freed = func() { signal(l.room) }
-	l.inbound.budget = tools.total
+	l.memory.reserve = memoryReserve
+	l.memory.freed = func() { signal(l.room) }
+	l.buffer = newBudget(l.memory, tools.buffer)
+	l.answers.budget = l.memory
+	l.inbound.limit = inboundWindow
 	l.lanes = newLanes(l.drop)
 	l.flight.init()
 	if d == dialectGossh {
@@ -104,24 +114,40 @@ func (l *link) controlFrame(message []byte) frame {
 
 func (l *link) Control(message []byte) { l.lanes.sendControl(l.controlFrame(message)) }
 
-func (l *link) Request(id string, message []byte) {
+func (l *link) Request(id string, message []byte) bool {
+	charged := int64(cap(message))
+	if !l.memory.try(charged) {
+		return false
+	}
+	l.request(id, message, charged)
+	return true
+}
+
+// request is Request for a message that is charged to the tunnel's memory. The
+// charge becomes the frame's.
+func (l *link) request(id string, message []byte, charged int64) {
 	if l.gossh != nil {
 		l.gossh.remember(id)
 	}
 	f := l.controlFrame(message)
-	f.hurry = true
+	f.request, f.charged, f.hurry = id, charged, true
 	l.lanes.sendControl(f)
 }
+
+func (l *link) Forget(id string) { l.lanes.forget(id) }
 
 // drop gives back what a frame held, written or not.
 func (l *link) drop(f frame) {
 	if f.buf != nil {
 		giveBuffer(f.buf)
 	}
+	l.memory.add(-f.charged)
 	if f.gone != nil {
 		f.gone()
 	}
 }
+
+func (l *link) Dropped(n int) { l.answers.add(int64(-n)) }
 
 func (l *link) Handled(n int) {
 	l.inbound.add(int64(-n) - messageCost)

@@ -19,7 +19,7 @@ func (l *link) Finish(reason messages.Reason) {
 		startPump(l.tools.log, "finish tunnel", func() { l.finish(reason) }, func() {
 			l.client.conn.Close()
 			l.lanes.clear()
-			l.inbound.end()
+			l.answers.end()
 			l.tell(&messages.LinkClosed{})
 		})
 	}

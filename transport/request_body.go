@@ -14,11 +14,11 @@ import (
 // bodyStep is how much room a body gets first; then it is doubled.
 const bodyStep = 16 << 10
 
-// body reads the request's body. Its capacity is charged to the memory of all
-// tunnels as it grows, so that it is bounded by what has come and not by what
-// was announced; the caller gives it back.
-func (x *exchange) body() (body []byte, refusal messages.Reason) {
-	t, total := x.server.config.Tunnels, x.server.links.total
+// body reads the request's body. Its capacity is charged to the tunnel's memory
+// as it grows, so that it is bounded by what has come and not by what was
+// announced; the caller gives it back.
+func (x *exchange) body(memory *budget) (body []byte, refusal messages.Reason) {
+	t := x.server.config.Tunnels
 	control := http.NewResponseController(x.w)
 	_ = control.SetReadDeadline(time.Now().Add(t.HTTPTimeout))
 	gone := x.watch(func() { _ = control.SetReadDeadline(longAgo) })
@@ -31,7 +31,7 @@ func (x *exchange) body() (body []byte, refusal messages.Reason) {
 			return
 		}
 		// The deadline stays: nobody waits for the rest.
-		total.add(int64(-cap(body)))
+		memory.add(int64(-cap(body)))
 		body = nil
 	}()
 
@@ -42,12 +42,12 @@ func (x *exchange) body() (body []byte, refusal messages.Reason) {
 			if announced := x.r.ContentLength; announced > 0 {
 				grown = min(grown, int(announced)+1) // room to see the end
 			}
-			if !total.try(int64(grown)) {
+			if !memory.try(int64(grown)) {
 				return body, messages.ReasonMemory
 			}
 			larger := make([]byte, len(body), grown)
 			copy(larger, body)
-			total.add(int64(-cap(body)))
+			memory.add(int64(-cap(body)))
 			body = larger
 		}
 		n, err := in.Read(body[len(body):cap(body)])

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -11,13 +12,18 @@ import (
 	"wsproxy/messages"
 )
 
+// answered returns what a response is charged: it is the caller's now.
+func (l *link) answered(size int) charge {
+	l.answers.pass(int64(size))
+	return charge{l.memory, int64(size)}
+}
+
 // respond passes a tunnel's answer on to the outside client. The error says why
-// it can't be; then nothing was written. The answer's body is charged to the
-// memory of all tunnels until it is written.
-func (s *Server) respond(w http.ResponseWriter, r *http.Request, answer *messages.Response) error {
-	held := int64(len(answer.Body))
-	s.links.total.add(held)
-	defer s.links.total.add(-held)
+// it can't be; then nothing was written. held is what the answer is charged, and
+// comes back as its body is written.
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, answer *messages.Response, held charge) error {
+	defer func() { held.keep(0) }()
+	held.keep(max(held.held, int64(len(answer.Body)))) // longer than it came: see messages.DecodeControl
 
 	out := w.Header()
 	f := s.answerHeaders(answer.Headers, out)
@@ -50,7 +56,8 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, answer *message
 	}
 	w.WriteHeader(answer.Status)
 	if !bodiless(r.Method, answer.Status) {
-		s.writeBody(w, body)
+		answer.Body, answer.Headers = nil, nil // so that writeBody can let go of them
+		s.writeBody(w, body, &held)
 	}
 	return nil
 }
@@ -59,8 +66,10 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, answer *message
 // TUNNEL_HTTP_TIMEOUT: one that takes less holds memory and a slot for nothing.
 const bodyPiece = 256 << 10
 
-// writeBody writes an answer's body as long as the client takes it.
-func (s *Server) writeBody(w http.ResponseWriter, body []byte) {
+// writeBody writes an answer's body as long as the client takes it. A part of
+// what lies in one piece can't be freed: so whenever half is written, the rest
+// moves, which copies no byte more than once in all.
+func (s *Server) writeBody(w http.ResponseWriter, body []byte, held *charge) {
 	control := http.NewResponseController(w)
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	for len(body) > 0 {
@@ -69,7 +78,10 @@ func (s *Server) writeBody(w http.ResponseWriter, body []byte) {
 		if err != nil {
 			return
 		}
-		body = body[n:]
+		if body = body[n:]; len(body) > 0 && 2*int64(len(body)) <= held.held {
+			body = bytes.Clone(body)
+			held.keep(int64(len(body)))
+		}
 	}
 	_ = control.Flush() // what net/http still holds, too, before the deadline goes
 }

@@ -139,7 +139,9 @@ func tunnelRespond(t *testing.T, method string, answer *messages.Response) (*htt
 	done := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(done)
-		if err := s.respond(w, r, answer); err != nil {
+		held := charge{budget: s.links.total}
+		held.keep(int64(len(answer.Body)))
+		if err := s.respond(w, r, answer, held); err != nil {
 			s.refuseForward(w, messages.ReasonBadAnswer)
 		}
 	}))

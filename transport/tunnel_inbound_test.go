@@ -95,10 +95,10 @@ func (i *tunnelIntake) reads(t testing.TB, input []byte, cut func() int) []strin
 		(&tunnelRig{link: i.link}).settle(m)
 	}
 	// What is left is the message under way: no more, no less.
-	if held := i.link.inbound.held.Load(); held != int64(len(in.message)) || i.link.tools.total.held.Load() != held {
+	if held := i.link.tools.total.held.Load(); held != int64(len(in.message)) || i.link.inbound.held.Load() != 0 {
 		t.Fatalf("%d bytes are held, %d are in the message under way", held, len(in.message))
 	}
-	i.link.inbound.add(int64(-len(in.message)))
+	i.link.answers.add(int64(-len(in.message)))
 	return posts
 }
 
@@ -292,7 +292,6 @@ func TestKeepaliveForgivesWhileReadingIsStopped(t *testing.T) {
 	keepalive := NewKeepalive(8 * time.Millisecond) // a beat each millisecond
 	t.Cleanup(keepalive.Close)
 	r := startedTunnelRig(t, false, func(tools *linkTools) { tools.keepalive = keepalive })
-	r.tools.total.add(r.tools.total.limit)
 	go func() { // it answers no ping: it does not read
 		for range 20 {
 			_ = r.client.WriteMessage(websocket.BinaryMessage, tunnelData("c", make([]byte, 64<<10)))
@@ -307,7 +306,6 @@ func TestKeepaliveForgivesWhileReadingIsStopped(t *testing.T) {
 	if n := r.tunnel.count(); n != 0 {
 		t.Fatalf("the tunnel is told %+v", r.tunnel.take()[0])
 	}
-	r.tools.total.add(-r.tools.total.limit)
 	r.handles(func(any) {})
 	if m := hears[*messages.LinkEnded](r.tunnel); m.Reason != messages.ReasonClientSilent { // now it is
 		t.Errorf("the link ended for %s", m.Reason)

@@ -32,7 +32,7 @@ func TestLargeResponseIsGivenUpForWantOfMemory(t *testing.T) {
 	}
 	r.link.Handled(0)
 	r.link.Handled(0)
-	eventually(t, "its bytes are given back", func() bool { return r.link.inbound.held.Load() == 0 })
+	eventually(t, "its bytes are given back", func() bool { return r.link.answers.held.Load() == 0 })
 	r.tools.total.add(-r.tools.total.limit) // now there is memory again
 	if m := hears[*messages.FromClient](r.handler); m.Message.(*messages.Close).ConnID != "c" {
 		t.Errorf("after it comes %+v", m)
@@ -78,12 +78,12 @@ func TestLargeResponseWaitsForMemory(t *testing.T) {
 	go func() {
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab","body":"`+strings.Repeat("a", 3<<20)+`"}`))
 	}()
-	eventually(t, "the reader waits", func() bool { return r.link.inbound.held.Load() > 0 && !r.link.client.reading.Load() })
+	eventually(t, "the reader waits", func() bool { return r.link.answers.held.Load() > 0 && !r.link.client.reading.Load() })
 	r.tools.total.add(-r.tools.total.limit)
 	m := hears[*messages.FromClient](r.handler)
 	if answer := m.Message.(*messages.Response); len(answer.Body) != 3<<20 {
 		t.Errorf("the body has %d bytes", len(answer.Body))
 	}
-	r.link.Handled(m.Size)
+	r.settle(m)
 	eventually(t, "its bytes are given back", func() bool { return r.tools.total.held.Load() == 0 })
 }

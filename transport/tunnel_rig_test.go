@@ -208,6 +208,9 @@ func (r *tunnelRig) handles(see func(any)) (stop func()) {
 func (r *tunnelRig) settle(message any) {
 	switch m := message.(type) {
 	case *messages.FromClient:
+		if _, answer := m.Message.(*messages.Response); answer {
+			r.link.Dropped(m.Size)
+		}
 		r.link.Handled(m.Size)
 	case *messages.Data:
 		r.link.Handled(len(m.Data))
