@@ -88,10 +88,12 @@ func start(t *testing.T, env ...string) *server {
 }
 
 // launch is start without the waiting, for a server that is not to come up.
-func launch(t *testing.T, env ...string) *server {
+func launch(t *testing.T, env ...string) *server { return launchBinary(t, binaryPath, env...) }
+
+func launchBinary(t *testing.T, path string, env ...string) *server {
 	t.Helper()
 	s := &server{out: &output{}, exited: make(chan struct{})}
-	cmd := exec.Command(binaryPath)
+	cmd := exec.Command(path)
 	cmd.Stdout, cmd.Stderr = s.out, s.out
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE"} {
 		if value, ok := os.LookupEnv(name); ok {
