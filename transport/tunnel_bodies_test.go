@@ -44,7 +44,7 @@ func tunnelHouse(t *testing.T, total int64, timeout time.Duration) (*Server, str
 		}
 		return pid
 	}
-	limits := spawned(actors.SpawnLimits(system, actors.Bounds{}, log))
+	limits := spawned(actors.SpawnLimits(system, actors.Bounds{}, nil, log))
 	keepalive := NewKeepalive(time.Hour)
 	t.Cleanup(keepalive.Close)
 	s := NewServer(Config{
