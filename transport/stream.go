@@ -57,15 +57,6 @@ type outer interface {
 	CloseWrite() error
 }
 
-// reset closes a socket so that its peer doesn't take it for an orderly end,
-// if its kind can tell one from the other.
-func reset(conn outer) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	conn.Close()
-}
-
 func newStream(l *link, conn outer, peer string) *stream {
 	s := &stream{
 		link: l, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer,
@@ -103,8 +94,8 @@ func (s *stream) taken() {
 // Reject closes a connection that the client has never heard of.
 func (s *stream) Reject() {
 	s.taken()
-	if s.finish("") {
-		reset(s.conn)
+	if s.finish("", true) {
+		s.conn.Close()
 	}
 }
 
@@ -124,7 +115,7 @@ func (s *stream) Open() {
 	}
 	startPump(s.link.tools.log, "raw in", s.pumpIn, func() { close(s.inDone) })
 	startPump(s.link.tools.log, "raw out", s.pumpOut, func() {
-		s.finish(messages.CloseReset) // unless it is over, which it is but for a panic
+		s.finish(messages.CloseReset, true) // unless it is over, which it is but for a panic
 		s.conn.Close()
 		if g := s.link.gossh; g != nil {
 			g.forget(s)
@@ -218,24 +209,30 @@ func (s *stream) Leave() {
 
 func (s *stream) Abort(reason messages.CloseReason) {
 	s.taken()
-	if !s.finish(reason) {
+	if !s.finish(reason, true) {
 		if reason == messages.CloseShutdown { // nobody waits for a lingering one
 			s.hurried.Store(true)
 			_ = s.conn.SetReadDeadline(longAgo)
 		}
 		return
 	}
-	reset(s.conn)
+	s.conn.Close()
 }
 
 // finish ends the taking of bytes and lets go of those that wait. With a reason
 // it tells the client, unless that never heard of the connection. It reports
-// whether it was the first call.
-func (s *stream) finish(reason messages.CloseReason) bool {
+// whether it was the first call. From then on the out pump may close the socket
+// before the caller does: so what makes of that close a reset, which the peer
+// doesn't take for an orderly end, is set here. Not every kind of socket can
+// tell one from the other.
+func (s *stream) finish(reason messages.CloseReason, reset bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
 		return false
+	}
+	if tcp, ok := s.conn.(*net.TCPConn); ok && reset {
+		_ = tcp.SetLinger(0)
 	}
 	s.over, s.aborted, s.chunks, s.waiting = true, reason, nil, 0
 	s.share.end()

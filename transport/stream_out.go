@@ -79,7 +79,7 @@ const lingerLooks = 16
 // something.
 func (s *stream) endOut() {
 	_ = s.conn.CloseWrite()
-	s.finish("")
+	s.finish("", false)
 	_, acked := s.Waiting()
 	since := time.Now() // when acked last changed
 	for time.Since(since) < messages.Linger {

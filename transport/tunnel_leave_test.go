@@ -73,6 +73,11 @@ func TestShutdownEndsALingeringStream(t *testing.T) {
 	if got, err := io.ReadAll(c.outside); err != nil || len(got) > 0 {
 		t.Errorf("the peer reads %q, %v", got, err)
 	}
+	eventually(t, "it lingers", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.over
+	})
 	c.Abort(messages.CloseShutdown)
 	r.wantStreamClosed(c, "")
 	if took := time.Since(begun); took > messages.Linger/2 {

@@ -217,6 +217,18 @@ func TestWriteToAPeerThatResets(t *testing.T) {
 	r.wantStreamClosed(c, messages.CloseReset)
 }
 
+// Whoever closes the socket of a stream that is aborted, its peer sees a reset:
+// the out pump may be faster than the Abort that has woken it.
+func TestAbortIsAResetWhoeverCloses(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	c := r.open()
+	c.finish(messages.CloseRestart, true) // the first half of Abort
+	r.wantStreamClosed(c, messages.CloseRestart)
+	if _, err := io.Copy(io.Discard, c.outside); !isReset(err) {
+		t.Errorf("the peer's end is %v", err)
+	}
+}
+
 // One that the client was never told of ends without a word to it.
 func TestConnectionThatWasNotAnnouncedEndsInSilence(t *testing.T) {
 	r := startedTunnelRig(t, false, nil)
