@@ -25,17 +25,24 @@ import (
 const fatal = "make the handler fail"
 
 // restartServer is the whole server with real listeners, in this process, so
-// that a handler can be made to fail.
+// that a handler can be made to fail. It ends with the test.
 func restartServer(t testing.TB) (address string) {
 	t.Helper()
-	first := freePorts(t, 8)
-	c, err := LoadConfig(environ("PORT=0", "BIND=127.0.0.1", "TUNNEL_DOMAIN=tunnel.test", "TUNNEL_BIND=127.0.0.1",
-		fmt.Sprintf("TUNNEL_PORT_MIN=%d", first), fmt.Sprintf("TUNNEL_PORT_MAX=%d", first+7)))
+	s, address := startForRestarts(t, freePorts(t, 8), 8)
+	t.Cleanup(func() { s.close(t.Context()) })
+	return address
+}
+
+// startForRestarts starts that server with so many raw ports from first on.
+func startForRestarts(t testing.TB, first, ports int, env ...string) (s *service, address string) {
+	t.Helper()
+	c, err := LoadConfig(environ(append([]string{"PORT=0", "BIND=127.0.0.1", "TUNNEL_DOMAIN=tunnel.test", "TUNNEL_BIND=127.0.0.1",
+		fmt.Sprintf("TUNNEL_PORT_MIN=%d", first), fmt.Sprintf("TUNNEL_PORT_MAX=%d", first+ports-1)}, env...)...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := &addressLog{Handler: slog.DiscardHandler, address: make(chan string, 1)}
-	s, err := startWith(c, slog.New(log), func(message any) {
+	s, err = startWith(c, slog.New(log), func(message any) {
 		if data, ok := message.(*messages.Data); ok && string(data.Data) == fatal {
 			panic("injected")
 		}
@@ -43,8 +50,7 @@ func restartServer(t testing.TB) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.close(t.Context()) })
-	return <-log.address
+	return s, <-log.address
 }
 
 // An addressLog keeps the address that the server says it listens on.
@@ -197,29 +203,29 @@ func (c *restartTunnel) wantEcho(conn net.Conn) {
 	}
 }
 
-// traffic keeps a tunnel busy until the test ends, and fails it if anything of
-// that goes wrong.
-func (c *restartTunnel) traffic() (stop func()) {
+// traffic keeps a tunnel busy with requests and an echo over one raw connection
+// until it is stopped, and fails the test if anything of that goes wrong.
+func (c *restartTunnel) traffic() (rounds *atomic.Int64, stop func()) {
 	conn := c.dial()
 	over, done := make(chan struct{}), make(chan struct{})
-	var rounds atomic.Int64
+	rounds = new(atomic.Int64)
 	go func() {
 		defer close(done)
-		for {
+		for !c.t.Failed() {
 			select {
 			case <-over:
 				return
 			default:
 			}
 			if status, body, err := c.get("/b"); status != 200 || body != "/b" || err != nil {
-				c.t.Errorf("the other tunnel answers %d %q, %v", status, body, err)
+				c.t.Errorf("a tunnel with traffic answers %d %q, %v", status, body, err)
 				return
 			}
 			c.wantEcho(conn)
 			rounds.Add(1)
 		}
 	}()
-	return func() {
+	return rounds, func() {
 		close(over)
 		<-done
 		conn.Close()
@@ -228,7 +234,7 @@ func (c *restartTunnel) traffic() (stop func()) {
 		}
 		select {
 		case err := <-c.ended:
-			c.t.Errorf("the other tunnel's WebSocket ended: %v", err)
+			c.t.Errorf("the WebSocket of a tunnel with traffic ended: %v", err)
 		default:
 		}
 	}
@@ -242,6 +248,16 @@ func await[T any](t *testing.T, what string, from <-chan T) T {
 	case <-time.After(20 * time.Second):
 		t.Fatalf("%s did not come", what)
 		panic("unreachable")
+	}
+}
+
+// awaitTrue waits until a condition holds that can't be waited for.
+func awaitTrue(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not come", what)
+		}
 	}
 }
 
@@ -265,7 +281,7 @@ func (c *restartTunnel) fail() {
 func TestFailedHandlerIsRestartedUnderTraffic(t *testing.T) {
 	server := restartServer(t)
 	failing, other := openRestartTunnel(t, server), openRestartTunnel(t, server)
-	stop := other.traffic()
+	_, stop := other.traffic()
 	failing.wantServed()
 	await(t, "tcp_open", failing.conns)
 
@@ -291,7 +307,7 @@ func TestFailedHandlerIsRestartedUnderTraffic(t *testing.T) {
 func TestHandlerThatFailsTenTimesEndsItsTunnelAlone(t *testing.T) {
 	server := restartServer(t)
 	failing, other := openRestartTunnel(t, server), openRestartTunnel(t, server)
-	stop := other.traffic()
+	_, stop := other.traffic()
 	for range 9 {
 		failing.fail()
 	}
@@ -308,27 +324,43 @@ func TestHandlerThatFailsTenTimesEndsItsTunnelAlone(t *testing.T) {
 	stop()
 }
 
-// A listener that fails is opened again, on the same port; what it accepted
-// before goes on.
+// A listener that fails is opened again, on the same port, at once or when that
+// is possible. What it accepted before goes on meanwhile, and so do the tunnel's
+// requests and other tunnels.
 func TestFailedListenerIsOpenedAgain(t *testing.T) {
-	c := openRestartTunnel(t, restartServer(t))
-	conn := c.dial()
-	defer conn.Close()
-	c.wantEcho(conn)
-	breakListener(t, c.port)
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		next, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", c.port))
+	server := restartServer(t)
+	c, other := openRestartTunnel(t, server), openRestartTunnel(t, server)
+	rounds, stop := c.traffic()
+	otherRounds, stopOther := other.traffic()
+
+	taken := takePort(t, c.port) // so that the tunnel has no port for as long as the test wants
+	before, otherBefore := rounds.Load(), otherRounds.Load()
+	awaitTrue(t, "traffic while the port is closed", func() bool {
+		return t.Failed() || rounds.Load() >= before+20 && otherRounds.Load() >= otherBefore+20
+	})
+	taken.Close()
+	awaitTrue(t, "the raw port's being open again", func() bool {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", c.port))
 		if err == nil {
-			next.Close()
-			break
+			conn.Close()
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the raw port is not open again: %v", err)
-		}
-	}
-	c.wantEcho(conn)
+		return err == nil
+	})
 	c.wantServed()
+	stop()
+	stopOther()
+}
+
+// takePort breaks the listener of a raw port and listens there itself.
+func takePort(t *testing.T, port int) (taken net.Listener) {
+	t.Helper()
+	awaitTrue(t, "the listener's port", func() bool {
+		breakListener(t, port)
+		var err error
+		taken, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		return err == nil
+	})
+	return taken
 }
 
 // breakListener makes the listening socket of a port fail, as the kernel might.
