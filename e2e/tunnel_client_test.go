@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"sync"
 	"testing"
@@ -56,12 +57,13 @@ func (m tunnelMessage) bytes() []byte {
 
 // A tunnelScript is how a scripted client behaves.
 type tunnelScript struct {
-	query string                                 // of /tunnel
-	send  int                                    // message type of its JSON; 0 = as the server sends it
-	http  func(*tunnelClient, tunnelMessage)     // nil: 200 with the path as the body; runs in a goroutine
-	raw   func(*tunnelClient, *tunnelRawConn)    // nil: the connection goes to conns; runs in a goroutine
-	close func(*tunnelClient, tunnelMessage)     // for tcp_close of unknown connIds; nil ignores them
-	read  func(c *tunnelClient, n int) (ok bool) // called before each message is read; nil reads on
+	query  string                                 // of /tunnel
+	header http.Header                            // of /tunnel
+	send   int                                    // message type of its JSON; 0 = as the server sends it
+	http   func(*tunnelClient, tunnelMessage)     // nil: 200 with the path as the body; runs in a goroutine
+	raw    func(*tunnelClient, *tunnelRawConn)    // nil: the connection goes to conns; runs in a goroutine
+	close  func(*tunnelClient, tunnelMessage)     // for tcp_close of unknown connIds; nil ignores them
+	read   func(c *tunnelClient, n int) (ok bool) // called before each message is read; nil reads on
 }
 
 // A tunnelClient is a tunnel's client. It complains of whatever it gets that
@@ -98,7 +100,7 @@ func tunnelServer(t *testing.T, env ...string) *server {
 // tunnelOpen registers a tunnel. Its WebSocket is closed with the test.
 func tunnelOpen(t *testing.T, s *server, script tunnelScript) *tunnelClient {
 	t.Helper()
-	ws, response, err := dialWS(t, s.ws("/tunnel?"+script.query), nil)
+	ws, response, err := dialWS(t, s.ws("/tunnel?"+script.query), script.header)
 	if err != nil {
 		status := 0
 		if response != nil {

@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -50,6 +52,21 @@ func tunnelTool(t *testing.T, name string) string {
 		t.Fatalf("this test needs %s: %v", name, err)
 	}
 	return path
+}
+
+// tunnelCurl runs curl, which finds every host at the server, and returns what
+// it prints.
+func tunnelCurl(t *testing.T, curl string, s *server, args ...string) string {
+	t.Helper()
+	args = append([]string{"-sS", "--noproxy", "*", "--max-time", "30", "--connect-to", "::" + s.addr}, args...)
+	var stderr bytes.Buffer
+	cmd := exec.Command(curl, args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("curl %q: %v, %s", args, err, &stderr)
+	}
+	return string(out)
 }
 
 // curl speaks to a real HTTP server through a tunnel.
@@ -94,15 +111,7 @@ func TestTunnelCurl(t *testing.T) {
 	base := "http://" + c.host
 	run := func(args ...string) string {
 		t.Helper()
-		args = append([]string{"-sS", "--noproxy", "*", "--max-time", "30", "--connect-to", "::" + s.addr}, args...)
-		var stderr bytes.Buffer
-		cmd := exec.Command(curl, args...)
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Errorf("curl %q: %v, %s", args, err, &stderr)
-		}
-		return string(out)
+		return tunnelCurl(t, curl, s, args...)
 	}
 	if got := run(base + "/file"); got != string(file) {
 		t.Errorf("of the file %d bytes arrive", len(got))
@@ -149,5 +158,70 @@ func TestTunnelCurl(t *testing.T) {
 	}
 	if got := run("-o", "/dev/null", "-w", "%{http_code}:%{num_connects} ", base+"/whoami", "-o", "/dev/null", base+"/none", "-o", "/dev/null", base+"/whoami"); got != "200:1 404:0 200:0 " {
 		t.Errorf("three requests: %q", got)
+	}
+}
+
+// Files just below the limit and of exactly its size, 10 MiB unless it is set,
+// pass whole in either direction. One byte more is refused, and nothing of it
+// comes out at the other end.
+func TestTunnelCurlAtTheLimit(t *testing.T) {
+	t.Parallel()
+	curl := tunnelTool(t, "curl")
+	const limit = 10 << 20
+	file := make([]byte, limit+1)
+	_, _ = tunnelNoise(6).Read(file)
+	for i := range file {
+		file[i] = 'a' + file[i]%26 // text, which takes this client less time
+	}
+	var uploads atomic.Int64
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{size}", func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(r.PathValue("size"))
+		_, _ = w.Write(file[:size])
+	})
+	mux.HandleFunc("PUT /{size}", func(w http.ResponseWriter, r *http.Request) {
+		uploads.Add(1)
+		sum, n, _ := tunnelSum(r.Body)
+		fmt.Fprintf(w, "%d %x", n, sum)
+	})
+	origin := httptest.NewServer(mux)
+	t.Cleanup(origin.Close)
+	s := tunnelServer(t)
+	c := tunnelOpen(t, s, tunnelScript{http: tunnelProxy(t, origin.URL)})
+	dir := t.TempDir()
+
+	for _, size := range []int{limit - 1, limit, limit + 1} {
+		whole := size <= limit
+		url := fmt.Sprintf("http://%s/%d", c.host, size)
+		path := filepath.Join(dir, strconv.Itoa(size))
+		want := "502"
+		if whole {
+			want = fmt.Sprint("200 ", size)
+		}
+		if got := tunnelCurl(t, curl, s, "-o", path, "-w", "%{http_code} %{size_download}", url); !strings.HasPrefix(got, want) {
+			t.Errorf("a download of %d bytes: %s, not %s", size, got, want)
+		}
+		got, _ := os.ReadFile(path)
+		if whole != bytes.Equal(got, file[:size]) || !whole && len(got) > 300 {
+			t.Errorf("a download of %d bytes: %d arrive", size, len(got))
+		}
+
+		if err := os.WriteFile(path, file[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// With its length, which is enough to refuse it, and without.
+		for _, how := range [][]string{nil, {"-H", "Transfer-Encoding: chunked"}} {
+			if whole && size < limit && how != nil {
+				continue
+			}
+			before := uploads.Load()
+			got := tunnelCurl(t, curl, s, append(how, "-T", path, "-w", " %{http_code}", url)...)
+			if want := fmt.Sprintf("%d %x 200", size, sha256.Sum256(file[:size])); whole && got != want {
+				t.Errorf("an upload of %d bytes, %q: %q, not %q", size, how, got, want)
+			}
+			if !whole && (!strings.HasSuffix(got, " 413") || uploads.Load() != before) {
+				t.Errorf("an upload of %d bytes, %q: %q, and the tunnel got %d requests", size, how, got, uploads.Load()-before)
+			}
+		}
 	}
 }
