@@ -12,9 +12,12 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gorilla/websocket"
+
+	"wsproxy/messages"
 )
 
 // The benchmarks of tunnels measure the whole server and a client in one
@@ -24,19 +27,20 @@ import (
 // A benchTunnel is a tunnel's client that answers requests with a body, and
 // either echoes credit for what comes on raw connections or sends on them.
 type benchTunnel struct {
-	ws   *websocket.Conn
-	host string
-	port int
-	mu   sync.Mutex // held by who writes to ws
-	conn func(c *benchTunnel, connID string)
-	data func(c *benchTunnel, connID string, payload []byte)
+	ws     *websocket.Conn
+	host   string
+	port   int
+	mu     sync.Mutex // held by who writes to ws
+	conn   func(c *benchTunnel, connID string)
+	data   func(c *benchTunnel, connID string, payload []byte)
+	credit func(c *benchTunnel, connID string, bytes int)
 }
 
 // openBenchTunnel opens a tunnel whose client answers with the path's number of
 // bytes.
-func openBenchTunnel(b *testing.B, server string, c *benchTunnel) {
+func openBenchTunnel(b *testing.B, server, query string, c *benchTunnel) {
 	b.Helper()
-	ws, _, err := websocket.DefaultDialer.Dial("ws://"+server+"/tunnel", nil)
+	ws, _, err := websocket.DefaultDialer.Dial("ws://"+server+"/tunnel?"+query, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -68,7 +72,10 @@ func (c *benchTunnel) serve() {
 			c.data(c, string(message[4:4+n]), message[4+n:])
 			continue
 		}
-		var m struct{ Type, ID, Path, ConnID string }
+		var m struct {
+			Type, ID, Path, ConnID string
+			Bytes                  int
+		}
 		if json.Unmarshal(message, &m) != nil {
 			return
 		}
@@ -82,6 +89,8 @@ func (c *benchTunnel) serve() {
 			if c.conn != nil {
 				go c.conn(c, m.ConnID)
 			}
+		case "tcp_credit":
+			c.credit(c, m.ConnID, m.Bytes)
 		}
 	}
 }
@@ -103,7 +112,7 @@ func benchBody(path string) string {
 func BenchmarkTunnelHTTP(b *testing.B) {
 	server := restartServer(b)
 	tunnel := &benchTunnel{}
-	openBenchTunnel(b, server, tunnel)
+	openBenchTunnel(b, server, "", tunnel)
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, benchBody(r.URL.Path))
 	}))
@@ -150,14 +159,13 @@ func BenchmarkTunnelRaw(b *testing.B) {
 	server := restartServer(b)
 	arrived := make(chan int, 1<<16)
 	receiver := &benchTunnel{data: func(_ *benchTunnel, _ string, payload []byte) { arrived <- len(payload) }}
-	openBenchTunnel(b, server, receiver)
+	openBenchTunnel(b, server, "", receiver)
 	sender := &benchTunnel{conn: func(c *benchTunnel, connID string) {
-		frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(connID))), connID...)
-		frame = append(frame, bytes.Repeat([]byte{'x'}, 32<<10)...)
+		frame := benchFrame(connID, bytes.Repeat([]byte{'x'}, 32<<10))
 		for c.send(websocket.BinaryMessage, frame) == nil {
 		}
 	}}
-	openBenchTunnel(b, server, sender)
+	openBenchTunnel(b, server, "", sender)
 
 	b.Run("in/tunnel", func(b *testing.B) {
 		benchIn(b, fmt.Sprintf("127.0.0.1:%d", receiver.port), func(n int) {
@@ -194,6 +202,62 @@ func BenchmarkTunnelRaw(b *testing.B) {
 			}
 		}))
 	})
+}
+
+// BenchmarkTunnelStall measures the echo of a few bytes over a raw connection of
+// a tunnel with credit: without others, which is the baseline, and beside one
+// whose peer doesn't read and whose client sends all that it may.
+func BenchmarkTunnelStall(b *testing.B) {
+	server := restartServer(b)
+	conns := make(chan string, 2)
+	var stalled atomic.Value // the connId of the one whose peer doesn't read
+	tunnel := &benchTunnel{
+		credit: func(c *benchTunnel, connID string, n int) {
+			if connID == stalled.Load() {
+				_ = c.send(websocket.BinaryMessage, benchFrame(connID, make([]byte, n)))
+			}
+		},
+		conn: func(_ *benchTunnel, connID string) { conns <- connID },
+		data: func(c *benchTunnel, connID string, payload []byte) {
+			_ = c.send(websocket.BinaryMessage, benchFrame(connID, payload))
+			_ = c.send(websocket.TextMessage, fmt.Appendf(nil, `{"type":"tcp_credit","connId":%q,"bytes":%d}`, connID, len(payload)))
+		},
+	}
+	openBenchTunnel(b, server, "flow=credit", tunnel)
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", tunnel.port))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	echo := dial()
+	<-conns
+	run := func(b *testing.B) {
+		buf := make([]byte, 4)
+		for range b.N {
+			if _, err := echo.Write(buf); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadFull(echo, buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("calm", run)
+	_ = dial().(*net.TCPConn).SetReadBuffer(4096)
+	id := <-conns
+	stalled.Store(id)
+	if err := tunnel.send(websocket.BinaryMessage, benchFrame(id, make([]byte, messages.Window))); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("stalled", run)
+}
+
+func benchFrame(connID string, payload []byte) []byte {
+	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(connID))), connID...)
+	return append(frame, payload...)
 }
 
 // benchPeer listens for connections, which serve gets.
