@@ -138,6 +138,7 @@ func FuzzControl(f *testing.F) {
 	f.Add([]byte(`{"type":"http_response","id":"0123456789ab","status":200,"headers":{"A":"1","B":["2","\u20ac"]},"body":"\ud83d\ude00","bodyEncoding":""}`))
 	f.Add([]byte(`{"type":"tcp_close","connId":"c","x":[[[1,2.5e-3,{"a":null}],true],false]}`))
 	f.Add([]byte(`{"type":"tcp_credit","connId":"c","bytes":262144}`))
+	f.Add([]byte(`{"type":"tcp_close","x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `,"connId":"c"}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if bytes.Count(in, []byte("["))+bytes.Count(in, []byte("{")) > 10_000 {
 			return // encoding/json may find it too deep

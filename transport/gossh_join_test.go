@@ -104,25 +104,27 @@ func TestGosshMessagesAreJoined(t *testing.T) {
 }
 
 // After a full piece of a frame payload may look like anything.
+var gosshPayloads = map[string]string{
+	"a frame of no connection":      string(tunnelData("ffffffffffff", []byte("x"))),
+	"half a header":                 "\x00\x00\x00\x0c0123",
+	"a header's length":             "\x00\x00\x00\x0d0123456789abc",
+	"a brace":                       "{",
+	"an object of no type":          `{"a":1}`,
+	"an object of another type":     `{"type":"http_request","id":"` + gosshID + `"}`,
+	"about a stranger":              `{"type":"tcp_close","connId":"ffffffffffff"}`,
+	"more behind it":                `{"type":"tcp_close","connId":"` + gosshID + `"}x`,
+	"cut off":                       `{"type":"tcp_close","connId":"` + gosshID + `"`,
+	"an id in the wrong field":      `{"type":"tcp_close","id":"` + gosshID + `"}`,
+	"a stranger's answer, cut":      string(gosshAnswerOf("ffffffffffff", 5000)),
+	"a full piece without an id":    "{" + strings.Repeat(" ", 4095),
+	"a full piece that is no JSON":  "{" + strings.Repeat("x", 4095),
+	"nothing":                       "",
+	"zeroes":                        strings.Repeat("\x00", 30),
+	"a full piece, and then a rest": strings.Repeat("a", 4096) + "rest",
+}
+
 func TestGosshPayloadThatLooksLikeMessages(t *testing.T) {
-	for name, rest := range map[string]string{
-		"a frame of no connection":      string(tunnelData("ffffffffffff", []byte("x"))),
-		"half a header":                 "\x00\x00\x00\x0c0123",
-		"a header's length":             "\x00\x00\x00\x0d0123456789abc",
-		"a brace":                       "{",
-		"an object of no type":          `{"a":1}`,
-		"an object of another type":     `{"type":"http_request","id":"` + gosshID + `"}`,
-		"about a stranger":              `{"type":"tcp_close","connId":"ffffffffffff"}`,
-		"more behind it":                `{"type":"tcp_close","connId":"` + gosshID + `"}x`,
-		"cut off":                       `{"type":"tcp_close","connId":"` + gosshID + `"`,
-		"an id in the wrong field":      `{"type":"tcp_close","id":"` + gosshID + `"}`,
-		"a stranger's answer, cut":      string(gosshAnswerOf("ffffffffffff", 5000)),
-		"a full piece without an id":    "{" + strings.Repeat(" ", 4095),
-		"a full piece that is no JSON":  "{" + strings.Repeat("x", 4095),
-		"nothing":                       "",
-		"zeroes":                        strings.Repeat("\x00", 30),
-		"a full piece, and then a rest": strings.Repeat("a", 4096) + "rest",
-	} {
+	for name, rest := range gosshPayloads {
 		h := newGosshHeard(gosshID)
 		first := tunnelData(gosshID, bytes.Repeat([]byte("p"), 4080))
 		h.cut(append(bytes.Clone(first), rest...), 1<<20)
@@ -162,6 +164,13 @@ func FuzzGosshJoin(f *testing.F) {
 	f.Add([]byte("\x10\x20"), []byte("{}"), uint16(4096), uint16(4080))
 	f.Add([]byte("\x00\x01\x02"), tunnelData(gosshID, []byte("x")), uint16(1), uint16(8176))
 	f.Add([]byte{}, []byte(`{"type":"tcp_close","connId":"`+gosshID+`"}`), uint16(7), uint16(12272))
+	for _, odd := range gosshPayloads {
+		f.Add([]byte("\x03\x04\x05"), []byte(odd), uint16(99), uint16(4079))
+	}
+	// Objects and frames that end just before, at and behind a cut.
+	for size := uint16(4078); size < 4083; size++ {
+		f.Add([]byte("\x00\x01\x03\x02"), gosshAnswerOf(gosshOtherID, int(size)), uint16(4095), size)
+	}
 	f.Fuzz(func(t *testing.T, plan, odd []byte, n, size uint16) {
 		h := newGosshHeard(gosshID, gosshOtherID)
 		var want [][]byte

@@ -136,6 +136,10 @@ func FuzzAnswerHeaders(f *testing.F) {
 	f.Add("Connection: X-A\nx-a: 1\nX-B: 2\nSet-Cookie: a=b; Domain=c\nset-cookie: d; domain \t= e;DOMAIN", true)
 	f.Add("Content-Length: 5\nTransfer-Encoding: chunked\nTrailer:A: b\nA\r: b\nB: \r\nC:\x00\nupgrade: x", false)
 	f.Add(strings.Repeat("A: b\n", 200), false)
+	f.Add("Strict-Transport-Security: max-age=1\npublic-key-pins: a\nKEEP-ALIVE: b\nTE: c\nProxy-Connection: d\nLink: e\nlink: f", true)
+	f.Add("A: "+strings.Repeat("v", maxAnswerValue)+"\nB: "+strings.Repeat("v", maxAnswerValue+1)+"\nC: \x7f\nD: a\vSet-Cookie: b=c\nE: \xff\t", false)
+	f.Add("connection: close, x-a ,,\tX-B\nX-A: 1\nx-b: 2\nSet-Cookie: Domain=a; domain=b\nSet-Cookie: a=\"; Domain=x; \"\nSet-Cookie: ", true)
+	f.Add(": a\nA B: b\nA:: c\n\xc3\x84: d\n(x): e\nA\x00: f\nno colon\n", false)
 	f.Fuzz(func(t *testing.T, lines string, credentials bool) {
 		var in []messages.Field
 		named := map[string]bool{}
