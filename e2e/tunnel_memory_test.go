@@ -18,7 +18,7 @@ func tunnelWantMemory(t *testing.T, s *server, before, most int64) {
 	var growth int64
 	defer func() { t.Logf("the server has grown by %d MiB", growth>>20) }()
 	eventually(t, patience, "memory within its bound", func() bool {
-		growth = tunnelMemory(t, s) - before
+		growth = s.resident(t) - before
 		return growth < most
 	})
 }
@@ -58,7 +58,7 @@ func TestTunnelMemoryOfResetConnections(t *testing.T) {
 		})
 	}
 	round() // what so many connections need anyway is no growth
-	before := tunnelMemory(t, s)
+	before := s.resident(t)
 	round()
 	round()
 	tunnelWantMemory(t, s, before, 100<<20) // measured: 20 MiB, and 180 if all that were accepted left something
@@ -91,7 +91,7 @@ func TestTunnelMemoryOfSmallFrames(t *testing.T) {
 		}
 	}
 	settled()
-	before := tunnelMemory(t, s)
+	before := s.resident(t)
 
 	one := tunnelFrame(inside.id, []byte("x"))
 	one = append([]byte{0x80 | websocket.BinaryMessage, 0x80 | byte(len(one)), 0, 0, 0, 0}, one...)
