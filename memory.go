@@ -19,12 +19,16 @@ const (
 // How often the collector runs. By default it does when the heap has doubled,
 // which for a heap of a few megabytes is dozens of times a second and took a
 // tenth of the processor time of tunnelled requests. So a small heap may grow
-// by heapRoom first, though never beyond three times its size: with five times
-// it took less time still, but idle sessions held a tenth more after a burst.
+// by heapRoom first, but at rest never beyond three times its size: with five
+// times idle sessions held a tenth more after a burst. While the server is busy
+// it may grow to nine times, which takes a fifteenth less time again; what
+// that holds goes back when it is at rest.
 const (
-	heapRoom      = 32 << 20 // bytes
-	maxGCPercent  = 200
-	leastGCChange = 25 // percent: less is not worth stopping the world for
+	heapRoom       = 48 << 20 // bytes
+	restGCPercent  = 200
+	busyGCPercent  = 800
+	busyAllocation = 64 << 20 // bytes allocated within a look
+	leastGCChange  = 25       // percent: less is not worth stopping the world for
 )
 
 // tendMemory sets the collector's pace, and collects garbage and gives memory
@@ -35,9 +39,9 @@ func tendMemory(stop <-chan struct{}) {
 	_, given := os.LookupEnv("GOGC")
 	if !given {
 		// The process gets its pace back for what else runs in it.
-		defer debug.SetGCPercent(debug.SetGCPercent(maxGCPercent))
+		defer debug.SetGCPercent(debug.SetGCPercent(restGCPercent))
 	}
-	percent := maxGCPercent
+	percent := restGCPercent
 	look := time.NewTicker(memoryLook)
 	defer look.Stop()
 	var latest, trimmed uint64
@@ -49,7 +53,8 @@ func tendMemory(stop <-chan struct{}) {
 		}
 		runtimes.Read(samples)
 		allocated, live := samples[0].Value.Uint64(), samples[1].Value.Uint64()
-		if want := gcPercent(live); !given && max(want-percent, percent-want) >= leastGCChange {
+		busy := allocated-latest >= busyAllocation
+		if want := gcPercent(live, busy); !given && max(want-percent, percent-want) >= leastGCChange {
 			percent = want
 			debug.SetGCPercent(percent)
 		}
@@ -63,9 +68,13 @@ func tendMemory(stop <-chan struct{}) {
 
 // gcPercent returns by how many percent a heap may grow, of which so many
 // bytes were live at the last collection.
-func gcPercent(live uint64) int {
-	if live == 0 {
-		return maxGCPercent
+func gcPercent(live uint64, busy bool) int {
+	most := restGCPercent
+	if busy {
+		most = busyGCPercent
 	}
-	return int(min(max(heapRoom*100/live, 100), maxGCPercent))
+	if live == 0 {
+		return most
+	}
+	return int(min(max(heapRoom*100/live, 100), uint64(most)))
 }

@@ -5,15 +5,17 @@ import "testing"
 func TestCollectorPace(t *testing.T) {
 	for _, c := range []struct {
 		live uint64
-		want int
+		rest int
+		busy int
 	}{
-		{0, 200}, // before the first collection
-		{1, 200}, {4 << 20, 200}, {16 << 20, 200},
-		{20 << 20, 160},
-		{32 << 20, 100}, {33 << 20, 100}, {1 << 40, 100}, // Go's own pace
+		{0, 200, 800}, // before the first collection
+		{1, 200, 800}, {6 << 20, 200, 800},
+		{12 << 20, 200, 400}, {24 << 20, 200, 200},
+		{30 << 20, 160, 160},
+		{48 << 20, 100, 100}, {49 << 20, 100, 100}, {1 << 40, 100, 100}, // Go's own pace
 	} {
-		if got := gcPercent(c.live); got != c.want {
-			t.Errorf("with %d bytes live: %d percent, want %d", c.live, got, c.want)
+		if rest, busy := gcPercent(c.live, false), gcPercent(c.live, true); rest != c.rest || busy != c.busy {
+			t.Errorf("with %d bytes live: %d percent at rest, %d busy, want %d and %d", c.live, rest, busy, c.rest, c.busy)
 		}
 	}
 }
