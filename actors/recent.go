@@ -31,11 +31,14 @@ func (r *recentIDs) add(id string) bool {
 		r.order.MoveToBack(e)
 		return false
 	}
-	if len(r.known) >= r.size {
-		oldest := r.order.Front()
-		delete(r.known, oldest.Value.(string))
-		r.order.Remove(oldest)
+	if len(r.known) < r.size {
+		r.known[id] = r.order.PushBack(id)
+		return true
 	}
-	r.known[id] = r.order.PushBack(id)
+	oldest := r.order.Front() // becomes the newest
+	delete(r.known, oldest.Value.(string))
+	oldest.Value = id
+	r.order.MoveToBack(oldest)
+	r.known[id] = oldest
 	return true
 }

@@ -92,8 +92,8 @@ type Ready struct {
 type Request struct {
 	ID      string
 	Method  string
-	Path    string // with the query, untouched
-	Headers map[string]string
+	Path    string  // with the query, untouched
+	Headers []Field // no name twice
 	// Body travels as plain text if it is valid UTF-8, and in base64 only if it
 	// is not: the known client ignores bodyEncoding on requests.
 	Body []byte
@@ -119,8 +119,8 @@ func EncodeRequest(r Request) []byte {
 	if !text {
 		size += base64.StdEncoding.EncodedLen(len(r.Body)) - len(r.Body)
 	}
-	for name, value := range r.Headers {
-		size += len(name) + len(value) + 8
+	for _, f := range r.Headers {
+		size += len(f.Name) + len(f.Value) + 8
 	}
 	b := append(make([]byte, 0, size), `{"type":"http_request","id":`...)
 	b = appendString(b, r.ID)
@@ -129,15 +129,13 @@ func EncodeRequest(r Request) []byte {
 	b = append(b, `,"path":`...)
 	b = appendString(b, r.Path)
 	b = append(b, `,"headers":{`...)
-	first := true
-	for name, value := range r.Headers {
-		if !first {
+	for i, f := range r.Headers {
+		if i > 0 {
 			b = append(b, ',')
 		}
-		first = false
-		b = appendString(b, name)
+		b = appendString(b, f.Name)
 		b = append(b, ':')
-		b = appendString(b, value)
+		b = appendString(b, f.Value)
 	}
 	b = append(b, `},"body":`...)
 	if text {

@@ -23,7 +23,7 @@ func TestMessagesOfTheProxy(t *testing.T) {
 		{EncodeClose("\"\n\xff", CloseUnknown), `{"type":"tcp_close","connId":"\"\n` + "\uFFFD" + `","reason":"unknown"}`}, // an id of the client's
 		{EncodeCredit("c", 131072), `{"type":"tcp_credit","connId":"c","bytes":131072}`},
 		{EncodeRequest(Request{ID: "i", Method: "GET", Path: "/?a=1&b=<2>"}), `{"type":"http_request","id":"i","method":"GET","path":"/?a=1&b=<2>","headers":{},"body":""}`},
-		{EncodeRequest(Request{ID: "i", Headers: map[string]string{"A": "1"}, Body: []byte{0xff}}),
+		{EncodeRequest(Request{ID: "i", Headers: []Field{{"A", "1"}}, Body: []byte{0xff}}),
 			`{"type":"http_request","id":"i","method":"","path":"","headers":{"A":"1"},"body":"/w==","bodyEncoding":"base64"}`},
 	} {
 		if string(c.got) != c.want {
@@ -48,7 +48,7 @@ func TestEveryByteIsEncoded(t *testing.T) {
 			checkEncoding(t, Request{Path: text, Body: []byte(text)})
 		}
 	}
-	checkEncoding(t, Request{Headers: map[string]string{"A": "1", "B": "\x00\"", "C\xff": "\xff\xfe\xfd", "": ""}})
+	checkEncoding(t, Request{Headers: []Field{{"A", "1"}, {"B", "\x00\""}, {"C\xff", "\xff\xfe\xfd"}, {"", ""}}})
 }
 
 // Ten MiB, the most that a body may have, in one allocation where its size can

@@ -187,8 +187,8 @@ func (x *exchange) failed(err error) messages.Reason {
 // carry, and beside it the headers that only bytes can honour.
 func (x *exchange) rewrite(out *http.Request, body []byte) {
 	header := make(http.Header)
-	for name, value := range x.server.requestHeaders(x.r, x.source) {
-		header[name] = []string{value}
+	for _, f := range x.server.requestHeaders(x.r, x.source) {
+		header[f.Name] = []string{f.Value}
 	}
 	kept := []string{"Accept-Encoding"}
 	if upgrades(x.r) {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/textproto"
@@ -47,26 +48,32 @@ var notAccepted = map[string]bool{
 	"Strict-Transport-Security": true, "Public-Key-Pins": true,
 }
 
+// withheld is both of hopByHop and notForwarded.
+var withheld = func() map[string]bool {
+	both := maps.Clone(hopByHop)
+	maps.Copy(both, notForwarded)
+	return both
+}()
+
 // requestHeaders returns the headers that a tunnel gets of a request: one
 // string a name.
-func (s *Server) requestHeaders(r *http.Request, source netip.Addr) map[string]string {
+func (s *Server) requestHeaders(r *http.Request, source netip.Addr) []messages.Field {
 	named := namedByConnection(r.Header["Connection"])
-	headers := make(map[string]string, len(r.Header)+3)
+	headers := make([]messages.Field, 0, len(r.Header)+3)
 	for name, values := range r.Header {
-		if hopByHop[name] || named[name] || notForwarded[name] ||
-			credentials[name] && !s.config.Tunnels.ForwardCredentials {
+		if withheld[name] || named[name] || credentials[name] && !s.config.Tunnels.ForwardCredentials {
 			continue
 		}
 		separator := ", "
 		if name == "Cookie" {
 			separator = "; " // RFC 9113, section 8.2.3
 		}
-		headers[name] = strings.Join(values, separator)
+		headers = append(headers, messages.Field{Name: name, Value: strings.Join(values, separator)})
 	}
-	headers["X-Forwarded-For"] = source.String()
-	headers["X-Forwarded-Host"] = r.Host
-	headers["X-Forwarded-Proto"] = s.forwardedProto(r)
-	return headers
+	return append(headers,
+		messages.Field{Name: "X-Forwarded-For", Value: source.String()},
+		messages.Field{Name: "X-Forwarded-Host", Value: r.Host},
+		messages.Field{Name: "X-Forwarded-Proto", Value: s.forwardedProto(r)})
 }
 
 // forwardedProto returns how the outside client speaks to the outermost proxy:

@@ -61,7 +61,13 @@ func TestRequestHeadersThatATunnelGets(t *testing.T) {
 			if c.proto != "" {
 				want["X-Forwarded-Proto"] = c.proto
 			}
-			got := tunnelServer(c.credentials).requestHeaders(r, netip.MustParseAddr("198.51.100.7"))
+			got := map[string]string{}
+			for _, f := range tunnelServer(c.credentials).requestHeaders(r, netip.MustParseAddr("198.51.100.7")) {
+				if _, twice := got[f.Name]; twice {
+					t.Errorf("%s comes twice", f.Name)
+				}
+				got[f.Name] = f.Value
+			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("the tunnel gets %v\nwant %v", got, want)
 			}
