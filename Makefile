@@ -52,6 +52,10 @@ test: ## all checks: format, vet, staticcheck, race tests, fuzzing, end to end, 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: profile
+profile: ## measure anew what the compiler optimizes for, default.pgo
+	@.ci/profile
+
 .PHONY: fmt
 fmt: ## format the source
 	gofmt -w .

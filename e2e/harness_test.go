@@ -54,7 +54,7 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binaryPath = filepath.Join(dir, "wsproxy")
-	build := exec.Command("go", "build", "-race", "-o", binaryPath, ".")
+	build := exec.Command("go", "build", "-race", "-pgo=off", "-o", binaryPath, ".")
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: the server can't be built: %v\n%s", err, out)
