@@ -26,7 +26,7 @@ type handler struct {
 	requests map[string]*request // by id
 	leaving  map[string]struct{} // ids of those whose answer is on its way to the outside client
 	conns    map[string]*rawConn // by connId
-	ended    *recentIDs          // of requests and connections
+	ended    endedIDs            // of requests and connections
 	unknown  *recentIDs          // connIds that were answered with tcp_close already; outlives this incarnation
 	stalls   stallWatch          // judges who holds the tunnel up
 	garbage  int                 // messages that made no sense, since the last line about them
@@ -46,7 +46,6 @@ func newHandler(needs *Tunnels, link messages.Link, credit bool, unknown *recent
 		requests: make(map[string]*request),
 		leaving:  make(map[string]struct{}),
 		conns:    make(map[string]*rawConn),
-		ended:    newRecentIDs(endedRemembered),
 		unknown:  unknown,
 		stalls:   stallWatch{timeout: needs.StallTimeout},
 	}

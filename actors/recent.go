@@ -1,15 +1,13 @@
 package actors
 
-import "container/list"
+import (
+	"container/list"
+	"slices"
+)
 
 // unknownRemembered is how many unknown connIds are remembered as answered:
 // fixed by the protocol.
 const unknownRemembered = 1024
-
-// endedRemembered is how many ids of requests and connections that have ended
-// are remembered: many times as many as there may be of both. What comes about
-// one of these has crossed its end on the way.
-const endedRemembered = 1024
 
 // recentIDs remembers the last ids that were added to it. It belongs to one
 // actor.
@@ -22,8 +20,6 @@ type recentIDs struct {
 func newRecentIDs(size int) *recentIDs {
 	return &recentIDs{size: size, known: make(map[string]*list.Element)}
 }
-
-func (r *recentIDs) has(id string) bool { return r.known[id] != nil }
 
 // add remembers an id, anew if it is known, and reports whether it is new.
 func (r *recentIDs) add(id string) bool {
@@ -41,4 +37,28 @@ func (r *recentIDs) add(id string) bool {
 	r.order.MoveToBack(oldest)
 	r.known[id] = oldest
 	return true
+}
+
+// endedRemembered is how many ids of requests and connections that have ended
+// are remembered: many times as many as there may be of both. What comes about
+// one of these has crossed its end on the way.
+const endedRemembered = 1024
+
+// endedIDs remembers the last ids that were added to it, none of them twice.
+// Each request adds one, and hardly a message asks for one: so adding is cheap
+// and asking is a search. It belongs to one actor.
+type endedIDs struct {
+	ids  []string
+	next int // where the next one goes, once there are endedRemembered
+}
+
+func (r *endedIDs) has(id string) bool { return slices.Contains(r.ids, id) }
+
+func (r *endedIDs) add(id string) {
+	if len(r.ids) < endedRemembered {
+		r.ids = append(r.ids, id)
+		return
+	}
+	r.ids[r.next] = id
+	r.next = (r.next + 1) % endedRemembered
 }

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"fmt"
 	"testing"
 
 	"wsproxy/messages"
@@ -22,6 +23,17 @@ func TestRecentIDsAreThoseOfTheLastUse(t *testing.T) {
 	}
 	if len(r.known) != 3 || r.order.Len() != 3 {
 		t.Errorf("%d ids are known, %d in order", len(r.known), r.order.Len())
+	}
+}
+
+func TestEndedIDsAreTheLast(t *testing.T) {
+	var r endedIDs
+	for i := range 3 * endedRemembered {
+		r.add(fmt.Sprint(i))
+		if oldest := max(0, i+1-endedRemembered); !r.has(fmt.Sprint(i)) || !r.has(fmt.Sprint(oldest)) || r.has(fmt.Sprint(oldest-1)) {
+			t.Fatalf("after %d: %d is known: %v, %d: %v, %d: %v", i, i, r.has(fmt.Sprint(i)),
+				oldest, r.has(fmt.Sprint(oldest)), oldest-1, r.has(fmt.Sprint(oldest-1)))
+		}
 	}
 }
 

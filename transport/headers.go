@@ -79,8 +79,8 @@ func (s *Server) requestHeaders(r *http.Request, source netip.Addr) []messages.F
 // forwardedProto returns how the outside client speaks to the outermost proxy:
 // a trusted one says so. Of a chain of proxies the outermost comes first.
 func (s *Server) forwardedProto(r *http.Request) string {
-	if s.config.Sources.Trusted(peer(r)) {
-		first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && s.config.Sources.Trusted(peer(r)) {
+		first, _, _ := strings.Cut(said[0], ",")
 		switch proto := strings.ToLower(strings.TrimSpace(first)); proto {
 		case "http", "https":
 			return proto
