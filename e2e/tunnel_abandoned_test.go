@@ -104,7 +104,7 @@ func TestTunnelRefusedConnectionsEnd(t *testing.T) {
 			wire.say(t, test.method+" "+target+" HTTP/1.1", "Host: "+test.host, test.header)
 			_, _ = io.WriteString(wire, "1\r\n")
 			began := time.Now()
-			if reply := wire.hear(t, "POST"); reply.status != test.status {
+			if reply := wire.hear(t, "POST"); reply.status != test.status || reply.header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%+v", reply)
 			}
 			_ = wire.SetReadDeadline(began.Add(12 * time.Second))

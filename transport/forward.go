@@ -53,6 +53,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, subdomain strin
 	if r.Method == http.MethodConnect {
 		leaveUnread(w, r)
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		w.Header().Set("Cache-Control", "no-store")
 		http.Error(w, "A tunnel carries requests, not CONNECT.", http.StatusMethodNotAllowed)
 		return
 	}

@@ -147,6 +147,14 @@ func (l *link) drop(f frame) {
 	}
 }
 
+// dropAll drops frames, each once however often it is called.
+func (l *link) dropAll(frames []frame) {
+	for i, f := range frames {
+		frames[i] = frame{}
+		l.drop(f)
+	}
+}
+
 func (l *link) Dropped(n int) { l.answers.add(int64(-n)) }
 
 func (l *link) Handled(n int) {
@@ -186,6 +194,7 @@ func (l *link) pump(name string, run func() messages.Reason) chan struct{} {
 // pumpOut writes what waits for the client, together what waits together.
 func (l *link) pumpOut() messages.Reason {
 	var batch []frame
+	defer func() { l.dropAll(batch) }() // those in hand, should this fail
 	var bufs [][]byte
 	for {
 		full := l.flight.full()
@@ -221,10 +230,7 @@ func (l *link) pumpOut() messages.Reason {
 		}
 		err := l.client.write(bufs...)
 		clear(bufs)
-		for i, f := range batch {
-			l.drop(f)
-			batch[i] = frame{}
-		}
+		l.dropAll(batch)
 		if err != nil {
 			l.lanes.clear()
 			return l.client.failure(err)

@@ -41,13 +41,16 @@ func (s *stream) pumpOut() {
 func (s *stream) writeOut(chunks [][]byte) bool {
 	var bufs net.Buffers
 	for len(chunks) > 0 {
-		// In pieces, so that credit comes back while the rest is written.
+		// In pieces, so that credit comes back while the rest is written, and no
+		// later than the protocol asks for: a half window, less what the conn
+		// keeps back, which is below a quarter.
 		piece, n := chunks, 0
-		for i := range chunks {
-			if n += len(chunks[i]); n >= writeBatch {
-				piece = chunks[:i+1]
+		for i, chunk := range chunks {
+			if i > 0 && n+len(chunk) > messages.Window/4 {
+				piece = chunks[:i]
 				break
 			}
+			n += len(chunk)
 		}
 		chunks = chunks[len(piece):]
 		bufs = append(bufs[:0], piece...)

@@ -334,3 +334,21 @@ func TestLanesKnowADialogue(t *testing.T) {
 		}
 	}
 }
+
+// What the writer has in hand when it fails comes back, too.
+func TestWriterThatFailsDropsWhatItHolds(t *testing.T) {
+	drops := &tunnelDrops{}
+	l := newLink(&linkTools{total: newBudget(nil, 1<<30)}, dialectText, false)
+	for i := range 3 {
+		f := tunnelFrame(fmt.Sprint(i))
+		f.gone = func() { drops.drop(tunnelFrame(fmt.Sprint("gone", i))) }
+		l.lanes.sendControl(f)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("it did not fail")
+		}
+		drops.want(t, "gone0 gone1 gone2")
+	}()
+	l.pumpOut() // has no client to write to
+}

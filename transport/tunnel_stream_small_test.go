@@ -5,6 +5,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
+
+	"wsproxy/messages"
 )
 
 // queued returns how many bytes wait in the stream, and how many those take up.
@@ -58,5 +60,29 @@ func TestDataOfAllSizesKeepsItsOrder(t *testing.T) {
 	c.EndWrite()
 	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, all) {
 		t.Errorf("the peer reads %d bytes of %d, %v", len(got), len(all), err)
+	}
+}
+
+// Credit comes back in time, however large the pieces are that wait.
+func TestWhatIsWrittenAtOnceIsBelowAHalfWindow(t *testing.T) {
+	r := startedTunnelRig(t, true, nil)
+	c := r.accept()
+	all := pattern(messages.Window)
+	for rest := all; len(rest) > 0; { // two make more than a quarter
+		n := min(messages.Window/4-10_000, len(rest))
+		c.Hold(n)
+		c.Write(bytes.Clone(rest[:n]))
+		rest = rest[n:]
+	}
+	c.EndWrite()
+	c.Open()
+	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, all) {
+		t.Errorf("the peer reads %d bytes of %d, %v", len(got), len(all), err)
+	}
+	for flushed := 0; flushed < len(all); {
+		n := hears[*messages.Flushed](c.ear).N
+		if flushed += n; n > messages.Window/4 {
+			t.Errorf("%d bytes are written before a word is said", n)
+		}
 	}
 }
