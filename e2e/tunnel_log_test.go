@@ -73,7 +73,7 @@ func TestTunnelLines(t *testing.T) {
 	t.Parallel()
 	l := &tunnelLogged{newIssuer(t)}
 	patient := l.start(t, "TUNNEL_MAX_BODY=64KiB")
-	hasty := l.start(t, "PING_INTERVAL=100ms")
+	hasty := l.start(t, "PING_INTERVAL=500ms")
 	ending := l.start(t, "SHUTDOWN_TIMEOUT=100ms")
 	reads := make(chan struct{}) // closed when the one that has stalled reads on
 	for _, test := range []struct {

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// minFlight is the least that may be on its way to a tunnel's client: what
-	// credit would allow a single raw connection.
-	minFlight = messages.Window
+	// minFlight is the least that may be on its way to a tunnel's client, in
+	// bytes: less would cut the writer's batches.
+	minFlight = writeBatch
 	// flightStep is how many bytes lie between two markers when nobody is in a
 	// hurry.
 	flightStep = 4 * messages.Window
