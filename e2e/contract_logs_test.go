@@ -37,7 +37,7 @@ func TestSessionLines(t *testing.T) {
 	keys := newIssuer(t)
 	env := []string{allowLoopback(), "CLERK_JWKS_URL=" + keys.url, "MAX_CONNS_PER_IP=0", "MAX_CONNS_PER_USER=0", "TRUSTED_PROXIES=127.0.0.1/32"}
 	patient := start(t, env...)
-	hasty := start(t, append(env, "PING_INTERVAL=100ms")...)
+	hasty := start(t, append(env, "PING_INTERVAL=400ms")...)
 	ending := start(t, append(env, "SHUTDOWN_TIMEOUT=100ms")...)
 	const source = "198.51.100.77"
 	// begin opens a relay of the user that the test is about.
