@@ -15,7 +15,8 @@ const (
 // request or piece of data. The library's dispatcher starts a goroutine each
 // time a message comes to an empty mailbox, and each grows its stack anew.
 // Workers that are kept have grown theirs: a small request through a tunnel
-// takes about a twentieth less processor time.
+// takes less processor time, by a tenth on a busy machine and a fiftieth on a
+// quiet one.
 //
 // The zero of *Workers, nil, stands for the library's dispatcher.
 type Workers struct {

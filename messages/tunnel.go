@@ -156,8 +156,8 @@ type FromClient struct {
 	Size    int
 }
 
-// Dropped is in the place of a response that was not read to its end. Reason is
-// why, and what the request is answered with.
+// Dropped is in the place of a response for which there was no memory, read to
+// its end or not. Reason says so, and is what the request is answered with.
 type Dropped struct {
 	ID     string
 	Reason Reason

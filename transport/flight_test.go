@@ -8,183 +8,166 @@ import (
 	"time"
 )
 
-// A flightPath is a network to a client: so many bytes a second, so long there
-// and back. Time is that of a synctest bubble.
+// A flightPath is a network to a client that answers pings: so many bytes a
+// second, so long there and back. Time is that of a synctest bubble.
 type flightPath struct {
-	f    flight
-	rate int           // bytes/s
-	trip time.Duration // there and back
-	free time.Time     // when all that was sent will have passed
+	f       flight
+	rate    int           // bytes/s
+	trip    time.Duration // there and back
+	answers int           // how many markers it answers
+	free    time.Time     // when all that was sent will have passed
+	wake    chan struct{}
 }
 
-func newFlightPath(rate int, trip time.Duration) *flightPath {
-	p := &flightPath{rate: rate, trip: trip, free: time.Now()}
-	p.f.init()
-	return p
+func newFlightPath(rate int, trip time.Duration, answers int) *flightPath {
+	return &flightPath{rate: rate, trip: trip, answers: answers, free: time.Now(), wake: make(chan struct{}, 1)}
 }
 
-// send sends n bytes, and has the client answer what marker follows them.
+// send sends a piece, and has the client answer the marker behind it.
 func (p *flightPath) send(n int) (marked bool) {
 	if now := time.Now(); p.free.Before(now) {
 		p.free = now
 	}
 	p.free = p.free.Add(time.Duration(n) * time.Second / time.Duration(p.rate))
 	marker := p.f.marker(n)
-	if marker == nil {
-		return false
-	}
-	time.AfterFunc(time.Until(p.free)+p.trip, func() { p.f.pong(marker[2:]) })
-	return true
-}
-
-// fill sends as much as may be sent for a while, and returns the most that was
-// on its way.
-func (p *flightPath) fill(long time.Duration) (most int64) {
-	for end := time.Now().Add(long); time.Now().Before(end); {
-		if p.f.hurried(); p.f.full() {
-			time.Sleep(10 * time.Microsecond)
-			continue
-		}
-		p.send(32 << 10)
-		time.Sleep(time.Duration(32<<10) * time.Second / time.Duration(8*p.rate)) // the writer is fast, too
-		most = max(most, p.f.sent-p.f.come.Load())
-	}
-	return most
-}
-
-// What may be on its way fits the path: enough that it never runs empty, not
-// so much that a frame waits for more than a few round trips.
-func TestFlightFitsThePath(t *testing.T) {
-	for _, path := range []struct {
-		rate int
-		trip time.Duration
-	}{
-		{1 << 30, 50 * time.Microsecond}, // loopback
-		{100 << 20, time.Millisecond},    // a local network
-		{10 << 20, 40 * time.Millisecond},
-		{100 << 20, 150 * time.Millisecond}, // far and wide
-		{1 << 20, 20 * time.Millisecond},    // narrow
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			p := newFlightPath(path.rate, path.trip)
-			p.f.hurried()
-			p.send(minFlight) // the answer to which is what begins it
-			time.Sleep(time.Second)
-			p.fill(2*time.Second + 50*path.trip)
-			sent := p.f.sent
-			start := time.Now()
-			most := p.fill(time.Second)
-			// The answers tell of the past, in steps: hence more than the stretch.
-			holds := float64(path.rate) * max(path.trip, flightNoise).Seconds()
-			low, high := 2*holds, 10*holds+2*minFlight
-			if float64(most) < low || float64(most) > high {
-				t.Errorf("%+v: %d bytes on their way, not %.0f to %.0f", path, most, low, high)
+	if marker != nil && p.answers > 0 {
+		p.answers--
+		time.AfterFunc(time.Until(p.free)+p.trip, func() {
+			if p.f.pong(marker[2:]) {
+				signal(p.wake)
 			}
-			if rate := float64(p.f.sent-sent) / time.Since(start).Seconds(); rate < 0.9*float64(path.rate) {
-				t.Errorf("%+v: %.0f bytes/s", path, rate)
-			}
-			time.Sleep(2 * flightHurry) // until all answers have come
 		})
 	}
+	return marker != nil
 }
 
-// A client that answers nothing is not limited.
-func TestFlightNeedsAnAnswer(t *testing.T) {
-	var f flight
-	f.init()
-	f.hurried()
-	for range 100 {
-		f.marker(minFlight)
-		if f.full() {
-			t.Fatalf("limited after %d bytes without an answer", f.sent)
-		}
-	}
-}
-
-// One that stops answering is not limited after a while, until it answers.
-func TestFlightPatience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var f flight
-		f.init()
-		f.hurried()
-		first := f.marker(minFlight)
-		time.Sleep(time.Millisecond)
-		if !f.pong(first[2:]) {
-			t.Fatal("an answer says nothing new")
-		}
-		second := f.marker(2 * minFlight)
-		if !f.full() {
-			t.Fatal("not limited")
-		}
-		start := time.Now()
-		f.await(make(chan struct{}))
-		if waited := time.Since(start); waited != flightPatience || f.full() {
-			t.Fatalf("waited for %v, limited: %v", waited, f.full())
-		}
-		f.marker(4 * minFlight)
-		if f.pong(second[2:]); !f.full() {
-			t.Error("not limited though it answers again")
-		}
-		woken := make(chan struct{}, 1)
-		woken <- struct{}{}
-		if f.await(woken); !f.full() {
-			t.Error("not limited after it was woken")
-		}
-	})
-}
-
-// Without a request or a dialogue nobody is held back, and markers are few.
-func TestFlightHurry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		count := func(p *flightPath) (markers int) {
-			for range 16 << 20 / (32 << 10) {
-				if p.send(32 << 10) {
-					markers++
-				}
+// pump does for a while what the writing pump does that always has data, and
+// that is woken by other messages, too. The kernel between holds 4 MiB. It
+// returns how much was sent in a second, and the most that was on its way.
+func (p *flightPath) pump(long time.Duration, hurry bool) (rate float64, most int64) {
+	const kernel = 4 << 20
+	sent := p.f.sent
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		others := time.NewTicker(300 * time.Microsecond)
+		defer others.Stop()
+		for {
+			select {
+			case <-others.C:
+				signal(p.wake)
+			case <-stop:
+				return
 			}
-			return markers
 		}
-		p := newFlightPath(1<<30, 50*time.Microsecond)
-		if n := count(p); n != 16<<20/flightStep {
-			t.Errorf("%d markers", n)
+	}()
+	for end := time.Now().Add(long); time.Now().Before(end); {
+		if hurry {
+			p.f.hurried()
 		}
-		time.Sleep(5 * time.Millisecond) // some of it has come
 		if p.f.full() {
-			t.Error("limited")
+			p.f.await(p.wake)
+			continue
 		}
-		if p.f.hurried(); !p.f.full() {
-			t.Error("not limited though somebody is in a hurry")
+		if waits := time.Until(p.free) - time.Duration(kernel)*time.Second/time.Duration(p.rate); waits > 0 {
+			time.Sleep(waits)
 		}
-		if n := count(p); n < 24 {
-			t.Errorf("%d markers in a hurry", n)
+		p.send(writeBatch)
+		time.Sleep(10 * time.Microsecond) // the system call
+		most = max(most, int64(time.Until(p.free).Seconds()*float64(p.rate)))
+	}
+	return float64(p.f.sent-sent) / long.Seconds(), most
+}
+
+// A client that reads fast has no more waiting in its kernel than the window,
+// and gets all that it can take.
+func TestFlightBoundsWhatIsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newFlightPath(1<<30, 50*time.Microsecond, math.MaxInt)
+		p.pump(100*time.Millisecond, true)
+		rate, most := p.pump(time.Second, true)
+		if most > flightWindow+2*writeBatch || rate < 0.95*float64(p.rate) {
+			t.Errorf("%d bytes on their way, %.0f bytes/s", most, rate)
 		}
-		time.Sleep(flightHurry)
-		count(p)
-		if p.f.full() {
-			t.Error("limited for ever")
+		if _, most := p.pump(time.Second, false); most > flightWindow+2*writeBatch {
+			t.Errorf("%d bytes on their way just after the hurry", most)
+		}
+		if _, most := p.pump(2*flightHurry, false); most < 3<<20 {
+			t.Errorf("held back for ever: %d bytes on their way", most)
 		}
 		time.Sleep(time.Second)
 	})
 }
 
-// A forged answer breaks nothing, and leaves the client its least.
+// Whatever a client answers, and how late: no path gets less than it can take,
+// or a batch each millisecond.
+func TestFlightSlowsNoPathDown(t *testing.T) {
+	for _, c := range []struct {
+		rate    int
+		trip    time.Duration // that of the answers may be longer than that of the data
+		answers int
+	}{
+		{100 << 10, 20 * time.Millisecond, math.MaxInt},
+		{10 << 20, 200 * time.Millisecond, math.MaxInt},
+		{50 << 20, 10 * time.Second, math.MaxInt},
+		{50 << 20, time.Millisecond, 1},
+		{1 << 30, 50 * time.Microsecond, 1},
+		{1 << 30, 50 * time.Microsecond, 0},
+		{1 << 30, 300 * time.Millisecond, math.MaxInt},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newFlightPath(c.rate, c.trip, c.answers)
+			p.pump(time.Second, true)
+			got, _ := p.pump(10*time.Second, true)
+			if want := min(float64(c.rate), writeBatch/(1.1*flightHold.Seconds())); got < 0.95*want {
+				t.Errorf("%+v: %.0f bytes/s, want %.0f", c, got, want)
+			}
+			time.Sleep(time.Minute) // until all answers have come
+		})
+	}
+}
+
+// Without a request or a dialogue there are no markers.
+func TestFlightMarksInAHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		markers := func(p *flightPath) (n int) {
+			for range 100 {
+				if p.send(flightWindow / 8) {
+					n++
+				}
+			}
+			return n
+		}
+		p := newFlightPath(1<<30, 0, 0)
+		if n := markers(p); n != 0 {
+			t.Errorf("%d markers", n)
+		}
+		p.f.hurried()
+		if n := markers(p); n != 50 && n != 51 {
+			t.Errorf("%d markers in a hurry", n)
+		}
+		time.Sleep(flightHurry)
+		if n := markers(p); n != 0 {
+			t.Errorf("%d markers after the hurry", n)
+		}
+	})
+}
+
+// A forged answer breaks nothing.
 func FuzzFlight(f *testing.F) {
-	for _, v := range []int64{0, 1, minFlight, math.MaxInt64, math.MinInt64, -1} {
-		b := binary.BigEndian.AppendUint64(nil, uint64(v))
-		f.Add(append(append(append([]byte{}, b...), b...), b...))
+	for _, v := range []int64{0, 1, flightWindow, math.MaxInt64, math.MinInt64, -1} {
+		f.Add(binary.BigEndian.AppendUint64(nil, uint64(v)))
 	}
 	f.Add([]byte("short"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		var fl flight
-		fl.init()
 		fl.hurried()
-		fl.marker(minFlight)
-		before := fl.come.Load()
-		news := fl.pong(payload)
-		if news != (fl.come.Load() > before) || fl.ahead.Load() < minFlight {
-			t.Errorf("news: %v, came from %d to %d, %d ahead", news, before, fl.come.Load(), fl.ahead.Load())
+		fl.marker(flightWindow)
+		if news := fl.pong(payload); news != (fl.come.Load() > 0) {
+			t.Errorf("news: %v, came to %d", news, fl.come.Load())
 		}
-		fl.full()
-		fl.marker(1 << 30)
+		if fl.full() && fl.come.Load() != 0 && fl.sent-fl.come.Load() < flightWindow {
+			t.Error("data waits although the client is near")
+		}
 	})
 }

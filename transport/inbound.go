@@ -27,6 +27,7 @@ type inbound struct {
 	link    *link
 	kind    inboundKind
 	message []byte // the control message so far, charged to link.answers
+	unasked bool   // there was no memory for its beginning, and nobody has waited for some
 	tail    []byte // the last bytes of one that was given up before its id came
 	head    []byte // the data frame's header so far
 	connID  string // of the data frame
@@ -122,6 +123,7 @@ func (in *inbound) waitForRoom() {
 		in.giveUp()
 	}
 	if !in.wantsRoom() {
+		in.unasked = false
 		return
 	}
 	// Bytes of other tunnels come back without a signal to this one.
@@ -139,6 +141,7 @@ func (in *inbound) waitForRoom() {
 			}
 		}
 	}
+	in.unasked = false
 }
 
 // wantsRoom reports whether reading must wait: for the actors, for outside
@@ -185,8 +188,12 @@ func (in *inbound) begin(first byte, text bool) {
 }
 
 func (in *inbound) join(data []byte) {
+	begins := len(in.message) == 0
 	in.message = append(in.message, data...)
 	in.link.answers.add(int64(len(data)))
+	if begins {
+		in.unasked = in.link.memory.full()
+	}
 }
 
 // header reads the header of a data frame, and returns what follows it.
@@ -243,7 +250,7 @@ func (in *inbound) control() {
 		switch {
 		case l.gossh != nil && l.gossh.answered(r.ID):
 			message = nil // it was asked for nothing but to be answered
-		case l.memory.full(): // the last of it came before that was seen
+		case in.unasked && l.memory.full(): // it came in one read
 			message = &messages.Dropped{ID: r.ID, Reason: messages.ReasonMemory}
 		default:
 			in.post(&messages.FromClient{Message: r, Size: size}, size)

@@ -84,7 +84,6 @@ func newLink(tools *linkTools, d dialect, credit bool) *link {
 	l.answers.budget = l.memory
 	l.inbound.limit = inboundWindow
 	l.lanes = newLanes(l.drop)
-	l.flight.init()
 	if d == dialectGossh {
 		l.gossh = newGossh(l)
 		l.lanes.join = gosshMessage - messages.DataHeader

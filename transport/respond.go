@@ -68,7 +68,7 @@ const bodyPiece = 256 << 10
 
 // writeBody writes an answer's body as long as the client takes it. A part of
 // what lies in one piece can't be freed: so whenever half is written, the rest
-// moves, which copies no byte more than once in all.
+// moves. In all that copies less than the body once.
 func (s *Server) writeBody(w http.ResponseWriter, body []byte, held *charge) {
 	control := http.NewResponseController(w)
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()

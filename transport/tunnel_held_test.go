@@ -190,6 +190,22 @@ func TestSmallResponseBeyondTheReserveIsRefused(t *testing.T) {
 	r.tools.total.add(-r.tools.total.limit)
 }
 
+// One that had to wait for memory as it came, and got it, is answered, though
+// its own last bytes are what uses the memory up.
+func TestResponseThatGotItsMemoryIsNotRefused(t *testing.T) {
+	const size = 3 << 20
+	r := startedTunnelRig(t, false, nil)
+	r.tools.total.add(r.tools.total.limit - size) // others
+	body := strings.Repeat("a", size-20)          // with its frame it is longer
+	go r.clientSends(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab","body":"`+body+`"}`))
+	m := hears[*messages.FromClient](r.handler)
+	if answer, ok := m.Message.(*messages.Response); !ok || string(answer.Body) != body {
+		t.Errorf("the request is answered with %T", m.Message)
+	}
+	r.settle(m)
+	r.tools.total.add(size - r.tools.total.limit)
+}
+
 // A heldWriter is an outside client that notes what is held while it is written
 // to.
 type heldWriter struct {

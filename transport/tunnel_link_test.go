@@ -267,3 +267,41 @@ func TestLongHeadersAreReadByGorilla(t *testing.T) {
 		}
 	}
 }
+
+// What goes to the client goes on while a slow peer keeps the proxy from reading
+// the client, and so its answers to markers: that peer may be waiting for it.
+func TestBytesToTheClientGoOnWhileItIsNotRead(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	c := r.open()
+	go func() {
+		for {
+			if _, err := c.outside.Write(pattern(64 << 10)); err != nil {
+				return
+			}
+		}
+	}()
+	hurry := func() { // what there is no answer to
+		for i := range 3 {
+			r.link.Request(fmt.Sprint(i), []byte(`{"type":"m","connId":"r"}`))
+		}
+	}
+	read := func(n int) {
+		for n > 0 {
+			if m := r.clientReads(); m.kind == "data" {
+				n -= len(m.data)
+			}
+		}
+	}
+	hurry()
+	read(2 << 20)
+	eventually(t, "the client has answered a marker", func() bool { read(32 << 10); return r.link.flight.come.Load() > 0 })
+	r.link.buffer.add(r.tools.buffer) // a peer that does not read
+	read(16 << 20)
+	hurry()
+	came := r.link.flight.come.Load()
+	read(32 << 20)
+	if r.link.flight.come.Load() != came {
+		t.Error("the client is read, so this shows nothing")
+	}
+	r.link.buffer.add(-r.tools.buffer)
+}
