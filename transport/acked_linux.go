@@ -42,3 +42,16 @@ func bytesWritten(raw syscall.RawConn) uint64 {
 	})
 	return written
 }
+
+// kernelAhead returns the window that the peer's kernel offers, and how many
+// bytes that were written it has not acknowledged. Both are 0 if that can't be
+// told; the window is before Linux 5.4.
+func kernelAhead(raw syscall.RawConn) (window, unacked int64) {
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			window = int64(info.Snd_wnd)
+			unacked = int64(info.Bytes_sent-info.Bytes_retrans-info.Bytes_acked) + int64(info.Notsent_bytes)
+		}
+	})
+	return window, unacked
+}

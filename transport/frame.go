@@ -84,7 +84,6 @@ func closeFrame(code int, text string) []byte {
 // belongs to the goroutine that reads from the client.
 type decoder struct {
 	onPing func(payload []byte) // called for each ping; must not keep the slice
-	onPong func(payload []byte) // the same for each pong; may be nil
 	byWord bool                 // whether decode also stops at the end of each message
 	texts  bool                 // whether text messages are allowed
 	limit  uint64               // the longest message that is allowed, in bytes
@@ -157,8 +156,6 @@ func (d *decoder) decode(b []byte) (data, rest []byte, result decoded, reason me
 		switch {
 		case d.opcode == opPing:
 			d.onPing(d.control)
-		case d.opcode == opPong && d.onPong != nil:
-			d.onPong(d.control)
 		case d.opcode == opClose:
 			if !validClose(d.control) {
 				return payload(b, out, end), b[at:], decodedBad, messages.ReasonProtocolError

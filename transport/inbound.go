@@ -52,7 +52,7 @@ func (l *link) pumpIn() messages.Reason {
 	if err != nil {
 		return messages.ReasonInternal
 	}
-	frames := decoder{onPing: l.client.answer, onPong: l.pong, byWord: true, texts: true, limit: l.tools.maxMessage}
+	frames := decoder{onPing: l.client.answer, byWord: true, texts: true, limit: l.tools.maxMessage}
 	to := inbound{link: l}
 	piece := func(data []byte, text, end bool) bool { to.piece(data, text, end); return true }
 	if g := l.gossh; g != nil {
@@ -103,13 +103,6 @@ func (l *link) pumpIn() messages.Reason {
 			}
 		}
 		giveBuffer(buf)
-	}
-}
-
-// pong tells the writing pump how far the client has come.
-func (l *link) pong(payload []byte) {
-	if l.flight.pong(payload) {
-		signal(l.lanes.wake)
 	}
 }
 

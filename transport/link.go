@@ -167,6 +167,7 @@ func (l *link) Start(handler *actor.PID, ready []byte) {
 	l.handler = handler
 	l.Control(ready)
 	l.client.gaveUp = func(reason messages.Reason) { l.tell(&messages.LinkEnded{Reason: reason}) }
+	l.flight.look = func() (int64, int64) { return kernelAhead(l.client.raw) }
 	l.readDone = l.pump("tunnel in", func() messages.Reason {
 		l.tools.keepalive.add(l.client) // here, because it may wait for a beat
 		return l.pumpIn()
@@ -221,13 +222,8 @@ func (l *link) pumpOut() messages.Reason {
 			size += int(f.headed) + len(f.bytes)
 			hurry = hurry || f.hurry
 		}
-		if hurry {
-			l.flight.hurried()
-		}
-		if marker := l.flight.marker(size); marker != nil {
-			bufs = append(bufs, marker)
-		}
 		err := l.client.write(bufs...)
+		l.flight.wrote(size, hurry)
 		clear(bufs)
 		l.dropAll(batch)
 		if err != nil {
