@@ -24,6 +24,7 @@ type handler struct {
 	log    *slog.Logger
 
 	requests map[string]*request // by id
+	admitted int                 // how many of them the limits have admitted
 	leaving  map[string]struct{} // ids of those whose answer is on its way to the outside client
 	conns    map[string]*rawConn // by connId
 	ended    endedIDs            // of requests and connections

@@ -339,3 +339,43 @@ func TestManyRequestsComeAndGo(t *testing.T) {
 		}
 	})
 }
+
+// Requests that the limits have not judged take nobody's place, and those that
+// they admit at once are no more than there may be.
+func TestRequestsThatComeAtOnceAreCountedWhenAdmitted(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 1}, needs: Tunnels{MaxHTTP: 3}}, func(r *tunnelRig) {
+		v := r.ready()
+		var flood []*rigRequest
+		var opens []any
+		for i := range 5 {
+			q, open := v.request(fmt.Sprint("a", i), fmt.Sprint("GET a", i))
+			flood, opens = append(flood, q), append(opens, open)
+		}
+		_, open := v.request("b", "GET b")
+		open.Count = netip.MustParsePrefix("2001:db8::/64")
+		v.tell(append(opens, open)...)
+		v.want("control GET a0", "control GET b")
+		for _, q := range flood[1:] {
+			v.wantAnswer(q, "http_limit")
+		}
+		r.wantTaken(1, 2, 0)
+	})
+	inRig(t, rigOptions{needs: Tunnels{MaxHTTP: 3}}, func(r *tunnelRig) {
+		v := r.ready()
+		var all []*rigRequest
+		var opens []any
+		for i := range 5 {
+			q, open := v.request(fmt.Sprint(i), fmt.Sprint("GET ", i))
+			all, opens = append(all, q), append(opens, open)
+		}
+		v.tell(opens...)
+		v.want("control GET 0", "control GET 1", "control GET 2")
+		v.wantAnswer(all[3], "tunnel_busy")
+		v.wantAnswer(all[4], "tunnel_busy")
+		r.wantTaken(1, 3, 0)
+		v.tell(response("1", 200))
+		v.wantAnswer(all[1], "200")
+		v.asks("5", "GET 5")
+		v.want("control GET 5")
+	})
+}

@@ -24,7 +24,7 @@ func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
 		}
 		m.Answer <- messages.Answer{Refusal: refusal}
 		return
-	case len(a.requests)+len(a.leaving) >= a.needs.MaxHTTP, a.requests[m.ID] != nil:
+	case a.isBusy(), a.requests[m.ID] != nil:
 		m.Answer <- messages.Answer{Refusal: messages.ReasonTunnelBusy}
 		return
 	}
@@ -35,13 +35,25 @@ func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
 	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: r.claims, Tag: m.ID})
 }
 
+// isBusy reports whether the tunnel has as many requests as it may. Those that
+// the limits have not judged don't count: else one source address that is over
+// its limit would take the place of others.
+func (a *handler) isBusy() bool { return a.admitted+len(a.leaving) >= a.needs.MaxHTTP }
+
 func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 	r := a.requests[m.Tag]
 	if r == nil || r.granted { // it was given up, or an earlier incarnation asked
 		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: m.Claims})
 		return
 	}
+	if a.isBusy() { // by those that were admitted meanwhile
+		delete(a.requests, m.Tag)
+		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: m.Claims})
+		r.open.Answer <- messages.Answer{Refusal: messages.ReasonTunnelBusy}
+		return
+	}
 	r.granted = true
+	a.admitted++
 	if r.open.Frame == nil {
 		r.open.Proceed <- a.link // has room for it
 		return
@@ -79,6 +91,9 @@ func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answe
 	}
 	delete(a.requests, id)
 	a.ended.add(id)
+	if r.granted {
+		a.admitted--
+	}
 	if r.granted && answer.Response == nil {
 		a.link.Forget(id)
 		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: r.claims})

@@ -40,3 +40,18 @@ func plainString(s string) int {
 	}
 	return len(s)
 }
+
+// escapedLen returns how many bytes appendString appends for valid UTF-8,
+// without the quotes.
+func escapedLen(s []byte) int {
+	n := len(s)
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t':
+			n++
+		case c < 0x20:
+			n += 5
+		}
+	}
+	return n
+}

@@ -112,17 +112,26 @@ func EncodeReady(r Ready) []byte {
 	return append(b, '}')
 }
 
-// EncodeRequest returns http_request.
-func EncodeRequest(r Request) []byte {
-	text := utf8.Valid(r.Body)
-	size := 128 + len(r.Path) + len(r.Body) + len(r.Body)/16 // room for some escapes
-	if !text {
-		size += base64.StdEncoding.EncodedLen(len(r.Body)) - len(r.Body)
+// Size returns how many bytes EncodeRequest returns, within what net/http lets
+// an outside client put into path and headers: of a body each byte may become
+// six. It goes over the body once.
+func (r Request) Size() int {
+	size := 128 + len(r.Path)
+	if utf8.Valid(r.Body) {
+		size += escapedLen(r.Body)
+	} else {
+		size += base64.StdEncoding.EncodedLen(len(r.Body))
 	}
 	for _, f := range r.Headers {
 		size += len(f.Name) + len(f.Value) + 8
 	}
-	b := append(make([]byte, 0, size), `{"type":"http_request","id":`...)
+	return size
+}
+
+// EncodeRequest returns http_request.
+func EncodeRequest(r Request) []byte {
+	text := utf8.Valid(r.Body)
+	b := append(make([]byte, 0, r.Size()), `{"type":"http_request","id":`...)
 	b = appendString(b, r.ID)
 	b = append(b, `,"method":`...)
 	b = appendString(b, r.Method)

@@ -124,3 +124,15 @@ func TestDataHeader(t *testing.T) {
 		t.Errorf("a header has %d bytes, and room for %d", n, DataHeader)
 	}
 }
+
+// What a body will take up is told before it is encoded, to the byte.
+func TestSizeOfARequestIsToldBefore(t *testing.T) {
+	for _, body := range []string{"", "plain", strings.Repeat("\x00", 1000), "\"\\\n\r\t\x1f\x7f", "\u20ac \u2028", "\xff\xfe", strings.Repeat("\xff", 999)} {
+		for _, path := range []string{"/", "/" + strings.Repeat("p", 5000)} {
+			r := Request{ID: "0123456789ab", Method: "DELETE", Path: path, Headers: []Field{{"Accept", "text/html"}, {"X", ""}}, Body: []byte(body)}
+			if out := EncodeRequest(r); len(out) > r.Size() || len(out) < r.Size()-128 || cap(out) > r.Size()+r.Size()/4 {
+				t.Errorf("%.20q: %d bytes in %d, and %d were told", body, len(out), cap(out), r.Size())
+			}
+		}
+	}
+}

@@ -54,6 +54,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, subdomain strin
 		leaveUnread(w, r)
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		w.Header().Set("Cache-Control", "no-store")
+		limitAnswer(w)
 		http.Error(w, "A tunnel carries requests, not CONNECT.", http.StatusMethodNotAllowed)
 		return
 	}
@@ -99,7 +100,7 @@ func (x *exchange) run() (answer messages.Answer, done bool) {
 	}
 	if x.r.ContentLength == 0 && !wantsBytes(x.r) {
 		// What is too long for some clients goes another way with those.
-		if frame := x.encode(nil); len(frame) <= gosshMessage {
+		if frame := messages.EncodeRequest(x.message(nil)); len(frame) <= gosshMessage {
 			open.Frame = frame
 			x.send(open)
 			answer, _, _ = x.wait(nil)
@@ -138,14 +139,17 @@ func (x *exchange) pass(l *link, body []byte) (answer messages.Answer, done bool
 		x.bytes(l, body)
 		return answer, true
 	}
-	frame := x.encode(body)
+	message := x.message(body)
+	if !held.try(int64(cap(body) + message.Size())) { // both are there for a moment
+		return x.cancel(messages.ReasonMemory), false
+	}
+	frame := messages.EncodeRequest(message)
 	if l.gossh != nil && len(frame) > gosshMessage {
+		held.keep(int64(cap(body)))
 		x.bytes(l, body)
 		return answer, true
 	}
-	if !held.try(int64(cap(frame))) {
-		return x.cancel(messages.ReasonMemory), false
-	}
+	held.keep(int64(cap(frame)))
 	l.request(x.id, frame, held.held)
 	held.held = 0
 	if answer, _, _ = x.wait(nil); answer.Response == nil {
@@ -225,12 +229,12 @@ func (x *exchange) last(reason messages.Reason) messages.Answer {
 
 func (x *exchange) send(message any) { x.server.config.Root.Send(x.handler, message) }
 
-// encode makes the http_request.
-func (x *exchange) encode(body []byte) []byte {
-	return messages.EncodeRequest(messages.Request{
+// message returns what the tunnel's client gets of the request.
+func (x *exchange) message(body []byte) messages.Request {
+	return messages.Request{
 		ID: x.id, Method: x.r.Method, Path: requestTarget(x.r),
 		Headers: x.server.requestHeaders(x.r, x.source), Body: body,
-	})
+	}
 }
 
 // requestTarget returns path and query as they came.
@@ -296,5 +300,6 @@ func (s *Server) refuseForward(w http.ResponseWriter, reason messages.Reason) {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	limitAnswer(w)
 	http.Error(w, sentence, status)
 }

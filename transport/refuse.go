@@ -53,5 +53,6 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	limitAnswer(w)
 	http.Error(w, no.sentence, no.status)
 }

@@ -55,10 +55,8 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request, answer *message
 		}
 	}
 	w.WriteHeader(answer.Status)
-	if !bodiless(r.Method, answer.Status) {
-		answer.Body, answer.Headers = nil, nil // so that writeBody can let go of them
-		s.writeBody(w, body, &held)
-	}
+	answer.Body, answer.Headers = nil, nil // so that writeBody can let go of them
+	s.writeBody(w, body, &held)
 	return nil
 }
 
@@ -71,7 +69,6 @@ const bodyPiece = 256 << 10
 // moves. In all that copies less than the body once.
 func (s *Server) writeBody(w http.ResponseWriter, body []byte, held *charge) {
 	control := http.NewResponseController(w)
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	for len(body) > 0 {
 		_ = control.SetWriteDeadline(time.Now().Add(s.config.Tunnels.HTTPTimeout))
 		n, err := w.Write(body[:min(len(body), bodyPiece)])
@@ -83,7 +80,10 @@ func (s *Server) writeBody(w http.ResponseWriter, body []byte, held *charge) {
 			held.keep(int64(len(body)))
 		}
 	}
-	_ = control.Flush() // what net/http still holds, too, before the deadline goes
+	// What net/http still holds, too, while slot and charge last: that is all of
+	// an answer without a body. The deadline ends with the request.
+	_ = control.SetWriteDeadline(time.Now().Add(s.config.Tunnels.HTTPTimeout))
+	_ = control.Flush()
 }
 
 // bodiless reports whether an answer has no body whatever it says (RFC 9110,

@@ -19,6 +19,9 @@ import (
 const (
 	// headerTimeout is how long a request's header may take.
 	headerTimeout = 10 * time.Second
+	// answerTimeout is how long a client may take for an answer of the proxy's
+	// own: one that takes none would else keep its connection for ever.
+	answerTimeout = 30 * time.Second
 	// idleTimeout is how long a connection may wait for its next request.
 	idleTimeout = 2 * time.Minute
 	// maxHeader bounds the request line and header, in bytes. Tokens of 8 KiB
@@ -123,6 +126,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	limitAnswer(w) // an upgrade ends that
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.ContentLength != 0 {
 		// Nothing here has a use for a body. Else net/http would wait for it
@@ -152,6 +156,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.tunnel(w, r)
 	}
+}
+
+// limitAnswer lets a client take answerTimeout for the answer of this request.
+func limitAnswer(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 }
 
 func (s *Server) health(w http.ResponseWriter) {
