@@ -16,7 +16,11 @@ import (
 // exceeds them is dropped, the answer passes.
 const (
 	maxAnswerHeaders = 100
-	maxAnswerValue   = 8 << 10 // bytes
+	maxAnswerValue   = 8 << 10 // bytes; of Connection, of all its values together
+	// maxAnswerName is in bytes. A name is looked at for each of its values: one
+	// as long as a message, with a thousand of them, would take a core for most
+	// of a minute.
+	maxAnswerName = 256
 )
 
 // hopByHop are the headers that are about one connection, not about the
@@ -117,14 +121,19 @@ type framing struct {
 // tunnel's answer, and returns those that are about the body's framing.
 func (s *Server) answerHeaders(from []messages.Field, to http.Header) (f framing) {
 	var connection []string
+	options := 0 // bytes of them
 	for _, field := range from {
-		if strings.EqualFold(field.Name, "Connection") {
+		if strings.EqualFold(field.Name, "Connection") && options+len(field.Value) <= maxAnswerValue {
 			connection = append(connection, field.Value)
+			options += len(field.Value)
 		}
 	}
 	named := namedByConnection(connection)
 	count := 0
 	for _, field := range from {
+		if len(field.Name) > maxAnswerName || len(field.Value) > maxAnswerValue {
+			continue // before anything is done that takes as long as they are
+		}
 		if !httpguts.ValidHeaderFieldName(field.Name) {
 			continue
 		}
@@ -144,7 +153,7 @@ func (s *Server) answerHeaders(from []messages.Field, to http.Header) (f framing
 			}
 			v = withoutDomain(v)
 		}
-		if len(v) > maxAnswerValue || !httpguts.ValidHeaderFieldValue(v) {
+		if !httpguts.ValidHeaderFieldValue(v) {
 			continue
 		}
 		if count++; count <= maxAnswerHeaders {

@@ -83,7 +83,7 @@ func tunnelFields(pairs ...string) (f []messages.Field) {
 }
 
 func TestAnswerHeadersThatPass(t *testing.T) {
-	long := strings.Repeat("v", maxAnswerValue)
+	long, name := strings.Repeat("v", maxAnswerValue), "N"+strings.Repeat("n", maxAnswerName-1)
 	for name, c := range map[string]struct {
 		credentials bool
 		in          []messages.Field
@@ -101,7 +101,15 @@ func TestAnswerHeadersThatPass(t *testing.T) {
 		"bad names":        {in: tunnelFields("", "a", "A B", "b", "A:", "c", "A\n", "d", "Trailer:X-A", "e", "\u00c4", "f", "(x)", "g", "A\x00", "h")},
 		"bad values":       {in: tunnelFields("A", "a\r\nSet-Cookie: b=c", "B", "\x00", "C", "\n", "D", "\x7f", "E", "\r", "F", "ok\ttab \u00e9\xff"), want: http.Header{"F": {"ok\ttab \u00e9\xff"}}},
 		"a value too long": {in: tunnelFields("A", long, "B", long+"v"), want: http.Header{"A": {long}}},
-		"cookies":          {in: tunnelFields("Set-Cookie", "a=b")},
+		"a name too long":  {in: tunnelFields(name, "a", name+"n", "b"), want: http.Header{name: {"a"}}},
+		"a framing too long": {in: tunnelFields("Content-Length", long+"5", "Transfer-Encoding", long+"v", "Content-Length", "5"),
+			framing: framing{lengths: []string{"5"}}},
+		"Connection, too long": {in: tunnelFields("X-A", "1", "X-B", "2", "X-C", "3", "Connection", "x-a", "Connection", "x-b, "+long, "connection", "x-c"),
+			want: http.Header{"X-B": {"2"}}},
+		"Connection, too long together": {in: tunnelFields("X-A", "1", "X-B", "2", "X-C", "3", "Connection", "x-a,"+long[4:], "Connection", "x-b", "connection", ""),
+			want: http.Header{"X-B": {"2"}, "X-C": {"3"}}},
+		"a cookie too long": {credentials: true, in: tunnelFields("Set-Cookie", "a=b; Domain="+long)},
+		"cookies":           {in: tunnelFields("Set-Cookie", "a=b")},
 		"cookies, allowed": {credentials: true, in: tunnelFields(
 			"set-cookie", "a=b; Domain=t.example; Path=/", "Set-Cookie", "c=d;domain=.t.example", "Set-Cookie", "e=f; DOMAIN = x ;Secure;\tdomain",
 			"Set-Cookie", "Domain=g; HttpOnly", "Set-Cookie", "h=\"; Domain=x; \"", "Set-Cookie", "i", "Set-Cookie", "", "Set-Cookie", "j=k; Domain=a; domain=b", "Set-Cookie", "l=m; xDomain=n"),
@@ -145,15 +153,17 @@ func FuzzAnswerHeaders(f *testing.F) {
 	f.Add("Strict-Transport-Security: max-age=1\npublic-key-pins: a\nKEEP-ALIVE: b\nTE: c\nProxy-Connection: d\nLink: e\nlink: f", true)
 	f.Add("A: "+strings.Repeat("v", maxAnswerValue)+"\nB: "+strings.Repeat("v", maxAnswerValue+1)+"\nC: \x7f\nD: a\vSet-Cookie: b=c\nE: \xff\t", false)
 	f.Add("connection: close, x-a ,,\tX-B\nX-A: 1\nx-b: 2\nSet-Cookie: Domain=a; domain=b\nSet-Cookie: a=\"; Domain=x; \"\nSet-Cookie: ", true)
+	f.Add(strings.Repeat("n", maxAnswerName+1)+": a\nX-A: b\nX-B: c\nConnection: X-B\nConnection: X-A,"+strings.Repeat("v", maxAnswerValue), false)
 	f.Add(": a\nA B: b\nA:: c\n\xc3\x84: d\n(x): e\nA\x00: f\nno colon\n", false)
 	f.Fuzz(func(t *testing.T, lines string, credentials bool) {
 		var in []messages.Field
-		named := map[string]bool{}
+		named, options := map[string]bool{}, 0
 		for line := range strings.SplitSeq(lines, "\n") {
 			name, value, _ := strings.Cut(line, ": ")
 			value = strings.ReplaceAll(value, "\v", "\n")
 			in = append(in, messages.Field{Name: name, Value: value})
-			if strings.EqualFold(name, "Connection") {
+			if strings.EqualFold(name, "Connection") && options+len(value) <= maxAnswerValue {
+				options += len(value)
 				for option := range strings.SplitSeq(value, ",") {
 					named[strings.ToLower(strings.Trim(option, " \t\r\n"))] = true
 				}
@@ -164,7 +174,7 @@ func FuzzAnswerHeaders(f *testing.F) {
 		count := 0
 		for name, values := range out {
 			count += len(values)
-			if !httpguts.ValidHeaderFieldName(name) || name != http.CanonicalHeaderKey(name) {
+			if len(name) > maxAnswerName || !httpguts.ValidHeaderFieldName(name) || name != http.CanonicalHeaderKey(name) {
 				t.Fatalf("the name %q passes", name)
 			}
 			switch lower := strings.ToLower(name); lower {
