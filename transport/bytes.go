@@ -116,7 +116,6 @@ func (x *exchange) bytes(l *link, body []byte) {
 		},
 		ErrorLog: slog.NewLogLogger(x.server.config.Log.Handler(), slog.LevelDebug),
 	}
-	x.w.Header()["Content-Type"] = nil // the proxy doesn't guess for the tunnel
 	proxy.ServeHTTP(&patientWriter{x.w, x.server.config.Tunnels.HTTPTimeout}, x.r.WithContext(ctx))
 }
 
@@ -252,6 +251,7 @@ func (x *exchange) accept(answer *http.Response, whole func(), from *insideConn)
 		answer.Body = body
 	}
 	answer.Header = header
+	x.w.Header()["Content-Type"] = nil // the proxy doesn't guess for the tunnel
 	return nil
 }
 
@@ -311,6 +311,16 @@ type patientWriter struct {
 func (w *patientWriter) Write(p []byte) (int, error) {
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience))
 	return w.ResponseWriter.Write(p)
+}
+
+// WriteHeader passes no interim answer on: its headers don't come by accept.
+// 101 is a final one.
+func (w *patientWriter) WriteHeader(status int) {
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		clear(w.Header())
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

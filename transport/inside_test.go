@@ -20,9 +20,16 @@ func (r *tunnelRig) inside() (*insideConn, *tunnelConn) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.t.Cleanup(func() { conn.UnixConn.Close() })
+	return conn, r.opensInside()
+}
+
+// opensInside lets a raw connection from within come in.
+func (r *tunnelRig) opensInside() *tunnelConn {
+	r.t.Helper()
 	s := hears[*messages.Accepted](r.handler).Stream.(*stream)
 	c := &tunnelConn{stream: s, ear: newTunnelEar(r.t, r.system)}
-	r.t.Cleanup(func() { s.Abort(messages.CloseShutdown); conn.UnixConn.Close() })
+	r.t.Cleanup(func() { s.Abort(messages.CloseShutdown) })
 	s.Own(c.ear.pid)
 	s.Open()
 	if m := r.clientReads(); m.kind != "tcp_open" || m.fields["remoteAddr"] != "192.0.2.1:0" {
@@ -32,7 +39,7 @@ func (r *tunnelRig) inside() (*insideConn, *tunnelConn) {
 		r.barrier()
 		r.clientSends(websocket.BinaryMessage, tunnelData(s.ID(), []byte("!"))) // it can take bytes
 	}
-	return conn, c
+	return c
 }
 
 func TestInsideConnCarriesBytes(t *testing.T) {
