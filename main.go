@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -53,6 +54,7 @@ func run(args []string, getenv func(string) (string, bool), signals <-chan os.Si
 	}
 
 	log := newLogger(config, stdout)
+	stdlog.SetOutput(withholder{log})
 	s, err := start(config, log)
 	if err != nil {
 		log.Error("wsproxy can't start", "error", err)
@@ -67,4 +69,14 @@ func newLogger(c Config, out io.Writer) *slog.Logger {
 		return slog.New(slog.NewTextHandler(out, options))
 	}
 	return slog.New(slog.NewJSONHandler(out, options))
+}
+
+// A withholder is the output of the standard logger. Libraries print to it what
+// they have no other place for: net/http the bytes that a service sends without
+// having been asked, which are a tunnel's and no line of any log.
+type withholder struct{ log *slog.Logger }
+
+func (w withholder) Write(p []byte) (int, error) {
+	w.log.Debug("a library's message is withheld")
+	return len(p), nil
 }
