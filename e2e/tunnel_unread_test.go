@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -104,4 +105,45 @@ func TestTunnelAnswersNobodyReadsHoldUpNoOtherTunnel(t *testing.T) {
 		}
 		b.bye(t)
 	}
+}
+
+// An answer without a body gets as long as one with a body, and so does one of
+// the proxy's own: who takes none keeps neither a slot of the tunnel nor, in the
+// end, a connection.
+func TestTunnelAnswersWithoutABodyNobodyReads(t *testing.T) {
+	t.Parallel()
+	s := tunnelServer(t, "TUNNEL_HTTP_TIMEOUT=1s", "MAX_TUNNEL_HTTP=1")
+	long := strings.Repeat("x", 8<<10-1)
+	var asked atomic.Int32
+	c := tunnelOpen(t, s, tunnelScript{http: func(c *tunnelClient, m tunnelMessage) {
+		asked.Add(1)
+		_ = c.send(tunnelJSON{"type": "http_response", "id": m.ID, "status": 204, "headers": tunnelJSON{"X-Long": []string{long, long, long, long}}})
+	}})
+	client := tunnelHTTP(t)
+	wire := tunnelWireTo(t, s)
+	_ = wire.SetReadBuffer(4096)
+	go func() {
+		requests := []byte(strings.Repeat("GET / HTTP/1.1\r\nHost: "+c.host+"\r\n\r\n", 100))
+		for {
+			if _, err := wire.Write(requests); err != nil {
+				return
+			}
+		}
+	}()
+	ask := func(want int) func() bool {
+		return func() bool {
+			reply, err := tunnelAsk(client, s, "HEAD", c.host, "/", nil, nil)
+			return err == nil && reply.status == want
+		}
+	}
+	eventually(t, patience, "its answers are not taken", func() bool {
+		before := asked.Load()
+		for range 20 {
+			if !ask(503)() {
+				return false
+			}
+		}
+		return asked.Load() == before
+	})
+	eventually(t, patience, "the slot is free again", ask(204))
 }
