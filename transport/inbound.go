@@ -26,11 +26,12 @@ const controlBacklog = 1024
 type inbound struct {
 	link    *link
 	kind    inboundKind
-	message []byte // the control message so far, charged to link.answers
-	unasked bool   // there was no memory for its beginning, and nobody has waited for some
-	tail    []byte // the last bytes of one that was given up before its id came
-	head    []byte // the data frame's header so far
-	connID  string // of the data frame
+	message []byte    // the control message so far, charged to link.answers
+	began   time.Time // when the first of it came
+	unasked bool      // there was no memory for its beginning, and nobody has waited for some
+	tail    []byte    // the last bytes of one that was given up before its id came
+	head    []byte    // the data frame's header so far
+	connID  string    // of the data frame
 }
 
 type inboundKind uint8
@@ -109,10 +110,12 @@ func (l *link) pumpIn() messages.Reason {
 // waitForRoom waits until what was read has been dealt with far enough. A
 // control message that waits for the memory of other tunnels for too long is
 // given up: else two of them could wait for each other for ever. So is one, at
-// once, that would not fit if they had none.
+// once, that would not fit if they had none, and one that takes longer to come
+// than any request waits for an answer.
 func (in *inbound) waitForRoom() {
 	l := in.link
-	if in.kind == inboundControl && int64(len(in.message)) >= l.tools.total.limit {
+	if in.kind == inboundControl &&
+		(int64(len(in.message)) >= l.tools.total.limit || time.Since(in.began) > l.tools.timeout) {
 		in.giveUp()
 	}
 	if !in.wantsRoom() {
@@ -185,6 +188,7 @@ func (in *inbound) join(data []byte) {
 	in.message = append(in.message, data...)
 	in.link.answers.add(int64(len(data)))
 	if begins {
+		in.began = time.Now()
 		in.unasked = in.link.memory.full()
 	}
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -205,6 +207,33 @@ func TestResponseThatGotItsMemoryIsNotRefused(t *testing.T) {
 	}
 	r.settle(m)
 	r.tools.total.add(size - r.tools.total.limit)
+}
+
+// One that comes too slowly for any request to wait for it holds nothing.
+func TestResponseThatNeverEndsIsGivenUp(t *testing.T) {
+	r := startedTunnelRig(t, false, func(tools *linkTools) { tools.timeout = 100 * time.Millisecond })
+	w, err := r.client.NextWriter(websocket.TextMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, `{"type":"http_response","id":"0123456789ab","body":"`+strings.Repeat("a", 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is held", func() bool { return r.link.memory.held.Load() > 1<<19 })
+	eventually(t, "it is given up", func() bool { // at the next sign of life
+		_ = r.client.WriteControl(websocket.PongMessage, nil, time.Now().Add(patience))
+		return r.link.memory.held.Load() == 0
+	})
+	for {
+		m, ok := hears[any](r.handler).(*messages.FromClient)
+		if !ok {
+			continue // that it was garbage
+		}
+		if dropped, ok := m.Message.(*messages.Dropped); !ok || dropped.ID != "0123456789ab" {
+			t.Errorf("the request is answered with %+v", m.Message)
+		}
+		return
+	}
 }
 
 // A heldWriter is an outside client that notes what is held while it is written

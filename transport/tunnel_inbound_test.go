@@ -62,7 +62,7 @@ type tunnelIntake struct {
 func newTunnelIntake(t testing.TB) *tunnelIntake {
 	system := actors.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
-	l := newLink(&linkTools{root: system.Root, total: newBudget(nil, 1<<40), buffer: 1 << 40}, dialectText, false)
+	l := newLink(&linkTools{root: system.Root, total: newBudget(nil, 1<<40), buffer: 1 << 40, timeout: time.Hour}, dialectText, false)
 	ear := newTunnelEar(t, system)
 	l.handler = ear.pid
 	return &tunnelIntake{link: l, ear: ear}

@@ -129,7 +129,7 @@ func newBareTunnelRig(t testing.TB, d dialect, credit bool, change func(*linkToo
 	t.Cleanup(keepalive.Close)
 	tools := &linkTools{
 		root: system.Root, keepalive: keepalive, total: newBudget(nil, 256<<20), buffer: 32 << 20,
-		maxMessage: 21 << 20, stall: 3 * time.Second, bind: netip.MustParseAddr("127.0.0.1"), log: slog.New(slog.DiscardHandler),
+		maxMessage: 21 << 20, stall: 3 * time.Second, timeout: time.Hour, bind: netip.MustParseAddr("127.0.0.1"), log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(tools)
