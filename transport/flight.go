@@ -18,7 +18,7 @@ const (
 	flightHold = time.Millisecond
 	// flightHurry is how long after a request or a small piece of data the next
 	// one is expected. Without one there is nobody who would wait, and a bulk
-	// transfer is not held back: that takes a fifth less processor time.
+	// transfer is not held back: over loopback 1.1 GB/s instead of 0.9.
 	flightHurry = 10 * time.Second
 	// flightLook is after how many bytes the window is looked at when nobody is
 	// in a hurry: how wide it can be must be known before.
@@ -59,6 +59,7 @@ func (f *flight) full() bool {
 	now := time.Now()
 	hurry := now.Before(f.hurry)
 	if !hurry && f.unseen < flightLook {
+		f.since = time.Time{}
 		return false
 	}
 	if f.isAhead() && hurry {
