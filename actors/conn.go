@@ -37,7 +37,7 @@ type flushCheck struct{ acked int64 }
 //	claiming -> open -> half closed (the peer has ended) -> closing
 type conn struct {
 	needs  *Tunnels
-	link   messages.Link
+	mux    messages.Mux
 	stream messages.Stream
 	log    *slog.Logger
 
@@ -72,8 +72,8 @@ const (
 	connEnded
 )
 
-func newConn(needs *Tunnels, link messages.Link, stream messages.Stream, credit bool, log *slog.Logger) *conn {
-	return &conn{needs: needs, link: link, stream: stream, credit: credit, allowed: messages.Window, log: log}
+func newConn(needs *Tunnels, mux messages.Mux, stream messages.Stream, credit bool, log *slog.Logger) *conn {
+	return &conn{needs: needs, mux: mux, stream: stream, credit: credit, allowed: messages.Window, log: log}
 }
 
 func (a *conn) Receive(ctx actor.Context) {
@@ -164,7 +164,7 @@ func (a *conn) flushed(n int) {
 		return
 	}
 	if a.passed += n; a.passed >= messages.Window/4 {
-		a.link.Control(messages.EncodeCredit(a.stream.ID(), a.passed))
+		a.mux.Control(messages.EncodeCredit(a.stream.ID(), a.passed))
 		a.allowed += a.passed
 		a.passed = 0
 	}
@@ -238,7 +238,7 @@ func (a *conn) watchHalfClosed(ctx actor.Context, before int64) {
 		return
 	case waiting > 0:
 		rest = flushPatience
-	case a.link.Full():
+	case a.mux.Full():
 		a.idle, rest, acked = time.Now(), heldLook, -1
 	case rest > 0:
 		acked = -1

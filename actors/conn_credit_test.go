@@ -60,7 +60,7 @@ func TestCreditIsNeverLostNorInvented(t *testing.T) {
 			for _, call := range v.take() {
 				var n int
 				if _, err := fmt.Sscanf(call, `control {"type":"tcp_credit","connId":"c1","bytes":%d}`, &n); err != nil {
-					t.Fatalf("step %d: the link was told %q", step, call)
+					t.Fatalf("step %d: the mux was told %q", step, call)
 				}
 				allowed += n
 			}

@@ -158,8 +158,8 @@ func TestRawConnectionAbortedBeforeItsSlotIsThereIsNotOpened(t *testing.T) {
 		v.tell(&messages.CloseHandler{Reason: messages.ReasonShutdown})
 		v.wantStream(s, "own, abort shutdown")
 		v.toConn(s, &messages.Granted{})
-		v.say(&messages.LinkEnded{Reason: messages.ReasonShutdown})
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxEnded{Reason: messages.ReasonShutdown})
+		v.say(&messages.MuxClosed{})
 		if r.alive(owner) || r.alive(v.handler) {
 			t.Error("an actor is left")
 		}
@@ -195,7 +195,7 @@ func TestDataThatIsNotWrittenIsGivenBack(t *testing.T) {
 			v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseEOF})
 			v.pass(protocolIdle)
 		}, 0},
-		{"left by its tunnel", func(v *rigTunnel, s *fakeStream) { v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone}) }, 0},
+		{"left by its tunnel", func(v *rigTunnel, s *fakeStream) { v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone}) }, 0},
 		{"reset, and not read by the client", func(v *rigTunnel, s *fakeStream) {
 			v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseReset})
 		}, 0},

@@ -3,7 +3,7 @@
 // state of one session.
 //
 // Receive never blocks: what blocks is done by a pump behind an interface such
-// as messages.Line, which tells its actor how it went. No state is shared
+// as messages.Pair, which tells its actor how it went. No state is shared
 // between actors, so nothing here needs a lock.
 //
 // The package imports neither net/http nor a WebSocket library; every actor

@@ -11,9 +11,9 @@ import (
 	"wsproxy/messages"
 )
 
-// A relay that fails ends alone: its handler is answered, its line finished,
+// A relay that fails ends alone: its handler is answered, its pair finished,
 // its slot comes back, it counts as ended, and other sessions notice nothing.
-// Each method of the line is a step of the relay that may fail.
+// Each method of the pair is a step of the relay that may fail.
 func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 	for _, test := range []struct {
 		method   string
@@ -28,9 +28,9 @@ func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 		t.Run(test.method, func(t *testing.T) {
 			h := newHouse(t, Bounds{PerUser: 2})
 			other := h.relaying()
-			line := newFakeLine()
-			line.panicIn = test.method
-			v := h.knock(line)
+			pair := newFakePair()
+			pair.panicIn = test.method
+			v := h.knock(pair)
 			v.want(t, "own")
 			if test.admitted {
 				v.want(t, "resolve")
@@ -76,12 +76,12 @@ func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 	}
 }
 
-// wantStack fails unless the log has the stack of the panic in a fake line.
+// wantStack fails unless the log has the stack of the panic in a fake pair.
 func wantStack(t *testing.T, lines *journalLines, method string) {
 	t.Helper()
 	for _, line := range lines.of("an actor failed") {
 		stack, _ := line.fields["stack"].(string)
-		if line.level == slog.LevelError && line.fields["fault"] == "injected into "+method && strings.Contains(stack, "fakeLine") {
+		if line.level == slog.LevelError && line.fields["fault"] == "injected into "+method && strings.Contains(stack, "fakePair") {
 			return
 		}
 	}
@@ -111,12 +111,12 @@ func TestPanicInTheLastLineDoesNotHangTheParent(t *testing.T) {
 	receive(t, h.drain())
 }
 
-// A failing start must not leave the handler, or a refused session's line.
+// A failing start must not leave the handler, or a refused session's pair.
 func TestPanicOfARefusedRelayAnswersOnce(t *testing.T) {
 	h := newHouse(t, Bounds{})
-	line := newFakeLine()
-	line.panicIn = "finish"
-	v := h.knock(line)
+	pair := newFakePair()
+	pair.panicIn = "finish"
+	v := h.knock(pair)
 	v.want(t, "own", "resolve")
 	v.say(&messages.TargetResolved{Refused: true})
 	v.wantRefusal(messages.ReasonTargetRefused)
@@ -155,7 +155,7 @@ func TestPanicInSpawningAnswersTheHandler(t *testing.T) {
 
 	v := h.relaying()
 	broken.Store(true)
-	h.knock(newFakeLine()).wantRefusal(messages.ReasonInternal)
+	h.knock(newFakePair()).wantRefusal(messages.ReasonInternal)
 	broken.Store(false)
 	h.desk.settled(v.session)
 	later := h.relaying()
@@ -175,7 +175,7 @@ func TestSessionIsRefusedWhenTheLimitsFail(t *testing.T) {
 	h.relays = h.system.Root.Spawn(guardedProps(log, func() actor.Actor {
 		return &relays{session: relayProps(&Relays{Limits: limits, Meter: h.meter, Log: log})}
 	}, actor.WithSupervisor(stop)))
-	v := h.knock(newFakeLine())
+	v := h.knock(newFakePair())
 	v.want(t, "own", "resolve")
 	v.say(&messages.TargetResolved{})
 	v.wantRefusal(messages.ReasonInternal)

@@ -19,7 +19,7 @@ const garbageLogged = time.Minute
 // closed, and the tunnel goes on.
 type handler struct {
 	needs  *Tunnels
-	link   messages.Link
+	mux    messages.Mux
 	credit bool // flow=credit
 	log    *slog.Logger
 
@@ -41,9 +41,9 @@ type rawConn struct {
 	stream messages.Stream
 }
 
-func newHandler(needs *Tunnels, link messages.Link, credit bool, unknown *recentIDs, log *slog.Logger) *handler {
+func newHandler(needs *Tunnels, mux messages.Mux, credit bool, unknown *recentIDs, log *slog.Logger) *handler {
 	return &handler{
-		needs: needs, link: link, credit: credit, log: log,
+		needs: needs, mux: mux, credit: credit, log: log,
 		requests: make(map[string]*request),
 		leaving:  make(map[string]struct{}),
 		conns:    make(map[string]*rawConn),
@@ -62,20 +62,20 @@ func (a *handler) Receive(ctx actor.Context) {
 	handled = true
 }
 
-// settle gives back what a message from the link was charged. A message that
+// settle gives back what a message from the mux was charged. A message that
 // was not handled to its end, because the handler failed, is lost: whoever it
 // belongs to is told.
 func (a *handler) settle(ctx actor.Context, handled bool) {
 	switch m := ctx.Message().(type) {
 	case *messages.FromClient:
 		if _, answer := m.Message.(*messages.Response); answer && !handled {
-			a.link.Dropped(m.Size)
+			a.mux.Dropped(m.Size)
 		}
-		a.link.Handled(m.Size)
+		a.mux.Handled(m.Size)
 	case *messages.Data:
-		a.link.Handled(len(m.Data))
+		a.mux.Handled(len(m.Data))
 	case *messages.Garbage:
-		a.link.Handled(0)
+		a.mux.Handled(0)
 	case *messages.OpenRequest:
 		if !handled {
 			select {
@@ -146,7 +146,7 @@ func (a *handler) handle(ctx actor.Context) {
 func (a *handler) fromClient(ctx actor.Context, from *messages.FromClient) {
 	switch m := from.Message.(type) {
 	case *messages.Response:
-		a.respond(ctx, m.ID, messages.Answer{Response: m, Size: from.Size, Link: a.link})
+		a.respond(ctx, m.ID, messages.Answer{Response: m, Size: from.Size, Mux: a.mux})
 	case *messages.Dropped:
 		a.respond(ctx, m.ID, messages.Answer{Refusal: m.Reason})
 	case *messages.Close:
@@ -190,7 +190,7 @@ func (a *handler) data(ctx actor.Context, m *messages.Data) {
 // answerUnknown tells the client, once, that it sends into the void.
 func (a *handler) answerUnknown(id string) {
 	if len(id) <= messages.MaxConnID && a.unknown.add(id) {
-		a.link.Control(messages.EncodeClose(id, messages.CloseUnknown))
+		a.mux.Control(messages.EncodeClose(id, messages.CloseUnknown))
 	}
 }
 
@@ -203,7 +203,7 @@ func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
 		return
 	}
 	props := guardedProps(a.needs.Log, func() actor.Actor {
-		return newConn(a.needs, a.link, stream, a.credit, a.log)
+		return newConn(a.needs, a.mux, stream, a.credit, a.log)
 	}, a.needs.Workers.option())
 	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream}
 }

@@ -79,7 +79,7 @@ func TestHandlerThatFailsBeginsAnew(t *testing.T) {
 		name    string
 		fault   func(any)
 		provoke func(*faultStage)
-		handled int // messages of the link
+		handled int // messages of the mux
 	}{
 		{"response", failOnce[*messages.FromClient](), func(st *faultStage) { st.tell(response("sent", 200)) }, 1},
 		{"close", failOnce[*messages.FromClient](), func(st *faultStage) { st.tell(fromClient(&messages.Close{ConnID: "c1"}, 7)) }, 1},
@@ -125,7 +125,7 @@ func TestHandlerThatFailsBeginsAnew(t *testing.T) {
 				}
 				for _, call := range st.take() {
 					if call != "control GET" { // of the extra requests
-						t.Errorf("the link was told %q", call)
+						t.Errorf("the mux was told %q", call)
 					}
 				}
 				st.wantNewGeneration(1)
@@ -191,7 +191,7 @@ func TestHandlerThatFailsAtItsFirstStepBeginsAnew(t *testing.T) {
 	})
 }
 
-// What the link does wrong is the handler's to survive as well.
+// What the mux does wrong is the handler's to survive as well.
 func TestPanicInTheLinkOrAStreamIsSurvived(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -218,7 +218,7 @@ func TestPanicInTheLinkOrAStreamIsSurvived(t *testing.T) {
 }
 
 // What waits in the mailbox behind the message that failed is not lost, and
-// every message of the link is given back once.
+// every message of the mux is given back once.
 func TestMessagesBehindAFailureAreHandled(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		st := r.faultStage()
@@ -278,7 +278,7 @@ func TestTenthFailureInTenSecondsEndsTheTunnel(t *testing.T) {
 		q, s := st.asks("late", "GET"), st.accepts("late")
 		st.fails(1)
 		if calls := st.take(); len(calls) < 2 || calls[0] != "control GET" || calls[1] != "finish internal" {
-			t.Errorf("the link was told %q", calls)
+			t.Errorf("the mux was told %q", calls)
 		}
 		st.wantAnswer(q, "tunnel_gone")
 		if s.Ended() == "" {
@@ -287,7 +287,7 @@ func TestTenthFailureInTenSecondsEndsTheTunnel(t *testing.T) {
 		if code, _ := messages.CloseFor(messages.ReasonInternal); code != 1011 {
 			t.Errorf("the close code is %d", code)
 		}
-		st.say(&messages.LinkClosed{})
+		st.say(&messages.MuxClosed{})
 		if r.alive(st.owner) || r.alive(st.handler) {
 			t.Error("an actor lives on")
 		}
@@ -329,10 +329,10 @@ func TestHandlerThatFailsAsItEndsIsNotWaitedFor(t *testing.T) {
 			inRig(t, rigOptions{}, func(r *tunnelRig) {
 				st := r.faultStage()
 				r.fault = fault
-				st.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
+				st.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
 				time.Sleep(handlerPatience)
 				r.settle()
-				st.say(&messages.LinkClosed{})
+				st.say(&messages.MuxClosed{})
 				if !isDone(r.drain()) {
 					t.Error("the tunnel has not ended")
 				}

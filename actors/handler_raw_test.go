@@ -64,11 +64,11 @@ func TestRawConnectionKeepsItsPlaceUntilTheClientHasItsBytes(t *testing.T) {
 		}
 		v.accepts("next")
 		v.want()
-		v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
-		for _, s := range []*fakeStream{ended[0], ended[2]} { // the link drops what waits
+		v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
+		for _, s := range []*fakeStream{ended[0], ended[2]} { // the mux drops what waits
 			v.toConn(s, &messages.StreamClosed{})
 		}
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxClosed{})
 		r.wantFree()
 	})
 }
@@ -87,7 +87,7 @@ func TestRawConnectionWithAnIDInUseIsRejected(t *testing.T) {
 func TestRawConnectionIsRejectedOnceTheTunnelEnds(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		v := r.ready()
-		v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
+		v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
 		s := r.stream("c1")
 		v.tell(&messages.Accepted{Stream: s})
 		v.wantStream(s, "reject")

@@ -45,7 +45,7 @@ func TestAnswersThatNobodyWaitsForAreDropped(t *testing.T) {
 			t.Errorf("given back were %s", got)
 		}
 		if got := fmt.Sprint(v.forgot); got != "[b]" { // a was answered
-			t.Errorf("the link was to forget %s", got)
+			t.Errorf("the mux was to forget %s", got)
 		}
 		r.wantTaken(1, 0, 0)
 	})
@@ -127,7 +127,7 @@ func TestRequestWithABodyProceedsOnce(t *testing.T) {
 		if len(q.proceed) != 1 {
 			t.Fatalf("it was let proceed %d times", len(q.proceed))
 		}
-		v.want() // the client hears of it from the link, when the body is there
+		v.want() // the client hears of it from the mux, when the body is there
 		v.tell(response("a", 200))
 		v.wantAnswer(q, "200")
 		b, open := v.request("b", "PUT")
@@ -164,7 +164,7 @@ func TestRequestsOfAHandlerThatFailedAreForgotten(t *testing.T) {
 		v.tell(response("a", 200))
 		v.wantAnswer(q, "restarted")
 		if got := fmt.Sprint(v.forgot, v.dropped); got != "[a] [10]" {
-			t.Errorf("the link was to forget and to give back %s", got)
+			t.Errorf("the mux was to forget and to give back %s", got)
 		}
 	})
 }

@@ -19,7 +19,7 @@ func (r *tunnelRig) leaves(last ...any) (*rigTunnel, *fakeStream) {
 	for _, m := range last {
 		r.root.Send(v.handler, m)
 	}
-	r.root.Send(v.owner, &messages.LinkEnded{Reason: messages.ReasonClientClosed})
+	r.root.Send(v.owner, &messages.MuxEnded{Reason: messages.ReasonClientClosed})
 	r.settle()
 	v.want("finish client_closed")
 	return v, s
@@ -45,7 +45,7 @@ func TestRawConnectionsOutliveTheirTunnel(t *testing.T) {
 				if i := slices.Index(told, "leave"); i < 0 || strings.Join(slices.Delete(told, i, i+1), ", ") != test.told {
 					t.Errorf("the stream was told %q", told)
 				}
-				v.say(&messages.LinkClosed{})
+				v.say(&messages.MuxClosed{})
 				if len(r.log.of("tunnel ended")) != 1 || !r.alive(s.owner) {
 					t.Error("the tunnel has not ended, or its connection has")
 				}
@@ -76,7 +76,7 @@ func TestRawConnectionThatOutlivesItsTunnelMayStall(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		v, s := r.leaves(data("c1", 200))
 		s.take()
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxClosed{})
 		for acked := range int64(3) { // it takes something now and then
 			s.set(200-acked-1, acked+1)
 			time.Sleep(flushPatience)
@@ -101,7 +101,7 @@ func TestRawConnectionThatOutlivesItsTunnelIsResetAtShutdown(t *testing.T) {
 			v, s := r.leaves(closeOf("c1"))
 			s.take()
 			if closed {
-				v.say(&messages.LinkClosed{})
+				v.say(&messages.MuxClosed{})
 			}
 			done := r.drain()
 			if isDone(done) {
@@ -110,7 +110,7 @@ func TestRawConnectionThatOutlivesItsTunnelIsResetAtShutdown(t *testing.T) {
 			r.send(r.tunnels, &messages.Shutdown{})
 			v.wantStream(s, "abort shutdown")
 			if !closed {
-				v.say(&messages.LinkClosed{})
+				v.say(&messages.MuxClosed{})
 			}
 			if !isDone(done) || r.alive(v.owner) {
 				t.Error("something is left")
@@ -126,9 +126,9 @@ func TestRawConnectionWithoutASlotEndsWithItsTunnel(t *testing.T) {
 		v := r.readyByHand()
 		s := r.stream("c1")
 		v.tell(&messages.Accepted{Stream: s})
-		v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
+		v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
 		v.wantStream(s, "own, leave, reject")
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxClosed{})
 		if r.alive(s.owner) || r.alive(v.owner) {
 			t.Error("an actor is left")
 		}
@@ -140,7 +140,7 @@ func TestRawConnectionWithoutASlotEndsWithItsTunnel(t *testing.T) {
 func TestHandlerThatFailsAfterItsTunnelsEnd(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		v, s := r.leaves()
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxClosed{})
 		s.take()
 		r.fault = failOnce[*messages.Data]()
 		v.tell(data("c1", 1))

@@ -117,18 +117,18 @@ func eventually(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// A fakeLine records what its actor tells it to do, and fails where it is told
+// A fakePair records what its actor tells it to do, and fails where it is told
 // to.
-type fakeLine struct {
+type fakePair struct {
 	panicIn  string
 	up, down int64
 	calls    chan string // the method, and for Finish its reason
 	owner    atomic.Pointer[actor.PID]
 }
 
-func newFakeLine() *fakeLine { return &fakeLine{calls: make(chan string, 64)} }
+func newFakePair() *fakePair { return &fakePair{calls: make(chan string, 64)} }
 
-func (l *fakeLine) call(method, detail string) {
+func (l *fakePair) call(method, detail string) {
 	fails := l.panicIn == method // read first: whoever takes the call may change it
 	l.calls <- method + detail
 	if fails {
@@ -136,15 +136,15 @@ func (l *fakeLine) call(method, detail string) {
 	}
 }
 
-func (l *fakeLine) Own(owner *actor.PID)     { l.owner.Store(owner); l.call("own", "") }
-func (l *fakeLine) Resolve()                 { l.call("resolve", "") }
-func (l *fakeLine) Dial()                    { l.call("dial", "") }
-func (l *fakeLine) Pump()                    { l.call("pump", "") }
-func (l *fakeLine) Finish(r messages.Reason) { l.call("finish", " "+string(r)) }
-func (l *fakeLine) Moved() (up, down int64)  { l.call("moved", ""); return l.up, l.down }
+func (l *fakePair) Own(owner *actor.PID)     { l.owner.Store(owner); l.call("own", "") }
+func (l *fakePair) Resolve()                 { l.call("resolve", "") }
+func (l *fakePair) Dial()                    { l.call("dial", "") }
+func (l *fakePair) Pump()                    { l.call("pump", "") }
+func (l *fakePair) Finish(r messages.Reason) { l.call("finish", " "+string(r)) }
+func (l *fakePair) Moved() (up, down int64)  { l.call("moved", ""); return l.up, l.down }
 
 // taken returns what was called so far, and forgets it.
-func (l *fakeLine) taken() (calls []string) {
+func (l *fakePair) taken() (calls []string) {
 	for {
 		select {
 		case c := <-l.calls:
@@ -156,11 +156,11 @@ func (l *fakeLine) taken() (calls []string) {
 }
 
 // want fails unless the next calls are these.
-func (l *fakeLine) want(t testing.TB, calls ...string) {
+func (l *fakePair) want(t testing.TB, calls ...string) {
 	t.Helper()
 	for _, call := range calls {
 		if got := receive(t, l.calls); got != call {
-			t.Fatalf("the line was told to %q, want %q", got, call)
+			t.Fatalf("the pair was told to %q, want %q", got, call)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func (a *relay) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *openRelay:
 		a.open, a.draining = m.OpenRelay, m.draining
-		a.open.Line.Own(ctx.Self())
+		a.open.Pair.Own(ctx.Self())
 		a.look(ctx)
 	case *messages.Granted:
 		a.granted(ctx)
@@ -72,7 +72,7 @@ func (a *relay) Receive(ctx actor.Context) {
 		a.dialed(ctx, m)
 	case *messages.PumpEnded:
 		a.finish(ctx, m.Reason)
-	case *messages.LineClosed:
+	case *messages.PairClosed:
 		a.end(ctx, m.Reason)
 		ctx.Stop(ctx.Self())
 	case *messages.Drain:
@@ -95,7 +95,7 @@ func (a *relay) look(ctx actor.Context) {
 
 func (a *relay) resolve() {
 	a.state = relayResolving
-	a.open.Line.Resolve()
+	a.open.Pair.Resolve()
 }
 
 func (a *relay) resolved(ctx actor.Context, m *messages.TargetResolved) {
@@ -148,7 +148,7 @@ func (a *relay) refuse(ctx actor.Context, reason messages.Reason) {
 	}
 	a.state = relayClosing
 	a.answer(messages.Admission{Refusal: reason})
-	a.open.Line.Finish(reason)
+	a.open.Pair.Finish(reason)
 }
 
 // answer gives the handler its one answer. The channel has room for it.
@@ -165,7 +165,7 @@ func (a *relay) start(ctx actor.Context) {
 	a.needs.Meter.RelayStarted()
 	a.log(ctx).Info("relay started")
 	a.state = relayDialing
-	a.open.Line.Dial()
+	a.open.Pair.Dial()
 }
 
 func (a *relay) dialed(ctx actor.Context, m *messages.TargetDialed) {
@@ -177,7 +177,7 @@ func (a *relay) dialed(ctx actor.Context, m *messages.TargetDialed) {
 		return
 	}
 	a.state = relayRelaying
-	a.open.Line.Pump()
+	a.open.Pair.Pump()
 }
 
 // finish begins the end of a session. The first reason counts. The slot is given
@@ -189,7 +189,7 @@ func (a *relay) finish(ctx actor.Context, reason messages.Reason) {
 	}
 	a.state = relayClosing
 	a.release(ctx)
-	a.open.Line.Finish(reason)
+	a.open.Pair.Finish(reason)
 }
 
 func (a *relay) shutdown(ctx actor.Context) {
@@ -206,14 +206,14 @@ func (a *relay) end(ctx actor.Context, reason messages.Reason) {
 	if a.started.IsZero() {
 		return
 	}
-	up, down := a.open.Line.Moved()
+	up, down := a.open.Pair.Moved()
 	a.needs.Meter.RelayEnded(reason, up, down)
 	a.log(ctx).Info("relay ended", "reason", string(reason), "bytes_up", up, "bytes_down", down,
 		"duration_ms", time.Since(a.started).Milliseconds())
 }
 
 // fail ends a session whose actor is being stopped before its time, because it
-// failed: the handler is answered if it still waits, and the line sees to both
+// failed: the handler is answered if it still waits, and the pair sees to both
 // sockets by itself.
 func (a *relay) fail(ctx actor.Context) {
 	if a.open == nil {
@@ -225,7 +225,7 @@ func (a *relay) fail(ctx actor.Context) {
 	if a.state == relayEnded {
 		return
 	}
-	a.open.Line.Finish(messages.ReasonInternal)
+	a.open.Pair.Finish(messages.ReasonInternal)
 	a.end(ctx, messages.ReasonInternal)
 }
 

@@ -20,7 +20,7 @@ type stage struct {
 	t             *testing.T
 	relay         *relay
 	open          *messages.OpenRelay
-	line          *fakeLine
+	pair          *fakePair
 	meter         *tally
 	answers       chan messages.Admission
 	message       any
@@ -33,14 +33,14 @@ var (
 )
 
 func newStage(t *testing.T, lookup bool) *stage {
-	s := &stage{t: t, line: newFakeLine(), meter: &tally{}, answers: make(chan messages.Admission, 8)}
+	s := &stage{t: t, pair: newFakePair(), meter: &tally{}, answers: make(chan messages.Admission, 8)}
 	source := netip.MustParseAddr("192.0.2.7")
 	s.relay = &relay{
 		needs: &Relays{Limits: stageLimits, Meter: s.meter, Log: slog.New(slog.DiscardHandler)},
 	}
 	s.open = &messages.OpenRelay{
 		Source: source, Count: netip.PrefixFrom(source, 32), User: "ann", Target: "target:22",
-		Lookup: lookup, Upgrade: true, Line: s.line, Answer: s.answers,
+		Lookup: lookup, Upgrade: true, Pair: s.pair, Answer: s.answers,
 	}
 	return s
 }
@@ -79,7 +79,7 @@ func kindsOf(claims []messages.Claim) string {
 }
 
 // say has the relay handle a message and returns all that it did: what it sent,
-// what its line was told, and what the HTTP handler was answered.
+// what its pair was told, and what the HTTP handler was answered.
 func (s *stage) say(message any) string {
 	s.deeds = nil
 	if message == begin {
@@ -87,7 +87,7 @@ func (s *stage) say(message any) string {
 	}
 	s.message = message
 	s.relay.Receive(s)
-	for _, call := range s.line.taken() {
+	for _, call := range s.pair.taken() {
 		if call != "moved" { // a question, no deed
 			s.deeds = append(s.deeds, call)
 		}
@@ -103,7 +103,7 @@ func (s *stage) say(message any) string {
 	return strings.Join(s.deeds, ", ")
 }
 
-// begin stands for the first message, which holds the stage's own line.
+// begin stands for the first message, which holds the stage's own pair.
 const begin = "begin"
 
 var relayStopping = &actor.Stopping{}
@@ -122,7 +122,7 @@ var relayMessages = []struct {
 	{"dialed", &messages.TargetDialed{}},
 	{"undialed", &messages.TargetDialed{Failure: messages.ReasonTargetUnreachable}},
 	{"pump", &messages.PumpEnded{Reason: messages.ReasonClientGone}},
-	{"closed", &messages.LineClosed{Reason: messages.ReasonTargetEnded}},
+	{"closed", &messages.PairClosed{Reason: messages.ReasonTargetEnded}},
 	{"drain", &messages.Drain{}},
 	{"shutdown", &messages.Shutdown{}},
 	{"stopping", relayStopping},
@@ -138,7 +138,7 @@ var (
 	toDialing   = after(toAdmitted, &messages.Upgraded{})
 	toRelaying  = after(toDialing, &messages.TargetDialed{})
 	toClosing   = after(toRelaying, &messages.PumpEnded{Reason: messages.ReasonTargetEnded})
-	toEnded     = after(toClosing, &messages.LineClosed{Reason: messages.ReasonTargetEnded})
+	toEnded     = after(toClosing, &messages.PairClosed{Reason: messages.ReasonTargetEnded})
 	toRefused   = after(toClaiming, &messages.Refused{Reason: messages.ReasonUserLimit})
 )
 
@@ -214,13 +214,13 @@ var relayTable = []struct {
 		"shutdown": relayClosing, "stopping": relayEnded}},
 	{"closing", toClosing, relayClosing, map[string]string{
 		"closed":   "stop",
-		"stopping": "finish internal", // changes nothing at the line but where Finish itself has failed
+		"stopping": "finish internal", // changes nothing at the pair but where Finish itself has failed
 	}, map[string]relayState{"closed": relayEnded, "stopping": relayEnded}},
 	{"refused", toRefused, relayClosing, map[string]string{
 		"closed":   "stop",
 		"stopping": "finish internal",
 	}, map[string]relayState{"closed": relayEnded, "stopping": relayEnded}},
-	// After LineClosed the library delivers nothing but Stopping and Stopped.
+	// After PairClosed the library delivers nothing but Stopping and Stopped.
 	{"ended", toEnded, relayEnded, map[string]string{
 		"closed": "stop",
 	}, nil},
@@ -253,7 +253,7 @@ func TestRelayAnswersEveryMessageInEveryState(t *testing.T) {
 }
 
 // Whatever comes in whatever order, the handler is answered once and no more,
-// the line is finished for one reason, and what starts also ends.
+// the pair is finished for one reason, and what starts also ends.
 func TestRelayAnswersOnceWhateverTheOrder(t *testing.T) {
 	for first := range relayMessages {
 		for second := range relayMessages {
@@ -356,7 +356,7 @@ func TestRelayGivesItsClaimsBackOnce(t *testing.T) {
 	if got, want := s.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded}), "finish target_ended, release address+user"; got != want {
 		t.Errorf("it does %q, want %q", got, want)
 	}
-	if got, want := s.say(&messages.LineClosed{Reason: messages.ReasonTargetEnded}), "stop"; got != want {
+	if got, want := s.say(&messages.PairClosed{Reason: messages.ReasonTargetEnded}), "stop"; got != want {
 		t.Errorf("at the end it does %q, want %q", got, want)
 	}
 }

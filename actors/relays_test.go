@@ -42,28 +42,28 @@ func (h *house) send(to *actor.PID, m any) { h.system.Root.Send(to, m) }
 
 // A visit is one session, as the HTTP handler and the sockets see it.
 type visit struct {
-	*fakeLine
+	*fakePair
 	h       *house
 	answers chan messages.Admission
 	session *actor.PID
 }
 
 // knock asks for a session to a literal address.
-func (h *house) knock(line *fakeLine) *visit {
-	v := &visit{fakeLine: line, h: h, answers: make(chan messages.Admission, 4)}
+func (h *house) knock(pair *fakePair) *visit {
+	v := &visit{fakePair: pair, h: h, answers: make(chan messages.Admission, 4)}
 	source := netip.MustParseAddr("192.0.2.7")
 	h.send(h.relays, &messages.OpenRelay{
 		Source: source, Count: netip.PrefixFrom(source, 32), User: "ann", Target: "target:22",
-		Upgrade: true, Line: line, Answer: v.answers,
+		Upgrade: true, Pair: pair, Answer: v.answers,
 	})
 	return v
 }
 
-// say sends the session a message in the part of its line.
+// say sends the session a message in the part of its pair.
 func (v *visit) say(m any) {
 	v.h.t.Helper()
 	if v.owner.Load() == nil {
-		v.h.t.Fatal("the line has no owner yet")
+		v.h.t.Fatal("the pair has no owner yet")
 	}
 	v.h.send(v.owner.Load(), m)
 }
@@ -71,7 +71,7 @@ func (v *visit) say(m any) {
 // admitted leads a session up to the upgrade.
 func (h *house) admitted() *visit {
 	h.t.Helper()
-	v := h.knock(newFakeLine())
+	v := h.knock(newFakePair())
 	v.want(h.t, "own", "resolve")
 	v.say(&messages.TargetResolved{})
 	a := receive(h.t, v.answers)
@@ -97,7 +97,7 @@ func (h *house) relaying() *visit {
 func (v *visit) closed(reason messages.Reason) {
 	v.h.t.Helper()
 	v.want(v.h.t, "finish "+string(reason))
-	v.say(&messages.LineClosed{Reason: reason})
+	v.say(&messages.PairClosed{Reason: reason})
 }
 
 func (v *visit) wantRefusal(reason messages.Reason) {
@@ -133,9 +133,9 @@ func isClosed(done chan struct{}) bool {
 func TestSessionTellsItsLifeInTwoLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, Bounds{PerAddress: 1, PerUser: 1})
-		line := newFakeLine()
-		line.up, line.down = 123, 456
-		v := h.knock(line)
+		pair := newFakePair()
+		pair.up, pair.down = 123, 456
+		v := h.knock(pair)
 		v.want(t, "own", "resolve")
 		v.say(&messages.TargetResolved{})
 		v.session = receive(t, v.answers).Session
@@ -158,7 +158,7 @@ func TestSessionTellsItsLifeInTwoLines(t *testing.T) {
 			t.Errorf("the meter has counted %+v", h.meter)
 		}
 		if len(v.calls) != 1 { // moved
-			t.Errorf("the line was told more: %q", v.taken())
+			t.Errorf("the pair was told more: %q", v.taken())
 		}
 		done := h.drain()
 		receive(t, done)
@@ -187,13 +187,13 @@ func wantOneLine(t testing.TB, lines *journalLines, message string, fields map[s
 
 func TestSessionWithoutUserIsLoggedAsAnonymous(t *testing.T) {
 	h := newHouse(t, Bounds{})
-	line := newFakeLine()
+	pair := newFakePair()
 	answers := make(chan messages.Admission, 1)
-	h.send(h.relays, &messages.OpenRelay{Source: netip.MustParseAddr("192.0.2.7"), Upgrade: true, Line: line, Answer: answers})
-	line.want(t, "own", "resolve")
-	h.send(line.owner.Load(), &messages.TargetResolved{})
+	h.send(h.relays, &messages.OpenRelay{Source: netip.MustParseAddr("192.0.2.7"), Upgrade: true, Pair: pair, Answer: answers})
+	pair.want(t, "own", "resolve")
+	h.send(pair.owner.Load(), &messages.TargetResolved{})
 	h.send(receive(t, answers).Session, &messages.Upgraded{})
-	line.want(t, "dial")
+	pair.want(t, "dial")
 	if got := h.lines.of("relay started")[0].fields["user"]; got != "anonymous" {
 		t.Errorf("the user is %v", got)
 	}
@@ -202,7 +202,7 @@ func TestSessionWithoutUserIsLoggedAsAnonymous(t *testing.T) {
 func TestRefusedSessionIsNotLogged(t *testing.T) {
 	h := newHouse(t, Bounds{PerUser: 1})
 	first := h.admitted()
-	v := h.knock(newFakeLine())
+	v := h.knock(newFakePair())
 	v.want(t, "own", "resolve")
 	v.say(&messages.TargetResolved{})
 	v.wantRefusal(messages.ReasonUserLimit)
@@ -229,7 +229,7 @@ func TestSlotIsFreeBeforeTheClientHearsOfTheEnd(t *testing.T) {
 	v.want(t, "finish client_closed")
 	h.desk.wantAcquire("", other, addressClaim("192.0.2.7"), userClaim("ann"))
 	h.desk.settled(v.session) // the session lives on
-	v.say(&messages.LineClosed{Reason: messages.ReasonClientClosed})
+	v.say(&messages.PairClosed{Reason: messages.ReasonClientClosed})
 	receive(t, h.drain())
 	h.desk.wantAcquire(messages.ReasonUserLimit, h.desk.holder(), userClaim("ann")) // not given back twice
 }
@@ -238,7 +238,7 @@ func TestDrainWithoutSessionsIsDoneAtOnce(t *testing.T) {
 	h := newHouse(t, Bounds{})
 	receive(t, h.drain())
 	receive(t, h.drain()) // whoever asks later learns it too
-	v := h.knock(newFakeLine())
+	v := h.knock(newFakePair())
 	v.want(t, "own", "resolve")
 	v.say(&messages.TargetResolved{})
 	v.wantRefusal(messages.ReasonDraining)
@@ -264,7 +264,7 @@ func TestDrainWaitsForTheLastSession(t *testing.T) {
 // the draining began.
 func TestDrainReachesSessionsOnTheirWay(t *testing.T) {
 	h := newHouse(t, Bounds{PerUser: 1})
-	one, two := h.knock(newFakeLine()), h.knock(newFakeLine())
+	one, two := h.knock(newFakePair()), h.knock(newFakePair())
 	one.want(t, "own", "resolve")
 	two.want(t, "own", "resolve")
 	done := h.drain()
@@ -284,7 +284,7 @@ func TestDrainReachesSessionsOnTheirWay(t *testing.T) {
 
 func TestShutdownEndsEverySession(t *testing.T) {
 	h := newHouse(t, Bounds{})
-	early := h.knock(newFakeLine())
+	early := h.knock(newFakePair())
 	early.want(t, "own", "resolve")
 	admitted, relaying := h.admitted(), h.relaying()
 	done := h.drain()
@@ -306,7 +306,7 @@ func TestManySessionsComeAndGo(t *testing.T) {
 	for range 400 {
 		visits = append(visits, h.admitted())
 	}
-	one := h.knock(newFakeLine())
+	one := h.knock(newFakePair())
 	one.want(t, "own", "resolve")
 	one.say(&messages.TargetResolved{})
 	one.wantRefusal(messages.ReasonAddressLimit)

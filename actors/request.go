@@ -55,10 +55,10 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 	r.granted = true
 	a.admitted++
 	if r.open.Frame == nil {
-		r.open.Proceed <- a.link // has room for it
+		r.open.Proceed <- a.mux // has room for it
 		return
 	}
-	if !a.link.Request(m.Tag, r.open.Frame) {
+	if !a.mux.Request(m.Tag, r.open.Frame) {
 		a.endRequest(ctx, m.Tag, messages.Answer{Refusal: messages.ReasonMemory})
 	}
 	r.open.Frame = nil
@@ -95,7 +95,7 @@ func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answe
 		a.admitted--
 	}
 	if r.granted && answer.Response == nil {
-		a.link.Forget(id)
+		a.mux.Forget(id)
 		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: r.claims})
 	}
 	select {
@@ -111,6 +111,6 @@ func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answe
 // dropped gives back what a response is charged that nobody gets.
 func (a *handler) dropped(answer messages.Answer) {
 	if answer.Response != nil {
-		a.link.Dropped(answer.Size)
+		a.mux.Dropped(answer.Size)
 	}
 }

@@ -81,7 +81,7 @@ func (a *handler) judgeStalls(ctx actor.Context) {
 			worst, worstWaiting, worstSince = c, waiting, s.since
 		}
 	}
-	if worst != nil && now.Sub(worstSince) >= w.timeout && a.link.Full() {
+	if worst != nil && now.Sub(worstSince) >= w.timeout && a.mux.Full() {
 		ctx.Send(worst.pid, &abortConn{messages.CloseSlow})
 	}
 	if len(w.slow) > 0 {

@@ -28,11 +28,11 @@ const (
 type reopen struct{}
 
 // handlerPatience is how long a handler may take to close its requests and raw
-// connections before its link closes without it: microseconds, unless it fails
+// connections before its mux closes without it: microseconds, unless it fails
 // just then.
 const handlerPatience = time.Second
 
-// handlerClosed tells a tunnel that its handler holds the link up no longer.
+// handlerClosed tells a tunnel that its handler holds the mux up no longer.
 type handlerClosed struct{}
 
 // connsEnded tells a tunnel that its handler has no raw connection left.
@@ -44,7 +44,7 @@ type connsEnded struct{}
 //
 //	claiming -> admitted -> listening -> ready -> closing -> ended
 //
-// One that has ended stays, without link, slot and port, until its last raw
+// One that has ended stays, without mux, slot and port, until its last raw
 // connection has ended.
 type tunnel struct {
 	needs *Tunnels
@@ -70,7 +70,7 @@ const (
 	tunnelListening                    // waiting for a raw port
 	tunnelReady
 	tunnelClosing // Finish was called
-	tunnelEnded   // the link is closed; raw connections may be left
+	tunnelEnded   // the mux is closed; raw connections may be left
 )
 
 func (a *tunnel) Receive(ctx actor.Context) {
@@ -93,15 +93,15 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		a.portFailed(ctx, m.Err)
 	case *reopen:
 		if a.state == tunnelReady {
-			a.open.Link.Listen(a.port)
+			a.open.Mux.Listen(a.port)
 		}
-	case *messages.LinkEnded:
+	case *messages.MuxEnded:
 		a.finish(ctx, m.Reason)
 	case *handlerClosed:
-		a.closeLink(ctx)
+		a.closeMux(ctx)
 	case *connsEnded:
 		a.connsEnded(ctx)
-	case *messages.LinkClosed:
+	case *messages.MuxClosed:
 		a.linkClosed(ctx)
 	case *messages.Drain:
 		a.draining = true
@@ -111,7 +111,7 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		// The handler: it failed too often, or this tunnel is stopping.
 		a.handler = nil
 		a.finish(ctx, messages.ReasonInternal)
-		a.closeLink(ctx)
+		a.closeMux(ctx)
 		a.connsEnded(ctx)
 	case *actor.Stopping:
 		a.fail(ctx)
@@ -120,7 +120,7 @@ func (a *tunnel) Receive(ctx actor.Context) {
 
 func (a *tunnel) claim(ctx actor.Context, m *openTunnel) {
 	a.open, a.draining = m, m.draining
-	a.open.Link.Own(ctx.Self())
+	a.open.Mux.Own(ctx.Self())
 	a.claims = sessionClaims(m.Count, m.User)
 	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.claims})
 }
@@ -187,7 +187,7 @@ func (a *tunnel) listen(ctx actor.Context, m *messages.PortTaken) {
 		a.ready(ctx)
 		return
 	}
-	a.open.Link.Listen(m.Port)
+	a.open.Mux.Listen(m.Port)
 }
 
 func (a *tunnel) opened(ctx actor.Context, m *messages.PortOpened) {
@@ -211,10 +211,10 @@ func (a *tunnel) ready(ctx actor.Context) {
 	if a.port == 0 {
 		a.log(ctx).Warn("no raw port is free: the tunnel has HTTP only; see TUNNEL_PORT_MIN and TUNNEL_PORT_MAX")
 	}
-	needs, link, credit, log := a.needs, a.open.Link, a.open.Credit, a.log(ctx)
+	needs, mux, credit, log := a.needs, a.open.Mux, a.open.Credit, a.log(ctx)
 	unknown := newRecentIDs(unknownRemembered)
 	props := guardedProps(needs.Log, func() actor.Actor {
-		return newHandler(needs, link, credit, unknown, log)
+		return newHandler(needs, mux, credit, unknown, log)
 	}, actor.WithSupervisor(stop), needs.Workers.option())
 	handler, err := ctx.SpawnNamed(props, handlerName)
 	if err != nil {
@@ -223,7 +223,7 @@ func (a *tunnel) ready(ctx actor.Context) {
 	}
 	a.handler = handler
 	a.state = tunnelReady
-	a.open.Link.Start(handler, messages.EncodeReady(messages.Ready{
+	a.open.Mux.Start(handler, messages.EncodeReady(messages.Ready{
 		TunnelURL: strings.Replace(a.needs.PublicURL, "*", a.open.subdomain, 1),
 		RawPort:   a.port,
 		Credit:    a.open.Credit,
@@ -252,7 +252,7 @@ func (a *tunnel) finish(ctx actor.Context, reason messages.Reason) {
 	}
 	a.state, a.reason = tunnelClosing, reason
 	if a.handler == nil {
-		a.closeLink(ctx)
+		a.closeMux(ctx)
 		return
 	}
 	ctx.Send(a.handler, &messages.CloseHandler{Reason: reason})
@@ -260,10 +260,10 @@ func (a *tunnel) finish(ctx actor.Context, reason messages.Reason) {
 	time.AfterFunc(handlerPatience, func() { root.Send(self, &handlerClosed{}) })
 }
 
-func (a *tunnel) closeLink(ctx actor.Context) {
+func (a *tunnel) closeMux(ctx actor.Context) {
 	if a.state == tunnelClosing {
 		a.release(ctx)
-		a.open.Link.Finish(a.reason)
+		a.open.Mux.Finish(a.reason)
 	}
 }
 
@@ -300,7 +300,7 @@ func (a *tunnel) connsEnded(ctx actor.Context) {
 }
 
 // end writes the tunnel's last line. It is called again if the tunnel failed and
-// its link closes while its handler still stops: until then messages come.
+// its mux closes while its handler still stops: until then messages come.
 func (a *tunnel) end(ctx actor.Context) {
 	if a.state == tunnelEnded {
 		return
@@ -309,14 +309,14 @@ func (a *tunnel) end(ctx actor.Context) {
 	if a.started.IsZero() {
 		return
 	}
-	sent, received := a.open.Link.Moved()
+	sent, received := a.open.Mux.Moved()
 	a.needs.Meter.TunnelEnded(a.reason)
 	a.log(ctx).Info("tunnel ended", "reason", string(a.reason), "bytes_to_client", sent, "bytes_from_client", received,
 		"duration_ms", time.Since(a.started).Milliseconds())
 }
 
 // fail ends a tunnel whose actor is being stopped before its time: the edge is
-// answered if it still waits, and the link sees to its sockets by itself. The
+// answered if it still waits, and the mux sees to its sockets by itself. The
 // library stops the handler after this.
 func (a *tunnel) fail(ctx actor.Context) {
 	if a.open == nil {
@@ -331,7 +331,7 @@ func (a *tunnel) fail(ctx actor.Context) {
 	if a.state < tunnelClosing {
 		a.reason = messages.ReasonInternal
 	}
-	a.open.Link.Finish(a.reason) // changes nothing but where Finish itself has failed
+	a.open.Mux.Finish(a.reason) // changes nothing but where Finish itself has failed
 	a.end(ctx)
 }
 

@@ -220,7 +220,7 @@ type rigTunnel struct {
 func (r *tunnelRig) knock(edit ...func(*messages.OpenTunnel)) *rigTunnel {
 	r.t.Helper()
 	v := &rigTunnel{fakeLink: &fakeLink{}, r: r, answers: make(chan messages.Admission, 4)}
-	open := &messages.OpenTunnel{Source: rigCount.Addr(), Count: rigCount, User: "ann", Upgrade: true, Link: v.fakeLink, Answer: v.answers}
+	open := &messages.OpenTunnel{Source: rigCount.Addr(), Count: rigCount, User: "ann", Upgrade: true, Mux: v.fakeLink, Answer: v.answers}
 	for _, e := range edit {
 		e(open)
 	}
@@ -283,12 +283,12 @@ func (v *rigTunnel) answer() string {
 	return string(a.Refusal)
 }
 
-// want fails unless the link was told this, and nothing else, since the last
+// want fails unless the mux was told this, and nothing else, since the last
 // look.
 func (v *rigTunnel) want(calls ...string) {
 	v.r.t.Helper()
 	if got := v.take(); !slices.Equal(got, calls) {
-		v.r.t.Errorf("the link was told %q, want %q", got, calls)
+		v.r.t.Errorf("the mux was told %q, want %q", got, calls)
 	}
 }
 
@@ -308,20 +308,20 @@ func (r *tunnelRig) readyByHand() *rigTunnel {
 // end leads a tunnel to its end.
 func (v *rigTunnel) end() {
 	v.r.t.Helper()
-	v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
-	v.say(&messages.LinkClosed{})
+	v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
+	v.say(&messages.MuxClosed{})
 }
 
 // A rigRequest is an HTTP request in the eyes of the edge.
 type rigRequest struct {
 	id      string
-	proceed chan messages.Link
+	proceed chan messages.Mux
 	answers chan messages.Answer
 }
 
 // request makes a request. Without a frame it wants to proceed first.
 func (v *rigTunnel) request(id, frame string) (*rigRequest, *messages.OpenRequest) {
-	q := &rigRequest{id: id, proceed: make(chan messages.Link, 4), answers: make(chan messages.Answer, 4)}
+	q := &rigRequest{id: id, proceed: make(chan messages.Mux, 4), answers: make(chan messages.Answer, 4)}
 	open := &messages.OpenRequest{ID: id, Count: rigCount, Proceed: q.proceed, Answer: q.answers}
 	if frame != "" {
 		open.Frame = []byte(frame)

@@ -25,9 +25,9 @@ var tunnelMessages = []struct {
 	{"unopened", &messages.PortOpened{Port: 10000, Err: errors.New("in use")}},
 	{"failed", &messages.PortFailed{Err: errors.New("broken")}},
 	{"reopen", &reopen{}},
-	{"ended", &messages.LinkEnded{Reason: messages.ReasonClientGone}},
+	{"ended", &messages.MuxEnded{Reason: messages.ReasonClientGone}},
 	{"emptied", &handlerClosed{}},
-	{"closed", &messages.LinkClosed{}},
+	{"closed", &messages.MuxClosed{}},
 	{"drain", &messages.Drain{}},
 	{"shutdown", &messages.Shutdown{}},
 	{"unknown", &struct{}{}},
@@ -84,7 +84,7 @@ var tunnelTable = []struct {
 		"shutdown":  "finish shutdown; release",
 	}},
 	{"closing", "granted upgraded lent opened ended", map[string]string{
-		"emptied": "finish client_gone", // once more: to no effect at a link
+		"emptied": "finish client_gone", // once more: to no effect at a mux
 		"closed":  "gone",
 	}},
 	{"refused", "refused", map[string]string{
@@ -196,7 +196,7 @@ func TestTunnelAnswersOnceWhateverTheOrder(t *testing.T) {
 					}
 					r.root.Send(v.owner, first.message)
 					r.root.Send(v.owner, second.message)
-					r.root.Send(v.owner, &messages.LinkClosed{})
+					r.root.Send(v.owner, &messages.MuxClosed{})
 					r.settle()
 					if len(v.answers) != 1 {
 						t.Errorf("%q, %s, %s: %d answers", path, first.name, second.name, len(v.answers))

@@ -46,12 +46,12 @@ func TestTunnelTellsItsLifeInThreeLines(t *testing.T) {
 		r.wantLine(slog.LevelInfo, "tunnel started", who(map[string]any{"credit": true}))
 		r.wantLine(slog.LevelInfo, "tunnel ready", who(map[string]any{"port": uint16(10000)}))
 		time.Sleep(1500 * time.Millisecond)
-		v.say(&messages.LinkEnded{Reason: messages.ReasonClientClosed})
+		v.say(&messages.MuxEnded{Reason: messages.ReasonClientClosed})
 		v.want("finish client_closed")
 		if n := len(r.log.of("tunnel ended")); n != 0 {
 			t.Error("the end is logged before all is closed")
 		}
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxClosed{})
 		r.wantLine(slog.LevelInfo, "tunnel ended", who(map[string]any{
 			"reason": "client_closed", "bytes_to_client": 11, "bytes_from_client": 22, "duration_ms": 1500,
 		}))
@@ -68,7 +68,7 @@ func TestTunnelThatNeverStartedIsNotLogged(t *testing.T) {
 		r.wantTaken(1, 0, 0)
 		v.say(&messages.Abandoned{})
 		v.want("own", "finish abandoned")
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxClosed{})
 		if len(r.log.of("tunnel")) > 0 || len(r.meter.counts) > 0 {
 			t.Errorf("a tunnel that was never there: lines %v, counts %v", r.log.of("tunnel"), r.meter.counts)
 		}
@@ -80,8 +80,8 @@ func TestTunnelOfAnyoneIsLoggedAsAnonymous(t *testing.T) {
 	inRig(t, rigOptions{bounds: Bounds{PerUser: 1}}, func(r *tunnelRig) {
 		for range 2 { // nobody's limit does not apply
 			v := r.ready(func(open *messages.OpenTunnel) { open.User = "" })
-			v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
-			defer v.say(&messages.LinkClosed{})
+			v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
+			defer v.say(&messages.MuxClosed{})
 		}
 		for _, line := range r.log.of("tunnel started") {
 			if line.fields["user"] != "anonymous" {
@@ -103,8 +103,8 @@ func TestBusyPortIsSkipped(t *testing.T) {
 		if n := len(r.log.of("no raw port")); n > 0 {
 			t.Error("a warning though a port was found")
 		}
-		v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
+		v.say(&messages.MuxClosed{})
 		r.wantFree()
 	})
 }
@@ -127,7 +127,7 @@ func TestTunnelWithoutAPortHasHTTP(t *testing.T) {
 				}
 				want := fmt.Sprintf(`start {"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":0}`, v.subdomain())
 				if calls := v.take(); calls[len(calls)-1] != want || busy && len(calls) != 5 || !busy && len(calls) != 2 {
-					t.Errorf("the link was told %q", calls)
+					t.Errorf("the mux was told %q", calls)
 				}
 				r.wantLine(slog.LevelWarn, "no raw port is free", map[string]any{
 					"tunnel": v.subdomain(), "user": "ann", "source": rigSource,
@@ -180,14 +180,14 @@ func TestListenerOfAnEndingTunnelIsNotReopened(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		v := r.ready()
 		v.say(&messages.PortFailed{Err: errors.New("broken")})
-		v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
+		v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
 		v.say(&messages.PortFailed{Err: errors.New("broken")})
 		time.Sleep(time.Minute)
 		v.want("finish client_gone", "finish client_gone") // the second is the handler's patience
 		if n := len(r.log.of("the raw port's listener failed")); n != 1 {
 			t.Errorf("%d lines promise to open the port again, want 1", n)
 		}
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxClosed{})
 	})
 }
 
@@ -202,9 +202,9 @@ func TestHandlerHasItsLastWordBeforeTheLinkCloses(t *testing.T) {
 		late    messages.Reason // what a request hears that comes then
 		told    string
 	}{
-		{"client closed", &messages.LinkEnded{Reason: messages.ReasonClientClosed}, messages.ReasonClientClosed, messages.ReasonTunnelGone, messages.ReasonNoTunnel, "leave"},
-		{"client silent", &messages.LinkEnded{Reason: messages.ReasonClientSilent}, messages.ReasonClientSilent, messages.ReasonTunnelGone, messages.ReasonNoTunnel, "leave"},
-		{"message too big", &messages.LinkEnded{Reason: messages.ReasonMessageTooBig}, messages.ReasonMessageTooBig, messages.ReasonTunnelGone, messages.ReasonNoTunnel, "leave"},
+		{"client closed", &messages.MuxEnded{Reason: messages.ReasonClientClosed}, messages.ReasonClientClosed, messages.ReasonTunnelGone, messages.ReasonNoTunnel, "leave"},
+		{"client silent", &messages.MuxEnded{Reason: messages.ReasonClientSilent}, messages.ReasonClientSilent, messages.ReasonTunnelGone, messages.ReasonNoTunnel, "leave"},
+		{"message too big", &messages.MuxEnded{Reason: messages.ReasonMessageTooBig}, messages.ReasonMessageTooBig, messages.ReasonTunnelGone, messages.ReasonNoTunnel, "leave"},
 		{"shutdown", &messages.Shutdown{}, messages.ReasonShutdown, messages.ReasonShutdown, messages.ReasonShutdown, "abort shutdown"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -217,14 +217,14 @@ func TestHandlerHasItsLastWordBeforeTheLinkCloses(t *testing.T) {
 				v.say(test.message)
 				v.want("finish " + string(test.reason))
 				if !strings.HasPrefix(before, test.told) {
-					t.Error("the link was finished before the handler had closed its connections")
+					t.Error("the mux was finished before the handler had closed its connections")
 				}
 				v.wantAnswer(q, string(test.refusal))
-				v.say(&messages.LinkEnded{Reason: messages.ReasonInternal}) // the first reason counts
+				v.say(&messages.MuxEnded{Reason: messages.ReasonInternal}) // the first reason counts
 				v.want()
 				late := v.asks("b", "GET")
 				v.wantAnswer(late, string(test.late))
-				v.say(&messages.LinkClosed{})
+				v.say(&messages.MuxClosed{})
 				if r.meter.of("tunnel ended "+string(test.reason)) != 1 {
 					t.Errorf("the meter counts %v", r.meter.counts)
 				}
@@ -234,14 +234,14 @@ func TestHandlerHasItsLastWordBeforeTheLinkCloses(t *testing.T) {
 	}
 }
 
-// A handler that fails as it is told to close must not keep the link open.
+// A handler that fails as it is told to close must not keep the mux open.
 func TestLinkClosesWithoutAHandlerThatFails(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		v := r.ready()
 		q, s := v.asks("a", "GET"), v.accepts("c1")
 		v.take()
 		r.fault = failOnce[*messages.CloseHandler]()
-		v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
+		v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
 		v.want()
 		v.wantAnswer(q, "restarted")
 		if s.Ended() != messages.CloseRestart {
@@ -250,7 +250,7 @@ func TestLinkClosesWithoutAHandlerThatFails(t *testing.T) {
 		time.Sleep(handlerPatience)
 		r.settle()
 		v.want("finish client_gone")
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxClosed{})
 		if r.alive(v.handler) {
 			t.Error("the handler lives on")
 		}

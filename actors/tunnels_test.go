@@ -22,7 +22,7 @@ func TestTunnelsAdmitWithinTheLimits(t *testing.T) {
 			}
 			if test.want != "admitted" {
 				v.want("own", "finish "+test.want)
-				v.say(&messages.LinkClosed{})
+				v.say(&messages.MuxClosed{})
 			}
 		}
 		r.wantTaken(2, 0, 0)
@@ -36,9 +36,9 @@ func TestTunnelGivesEverythingBackAtItsEnd(t *testing.T) {
 			v.accepts("c1")
 			v.asks("a", "GET")
 			r.wantTaken(1, 1, 1)
-			v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
+			v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
 			r.wantTaken(0, 0, 0) // before the client hears of the end
-			v.say(&messages.LinkClosed{})
+			v.say(&messages.MuxClosed{})
 			for _, pid := range []*actor.PID{v.owner, v.handler} {
 				if r.alive(pid) {
 					t.Errorf("%s lives on", pid.Id)
@@ -63,7 +63,7 @@ func TestDrainingRefusesNewTunnelsLast(t *testing.T) {
 			t.Errorf("while draining: %q", got)
 		}
 		for _, v := range []*rigTunnel{late, other} {
-			v.say(&messages.LinkClosed{})
+			v.say(&messages.MuxClosed{})
 		}
 		if isDone(done) {
 			t.Error("drained, and a tunnel lives")
@@ -73,11 +73,11 @@ func TestDrainingRefusesNewTunnelsLast(t *testing.T) {
 		old.wantAnswer(q, "200")
 		old.wantStream(s, "")
 		again := r.drain()
-		old.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
+		old.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
 		if isDone(done) {
-			t.Error("drained before the link was closed")
+			t.Error("drained before the mux was closed")
 		}
-		old.say(&messages.LinkClosed{})
+		old.say(&messages.MuxClosed{})
 		if !isDone(done) || !isDone(again) {
 			t.Error("not drained after the last end")
 		}
@@ -133,7 +133,7 @@ func TestShutdownEndsEveryTunnel(t *testing.T) {
 		one.wantAnswer(q, "shutdown")
 		two.wantStream(s, "abort shutdown")
 		for _, v := range []*rigTunnel{admitted, one, two} {
-			v.say(&messages.LinkClosed{})
+			v.say(&messages.MuxClosed{})
 		}
 		if !isDone(r.drain()) {
 			t.Error("a tunnel is left")
@@ -142,7 +142,7 @@ func TestShutdownEndsEveryTunnel(t *testing.T) {
 	})
 }
 
-// Each method of the link is a step of the tunnel that may fail: it ends that
+// Each method of the mux is a step of the tunnel that may fail: it ends that
 // tunnel alone, the edge has one answer, and all comes back.
 func TestPanicInOneTunnelEndsThatTunnelAlone(t *testing.T) {
 	for _, test := range []struct {
@@ -156,17 +156,17 @@ func TestPanicInOneTunnelEndsThatTunnelAlone(t *testing.T) {
 		{"listen", "admitted", []any{&messages.Upgraded{}}, 1, 1},
 		{"start", "admitted", []any{&messages.Upgraded{}, &messages.PortOpened{Port: 10001}}, 1, 1},
 		{"finish", "admitted", []any{&messages.Abandoned{}}, 0, 2}, // again as it stops
-		{"finish", "admitted", []any{&messages.Upgraded{}, &messages.LinkEnded{Reason: messages.ReasonClientGone}}, 1, 2},
-		{"moved", "admitted", []any{&messages.Upgraded{}, &messages.LinkClosed{}}, 0, 0},
+		{"finish", "admitted", []any{&messages.Upgraded{}, &messages.MuxEnded{Reason: messages.ReasonClientGone}}, 1, 2},
+		{"moved", "admitted", []any{&messages.Upgraded{}, &messages.MuxClosed{}}, 0, 0},
 	} {
 		t.Run(test.method, func(t *testing.T) {
 			inRig(t, rigOptions{}, func(r *tunnelRig) {
 				other := r.ready()
 				q, s := other.asks("a", "GET"), other.accepts("c1")
-				link := &fakeLink{panicIn: test.method}
+				mux := &fakeLink{panicIn: test.method}
 				answers := make(chan messages.Admission, 4)
-				r.send(r.tunnels, &messages.OpenTunnel{Source: rigCount.Addr(), Count: rigCount, User: "bob", Upgrade: true, Link: link, Answer: answers})
-				v := &rigTunnel{fakeLink: link, r: r, answers: answers}
+				r.send(r.tunnels, &messages.OpenTunnel{Source: rigCount.Addr(), Count: rigCount, User: "bob", Upgrade: true, Mux: mux, Answer: answers})
+				v := &rigTunnel{fakeLink: mux, r: r, answers: answers}
 				if got := v.answer(); got != test.answer {
 					t.Errorf("the edge is answered %q, want %q", got, test.answer)
 				}
@@ -185,7 +185,7 @@ func TestPanicInOneTunnelEndsThatTunnelAlone(t *testing.T) {
 					}
 				}
 				if finishes < test.finishes {
-					t.Errorf("its link was finished %d times, want %d", finishes, test.finishes)
+					t.Errorf("its mux was finished %d times, want %d", finishes, test.finishes)
 				}
 				if n := len(r.log.of("tunnel ended")); n != test.ended {
 					t.Errorf("%d lines say that it ended, want %d", n, test.ended)
@@ -195,8 +195,8 @@ func TestPanicInOneTunnelEndsThatTunnelAlone(t *testing.T) {
 				other.wantAnswer(q, "200")
 				other.wantStream(s, "")
 				done := r.drain()
-				other.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
-				other.say(&messages.LinkClosed{})
+				other.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
+				other.say(&messages.MuxClosed{})
 				if !isDone(done) {
 					t.Error("the tunnels have lost count")
 				}
@@ -220,15 +220,15 @@ func TestPanicInTunnelsKeepsItsTunnels(t *testing.T) {
 		if isDone(done) {
 			t.Error("the tunnel is forgotten")
 		}
-		v.say(&messages.LinkEnded{Reason: messages.ReasonClientGone})
-		v.say(&messages.LinkClosed{})
+		v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
+		v.say(&messages.MuxClosed{})
 		if !isDone(done) {
 			t.Error("the tunnels have lost count")
 		}
 	})
 }
 
-// An edge that names no link must not be left waiting either.
+// An edge that names no mux must not be left waiting either.
 func TestTunnelWithoutALinkIsRefused(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		answers := make(chan messages.Admission, 4)

@@ -3,7 +3,7 @@
 //
 // Messages are plain values. A channel in a message has room for the one
 // answer it is there for, so that no actor ever waits while it sends. A handle
-// such as [Line] changes owner with the message that carries it.
+// such as [Pair] changes owner with the message that carries it.
 //
 // The package imports no other package of the project.
 package messages

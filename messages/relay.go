@@ -6,16 +6,16 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// A Line is a relay session's pair of sockets, as its actor sees it. All
+// A Pair is a relay session's two connections, downstream and upstream, as its actor sees it. All
 // methods return at once; what comes of them arrives as a message at the PID
 // given to Own.
 //
-// The HTTP handler makes the line and hands it over with [OpenRelay]. From
-// then on the relay actor decides and the line does: it owns the sockets, runs
+// The HTTP handler makes the pair and hands it over with [OpenRelay]. From
+// then on the relay actor decides and the pair does: it owns the sockets, runs
 // the pumps that copy between them, and closes both once Finish was called,
 // also when its actor is no longer alive.
-type Line interface {
-	// Own names the actor that is told how the line fares. Called once,
+type Pair interface {
+	// Own names the actor that is told how the pair fares. Called once,
 	// before any other method.
 	Own(owner *actor.PID)
 	// Resolve looks the target up and judges its addresses.
@@ -25,9 +25,9 @@ type Line interface {
 	Dial()
 	// Pump starts copying in both directions. Each ends with a [PumpEnded].
 	Pump()
-	// Finish ends the line in an orderly way, within [Linger]: what was read
+	// Finish ends the pair in an orderly way, within [Linger]: what was read
 	// is delivered, the client is sent a close frame for reason, the target
-	// sees the end of the stream. Answer: [LineClosed]. Calls after the first
+	// sees the end of the stream. Answer: [PairClosed]. Calls after the first
 	// change nothing.
 	Finish(reason Reason)
 	// Moved returns the payload bytes copied so far, to the target and to the
@@ -44,7 +44,7 @@ type OpenRelay struct {
 	Target  string       // where to, as parsed and judged, for the log
 	Lookup  bool         // whether resolving Target asks a name server
 	Upgrade bool         // whether the request is a WebSocket handshake; if not, it is refused, last of all
-	Line    Line         // handed over
+	Pair    Pair         // handed over
 	Answer  chan<- Admission
 }
 
@@ -56,7 +56,7 @@ type Admission struct {
 	Refusal Reason
 }
 
-// Upgraded tells a relay or a tunnel that its line or link now has the client's
+// Upgraded tells a relay or a tunnel that its pair or mux now has the client's
 // WebSocket.
 type Upgraded struct{}
 
@@ -81,10 +81,10 @@ type PumpEnded struct {
 	Reason Reason
 }
 
-// LineClosed tells a relay that both sockets are closed and all pumps have
+// PairClosed tells a relay that both sockets are closed and all pumps have
 // ended. Reason is the one given to Finish, or a graver one that came to light
 // since.
-type LineClosed struct {
+type PairClosed struct {
 	Reason Reason
 }
 

@@ -6,14 +6,14 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// A Link is a tunnel's WebSocket and its raw port, as its actors see them. All
+// A Mux is a tunnel's WebSocket and its raw port, as its actors see them. All
 // methods return at once; what comes of them arrives as messages: what
-// concerns the link at the tunnel, what comes through it at the handler.
+// concerns the mux at the tunnel, what comes through it at the handler.
 //
-// The HTTP handler makes the link and hands it over with [OpenTunnel]. It
+// The HTTP handler makes the mux and hands it over with [OpenTunnel]. It
 // closes everything that it owns once Finish was called, also when its tunnel
 // is no longer alive.
-type Link interface {
+type Mux interface {
 	// Own names the tunnel. Called once, before any other method.
 	Own(tunnel *actor.PID)
 	// Listen opens the raw port. Answer: [PortOpened].
@@ -31,18 +31,18 @@ type Link interface {
 	// response any more.
 	Forget(id string)
 	// Dropped says that nobody gets a response of size bytes that came through
-	// the link. Who gets one gives back what it is charged.
+	// the mux. Who gets one gives back what it is charged.
 	Dropped(size int)
 	// Handled says that the handler has dealt with a message that came
-	// through the link, and with the n bytes that it carried. Called once for
+	// through the mux, and with the n bytes that it carried. Called once for
 	// each [FromClient], [Data] and [Garbage].
 	Handled(n int)
-	// Full reports whether the link can't be read on for want of room: its
+	// Full reports whether the mux can't be read on for want of room: its
 	// tunnel's byte budget is used up, or holds some of that of all tunnels,
 	// which is.
 	Full() bool
-	// Finish ends the link in an orderly way, within [Linger]. Answer:
-	// [LinkClosed]. Calls after the first change nothing.
+	// Finish ends the mux in an orderly way, within [Linger]. Answer:
+	// [MuxClosed]. Calls after the first change nothing.
 	Finish(reason Reason)
 	// Moved returns the bytes of all messages, to the client and from it.
 	Moved() (sent, received int64)
@@ -84,7 +84,7 @@ type Stream interface {
 	// Leave tells the client, after what waits for it, that the connection
 	// ends with its tunnel. What the outside peer still sends is read to no
 	// purpose; what waits for the peer is delivered, and the stream needs the
-	// tunnel's Link no longer. EndWrite follows.
+	// tunnel's Mux no longer. EndWrite follows.
 	Leave()
 	// Abort resets the connection at once, drops what waits, and tells the
 	// client why. Answer: [StreamClosed].
@@ -109,7 +109,7 @@ type OpenTunnel struct {
 	// Upgrade is whether the request is a WebSocket handshake; if not, it is
 	// refused, last of all.
 	Upgrade bool
-	Link    Link // handed over
+	Mux     Mux // handed over
 	Answer  chan<- Admission
 }
 
@@ -122,11 +122,11 @@ type PortOpened struct {
 // PortFailed tells a tunnel that its raw port's listener has ended by itself.
 type PortFailed struct{ Err error }
 
-// LinkEnded tells a tunnel that its WebSocket is of no more use, and why.
-type LinkEnded struct{ Reason Reason }
+// MuxEnded tells a tunnel that its WebSocket is of no more use, and why.
+type MuxEnded struct{ Reason Reason }
 
-// LinkClosed tells a tunnel that everything its link owned is closed.
-type LinkClosed struct{}
+// MuxClosed tells a tunnel that everything its mux owned is closed.
+type MuxClosed struct{}
 
 // TakePort asks the ports actor for a raw port for Holder, which is answered
 // with [PortTaken]. Busy is a port granted before that something
@@ -184,13 +184,13 @@ type ConnEnded struct{ ConnID string }
 // OpenRequest asks a handler to pass an HTTP request on to its client. Answer
 // gets exactly one [Answer] for it. If Frame is nil, because the body has yet to
 // be read or how the request travels depends on the client, Proceed gets the
-// tunnel's link before that, and the request goes through that; both have room
+// tunnel's mux before that, and the request goes through that; both have room
 // for one.
 type OpenRequest struct {
 	ID      string
 	Count   netip.Prefix // what the limits count for the source address
 	Frame   []byte       // http_request, encoded; or nil
-	Proceed chan<- Link  // nil if Frame is not
+	Proceed chan<- Mux   // nil if Frame is not
 	Answer  chan<- Answer
 }
 
@@ -209,8 +209,8 @@ type Delivered struct{ ID string }
 // client has got what it is to get.
 type Answer struct {
 	Response *Response
-	Size     int  // bytes that the response is charged; the receiver's, as the slot
-	Link     Link // that the response came through
+	Size     int // bytes that the response is charged; the receiver's, as the slot
+	Mux      Mux // that the response came through
 	Refusal  Reason
 }
 

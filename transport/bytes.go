@@ -131,7 +131,7 @@ func (x *exchange) again(damaged *messages.Response) bool {
 		return false
 	}
 	x.id, x.answer = messages.NewID(messages.IDBytes), make(chan messages.Answer, 1)
-	proceed := make(chan messages.Link, 1)
+	proceed := make(chan messages.Mux, 1)
 	x.send(&messages.OpenRequest{ID: x.id, Count: netpolicy.CountKey(x.source), Proceed: proceed, Answer: x.answer})
 	_, through, answered := x.wait(proceed)
 	if answered {

@@ -14,14 +14,14 @@ func (l *line) Finish(reason messages.Reason) {
 	switch l.state.Swap(lineFinishing) {
 	case lineFinishing:
 	case lineOpen: // there is no client yet, and so no far side either
-		l.tell(&messages.LineClosed{Reason: reason})
+		l.tell(&messages.PairClosed{Reason: reason})
 	case lineAttached:
 		startPump(l.tools.log, "finish", func() { reason = l.finish(reason) }, func() {
 			l.client.conn.Close()
 			if l.far != nil {
 				l.far.Close()
 			}
-			l.tell(&messages.LineClosed{Reason: reason})
+			l.tell(&messages.PairClosed{Reason: reason})
 		})
 	}
 }

@@ -85,7 +85,7 @@ func TestFinishWhileResolving(t *testing.T) {
 	closed, resolved := false, false
 	for !closed || !resolved {
 		switch m := receive(t, r.got).(type) {
-		case *messages.LineClosed:
+		case *messages.PairClosed:
 			closed = true
 		case *messages.TargetResolved:
 			if resolved = true; !m.Refused {
@@ -239,7 +239,7 @@ func TestPanicInFinishClosesTheLine(t *testing.T) {
 	r.line.Pump()
 	r.line.Finish(messages.ReasonShutdown)
 	for {
-		if _, ok := receive(t, r.got).(*messages.LineClosed); ok {
+		if _, ok := receive(t, r.got).(*messages.PairClosed); ok {
 			break
 		}
 	}

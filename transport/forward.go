@@ -71,7 +71,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, subdomain strin
 	switch {
 	case done:
 	case answer.Response != nil:
-		err := s.respond(w, r, answer.Response, answer.Link.(*link).answered(answer.Size))
+		err := s.respond(w, r, answer.Response, answer.Mux.(*link).answered(answer.Size))
 		x.release()
 		if err != nil && !x.again(answer.Response) {
 			s.refuseForward(w, messages.ReasonBadAnswer)
@@ -107,7 +107,7 @@ func (x *exchange) run() (answer messages.Answer, done bool) {
 			return answer, false
 		}
 	}
-	proceed := make(chan messages.Link, 1)
+	proceed := make(chan messages.Mux, 1)
 	open.Proceed = proceed
 	x.send(open)
 	answer, through, answered := x.wait(proceed)
@@ -160,7 +160,7 @@ func (x *exchange) pass(l *link, body []byte) (answer messages.Answer, done bool
 
 // wait waits for the answer, or for what makes it pointless; or for the word
 // to proceed through a link, if that comes first, and then it is not done.
-func (x *exchange) wait(proceed <-chan messages.Link) (answer messages.Answer, through messages.Link, done bool) {
+func (x *exchange) wait(proceed <-chan messages.Mux) (answer messages.Answer, through messages.Mux, done bool) {
 	deadline := time.Now().Add(x.server.config.Tunnels.HTTPTimeout)
 	look := time.NewTimer(min(goneLook, x.server.config.Tunnels.HTTPTimeout))
 	defer look.Stop()
@@ -204,7 +204,7 @@ func (x *exchange) cancelled(looks int) bool {
 		select {
 		case answer := <-x.answer: // CancelRequest is always answered
 			if answer.Response != nil {
-				answer.Link.Dropped(answer.Size)
+				answer.Mux.Dropped(answer.Size)
 				x.release()
 			}
 			return true

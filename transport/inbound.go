@@ -65,7 +65,7 @@ func (l *link) pumpIn() messages.Reason {
 	refuse := func(reason messages.Reason) {
 		if !refused {
 			refused = true
-			l.tell(&messages.LinkEnded{Reason: reason})
+			l.tell(&messages.MuxEnded{Reason: reason})
 		}
 	}
 	for {

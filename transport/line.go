@@ -17,7 +17,7 @@ import (
 
 // A line is a relay session's two sockets and the pumps between them. The
 // HTTP handler makes it and attaches the client's socket; a relay actor says
-// what happens when. See [messages.Line] for who owns what.
+// what happens when. See [messages.Pair] for who owns what.
 type line struct {
 	tools  *lineTools       // set once
 	target netpolicy.Target // set once

@@ -19,7 +19,7 @@ import (
 
 // A link is a tunnel's WebSocket, its raw port and everything that waits to go
 // through either. The HTTP handler makes it and attaches the client's socket;
-// the tunnel's actors say what happens when. See [messages.Link].
+// the tunnel's actors say what happens when. See [messages.Mux].
 type link struct {
 	tools   *linkTools    // set once
 	dialect dialect       // set once
@@ -166,7 +166,7 @@ func (l *link) Full() bool { return l.buffer.full() }
 func (l *link) Start(handler *actor.PID, ready []byte) {
 	l.handler = handler
 	l.Control(ready)
-	l.client.gaveUp = func(reason messages.Reason) { l.tell(&messages.LinkEnded{Reason: reason}) }
+	l.client.gaveUp = func(reason messages.Reason) { l.tell(&messages.MuxEnded{Reason: reason}) }
 	l.flight.look = func() (int64, int64) { return kernelAhead(l.client.raw) }
 	l.readDone = l.pump("tunnel in", func() messages.Reason {
 		l.tools.keepalive.add(l.client) // here, because it may wait for a beat
@@ -186,7 +186,7 @@ func (l *link) pump(name string, run func() messages.Reason) chan struct{} {
 	reason := messages.ReasonInternal
 	startPump(l.tools.log, name, func() { reason = run() }, func() {
 		close(done)
-		l.tell(&messages.LinkEnded{Reason: reason})
+		l.tell(&messages.MuxEnded{Reason: reason})
 	})
 	return done
 }

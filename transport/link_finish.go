@@ -13,14 +13,14 @@ func (l *link) Finish(reason messages.Reason) {
 	switch l.state.Swap(lineFinishing) {
 	case lineFinishing:
 	case lineOpen: // there is no client yet
-		l.tell(&messages.LinkClosed{})
+		l.tell(&messages.MuxClosed{})
 	case lineAttached:
 		l.cancel()
 		startPump(l.tools.log, "finish tunnel", func() { l.finish(reason) }, func() {
 			l.client.conn.Close()
 			l.lanes.clear()
 			l.answers.end()
-			l.tell(&messages.LinkClosed{})
+			l.tell(&messages.MuxClosed{})
 		})
 	}
 }

@@ -42,7 +42,7 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 		s.config.Root.Send(s.config.Relays, &messages.OpenRelay{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Target: target.String(), Lookup: !target.Literal(),
-			Upgrade: websocket.IsWebSocketUpgrade(r), Line: l, Answer: answer,
+			Upgrade: websocket.IsWebSocketUpgrade(r), Pair: l, Answer: answer,
 		})
 	}, l.attach)
 }

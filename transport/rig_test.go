@@ -125,7 +125,7 @@ func (r *rig) wantClosed(want messages.Reason) {
 	for {
 		switch m := receive(r.t, r.got).(type) {
 		case *messages.PumpEnded: // of the other pump, or of the one that lingers
-		case *messages.LineClosed:
+		case *messages.PairClosed:
 			if m.Reason != want {
 				r.t.Errorf("the line is closed for %s, want %s", m.Reason, want)
 			}

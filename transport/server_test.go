@@ -275,8 +275,8 @@ func TestUpgradeAfterTheLineIsFinishedIsClosed(t *testing.T) {
 	d := newDesk(t, nil)
 	session := newProbe(t, d.probeSystem())
 	ws, _ := dialDesk(t, d, func(open *messages.OpenRelay) {
-		open.Line.Own(session.pid)
-		open.Line.Finish(messages.ReasonInternal)
+		open.Pair.Own(session.pid)
+		open.Pair.Finish(messages.ReasonInternal)
 		open.Answer <- messages.Admission{Session: session.pid}
 	}, nil)
 	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, messages.CloseInternal) {
@@ -303,10 +303,10 @@ func TestSubprotocolIsSelectedOnlyIfOffered(t *testing.T) {
 			d := newDesk(t, nil)
 			session := newProbe(t, d.probeSystem())
 			_, answer := dialDesk(t, d, func(open *messages.OpenRelay) {
-				open.Line.Own(session.pid)
+				open.Pair.Own(session.pid)
 				open.Answer <- messages.Admission{Session: session.pid}
 				<-session.got // Upgraded
-				open.Line.Finish(messages.ReasonShutdown)
+				open.Pair.Finish(messages.ReasonShutdown)
 			}, http.Header{"Sec-Websocket-Protocol": c.offers})
 			if got := answer.Header.Get("Sec-WebSocket-Protocol"); got != c.want {
 				t.Errorf("selected %q, want %q", got, c.want)

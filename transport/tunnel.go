@@ -44,7 +44,7 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 	s.begin(w, r, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
-			Credit: l.credit, Upgrade: websocket.IsWebSocketUpgrade(r), Link: l, Answer: answer,
+			Credit: l.credit, Upgrade: websocket.IsWebSocketUpgrade(r), Mux: l, Answer: answer,
 		})
 	}, l.attach)
 }

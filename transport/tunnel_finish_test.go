@@ -31,7 +31,7 @@ func (r *tunnelRig) wantAllClosed() {
 		}
 	}
 	for _, m := range r.tunnel.take() {
-		if _, again := m.(*messages.LinkClosed); again {
+		if _, again := m.(*messages.MuxClosed); again {
 			r.t.Error("the end is told twice")
 		}
 	}
@@ -127,7 +127,7 @@ func TestClientGoneWhileTheWriterIsIdle(t *testing.T) {
 	for range 20 {
 		r := startedTunnelRig(t, false, nil)
 		r.peer.Close()
-		if m := hears[*messages.LinkEnded](r.tunnel); m.Reason != messages.ReasonClientGone {
+		if m := hears[*messages.MuxEnded](r.tunnel); m.Reason != messages.ReasonClientGone {
 			t.Errorf("the link ended for %s", m.Reason)
 		}
 		r.link.Finish(messages.ReasonClientGone)
@@ -140,7 +140,7 @@ func TestTunnelAnswersTheClientsClose(t *testing.T) {
 	if _, err := r.peer.Write(wsFrame(0x88, closePayload(4000, "bye"))); err != nil {
 		t.Fatal(err)
 	}
-	if m := hears[*messages.LinkEnded](r.tunnel); m.Reason != messages.ReasonClientClosed {
+	if m := hears[*messages.MuxEnded](r.tunnel); m.Reason != messages.ReasonClientClosed {
 		t.Errorf("the link ended for %s", m.Reason)
 	}
 	r.link.Finish(messages.ReasonClientClosed)

@@ -307,7 +307,7 @@ func TestKeepaliveForgivesWhileReadingIsStopped(t *testing.T) {
 		t.Fatalf("the tunnel is told %+v", r.tunnel.take()[0])
 	}
 	r.handles(func(any) {})
-	if m := hears[*messages.LinkEnded](r.tunnel); m.Reason != messages.ReasonClientSilent { // now it is
+	if m := hears[*messages.MuxEnded](r.tunnel); m.Reason != messages.ReasonClientSilent { // now it is
 		t.Errorf("the link ended for %s", m.Reason)
 	}
 }

@@ -190,7 +190,7 @@ func TestForbiddenFramesEndTheLink(t *testing.T) {
 		if _, err := r.peer.Write(append(c.input, make([]byte, 100<<10)...)); err != nil {
 			t.Fatal(err)
 		}
-		if m := hears[*messages.LinkEnded](r.tunnel); m.Reason != c.reason {
+		if m := hears[*messages.MuxEnded](r.tunnel); m.Reason != c.reason {
 			t.Errorf("%s: the link ended for %s", name, m.Reason)
 		}
 		r.link.Finish(c.reason)

@@ -173,7 +173,7 @@ func (r *tunnelRig) wantClosed() (before []any) {
 	r.t.Helper()
 	for !r.closed {
 		switch m := hears[any](r.tunnel).(type) {
-		case *messages.LinkClosed:
+		case *messages.MuxClosed:
 			r.closed = true
 		default:
 			before = append(before, m)
