@@ -148,7 +148,7 @@ func (a *handler) fromClient(ctx actor.Context, from *messages.FromClient) {
 	case *messages.Response:
 		a.respond(ctx, m.ID, messages.Answer{Response: m, Size: from.Size, Mux: a.mux})
 	case *messages.Dropped:
-		a.respond(ctx, m.ID, messages.Answer{Refusal: m.Reason})
+		a.respond(ctx, m.ID, messages.Answer{Refusal: m.Reason, Mux: a.mux})
 	case *messages.Close:
 		a.toConn(ctx, m.ConnID, m)
 	case *messages.Credit:

@@ -54,7 +54,8 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 	}
 	r.granted = true
 	a.admitted++
-	if r.open.Frame == nil {
+	if r.open.Frame == nil || !a.mux.TakesInline(len(r.open.Frame)) {
+		r.open.Frame = nil
 		r.open.Proceed <- a.mux // has room for it
 		return
 	}

@@ -11,6 +11,9 @@ import (
 // all passed over, and the entry with the token must never be echoed.
 const Subprotocol = "wsproxy.v1"
 
+// LegacySubprotocol is what older noVNC and websockify's clients offer.
+const LegacySubprotocol = "binary"
+
 const (
 	tokenParameter   = "token"
 	bearerScheme     = "Bearer"
@@ -45,18 +48,22 @@ func TokenFrom(query url.Values, header http.Header) string {
 	return ""
 }
 
-// OffersSubprotocol reports whether the request offers Subprotocol, in whichever
-// header line and list position. Only then may the answer select it (RFC 6455
-// section 4.2.2).
-func OffersSubprotocol(header http.Header) bool {
+// SelectSubprotocol returns the subprotocol that the answer to a request selects:
+// Subprotocol if it is offered, in whichever header line and list position,
+// else LegacySubprotocol, else "" for none. Only what is offered may be
+// selected (RFC 6455 section 4.2.2).
+func SelectSubprotocol(header http.Header) (selected string) {
 	for _, line := range header.Values(webSocketOffered) {
 		for entry := range strings.SplitSeq(line, ",") {
-			if strings.Trim(entry, " \t") == Subprotocol {
-				return true
+			switch strings.Trim(entry, " \t") {
+			case Subprotocol:
+				return Subprotocol
+			case LegacySubprotocol:
+				selected = LegacySubprotocol
 			}
 		}
 	}
-	return false
+	return selected
 }
 
 // bearerToken is the token of an Authorization value, "" for another scheme.

@@ -4,10 +4,6 @@ import "time"
 
 // Bounds that more than one package must agree on.
 const (
-	// MaxClientMessage is the largest relay message, in bytes, that a client
-	// may send: 1 MiB, fixed by the protocol.
-	MaxClientMessage = 1 << 20
-
 	// MaxServerMessage is the largest relay message, in bytes, that the
 	// server sends: 64 KiB, fixed by the protocol.
 	MaxServerMessage = 64 << 10
@@ -17,9 +13,10 @@ const (
 	// protocol.
 	ConnShare = 1 << 20
 
-	// Linger is how long a closing socket is read on after the server has
-	// said its last: closed at once, the kernel would answer what the peer
-	// still sends with a reset, and the peer would lose what it has not read
-	// yet. 5 s is fixed by the protocol.
+	// Linger is how long a closing connection is kept after its peer's kernel
+	// has acknowledged its last new byte: closed at once, the kernel here would
+	// answer what the peer still sends with a reset, and the peer would lose
+	// what it has not read yet. At a shutdown it is how long all closing takes.
+	// 5 s is fixed by the protocol, section 2.
 	Linger = 5 * time.Second
 )

@@ -36,24 +36,29 @@ const (
 	ReasonLookupLimit   Reason = "lookup_limit"
 	ReasonDraining      Reason = "draining"
 	ReasonNotWebSocket  Reason = "not_websocket"
+	ReasonEarlyBytes    Reason = "early_bytes"    // bytes came with the handshake
+	ReasonBadRequest    Reason = "bad_request"    // net/http can't read the request, for instance a stray % in its path
+	ReasonHeaderTooBig  Reason = "header_too_big" // of the request
 	ReasonNoTunnels     Reason = "no_tunnels"
 )
 
 // Reasons that an HTTP request to a tunnel is refused or given up for.
 const (
-	ReasonHTTPLimit  Reason = "http_limit"   // the source address has too many under way
-	ReasonTunnelBusy Reason = "tunnel_busy"  // the tunnel has too many under way
-	ReasonMemory     Reason = "memory"       // the byte budget of all tunnels is used up
-	ReasonTunnelGone Reason = "tunnel_gone"  // the tunnel ended before the answer
-	ReasonRestarted  Reason = "restarted"    // the tunnel's handler failed and began anew
-	ReasonBodyTooBig Reason = "body_too_big" // above TUNNEL_MAX_BODY
-	ReasonBodyBad    Reason = "body_bad"     // the request's body is malformed, or was cut short
-	ReasonBodyLate   Reason = "body_late"    // the request's body took longer than TUNNEL_HTTP_TIMEOUT
-	ReasonBadAnswer  Reason = "bad_answer"   // the client's response can't be passed on
-	ReasonAnswerLate Reason = "answer_late"  // no answer within TUNNEL_HTTP_TIMEOUT
-	ReasonRawLimit   Reason = "raw_limit"    // too many raw connections
-	ReasonNoTunnel   Reason = "no_tunnel"    // there is no such tunnel
-	ReasonBadControl Reason = "bad_control"  // an unknown value of control or flow
+	ReasonHTTPLimit     Reason = "http_limit"     // the source address has too many under way
+	ReasonTunnelBusy    Reason = "tunnel_busy"    // the tunnel has too many under way
+	ReasonMemory        Reason = "memory"         // the byte budget of all tunnels is used up
+	ReasonTunnelGone    Reason = "tunnel_gone"    // the tunnel ended before the answer
+	ReasonRestarted     Reason = "restarted"      // the tunnel's handler failed and began anew
+	ReasonBodyTooBig    Reason = "body_too_big"   // above TUNNEL_MAX_BODY
+	ReasonBodyBad       Reason = "body_bad"       // the request's body is malformed, or was cut short
+	ReasonBodyLate      Reason = "body_late"      // the request's body took longer than TUNNEL_HTTP_TIMEOUT
+	ReasonBadAnswer     Reason = "bad_answer"     // the client's response can't be passed on
+	ReasonAnswerTooBig  Reason = "answer_too_big" // the client's response is longer than a message may be
+	ReasonAnswerHeaders Reason = "answer_headers" // the response has more headers than pass
+	ReasonAnswerLate    Reason = "answer_late"    // no answer within TUNNEL_HTTP_TIMEOUT
+	ReasonRawLimit      Reason = "raw_limit"      // too many raw connections
+	ReasonNoTunnel      Reason = "no_tunnel"      // there is no such tunnel
+	ReasonBadControl    Reason = "bad_control"    // an unknown value of control or flow
 )
 
 // WebSocket close codes that the server sends (RFC 6455, section 7.4.1).
@@ -75,7 +80,7 @@ func CloseFor(r Reason) (code int, text string) {
 	case ReasonClientClosed, ReasonClientGone, ReasonTargetEnded:
 		return CloseNormal, ""
 	case ReasonShutdown:
-		return CloseGoingAway, "the server is shutting down"
+		return CloseGoingAway, "restart" // who sends it says when to come back
 	case ReasonProtocolError:
 		return CloseProtocolError, "frame not allowed by RFC 6455"
 	case ReasonTextMessage:

@@ -27,6 +27,9 @@ type Mux interface {
 	// Request sends http_request, whose id is given, and reports whether there
 	// is memory for it.
 	Request(id string, message []byte) bool
+	// TakesInline reports whether the client takes an http_request of n bytes
+	// without a body as it is. Else the request proceeds by the edge.
+	TakesInline(n int) bool
 	// Forget drops an http_request that was not sent yet: nobody waits for its
 	// response any more.
 	Forget(id string)
@@ -183,14 +186,13 @@ type ConnEnded struct{ ConnID string }
 
 // OpenRequest asks a handler to pass an HTTP request on to its client. Answer
 // gets exactly one [Answer] for it. If Frame is nil, because the body has yet to
-// be read or how the request travels depends on the client, Proceed gets the
-// tunnel's mux before that, and the request goes through that; both have room
-// for one.
+// be read, or the client can't take it, Proceed gets the tunnel's Mux before
+// that, and the request goes through that; both have room for one.
 type OpenRequest struct {
 	ID      string
 	Count   netip.Prefix // what the limits count for the source address
 	Frame   []byte       // http_request, encoded; or nil
-	Proceed chan<- Mux   // nil if Frame is not
+	Proceed chan<- Mux
 	Answer  chan<- Answer
 }
 
@@ -210,7 +212,7 @@ type Delivered struct{ ID string }
 type Answer struct {
 	Response *Response
 	Size     int // bytes that the response is charged; the receiver's, as the slot
-	Mux      Mux // that the response came through
+	Mux      Mux // that the response came through; nil without one, unless it was too long
 	Refusal  Reason
 }
 

@@ -44,6 +44,9 @@ const (
 	// Window is how many payload bytes may be on their way for one connection
 	// and direction under flow=credit: fixed by the protocol.
 	Window = 256 << 10
+	// MaxWindow is up to how many bytes a receiver may widen that by giving more
+	// credit than it has passed on: fixed by the protocol.
+	MaxWindow = 8 << 20
 )
 
 // NewID returns n random bytes in hex, from a cryptographic source.

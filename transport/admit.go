@@ -7,6 +7,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock"
 )
 
 // admissionGrace is how long an admission may take beside the resolving of the
@@ -44,7 +45,7 @@ func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)
 // begin makes a session of a request: admitted first, then upgraded, then
 // attached to what the session's actors hold. It answers the request in any
 // case.
-func (s *Server) begin(w http.ResponseWriter, r *http.Request, ask func(answer chan messages.Admission), attach func(*socket) bool) {
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, ask func(answer chan messages.Admission), attach func(*wsock.Conn) bool) {
 	session, reason := s.admit(r, ask)
 	if session == nil {
 		s.refuse(w, r, refusalFor(reason))
@@ -56,7 +57,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, ask func(answer c
 		return
 	}
 	if !attach(client) {
-		client.refuse(s.whyUnattached())
+		s.host.Refuse(client, s.whyUnattached())
 		return
 	}
 	s.config.Root.Send(session, &messages.Upgraded{})

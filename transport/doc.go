@@ -1,7 +1,10 @@
-// Package transport is the edge of the server: HTTP handlers, WebSocket and
-// TCP sockets, and the pumps that copy bytes between them.
+// Package transport is the HTTP edge of the server: routes, the order of
+// checks, handshakes, refusals, and what browsers ask about origins.
 //
-// A pump is a goroutine that blocks on a socket and tells an actor, in one
-// typed message, how it went. What a pump may do, and when it ends, is decided
-// by the actor that owns it; nothing here decides.
+// A [Server] answers every request to the proxy itself, makes a relay or a
+// tunnel of those that are admitted, and hands requests to tunnels' hosts on to
+// package forward. It decides nothing about what lives: it asks the actors.
+//
+// It knows messages, auth, netpolicy and the rooms below it, and makes the
+// dialects that plug into them. It may not know actors, config or metrics.
 package transport

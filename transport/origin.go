@@ -18,14 +18,14 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 }
 
 // preflight answers the question that a browser asks before a request with an
-// Authorization header. Whether the origin is allowed is in allowOrigin's
+// Authorization header, or with a Content-Type of JSON. Whether the origin is allowed is in allowOrigin's
 // header.
 func preflight(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	if header.Get("Access-Control-Allow-Origin") != "" && r.Header.Get("Access-Control-Request-Method") != "" {
 		header.Set("Access-Control-Allow-Methods", "GET, HEAD")
-		header.Set("Access-Control-Allow-Headers", "Authorization")
-		header.Set("Access-Control-Max-Age", "600") // 10 minutes, so that a change of ALLOWED_ORIGINS is soon felt
+		header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type") // many libraries always send the second
+		header.Set("Access-Control-Max-Age", "600")                               // 10 minutes, so that a change of ALLOWED_ORIGINS is soon felt
 	}
 	header.Set("Allow", "GET, HEAD, OPTIONS")
 	w.WriteHeader(http.StatusNoContent)

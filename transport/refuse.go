@@ -6,6 +6,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/forward"
 )
 
 // A refusal is an answer before the upgrade: a status, a typed reason for the
@@ -30,6 +31,8 @@ func refusalFor(reason messages.Reason) refusal {
 		return refusal{http.StatusTooManyRequests, reason, "Too many name look-ups from your address at the same time; try again."}
 	case messages.ReasonNotWebSocket:
 		return refusal{http.StatusUpgradeRequired, reason, "This address answers WebSocket handshakes only (RFC 6455, version 13)."}
+	case messages.ReasonEarlyBytes:
+		return refusal{http.StatusBadRequest, reason, "Bytes came with the handshake; a client sends none before it has the answer (RFC 6455, section 4.1)."}
 	case messages.ReasonDraining:
 		return refusal{http.StatusServiceUnavailable, reason, "The server is shutting down; connect again to reach its successor."}
 	}
@@ -41,7 +44,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	endpoint := strings.TrimPrefix(r.URL.Path, "/")
 	s.config.Meter.Refused(endpoint, no.reason)
 	s.config.Log.Debug("request refused", "endpoint", endpoint, "status", no.status,
-		"reason", string(no.reason), "source", s.source(r).String())
+		"reason", string(no.reason), "source", s.config.Sources.OfRequest(r).String())
 	switch no.status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, section 11.6.1
@@ -52,7 +55,5 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	limitAnswer(w)
-	http.Error(w, no.sentence, no.status)
+	forward.Answer(w, r, no.status, no.sentence)
 }

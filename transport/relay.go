@@ -5,11 +5,11 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/gorilla/websocket"
 	"golang.org/x/net/http/httpguts"
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/relay"
 )
 
 // maxAccessValue is the largest CF-Access header value, in bytes, that is
@@ -36,27 +36,25 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	source := s.source(r)
-	l := newLine(s.lines, target, access)
+	source := s.config.Sources.OfRequest(r)
+	pair := relay.NewPair(s.relays, target, access)
 	s.begin(w, r, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Relays, &messages.OpenRelay{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Target: target.String(), Lookup: !target.Literal(),
-			Upgrade: websocket.IsWebSocketUpgrade(r), Pair: l, Answer: answer,
+			Upgrade: isHandshake(r), Pair: pair, Answer: answer,
 		})
-	}, l.attach)
+	}, pair.Attach)
 }
 
 // parseRelay reads where a relay is to lead: to a host and port, or to a
-// service behind Cloudflare Access. Its errors are sentences for the client.
-func parseRelay(query url.Values) (netpolicy.Target, *Access, error) {
+// service behind Cloudflare Access, and then host and port are ignored: the
+// known client always sends them. Its errors are sentences for the client.
+func parseRelay(query url.Values) (netpolicy.Target, *relay.Access, error) {
 	domain, id, secret := query.Get("cf_domain"), query.Get("cf_id"), query.Get("cf_secret")
 	if domain == "" && id == "" && secret == "" {
 		target, err := netpolicy.ParseTarget(query.Get("host"), query.Get("port"))
 		return target, nil, err
-	}
-	if query.Has("host") || query.Has("port") {
-		return netpolicy.Target{}, nil, fmt.Errorf("give either host and port, or cf_domain, cf_id and cf_secret, not both")
 	}
 	name, err := netpolicy.ParseName(domain)
 	if err != nil {
@@ -70,5 +68,5 @@ func parseRelay(query url.Values) (netpolicy.Target, *Access, error) {
 			return netpolicy.Target{}, nil, fmt.Errorf("%s must be at most %d bytes of characters that are allowed in a header", v.name, maxAccessValue)
 		}
 	}
-	return netpolicy.Target{Host: name, Port: accessPort}, &Access{ID: id, Secret: secret}, nil
+	return netpolicy.Target{Host: name, Port: relay.AccessPort}, &relay.Access{ID: id, Secret: secret}, nil
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync/atomic"
@@ -11,17 +12,17 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/auth"
-	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/forward"
+	"wsproxy/transport/relay"
+	"wsproxy/transport/tunnel"
+	"wsproxy/transport/wsock"
 )
 
 // Bounds of what a stranger may cost before anything is known about it.
 const (
 	// headerTimeout is how long a request's header may take.
 	headerTimeout = 10 * time.Second
-	// answerTimeout is how long a client may take for an answer of the proxy's
-	// own: one that takes none would else keep its connection for ever.
-	answerTimeout = 30 * time.Second
 	// idleTimeout is how long a connection may wait for its next request.
 	idleTimeout = 2 * time.Minute
 	// maxHeader bounds the request line and header, in bytes. Tokens of 8 KiB
@@ -36,11 +37,9 @@ type Authenticator interface {
 }
 
 // A Meter counts refused requests. Its method is called by many goroutines.
-type Meter interface {
-	Refused(endpoint string, reason messages.Reason)
-}
+type Meter = forward.Meter
 
-// Config is what the edge needs. All fields but Auth are required.
+// Config is what the edge needs. All fields but Auth and Tunnels are required.
 type Config struct {
 	Root        *actor.RootContext
 	Relays      *actor.PID
@@ -48,7 +47,7 @@ type Config struct {
 	Policy      *netpolicy.Policy
 	Sources     netpolicy.Sources
 	Origins     netpolicy.Origins
-	Keepalive   *Keepalive
+	Keepalive   *wsock.Keepalive
 	DialTimeout time.Duration // bounds resolving, and dialling
 	Ping        time.Duration // between two pings to one WebSocket
 	Tunnels     *Tunnels      // nil disables tunnels
@@ -76,24 +75,30 @@ type Tunnels struct {
 // the subdomains of tunnels.
 type Server struct {
 	config   Config
-	lines    *lineTools // shared by all relay sessions
-	links    *linkTools // shared by all tunnels; nil without them
+	host     *wsock.Host      // shared by all sessions
+	relays   *relay.Settings  // shared by all relay sessions
+	tunnels  *tunnel.Settings // shared by all tunnels; nil without them
+	gateway  *forward.Gateway // to the tunnels; nil without them
 	draining atomic.Bool
 }
 
 // NewServer returns a server that is ready to answer. It starts nothing.
 func NewServer(c Config) *Server {
-	s := &Server{config: c, lines: &lineTools{
-		root: c.Root, policy: c.Policy, keepalive: c.Keepalive,
-		dialTimeout: c.DialTimeout, ping: c.Ping, log: c.Log,
+	host := wsock.NewHost(c.Root, c.Keepalive, c.Log)
+	s := &Server{config: c, host: host, relays: &relay.Settings{
+		Host: host, Policy: c.Policy, DialTimeout: c.DialTimeout, Ping: c.Ping,
 	}}
 	if t := c.Tunnels; t != nil {
-		s.links = &linkTools{
-			root: c.Root, keepalive: c.Keepalive,
-			total: newBudget(nil, t.BufferTotal), buffer: t.Buffer,
-			maxMessage: uint64(2*t.MaxBody) + tunnelMessageExtra,
-			stall:      t.StallTimeout, timeout: t.HTTPTimeout, bind: t.Bind, log: c.Log,
+		s.tunnels = &tunnel.Settings{
+			Host: host, Total: tunnel.NewBudget(nil, t.BufferTotal), Buffer: t.Buffer,
+			MaxMessage:   2*t.MaxBody + tunnelMessageExtra,
+			StallTimeout: t.StallTimeout, HTTPTimeout: t.HTTPTimeout, Bind: t.Bind,
 		}
+		s.gateway = forward.NewGateway(forward.Settings{
+			Root: c.Root, Limits: t.Limits, Handler: t.Handler, Exists: t.Exists, Sources: c.Sources,
+			HTTPTimeout: t.HTTPTimeout, MaxBody: t.MaxBody, ForwardCredentials: t.ForwardCredentials,
+			Meter: c.Meter, Log: c.Log,
+		})
 	}
 	return s
 }
@@ -102,31 +107,42 @@ func NewServer(c Config) *Server {
 // of a tunnel's client may be, in bytes: fixed by the protocol.
 const tunnelMessageExtra = 1 << 20
 
-// HTTP returns the http.Server that listens for s, with the bounds that keep a
-// stranger's connection cheap.
+// HTTP returns the http.Server that answers for s, with the bounds that keep a
+// stranger's connection cheap. Its listener must be one of [Server.Listener]'s.
+// Its Shutdown ends the discarding of what clients still send after their
+// answer.
 func (s *Server) HTTP() *http.Server {
-	return &http.Server{
+	alive, shutdown := context.WithCancel(context.Background())
+	server := &http.Server{
 		Handler:                      s,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a tunnel's to answer
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeader,
 		ErrorLog:                     slog.NewLogLogger(s.config.Log.Handler(), slog.LevelWarn),
+		BaseContext:                  func(net.Listener) context.Context { return alive },
+		ConnContext:                  withConn,
 	}
+	server.RegisterOnShutdown(shutdown)
+	return server
 }
 
 // Drain makes /health answer 503, so that a load balancer moves on. New
 // sessions are refused by the actors.
 func (s *Server) Drain() { s.draining.Store(true) }
 
+// AnnounceRestart fixes when the clients of now are told to come back. Called
+// once, before the actors are told to end their sessions.
+func (s *Server) AnnounceRestart() { s.host.AnnounceRestart() }
+
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.config.Tunnels != nil {
 		if subdomain, ours := s.config.Tunnels.subdomain(r.Host); ours {
-			s.forward(w, r, subdomain)
+			s.gateway.Forward(w, r, subdomain)
 			return
 		}
 	}
-	limitAnswer(w) // an upgrade ends that
+	forward.LimitAnswer(w) // an upgrade ends that
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.ContentLength != 0 {
 		// Nothing here has a use for a body. Else net/http would wait for it
@@ -137,7 +153,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/health", "/relay", "/tunnel":
 	default:
-		http.Error(w, "There is nothing here: wsproxy answers /health, /relay and /tunnel.", http.StatusNotFound)
+		forward.Answer(w, r, http.StatusNotFound, "There is nothing here: wsproxy answers /health, /relay and /tunnel.")
 		return
 	}
 	s.allowOrigin(w, r)
@@ -148,7 +164,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.tunnel(w, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
-		http.Error(w, "Only GET is answered here.", http.StatusMethodNotAllowed)
+		forward.Answer(w, r, http.StatusMethodNotAllowed, "Only GET is answered here.")
 	case r.URL.Path == "/health":
 		s.health(w)
 	case r.URL.Path == "/relay":
@@ -156,11 +172,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.tunnel(w, r)
 	}
-}
-
-// limitAnswer lets a client take answerTimeout for the answer of this request.
-func limitAnswer(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 }
 
 func (s *Server) health(w http.ResponseWriter) {
@@ -172,18 +183,4 @@ func (s *Server) health(w http.ResponseWriter) {
 		return
 	}
 	_, _ = w.Write([]byte("ok"))
-}
-
-// source returns the address that a request counts for (protocol, section 6).
-func (s *Server) source(r *http.Request) netip.Addr {
-	return s.config.Sources.Address(peer(r), r.Header.Values("X-Forwarded-For"), r.Header.Get("X-Real-IP"))
-}
-
-// peer returns the address at the other end of the request's connection.
-func peer(r *http.Request) netip.Addr {
-	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{} // not from a TCP listener
-	}
-	return addr.Addr()
 }

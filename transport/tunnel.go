@@ -5,10 +5,10 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/gorilla/websocket"
-
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/gossh"
+	"wsproxy/transport/tunnel"
 )
 
 // tunnel answers /tunnel: it registers a tunnel. The checks stand in the order
@@ -29,9 +29,9 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	control, flow := query.Get("control"), query.Get("flow")
-	spoken, known := dialects[control]
+	dialect, known := s.dialect(control)
 	if control == "" {
-		spoken, known = dialects[s.config.Tunnels.Dialect]
+		dialect, known = s.dialect(s.config.Tunnels.Dialect)
 	}
 	if !known || flow != "" && flow != "credit" {
 		s.refuse(w, r, refusal{http.StatusBadRequest, messages.ReasonBadControl,
@@ -39,14 +39,28 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	source := s.source(r)
-	l := newLink(s.links, spoken, flow == "credit")
+	source, credit := s.config.Sources.OfRequest(r), flow == "credit"
+	mux := tunnel.New(s.tunnels, dialect, credit)
 	s.begin(w, r, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
-			Credit: l.credit, Upgrade: websocket.IsWebSocketUpgrade(r), Mux: l, Answer: answer,
+			Credit: credit, Upgrade: isHandshake(r), Mux: mux, Answer: answer,
 		})
-	}, l.attach)
+	}, mux.Attach)
+}
+
+// dialect returns what makes the dialect of a value of control= or
+// TUNNEL_CONTROL_FRAMES, and whether there is one.
+func (s *Server) dialect(control string) (dialect func(*tunnel.Mux) tunnel.Dialect, known bool) {
+	switch control {
+	case "text":
+		return func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text }, true
+	case "binary":
+		return func(*tunnel.Mux) tunnel.Dialect { return tunnel.Binary }, true
+	case "gossh":
+		return func(m *tunnel.Mux) tunnel.Dialect { return gossh.New(m, s.config.Tunnels.ForwardCredentials) }, true
+	}
+	return nil, false
 }
 
 // subdomain returns the label of a host in front of the tunnels' domain, and

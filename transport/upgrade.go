@@ -1,16 +1,20 @@
 package transport
 
 import (
+	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"wsproxy/auth"
 	"wsproxy/messages"
+	"wsproxy/transport/wsock"
 )
 
 // authenticate returns whose request it is, "" for anyone, or the answer for
@@ -34,29 +38,37 @@ var upgrader = websocket.Upgrader{
 	CheckOrigin:      func(*http.Request) bool { return true }, // checked before, in its place in the order
 }
 
+// isHandshake reports whether a request asks for a WebSocket: not one of
+// HTTP/1.0, which knows no upgrades (RFC 6455, section 4.1).
+func isHandshake(r *http.Request) bool {
+	return r.ProtoAtLeast(1, 1) && websocket.IsWebSocketUpgrade(r)
+}
+
 // upgrade turns the request into a WebSocket, or answers it and returns nil.
 // The HTTP handler must return soon: its goroutine and its buffers live as
 // long as it does.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) *socket {
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) *wsock.Conn {
+	bare := &bareWriter{ResponseWriter: w}
 	handshake := upgrader // a copy, for its Error
-	handshake.Error = func(w http.ResponseWriter, r *http.Request, status int, _ error) {
-		if status == http.StatusInternalServerError {
+	handshake.Error = func(_ http.ResponseWriter, r *http.Request, status int, _ error) {
+		switch {
+		case bare.early != nil:
+			s.refuseEarly(r, bare.early)
+		case status == http.StatusInternalServerError:
 			s.refuse(w, r, refusalFor(messages.ReasonInternal))
-			return
+		default:
+			s.refuse(w, r, refusalFor(messages.ReasonNotWebSocket))
 		}
-		s.refuse(w, r, refusalFor(messages.ReasonNotWebSocket))
 	}
-	// Not by the library's Subprotocols, which looks at the first header line
-	// only, while the token may stand in one and the name in another.
 	var answer http.Header
-	if auth.OffersSubprotocol(r.Header) {
-		answer = http.Header{"Sec-Websocket-Protocol": {auth.Subprotocol}}
+	if name := auth.SelectSubprotocol(r.Header); name != "" {
+		answer = http.Header{"Sec-Websocket-Protocol": {name}}
 	}
-	ws, err := handshake.Upgrade(w, r, answer)
+	ws, err := handshake.Upgrade(bare, r, answer)
 	if err != nil {
 		return nil // the client was answered, or is gone
 	}
-	// Upgrade has made sure that the client sent nothing ahead, so the bare
+	// Hijack has made sure that the client sent nothing ahead, so the bare
 	// connection is all there is.
 	conn, ok := ws.NetConn().(*net.TCPConn)
 	if !ok {
@@ -64,12 +76,55 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) *socket {
 		ws.Close()
 		return nil
 	}
-	client, err := newSocket(conn)
+	client, err := wsock.NewConn(conn)
 	if err != nil {
 		ws.Close()
 		return nil
 	}
 	return client
+}
+
+// A bareWriter lets an upgrade have the TCP connection itself, without what the
+// edge has around it, if the client has sent nothing ahead.
+type bareWriter struct {
+	http.ResponseWriter
+	early net.Conn // the connection on which bytes have come with the handshake
+}
+
+var errEarly = errors.New("bytes have come with the handshake")
+
+func (w *bareWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	if rw.Reader.Buffered() > 0 {
+		w.early = conn
+		return nil, nil, errEarly
+	}
+	if c, ok := conn.(*edgeConn); ok {
+		conn = c.TCPConn
+	}
+	return conn, rw, nil
+}
+
+// refuseEarly answers a handshake with which bytes have come: a client must not
+// send any before it has the answer. The connection is not net/http's any more.
+func (s *Server) refuseEarly(r *http.Request, conn net.Conn) {
+	no := refusalFor(messages.ReasonEarlyBytes)
+	s.config.Meter.Refused(strings.TrimPrefix(r.URL.Path, "/"), no.reason)
+	_ = conn.SetDeadline(time.Now().Add(messages.Linger))
+	answer := http.Response{
+		StatusCode: no.status, ProtoMajor: 1, ProtoMinor: 1, Close: true, ContentLength: int64(len(no.sentence)) + 1,
+		Header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "Cache-Control": {"no-store"}},
+		Body:   io.NopCloser(strings.NewReader(no.sentence + "\n")),
+	}
+	if answer.Write(conn) == nil {
+		if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			_, _ = io.Copy(io.Discard, conn)
+		}
+	}
+	conn.Close()
 }
 
 // whyUnattached is why a session was gone when its WebSocket was there: the
@@ -79,13 +134,4 @@ func (s *Server) whyUnattached() messages.Reason {
 		return messages.ReasonShutdown
 	}
 	return messages.ReasonInternal
-}
-
-// refuse closes a WebSocket that nobody wants, so that the close arrives.
-func (s *socket) refuse(reason messages.Reason) {
-	defer s.conn.Close()
-	_ = s.conn.SetDeadline(time.Now().Add(messages.Linger))
-	if s.writeClose(messages.CloseFor(reason)) == nil {
-		_, _ = io.Copy(io.Discard, s.conn)
-	}
 }

@@ -1,0 +1,48 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// answerTimeout is how long a client may take for an answer of the proxy's own:
+// one that takes none would else keep its connection for ever.
+const answerTimeout = 30 * time.Second
+
+// LimitAnswer lets a client take answerTimeout for the answer of this request.
+// An upgrade ends that.
+func LimitAnswer(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+}
+
+// Answer writes an answer of the proxy's own: a status and a sentence. If the
+// request's body has not come whole, it is answered at once, and what still
+// comes is read and discarded for up to [messages.Linger]: so a client that
+// writes first and reads then gets the answer and no reset. After that the
+// connection is closed.
+func Answer(w http.ResponseWriter, r *http.Request, status int, sentence string) {
+	w.Header().Set("Cache-Control", "no-store")
+	LimitAnswer(w)
+	if r.ContentLength == 0 || r.Body == http.NoBody {
+		http.Error(w, sentence, status)
+		return
+	}
+	w.Header().Set("Connection", "close") // so that net/http doesn't wait for the body itself
+	http.Error(w, sentence, status)
+	control := http.NewResponseController(w)
+	if control.Flush() != nil {
+		return
+	}
+	_ = control.SetReadDeadline(time.Now().Add(messages.Linger))
+	defer context.AfterFunc(r.Context(), func() { _ = control.SetReadDeadline(longAgo) })() // the server ends
+	_, _ = io.Copy(io.Discard, r.Body)
+}
+
+// errStatus is why an answer's status can't be passed on: 101 would turn a
+// proxy in front into a raw pipe.
+var errStatus = errors.New("its status is not within 200 to 599")

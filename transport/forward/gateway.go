@@ -1,0 +1,117 @@
+package forward
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+	"wsproxy/netpolicy"
+)
+
+// A Meter counts refused requests. Its method is called by many goroutines.
+type Meter interface {
+	Refused(endpoint string, reason messages.Reason)
+}
+
+// Settings are what a gateway needs. All fields are required, but for
+// ForwardCredentials.
+type Settings struct {
+	Root    *actor.RootContext
+	Limits  *actor.PID                        // the limits actor
+	Handler func(subdomain string) *actor.PID // where a subdomain's requests go; there need be no such tunnel
+	Exists  func(handler *actor.PID) bool     // whether there is such a handler now
+	Sources netpolicy.Sources
+	// HTTPTimeout bounds each step of a request: see the protocol, section 4.2.
+	HTTPTimeout        time.Duration
+	MaxBody            int64 // bytes of a request's or response's body
+	ForwardCredentials bool  // let cookies and Authorization through, and Set-Cookie back
+	Meter              Meter
+	Log                *slog.Logger
+}
+
+// A Gateway passes HTTP requests from outside on to tunnels. Any goroutine may
+// use it.
+type Gateway struct{ Settings }
+
+// NewGateway returns a gateway. It starts nothing.
+func NewGateway(s Settings) *Gateway { return &Gateway{s} }
+
+// Forward passes a request on to the tunnel of a subdomain, which may be none,
+// and answers it.
+func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain string) {
+	var handler *actor.PID
+	if messages.IsSubdomain(subdomain) {
+		handler = g.Handler(subdomain)
+	}
+	switch {
+	case handler == nil || !g.Exists(handler):
+		g.refuse(w, r, messages.ReasonNoTunnel)
+		return
+	case r.Method == http.MethodConnect:
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		Answer(w, r, http.StatusMethodNotAllowed, "A tunnel carries requests, not CONNECT.")
+		return
+	case r.ContentLength > g.MaxBody:
+		g.refuse(w, r, messages.ReasonBodyTooBig)
+		return
+	}
+	x := &exchange{
+		gateway: g, w: w, r: r, handler: handler,
+		id: messages.NewID(messages.IDBytes), source: g.Sources.OfRequest(r),
+		answer: make(chan messages.Answer, 1), accepted: func() {},
+	}
+	x.run()
+}
+
+// refuse answers for a tunnel that doesn't. To an outside client that has gone
+// it says nothing: the connection is closed.
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, reason messages.Reason) {
+	if reason == messages.ReasonAbandoned {
+		// net/http answers 200 for a handler that returns without a word.
+		panic(http.ErrAbortHandler)
+	}
+	status, sentence := refusal(reason)
+	g.Meter.Refused("forward", reason)
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	Answer(w, r, status, sentence)
+}
+
+// refusal returns what an outside client is told of a reason.
+func refusal(reason messages.Reason) (status int, sentence string) {
+	switch reason {
+	case messages.ReasonNoTunnel:
+		return http.StatusNotFound, "There is no such tunnel."
+	case messages.ReasonHTTPLimit:
+		return http.StatusTooManyRequests, "Too many requests from your address are under way."
+	case messages.ReasonTunnelBusy:
+		return http.StatusServiceUnavailable, "Too many requests to this tunnel are under way; try again."
+	case messages.ReasonMemory:
+		return http.StatusServiceUnavailable, "The server has no memory left for this request; try again."
+	case messages.ReasonShutdown:
+		return http.StatusServiceUnavailable, "The server is shutting down."
+	case messages.ReasonBodyTooBig:
+		return http.StatusRequestEntityTooLarge, "The request's body is larger than this server allows."
+	case messages.ReasonBodyBad:
+		return http.StatusBadRequest, "The request's body is malformed, or was cut short."
+	case messages.ReasonBodyLate:
+		return http.StatusRequestTimeout, "The request's body did not come in time."
+	case messages.ReasonAnswerLate:
+		return http.StatusGatewayTimeout, "The tunnel did not answer in time."
+	case messages.ReasonTunnelGone:
+		return http.StatusBadGateway, "The tunnel ended before it answered."
+	case messages.ReasonRestarted:
+		return http.StatusBadGateway, "The tunnel failed and began anew; try again."
+	case messages.ReasonBadAnswer:
+		return http.StatusBadGateway, "The tunnel's answer can't be passed on."
+	case messages.ReasonAnswerTooBig:
+		return http.StatusBadGateway, "The tunnel's answer is larger than this server allows."
+	case messages.ReasonAnswerHeaders:
+		return http.StatusBadGateway, "The tunnel's answer has more headers than this server passes on: 200 of them, of 64 KiB in all."
+	}
+	return http.StatusBadGateway, "The tunnel failed to answer."
+}

@@ -1,0 +1,224 @@
+package forward
+
+import (
+	"maps"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"wsproxy/messages"
+	"wsproxy/netpolicy"
+)
+
+// Bounds of the headers that a tunnel's answer may have, fixed by the protocol,
+// section 12. More than that is no answer that can be passed on: nothing is
+// dropped in silence that an application relies on.
+const (
+	maxAnswerHeaders     = 200
+	maxAnswerHeaderBytes = 64 << 10 // names and values together
+)
+
+// An unfitError says why a tunnel's answer can't be passed on.
+type unfitError struct {
+	reason messages.Reason
+	why    string
+}
+
+func (e *unfitError) Error() string { return "the tunnel's answer can't be passed on: " + e.why }
+
+// names is a set of canonical header names. A name is looked up as services
+// read it that take "_" for "-" (CGI, RFC 3875, section 4.1.18).
+type names map[string]bool
+
+func (n names) has(name string) bool {
+	if strings.Contains(name, "_") {
+		name = textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	}
+	return n[name]
+}
+
+// hopByHop are the headers that are about one connection, not about the
+// message (RFC 9110, section 7.6.1), beside those that Connection names.
+var hopByHop = names{
+	"Connection": true, "Proxy-Connection": true, "Keep-Alive": true, "Te": true,
+	"Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+}
+
+// withheld are hopByHop and the other headers that a tunnel doesn't get:
+// Content-Length and Accept-Encoding because the known client would double the
+// one and can't honour the other, Expect because the proxy has met it, those
+// that say who asks because they are set anew or are the client's to forge, and
+// Proxy because CGI programs take it for a setting.
+var withheld = func() names {
+	all := names{
+		"Content-Length": true, "Accept-Encoding": true, "Expect": true, "Proxy": true,
+		"X-Forwarded-For": true, "X-Forwarded-Host": true, "X-Forwarded-Proto": true,
+		"Forwarded": true, "X-Real-Ip": true,
+	}
+	maps.Copy(all, hopByHop)
+	return all
+}()
+
+// credentials are the headers that a tunnel gets only if the operator says so:
+// who runs a tunnel is not whom a browser meant them for.
+var credentials = names{
+	"Cookie": true, "Authorization": true, "Proxy-Authorization": true,
+	"X-Csrf-Token": true, "X-Xsrf-Token": true,
+}
+
+// notAccepted are the headers that a tunnel may not set: they would speak for
+// the whole domain, or are what front proxies take for orders.
+var notAccepted = names{
+	"Strict-Transport-Security": true, "Public-Key-Pins": true, "Clear-Site-Data": true, "Set-Cookie2": true,
+	"X-Sendfile": true, "X-Lighttpd-Send-File": true, "X-Reproxy-Url": true,
+}
+
+// isOrder reports whether nginx takes a header of this name for an order.
+func isOrder(name string) bool {
+	return len(name) >= len("X-Accel-") && strings.EqualFold(name[:len("X-Accel-")], "X-Accel-")
+}
+
+// requestHeaders returns the headers that a tunnel gets of a request: one
+// string a name.
+func (g *Gateway) requestHeaders(r *http.Request, source netip.Addr) []messages.Field {
+	named := namedByConnection(r.Header["Connection"])
+	headers := make([]messages.Field, 0, len(r.Header)+3)
+	for name, values := range r.Header {
+		if withheld.has(name) || named[name] || credentials.has(name) && !g.ForwardCredentials {
+			continue
+		}
+		separator := ", "
+		if name == "Cookie" {
+			separator = "; " // RFC 9113, section 8.2.3
+		}
+		headers = append(headers, messages.Field{Name: name, Value: strings.Join(values, separator)})
+	}
+	return append(headers,
+		messages.Field{Name: "X-Forwarded-For", Value: source.String()},
+		messages.Field{Name: "X-Forwarded-Host", Value: r.Host},
+		messages.Field{Name: "X-Forwarded-Proto", Value: g.forwardedProto(r)})
+}
+
+// forwardedProto returns how the outside client speaks to the outermost proxy:
+// a trusted one says so. Of a chain of proxies the outermost comes first.
+func (g *Gateway) forwardedProto(r *http.Request) string {
+	if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && g.Sources.Trusted(netpolicy.Peer(r)) {
+		first, _, _ := strings.Cut(said[0], ",")
+		switch proto := strings.ToLower(strings.TrimSpace(first)); proto {
+		case "http", "https":
+			return proto
+		case "ws":
+			return "http"
+		case "wss":
+			return "https"
+		}
+	}
+	return "http"
+}
+
+// namedByConnection returns the headers that the Connection header's lines
+// name.
+func namedByConnection(lines []string) map[string]bool {
+	var named map[string]bool
+	for _, line := range lines {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				if named == nil {
+					named = make(map[string]bool)
+				}
+				named[textproto.CanonicalMIMEHeaderKey(name)] = true
+			}
+		}
+	}
+	return named
+}
+
+// A framing is what a tunnel's answer says of how its body was framed on its
+// way to the tunnel.
+type framing struct {
+	lengths []string // values of Content-Length
+	codings []string // values of Transfer-Encoding
+}
+
+// answerHeaders puts into to what the outside client gets of the headers of a
+// tunnel's answer, and returns those that are about the body's framing.
+func (g *Gateway) answerHeaders(from []messages.Field, to http.Header) (f framing, unfit *unfitError) {
+	size := 0
+	var connection []string
+	for _, field := range from {
+		size += len(field.Name) + len(field.Value)
+		if strings.EqualFold(field.Name, "Connection") {
+			connection = append(connection, field.Value)
+		}
+	}
+	if len(from) > maxAnswerHeaders || size > maxAnswerHeaderBytes {
+		return f, &unfitError{messages.ReasonAnswerHeaders, "it has too many headers"}
+	}
+	named := namedByConnection(connection)
+	for _, field := range from {
+		name, v := textproto.CanonicalMIMEHeaderKey(field.Name), field.Value
+		switch {
+		case name == "Content-Length":
+			f.lengths = append(f.lengths, v)
+		case name == "Transfer-Encoding":
+			f.codings = append(f.codings, v)
+		case !hopByHop[name] && !named[name]:
+			if v, ok := g.passes(name, v); ok {
+				to[name] = append(to[name], v)
+			}
+		}
+	}
+	return f, nil
+}
+
+// passes reports whether a tunnel may set a header, which is about the message,
+// and returns what the outside client gets of its value.
+func (g *Gateway) passes(name, v string) (value string, ok bool) {
+	switch {
+	case notAccepted[name] || isOrder(name) || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(v):
+		return "", false
+	case name == "Set-Cookie":
+		return withoutDomain(v), g.ForwardCredentials
+	}
+	return v, true
+}
+
+// filterTrailer takes out of a trailer what a tunnel may not set, and what
+// frames, routes or authenticates a message (RFC 9110, section 6.5.1).
+func (g *Gateway) filterTrailer(trailer http.Header) {
+	for name, values := range trailer {
+		if hopByHop[name] || withheld[name] || credentials[name] || name == "Content-Encoding" || name == "Content-Type" ||
+			name == "Content-Range" || name == "Host" || name == "Set-Cookie" || name == "Location" || name == "Cache-Control" {
+			delete(trailer, name)
+			continue
+		}
+		kept := values[:0]
+		for _, v := range values {
+			if v, ok := g.passes(name, v); ok {
+				kept = append(kept, v)
+			}
+		}
+		if len(kept) == 0 && len(values) > 0 || notAccepted[name] || isOrder(name) {
+			delete(trailer, name)
+			continue
+		}
+		trailer[name] = kept
+	}
+}
+
+// withoutDomain takes the Domain attribute out of a cookie, so that one tunnel
+// can't set it for another (RFC 6265, section 5.2.3).
+func withoutDomain(cookie string) string {
+	parts := strings.Split(cookie, ";")
+	kept := parts[:1]
+	for _, attribute := range parts[1:] {
+		name, _, _ := strings.Cut(attribute, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "Domain") {
+			kept = append(kept, attribute)
+		}
+	}
+	return strings.Join(kept, ";")
+}

@@ -1,0 +1,190 @@
+package gossh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	nethttp "net/http"
+	"sync/atomic"
+	"time"
+
+	"wsproxy/transport/forward"
+	"wsproxy/transport/tunnel"
+	"wsproxy/transport/wsock"
+)
+
+// A conn is the outer end of a stream that carries HTTP as bytes. It serves one
+// request at a time, each a use. How the last one ended says what must be done
+// at the end. gossh-wasm takes no notice of tcp_close; it lets a stream, and one
+// of its few slots, go when it fails to write to a service that has ended. So
+// an ended service is written to.
+type conn struct {
+	*net.UnixConn
+	mux    *tunnel.Mux
+	stream *tunnel.Stream
+	use    atomic.Pointer[use] // the latest
+	closed atomic.Bool
+}
+
+// A use is one request's use of a conn.
+type use struct {
+	conn     *conn
+	over     chan struct{}   // closed at its end
+	outcome  forward.Outcome // set before over is closed
+	answered atomic.Bool     // the answer's head has come
+	upgraded *webSocket      // set before over is closed; nil if it has not become one
+	probe    atomic.Bool     // the connection may have ended; until the first write
+}
+
+// dial opens a stream of this process's own. peer is what the client is told of
+// where it comes from.
+func dial(ctx context.Context, mux *tunnel.Mux, peer string) (*conn, error) {
+	inner, stream, err := mux.Dial(ctx, peer)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{UnixConn: inner, mux: mux, stream: stream}, nil
+}
+
+var errUnasked = errors.New("the service sends without having been asked")
+
+// Read tells an end that is none: what the stream has aborted must not be
+// taken for a whole answer.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.UnixConn.Read(p)
+	switch {
+	case c.closed.Load():
+		return 0, net.ErrClosed
+	case errors.Is(err, io.EOF) && c.stream.Ended() != "":
+		return 0, io.ErrUnexpectedEOF
+	}
+	if u := c.use.Load(); n > 0 && u != nil {
+		select {
+		case <-u.over:
+			return 0, errUnasked // net/http would log it, byte by byte
+		default:
+		}
+	}
+	return n, err
+}
+
+// Write sends the beginning of a request by itself over a connection that was
+// kept for a while: if the service has ended it, its host answers that with a
+// reset, and the client finds out when it writes the rest. So a request is
+// either whole and read, or in part and lost, and never waits for an answer of
+// a service that is gone.
+func (c *conn) Write(p []byte) (int, error) {
+	const first = 4 // bytes: no request is shorter
+	u := c.use.Load()
+	if u == nil || len(p) <= first || !u.probe.CompareAndSwap(true, false) {
+		return c.UnixConn.Write(p)
+	}
+	n, err := c.UnixConn.Write(p[:first])
+	if err != nil {
+		return n, err
+	}
+	c.ends(probePause)
+	m, err := c.UnixConn.Write(p[first:])
+	return n + m, err
+}
+
+const (
+	// probeAfter is for how long a connection was kept when it may have ended
+	// without a word: services wait much longer for the next request.
+	probeAfter = 100 * time.Millisecond
+	// probePause is how long the service's host has to answer with a reset. It
+	// is near the host where the client's SSH session ends, mostly the same.
+	probePause = 20 * time.Millisecond
+)
+
+// Begin notes that a request uses the connection.
+func (c *conn) Begin(idle time.Duration) forward.Use {
+	u := &use{conn: c, over: make(chan struct{})}
+	u.probe.Store(idle >= probeAfter)
+	c.use.Store(u)
+	return u
+}
+
+// Answered looks at the head of the answer.
+func (u *use) Answered(answer *nethttp.Response) {
+	u.answered.Store(true)
+	switch {
+	case answer.StatusCode == nethttp.StatusSwitchingProtocols:
+		if stream, ok := answer.Body.(io.ReadWriteCloser); ok && isWebSocket(answer) {
+			u.upgraded = &webSocket{ReadWriteCloser: stream, wake: func() { _ = u.conn.SetReadDeadline(longAgo) }}
+			answer.Body = u.upgraded
+		}
+	case answer.ContentLength < 0 && len(answer.TransferEncoding) == 0:
+		answer.Body = &untilClose{answer.Body, u.conn}
+	}
+}
+
+// End ends the use.
+func (u *use) End(outcome forward.Outcome) {
+	u.outcome = outcome
+	close(u.over)
+}
+
+// Close takes leave of the client, which may take a moment.
+func (c *conn) Close() error {
+	if !c.closed.CompareAndSwap(false, true) {
+		return net.ErrClosed
+	}
+	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() { c.UnixConn.Close() })
+	return nil
+}
+
+// ends waits for the stream's end, which the client brings about, and reports
+// whether it came.
+func (c *conn) ends(within time.Duration) bool {
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case <-c.stream.Done():
+		return true
+	case <-late.C:
+		return false
+	}
+}
+
+// An untilClose is a body that lasts until the service closes the connection.
+// This client does not tell that end, unless it fails to write. So such a
+// service is written to now and then while it is silent. Should it not have
+// ended, that does no harm: it reads no request after this one (RFC 9112,
+// section 9.6).
+type untilClose struct {
+	io.ReadCloser
+	conn *conn
+}
+
+const (
+	// silence is how long such a body is silent before its service is written
+	// to, and between that and the next.
+	silence = 2 * time.Second
+	// silences is how often that is done at most while nothing comes.
+	silences = 30
+)
+
+func (b *untilClose) Read(p []byte) (int, error) {
+	came := make(chan struct{})
+	defer close(came)
+	wsock.StartPump(b.conn.mux.Host().Log(), "silence", func() { b.breakSilence(came) }, func() {})
+	return b.ReadCloser.Read(p)
+}
+
+func (b *untilClose) breakSilence(came <-chan struct{}) {
+	look := time.NewTicker(silence)
+	defer look.Stop()
+	for range silences {
+		select {
+		case <-came:
+			return
+		case <-look.C:
+			_, _ = b.conn.UnixConn.Write([]byte{'\n'})
+		}
+	}
+}
+
+// longAgo is a deadline that ends every wait at once.
+var longAgo = time.Unix(1, 0)

@@ -1,0 +1,113 @@
+package gossh
+
+import (
+	"bytes"
+	"context"
+	"net"
+	nethttp "net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"wsproxy/messages"
+	"wsproxy/transport/forward"
+	"wsproxy/transport/tunnel"
+)
+
+const (
+	// maxCarried is how many streams of a tunnel carry HTTP at most. The client
+	// has 100 slots for these, other streams and requests.
+	maxCarried = 32
+	// carriedIdle is how long one waits for its next request: less than the
+	// services that are quickest to close theirs (2 s), because this client
+	// doesn't say when one has.
+	carriedIdle = 1500 * time.Millisecond
+	// maxAnswer is how much of an answer the client reads, in bytes.
+	maxAnswer = 10 << 20
+	// largeRemembered is how many requests are remembered whose answers were
+	// too large for it.
+	largeRemembered = 64
+)
+
+// http is the part of a Dialect that says which requests go as bytes.
+type http struct {
+	credentials bool             // TUNNEL_FORWARD_CREDENTIALS
+	carrier     *forward.Carrier // set once
+
+	mu    sync.Mutex
+	large map[string]struct{} // under mu: methods and targets whose answers were too large
+}
+
+func newHTTP(mux *tunnel.Mux, credentials bool) http {
+	return http{credentials: credentials, large: make(map[string]struct{}), carrier: forward.NewCarrier(forward.CarrierSettings{
+		Dial:     func(ctx context.Context, peer string) (net.Conn, error) { return dial(ctx, mux, peer) },
+		MaxConns: maxCarried, MaxIdle: carriedIdle, Timeout: mux.HTTPTimeout(),
+	})}
+}
+
+// Carrier carries requests over connections that this client can be made to
+// let go of.
+func (h *http) Carrier() *forward.Carrier { return h.carrier }
+
+// MaxRequest is the longest message that the client reads as one.
+func (h *http) MaxRequest() int { return maxMessage }
+
+// TakesInline reports whether a request without a body can be sent as a message
+// of n bytes without AsBytes being asked.
+func (h *http) TakesInline(n int) bool {
+	if n > maxMessage || h.credentials {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.large) == 0
+}
+
+// AsBytes reports whether http_request can't carry a request: one that becomes
+// something else, or whose answer has no end; one whose body is no UTF-8 or is
+// too long, for the client sends it on as it is written in the JSON; one whose
+// answer was too large before; and any whose answer may set several cookies, of
+// which the client keeps the last.
+func (h *http) AsBytes(r *nethttp.Request, body []byte) bool {
+	if h.credentials || forward.IsUpgrade(r) || forward.WantsEvents(r) || len(body) >= maxMessage || !utf8.Valid(body) {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, large := h.large[largeKey(r)]
+	return large
+}
+
+// largeKey stands for the requests that are taken to have answers of one size.
+func largeKey(r *nethttp.Request) string { return r.Method + " " + r.URL.Path }
+
+// AskAgain reports whether an answer was too long for the client, or looks like
+// one that it has damaged: cut off, or a text with bytes in it that were no
+// UTF-8, which JSON has replaced. Also a service that writes UTF-8 makes such:
+// when it puts a part of a character into one chunk, and the rest into the next.
+func (h *http) AskAgain(r *nethttp.Request, damaged *messages.Response) bool {
+	if damaged == nil || isCut(damaged) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if len(h.large) >= largeRemembered {
+			clear(h.large)
+		}
+		h.large[largeKey(r)] = struct{}{}
+		return true
+	}
+	return damaged.BodyEncoding == "" && bytes.Contains(damaged.Body, []byte("\uFFFD"))
+}
+
+// isCut reports whether an answer says that it is longer than what the client
+// reads.
+func isCut(answer *messages.Response) bool {
+	for _, field := range answer.Headers {
+		if length, err := strconv.ParseInt(field.Value, 10, 64); err == nil &&
+			length > maxAnswer && strings.EqualFold(field.Name, "Content-Length") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,138 @@
+package gossh
+
+import (
+	"io"
+	"time"
+
+	"wsproxy/transport/forward"
+	"wsproxy/transport/wsock"
+)
+
+// leave makes the client let go of the connection, if it can be made to.
+// Meanwhile what the service still sends is read to no purpose: else it would
+// count as waiting for somebody.
+func (c *conn) leave() {
+	u := c.use.Load()
+	if u != nil {
+		<-u.over
+	}
+	_ = c.UnixConn.SetDeadline(time.Time{})
+	drained := make(chan struct{})
+	wsock.StartPump(c.mux.Host().Log(), "inner drain", func() { _, _ = io.Copy(io.Discard, c.UnixConn) }, func() { close(drained) })
+	defer func() {
+		_ = c.UnixConn.SetReadDeadline(longAgo)
+		<-drained
+	}()
+	switch {
+	case u == nil: // net/http may open one that no request comes to use
+		c.part()
+	case u.upgraded != nil:
+		c.leaveWebSocket(u.upgraded)
+	case u.outcome == forward.OutcomeLast:
+		c.nudge()
+	case u.outcome == forward.OutcomeKept:
+		c.part()
+	case u.answered.Load():
+		c.giveUp()
+	}
+	// Else it was given up before it was answered, and nobody knows what the
+	// service does. The client's slot stays taken until the service ends.
+}
+
+const (
+	// nudges is how many bytes are written to a service that has ended, at
+	// most. The first makes its host answer with a reset, and a later one
+	// fails: through a real SSH server the third. A page that is busy writes
+	// several at once, which count as one; over six seconds they come apart.
+	nudges = 7
+	// nudgePause is how long after the answer's end the first is written, by
+	// when the service has closed the connection. It is doubled each time.
+	nudgePause = 50 * time.Millisecond
+	// partPause is how long a service's host has to answer the first part of
+	// the last request, and how often is looked for the answer to the whole.
+	partPause = 150 * time.Millisecond
+	// partLooks is for how many looks that is waited for. What is written after
+	// it does no harm: it was the last request (RFC 9112, section 9.6).
+	partLooks = 14
+)
+
+// nudge writes to a service that has ended, until the client finds out. It
+// reports whether it has.
+func (c *conn) nudge() (ended bool) {
+	pause := nudgePause
+	for range nudges {
+		if c.ends(pause) {
+			return true
+		}
+		if _, err := c.UnixConn.Write([]byte{'\n'}); err != nil {
+			return true
+		}
+		pause *= 2
+	}
+	return c.ends(pause)
+}
+
+// part ends a connection that waits for its next request: by a last one, which
+// asks for nothing but the end. It goes in two parts, so that a service which
+// has ended meanwhile is found out by the second.
+func (c *conn) part() {
+	_, before := c.stream.Moved()
+	for _, piece := range []string{"OPTIONS * HTTP/1.1\r\n", "Host: localhost\r\nConnection: close\r\n\r\n"} {
+		if _, err := c.UnixConn.Write([]byte(piece)); err != nil {
+			return
+		}
+		if c.ends(partPause) {
+			return
+		}
+	}
+	for range partLooks {
+		if _, after := c.stream.Moved(); after > before {
+			break // it has answered, and ended
+		}
+		if c.ends(partPause) {
+			return
+		}
+	}
+	c.nudge()
+}
+
+// unparsable is what no HTTP parser takes for a request, to its end: a service
+// that reads on while it answers then ends the connection, an event stream
+// that nobody hears any more among them. Measured with Node.
+const unparsable = "\x00\x01\x02\r\n\r\n"
+
+// giveUp ends a connection on which an answer is under way that nobody wants.
+// The request has gone out whole, so what follows it is a request of its own.
+func (c *conn) giveUp() {
+	if _, err := c.UnixConn.Write([]byte(unparsable)); err != nil || c.ends(partPause) {
+		return
+	}
+	c.nudge()
+}
+
+const (
+	// closeAnswer is how long a service has to answer the close frame that it
+	// is sent in the place of a visitor who left without one.
+	closeAnswer = 2 * time.Second
+	// halfOpen is after how long a WebSocket's service is nudged again: ws of
+	// npm keeps its socket half-open for 30 s, and the first nudges hit that.
+	halfOpen = 31 * time.Second
+)
+
+// leaveWebSocket ends a connection that has become a WebSocket. A service that
+// was not told of the end is told, where the stream of frames allows it.
+func (c *conn) leaveWebSocket(ws *webSocket) {
+	if !ws.closedByVisitor() {
+		if !ws.atBoundary() {
+			return // in the middle of a frame, whatever is written would be its payload
+		}
+		if _, err := c.UnixConn.Write(goingAway); err != nil || c.ends(closeAnswer) {
+			return
+		}
+	}
+	ended := time.Now()
+	if c.nudge() || c.ends(halfOpen-time.Since(ended)) {
+		return
+	}
+	c.nudge()
+}

@@ -1,0 +1,162 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"wsproxy/netpolicy"
+	"wsproxy/transport/wsock"
+)
+
+// Access names a service behind Cloudflare Access and the service token that
+// opens it. ID and Secret are secrets of the client's: they go into the
+// headers of one handshake and nowhere else.
+type Access struct {
+	ID, Secret string
+}
+
+// AccessPort is the port of wss:// (RFC 6455, section 3).
+const AccessPort = 443
+
+// accessWriteBuffer is the size in bytes of the frames that go to a service
+// behind Cloudflare Access. Each is masked in a buffer of its own.
+const accessWriteBuffer = 32 << 10
+
+var accessBuffers sync.Pool
+
+// An accessUpstream is a service behind Cloudflare Access, reached by a WebSocket
+// whose binary messages are bridged to the client's.
+type accessUpstream struct {
+	ws      *websocket.Conn
+	message io.Reader      // owned by the reader: the message under way
+	out     io.WriteCloser // owned by the writer: the message under way
+	pinger  *time.Timer
+}
+
+// dialAccess opens the WebSocket at wss://target.Host/ through a judged
+// connection. Redirects are not followed, and the certificate is verified.
+func dialAccess(ctx context.Context, dial func(context.Context) (*net.TCPConn, error), target netpolicy.Target, access Access, ping time.Duration) (*accessUpstream, error) {
+	dialer := websocket.Dialer{
+		NetDialContext:  func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		ReadBufferSize:  1 << 10,
+		WriteBufferSize: accessWriteBuffer,
+		WriteBufferPool: &accessBuffers,
+	}
+	ws, answer, err := dialer.DialContext(ctx, "wss://"+target.Host+"/", http.Header{
+		"CF-Access-Client-Id":     {access.ID},
+		"CF-Access-Client-Secret": {access.Secret},
+	})
+	if err != nil {
+		if answer != nil {
+			return nil, fmt.Errorf("the service behind Cloudflare Access answered the handshake with status %d: %w", answer.StatusCode, err)
+		}
+		return nil, err
+	}
+	u := &accessUpstream{ws: ws}
+	// Cloudflare ends a WebSocket that carries nothing for a while.
+	u.pinger = time.AfterFunc(ping, func() {
+		if ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(ping)) == nil {
+			u.pinger.Reset(ping)
+		}
+	})
+	return u, nil
+}
+
+var errNotBinary = errors.New("the service behind Cloudflare Access sent a message that is not binary")
+
+func (u *accessUpstream) read() (*wsock.Buffer, int, error) {
+	for {
+		if u.message == nil {
+			kind, message, err := u.ws.NextReader()
+			if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
+				return nil, 0, io.EOF
+			}
+			if err != nil {
+				return nil, 0, fmt.Errorf("the WebSocket of the service behind Cloudflare Access failed: %w", unEOF(err))
+			}
+			if kind != websocket.BinaryMessage {
+				return nil, 0, errNotBinary
+			}
+			u.message = message
+		}
+		buf := wsock.TakeBuffer()
+		n, err := u.message.Read(buf[wsock.ServerHeader:])
+		if err == io.EOF {
+			u.message, err = nil, nil
+		}
+		if n > 0 {
+			return buf, n, nil // an error will come again
+		}
+		wsock.GiveBuffer(buf)
+		if err != nil {
+			return nil, 0, unEOF(err)
+		}
+	}
+}
+
+// unEOF keeps a broken WebSocket from looking like an ended one: only a close
+// frame is an orderly end.
+func unEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// broke is not needed: a WebSocket that broke never reads as one that ended.
+func (u *accessUpstream) broke() bool { return false }
+
+func (u *accessUpstream) write(p []byte, boundary bool) error {
+	if u.out == nil && boundary {
+		return u.ws.WriteMessage(websocket.BinaryMessage, p)
+	}
+	if u.out == nil {
+		out, err := u.ws.NextWriter(websocket.BinaryMessage)
+		if err != nil {
+			return err
+		}
+		u.out = out
+	}
+	if _, err := u.out.Write(p); err != nil || !boundary {
+		return err
+	}
+	err := u.out.Close()
+	u.out = nil
+	return err
+}
+
+func (u *accessUpstream) closeWrite() {
+	final := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	_ = u.ws.WriteControl(websocket.CloseMessage, final, time.Now().Add(time.Second))
+}
+
+func (u *accessUpstream) raw() (syscall.RawConn, error) {
+	return u.ws.NetConn().(*tls.Conn).NetConn().(*net.TCPConn).SyscallConn()
+}
+
+// drain reads below the WebSocket, which reads no more once a deadline has
+// ended a read.
+func (u *accessUpstream) drain() { _, _ = io.Copy(io.Discard, u.ws.NetConn()) }
+
+func (u *accessUpstream) SetReadDeadline(t time.Time) error { return u.ws.SetReadDeadline(t) }
+
+// SetWriteDeadline ends a write that is under way. It does not go through
+// gorilla's method of that name, which would race with one.
+func (u *accessUpstream) SetWriteDeadline(t time.Time) error {
+	return u.ws.NetConn().SetWriteDeadline(t)
+}
+
+func (u *accessUpstream) Close() error {
+	u.pinger.Stop()
+	return u.ws.Close()
+}

@@ -1,0 +1,71 @@
+package relay
+
+import (
+	"time"
+
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+)
+
+// Finish ends the pair. Resolving and dialling stop, the pumps forward no
+// more, and both connections are seen to their ends.
+func (p *Pair) Finish(reason messages.Reason) {
+	p.session.Finish(reason, p.finish, func(reason messages.Reason) {
+		if p.upstream != nil {
+			p.upstream.Close()
+		}
+		p.session.Tell(&messages.PairClosed{Reason: reason})
+	})
+}
+
+// finish closes both connections, and returns why in the light of all that is
+// known. The client gets its last bytes and the close frame, the target its
+// last bytes and FIN; then both are read to their ends.
+func (p *Pair) finish(reason messages.Reason) messages.Reason {
+	if p.dialed != nil {
+		<-p.dialed // at once, since its context has ended
+	}
+	p.session.BeginClose(reason)
+	if p.upstream != nil {
+		_ = p.upstream.SetReadDeadline(longAgo)
+		_ = p.upstream.SetWriteDeadline(longAgo)
+	}
+	if p.downDone != nil {
+		<-p.downDone
+	}
+	if p.upstream == nil {
+		p.session.Close(reason)
+		return reason
+	}
+	p.upstream.closeWrite()
+	if reason == messages.ReasonTargetEnded && p.upstream.broke() {
+		reason = messages.ReasonTargetReset
+	}
+	// Beside each other: the target may wait for its words to be read before
+	// it reads on.
+	targetDone := make(chan struct{})
+	wsock.StartPump(p.session.Log(), "upstream linger", func() { p.finishUpstream(reason) }, func() { close(targetDone) })
+	p.session.Close(reason)
+	<-targetDone
+	return reason
+}
+
+// finishUpstream lets the target read what it was sent: it has as long as its
+// kernel acknowledges something new, at a shutdown [messages.Linger] in all.
+func (p *Pair) finishUpstream(reason messages.Reason) {
+	raw, err := p.upstream.raw()
+	if err != nil {
+		return
+	}
+	if reason == messages.ReasonShutdown {
+		_ = p.upstream.SetReadDeadline(time.Now().Add(messages.Linger))
+	} else {
+		_ = p.upstream.SetReadDeadline(time.Time{})
+		linger := wsock.NewLinger(raw, func() { _ = p.upstream.SetReadDeadline(longAgo) })
+		defer linger.Stop()
+	}
+	p.upstream.drain()
+}
+
+// longAgo is a deadline that ends every wait at once.
+var longAgo = time.Unix(1, 0)

@@ -1,0 +1,88 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"wsproxy/transport/wsock"
+)
+
+// An upstream is the target's side of a pair: plain TCP, or a service behind
+// Cloudflare Access. One goroutine reads and one writes; the other methods may
+// be called from any.
+type upstream interface {
+	// read waits for bytes, holding no buffer meanwhile, and returns n of them
+	// at buf[wsock.ServerHeader:]. The caller gives buf back. io.EOF means that the
+	// target has ended its stream.
+	read() (buf *wsock.Buffer, n int, err error)
+	// write passes bytes on. boundary says that they end a client's message.
+	write(p []byte, boundary bool) error
+	// broke reports whether a write found that the target had reset the
+	// connection: the reader then may see an end like any other. It waits for
+	// the write under way, which a deadline in the past ends.
+	broke() bool
+	// closeWrite tells the target that no more bytes will come.
+	closeWrite()
+	// drain reads on, to no purpose, until the target's end or a deadline.
+	// read may have ended by a deadline before.
+	drain()
+	// raw returns the TCP connection below.
+	raw() (syscall.RawConn, error)
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+	Close() error
+}
+
+// A tcpUpstream is a target behind plain TCP.
+type tcpUpstream struct {
+	*net.TCPConn
+	reader *wsock.Reader
+	turn   sync.Mutex // held by write
+	reset  bool       // under turn: a write found the connection reset
+}
+
+func newTCPUpstream(conn *net.TCPConn) (*tcpUpstream, error) {
+	r, err := wsock.NewReader(conn, wsock.ServerHeader)
+	if err != nil {
+		return nil, err
+	}
+	return &tcpUpstream{TCPConn: conn, reader: r}, nil
+}
+
+func (u *tcpUpstream) read() (*wsock.Buffer, int, error) { return u.reader.Read() }
+
+func (u *tcpUpstream) write(p []byte, _ bool) error {
+	u.turn.Lock()
+	defer u.turn.Unlock()
+	_, err := u.Write(p)
+	u.reset = u.reset || isReset(err)
+	return err
+}
+
+func (u *tcpUpstream) broke() bool {
+	u.turn.Lock()
+	defer u.turn.Unlock()
+	return u.reset
+}
+
+func (u *tcpUpstream) closeWrite() {
+	_ = u.CloseWrite() // fails only if the connection is gone, which its reader finds
+}
+
+func (u *tcpUpstream) raw() (syscall.RawConn, error) { return u.SyscallConn() }
+
+func (u *tcpUpstream) drain() { _, _ = io.Copy(io.Discard, u.TCPConn) }
+
+// isReset reports whether an error of a TCP connection means that it broke,
+// rather than that it ended, for which EPIPE stands, or that a deadline passed.
+func isReset(err error) bool {
+	if err == nil {
+		return false // without the allocation that errno is
+	}
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno != syscall.EPIPE
+}

@@ -1,0 +1,276 @@
+package tunnel
+
+import (
+	"encoding/binary"
+	"time"
+
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+)
+
+// inboundWindow is how many bytes may be on their way from a tunnel's reader to
+// its actors: so much is posted before the reader waits for them.
+const inboundWindow = 1 << 20
+
+// messageCost is about how many bytes a message to an actor costs, beside what
+// it carries.
+const messageCost = 256
+
+// controlBacklog is how many control messages may wait for a client before what
+// it sends, and what would be answered with more of them, is not read.
+const controlBacklog = 1024
+
+// An inbound takes a tunnel client's messages apart. Control messages are
+// joined and decoded, once; data frames are passed on piece by piece, as they
+// come. It belongs to the reading pump.
+type inbound struct {
+	mux     *Mux
+	take    Pieces // what the client's dialect makes of the next pieces
+	kind    inboundKind
+	size    int64                // bytes of the message so far
+	message []byte               // the control message so far, charged to mux.answers
+	began   time.Time            // when the first of it came
+	unasked bool                 // there was no memory for its beginning, and nobody has waited for some
+	lost    messages.Reason      // why the control message is not kept
+	scan    messages.ControlScan // of one that is not kept
+	head    []byte               // the data frame's header so far
+	connID  string               // of the data frame
+	refused messages.Reason      // why nothing more is taken
+}
+
+type inboundKind uint8
+
+const (
+	inboundNone inboundKind = iota // between messages
+	inboundControl
+	inboundHeader // in the header of a data frame
+	inboundData   // in its payload
+	inboundLost   // in a control message that is not kept
+	inboundSkip   // in a message that is of no use
+)
+
+// startReading starts the pump that reads the client's messages.
+func (m *Mux) startReading() {
+	in := &inbound{mux: m}
+	in.take = m.dialect.Reassemble(in.piece)
+	m.session.Read("tunnel in", wsock.Receiver{
+		Texts: true, Boundaries: true, Wait: in.waitForRoom, Payload: in.payload,
+		Received: func(n int) { m.received.Add(int64(n)) },
+	})
+}
+
+func (in *inbound) payload(data []byte, text, end bool) (refused messages.Reason) {
+	in.take(data, text, end)
+	return in.refused
+}
+
+// waitForRoom waits until what was read has been dealt with far enough. A
+// control message that waits for the memory of other tunnels for too long is
+// given up: else two of them could wait for each other for ever. So is one, at
+// once, that would not fit if they had none, and one that takes longer to come
+// than any request waits for an answer.
+func (in *inbound) waitForRoom() {
+	m := in.mux
+	if in.kind == inboundControl &&
+		(int64(len(in.message)) >= m.settings.Total.limit || time.Since(in.began) > m.settings.HTTPTimeout) {
+		in.giveUp(messages.ReasonMemory)
+	}
+	if !in.wantsRoom() {
+		in.unasked = false
+		return
+	}
+	// Bytes of other tunnels come back without a signal to this one.
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	patience := time.Now().Add(2 * m.settings.StallTimeout)
+	for in.wantsRoom() && !m.session.Discarding() {
+		select {
+		case <-m.room:
+		case <-m.session.Closing().Done():
+			return
+		case now := <-look.C:
+			if in.kind == inboundControl && now.After(patience) {
+				in.giveUp(messages.ReasonMemory)
+			}
+		}
+	}
+	in.unasked = false
+}
+
+// wantsRoom reports whether reading must wait: for the actors, for outside
+// peers, for memory that a control message takes, or for a client that makes the
+// proxy answer and doesn't read. Data waits for no memory but that which the
+// tunnel's own peers hold.
+func (in *inbound) wantsRoom() bool {
+	m := in.mux
+	return m.inbound.full() || m.buffer.full() || in.kind == inboundControl && m.memory.full() ||
+		m.queue.backlog() >= controlBacklog
+}
+
+// piece takes a piece of a message, the last one if end is set.
+func (in *inbound) piece(data []byte, text, end bool) {
+	if in.size += int64(len(data)); in.size > in.mux.settings.MaxMessage {
+		in.tooBig()
+	}
+	for len(data) > 0 {
+		switch in.kind {
+		case inboundNone:
+			in.begin(data[0], text)
+		case inboundControl:
+			in.join(data)
+			data = nil
+		case inboundHeader:
+			data = in.header(data)
+		case inboundData:
+			in.post(&messages.Data{ConnID: in.connID, Data: wsock.Retain(data)}, len(data))
+			data = nil
+		case inboundLost:
+			in.seek(data)
+			data = nil
+		case inboundSkip:
+			data = nil
+		}
+	}
+	if end {
+		in.finish()
+	}
+}
+
+// tooBig deals with a message that is longer than it may be. A response is read
+// to its end, and its request is told so; anything else ends the tunnel.
+func (in *inbound) tooBig() {
+	switch in.kind {
+	case inboundControl:
+		in.giveUp(messages.ReasonAnswerTooBig)
+	case inboundHeader, inboundData:
+		in.refused = messages.ReasonMessageTooBig
+	}
+}
+
+func (in *inbound) begin(first byte, text bool) {
+	in.kind = inboundHeader
+	if text || first == '{' {
+		in.kind = inboundControl
+	}
+}
+
+func (in *inbound) join(data []byte) {
+	begins := len(in.message) == 0
+	in.message = append(in.message, data...)
+	in.mux.answers.add(int64(len(data)))
+	if begins {
+		in.began = time.Now()
+		in.unasked = in.mux.memory.full()
+	}
+}
+
+// header reads the header of a data frame, and returns what follows it.
+func (in *inbound) header(data []byte) (rest []byte) {
+	need := 4
+	if len(in.head) >= 4 {
+		need += int(binary.BigEndian.Uint32(in.head))
+	}
+	n := min(need-len(in.head), len(data))
+	in.head = append(in.head, data[:n]...)
+	if len(in.head) < need {
+		return data[n:]
+	}
+	if need == 4 {
+		switch idLen := binary.BigEndian.Uint32(in.head); {
+		case idLen > messages.MaxConnID:
+			in.skip("a data frame whose connId is too long")
+			return data[n:]
+		case idLen > 0:
+			return data[n:]
+		}
+	}
+	in.connID = string(in.head[4:])
+	in.kind = inboundData
+	in.mux.dialect.DataReceived(in.connID)
+	return data[n:]
+}
+
+func (in *inbound) skip(what string) {
+	in.kind = inboundSkip
+	in.post(&messages.Garbage{What: what}, 0)
+}
+
+// finish ends a message.
+func (in *inbound) finish() {
+	switch in.kind {
+	case inboundControl:
+		in.control()
+	case inboundHeader, inboundNone:
+		in.post(&messages.Garbage{What: "a data frame that ends in its header"}, 0)
+	case inboundLost:
+		in.endOfLost()
+	}
+	in.kind, in.size, in.head, in.connID = inboundNone, 0, in.head[:0], ""
+}
+
+// control decodes a control message and passes it on. What a response is
+// charged goes with it.
+func (in *inbound) control() {
+	m, size := in.mux, len(in.message)
+	message, err := messages.DecodeControl(in.message)
+	in.message = nil
+	if r, ok := message.(*messages.Response); ok {
+		switch {
+		case m.dialect.Answered(r.ID):
+			message = nil
+		case in.unasked && m.memory.full(): // it came in one read
+			message = &messages.Dropped{ID: r.ID, Reason: messages.ReasonMemory}
+		default:
+			in.post(&messages.FromClient{Message: r, Size: size}, size)
+			return
+		}
+	}
+	if message != nil {
+		in.post(&messages.FromClient{Message: message, Size: size}, size)
+	} else if err != nil {
+		in.post(&messages.Garbage{What: err.Error()}, 0)
+	}
+	m.answers.add(int64(-size))
+}
+
+// giveUp keeps nothing of a control message, for want of memory or because it is
+// too long. If it is a response, its request is told so.
+func (in *inbound) giveUp(reason messages.Reason) {
+	message := in.message
+	in.message = nil
+	in.mux.answers.add(int64(-len(message)))
+	what := "a control message for which there was no memory"
+	if reason == messages.ReasonAnswerTooBig {
+		what = "a control message that is too long"
+	}
+	in.post(&messages.Garbage{What: what}, 0)
+	in.kind, in.lost, in.scan = inboundLost, reason, messages.ControlScan{}
+	in.seek(message)
+}
+
+// seek looks on for what a message is that is not kept.
+func (in *inbound) seek(text []byte) {
+	in.scan.Read(text)
+	if in.scan.Kind() != "" && in.scan.ID() != "" {
+		in.endOfLost()
+	}
+}
+
+// endOfLost deals with a message that was not kept, when it is known what it is
+// or has ended.
+func (in *inbound) endOfLost() {
+	switch {
+	case in.scan.Kind() == "http_response":
+		in.post(&messages.FromClient{Message: &messages.Dropped{ID: in.scan.ID(), Reason: in.lost}}, 0)
+	case in.lost == messages.ReasonAnswerTooBig:
+		in.refused = messages.ReasonMessageTooBig
+	}
+	in.kind = inboundSkip
+}
+
+// post passes a message on that carries n bytes. Each is charged with what it
+// costs itself, too: a client can't make more of them wait than the window.
+func (in *inbound) post(message any, n int) {
+	in.mux.inbound.Add(int64(n) + messageCost)
+	in.mux.settings.Host.Send(in.mux.handler, message)
+}

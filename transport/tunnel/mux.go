@@ -1,0 +1,207 @@
+package tunnel
+
+import (
+	"math"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+)
+
+// A Mux is a tunnel's WebSocket, its raw port and everything that waits to go
+// through either. The HTTP handler makes it and attaches the client's
+// WebSocket; the tunnel's actors say what happens when. See [messages.Mux].
+type Mux struct {
+	session  wsock.Session
+	settings *Settings     // set once
+	dialect  Dialect       // set once, before Start
+	credit   bool          // set once: flow=credit
+	handler  *actor.PID    // set by Start, before the pumps begin
+	queue    *sendQueue    // what waits for the client
+	inFlight inFlight      // what is on its way to the client
+	memory   *Budget       // what the tunnel holds of that of all: the next two, and HTTP
+	buffer   *Budget       // what waits for outside peers beyond their shares
+	answers  account       // responses, until their requests have them
+	inbound  Budget        // what was read from the client and is not handled yet; not part of memory
+	room     chan struct{} // has room for one: some of memory or inbound came back
+	accepts  chan struct{} // a token for each stream that no actor has taken yet
+
+	listener  atomic.Pointer[net.TCPListener] // the raw port, once it is open
+	accepting bool                            // Start was called; used by the tunnel's calls only
+	writeDone chan struct{}                   // closed when the writing pump has ended; nil until it starts
+	sent      atomic.Int64                    // bytes of frames to the client
+	received  atomic.Int64                    // bytes from the client
+}
+
+// Settings are what all tunnels share. All fields are required, but for Bind.
+type Settings struct {
+	Host         *wsock.Host
+	Total        *Budget       // of all tunnels, at the top
+	Buffer       int64         // bytes that may wait in one tunnel for its outside peers
+	MaxMessage   int64         // bytes of a message from a client
+	StallTimeout time.Duration // how long a peer that takes nothing may hold up its tunnel
+	HTTPTimeout  time.Duration // within which an HTTP request must be answered
+	Bind         netip.Addr    // of raw ports; the zero Addr means all interfaces
+}
+
+// memoryReserve is how many bytes of memory a tunnel may take though others have
+// used up that of all: its small requests and responses don't wait for theirs.
+const memoryReserve = 1 << 20
+
+// New returns a Mux for a client that speaks what dialect returns, which is
+// called once. credit is flow=credit. It starts nothing.
+func New(settings *Settings, dialect func(*Mux) Dialect, credit bool) *Mux {
+	m := &Mux{
+		settings: settings, credit: credit,
+		memory:  NewBudget(settings.Total, math.MaxInt64),
+		room:    make(chan struct{}, 1),
+		accepts: make(chan struct{}, maxAccepted),
+	}
+	m.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.MuxEnded{Reason: reason} })
+	m.memory.reserve = memoryReserve
+	m.memory.freed = func() { signal(m.room) }
+	m.buffer = NewBudget(m.memory, settings.Buffer)
+	m.answers.budget = m.memory
+	m.inbound.limit = inboundWindow
+	m.dialect = dialect(m)
+	m.queue = newSendQueue(m.drop)
+	m.queue.coalesce = m.dialect.MaxCoalesced()
+	return m
+}
+
+// Attach gives the Mux its client: see [wsock.Session.Attach].
+func (m *Mux) Attach(client *wsock.Conn) bool { return m.session.Attach(client) }
+
+// Own names the tunnel.
+func (m *Mux) Own(tunnel *actor.PID) { m.session.Own(tunnel) }
+
+// Dialect returns how the client is spoken to.
+func (m *Mux) Dialect() Dialect { return m.dialect }
+
+// Memory is what the tunnel holds of the memory of all tunnels.
+func (m *Mux) Memory() *Budget { return m.memory }
+
+// Host returns what all sessions share.
+func (m *Mux) Host() *wsock.Host { return m.settings.Host }
+
+// HTTPTimeout is within what an HTTP request must be answered.
+func (m *Mux) HTTPTimeout() time.Duration { return m.settings.HTTPTimeout }
+
+// Moved returns the bytes of all frames, to the client and from it.
+func (m *Mux) Moved() (sent, received int64) { return m.sent.Load(), m.received.Load() }
+
+// Control sends a control message.
+func (m *Mux) Control(message []byte) { m.queue.sendControl(m.frameControl(message)) }
+
+// TakesInline reports whether the client takes an http_request without a body
+// whose message has n bytes.
+func (m *Mux) TakesInline(n int) bool { return m.dialect.TakesInline(n) }
+
+// Request sends http_request, whose id is given, and reports whether there is
+// memory for it.
+func (m *Mux) Request(id string, message []byte) bool {
+	held := Reservation{budget: m.memory}
+	if !held.Try(int64(cap(message))) {
+		return false
+	}
+	m.SendRequest(id, message, &held)
+	return true
+}
+
+// SendRequest is Request for a message that is charged already. What held holds
+// becomes the frame's.
+func (m *Mux) SendRequest(id string, message []byte, held *Reservation) {
+	m.dialect.RequestSent(id)
+	f := m.frameControl(message)
+	f.request, f.charged, f.interactive = id, held.held, true
+	held.held = 0
+	m.queue.sendControl(f)
+}
+
+// Forget drops an http_request that was not sent yet.
+func (m *Mux) Forget(id string) { m.queue.forget(id) }
+
+// Reserve returns a reservation of the tunnel's memory for n bytes that are
+// charged to it already.
+func (m *Mux) Reserve(n int64) Reservation { return Reservation{m.memory, n} }
+
+// Answered returns what a response is charged: it is the caller's now.
+func (m *Mux) Answered(size int) Reservation {
+	m.answers.pass(int64(size))
+	return m.Reserve(int64(size))
+}
+
+// Dropped gives back what a response is charged that nobody gets.
+func (m *Mux) Dropped(n int) { m.answers.add(int64(-n)) }
+
+// Handled says that the handler has dealt with a message of n bytes.
+func (m *Mux) Handled(n int) {
+	m.inbound.Add(int64(-n) - messageCost)
+	signal(m.room)
+}
+
+// Full reports whether the client can't be read on for want of room.
+func (m *Mux) Full() bool { return m.buffer.full() }
+
+// drop gives back what a frame held, written or not.
+func (m *Mux) drop(f frame) {
+	if f.buf != nil {
+		wsock.GiveBuffer(f.buf)
+	}
+	m.memory.Add(-f.charged)
+	if f.gone != nil {
+		f.gone()
+	}
+}
+
+// dropAll drops frames, each once however often it is called.
+func (m *Mux) dropAll(frames []frame) {
+	for i, f := range frames {
+		frames[i] = frame{}
+		m.drop(f)
+	}
+}
+
+// Start begins to read the client, to write to it, and to accept.
+func (m *Mux) Start(handler *actor.PID, ready []byte) {
+	m.handler = handler
+	m.Control(ready)
+	m.inFlight.look = m.session.Conn().SendWindow
+	m.startReading()
+	m.writeDone = m.session.Pump("tunnel out", m.pumpOut)
+	m.accepting = true
+	if listener := m.listener.Load(); listener != nil {
+		m.accept(listener)
+	}
+}
+
+// Finish ends the Mux: what waits is written, the WebSocket is closed, the raw
+// port too.
+func (m *Mux) Finish(reason messages.Reason) {
+	m.session.Finish(reason, m.finish, func(messages.Reason) {
+		m.queue.clear()
+		m.answers.end()
+		m.session.Tell(&messages.MuxClosed{})
+	})
+}
+
+func (m *Mux) finish(reason messages.Reason) messages.Reason {
+	if listener := m.listener.Load(); listener != nil {
+		listener.Close()
+	}
+	if m.session.BeginClose(reason) {
+		m.queue.clear()
+	} else {
+		m.queue.end()
+	}
+	if m.writeDone != nil {
+		<-m.writeDone
+	}
+	m.session.Close(reason)
+	return reason
+}

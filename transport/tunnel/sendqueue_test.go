@@ -1,0 +1,354 @@
+package tunnel
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// tunnelDrops counts what lanes give back.
+type tunnelDrops struct {
+	mu   sync.Mutex
+	seen map[string]int // by the frames' bytes
+}
+
+func (d *tunnelDrops) drop(f frame) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.seen == nil {
+		d.seen = map[string]int{}
+	}
+	d.seen[string(f.bytes)]++
+}
+
+// want fails unless these frames came back, each once.
+func (d *tunnelDrops) want(t *testing.T, names string) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name := range strings.FieldsSeq(names) {
+		if d.seen[name] != 1 {
+			t.Errorf("%s came back %d times", name, d.seen[name])
+		}
+	}
+	if n := len(strings.Fields(names)); len(d.seen) != n {
+		t.Errorf("%d frames came back, want %d: %v", len(d.seen), n, d.seen)
+	}
+}
+
+func tunnelFrame(name string) frame { return frame{bytes: []byte(name)} }
+
+// tunnelTakes takes a batch and says what it was.
+func tunnelTakes(l *sendQueue) (names string, more bool) {
+	batch, more := l.take(nil, false)
+	var all []string
+	for _, f := range batch {
+		name, _, _ := strings.Cut(string(f.bytes), "|")
+		all = append(all, name)
+	}
+	return strings.Join(all, " "), more
+}
+
+func TestLanesTakeTurnsBehindControl(t *testing.T) {
+	l := newSendQueue((&tunnelDrops{}).drop)
+	a, b, c := l.newStream(), l.newStream(), l.newStream()
+	for _, f := range []string{"a1", "a2", "a3"} {
+		a.send(tunnelFrame(f), false)
+	}
+	b.send(tunnelFrame("b1"), true)
+	b.send(tunnelFrame("late"), false)
+	c.send(tunnelFrame("c1"), false)
+	c.send(tunnelFrame("c2"), false)
+	l.sendControl(tunnelFrame("x"))
+	l.sendControl(tunnelFrame("y"))
+	if got, more := tunnelTakes(l); got != "x y a1 b1 c1 a2 c2 a3" || !more {
+		t.Errorf("what goes out: %s, and more: %t", got, more)
+	}
+	if got, more := tunnelTakes(l); got != "" || !more {
+		t.Errorf("out of nothing comes %q, and more: %t", got, more)
+	}
+}
+
+// Large frames of one lane go out one at a time, and the turn goes on where it
+// was at the next batch; control goes first in each.
+func TestLanesKeepTheirTurnsOverBatches(t *testing.T) {
+	l := newSendQueue((&tunnelDrops{}).drop)
+	large := "|" + strings.Repeat(" ", writeBatch)
+	a, b := l.newStream(), l.newStream()
+	for i := range 3 {
+		a.send(tunnelFrame(fmt.Sprint("a", i, large)), false)
+		b.send(tunnelFrame(fmt.Sprint("b", i, large)), false)
+	}
+	l.sendControl(tunnelFrame("x" + large))
+	l.sendControl(tunnelFrame("y" + large))
+	for i, want := range []string{"x a0", "y b0", "a1", "b1", "z a2", "b2", ""} {
+		if i == 4 {
+			l.sendControl(tunnelFrame("z"))
+		}
+		if got, _ := tunnelTakes(l); got != want {
+			t.Errorf("batch %d is %q, want %q", i, got, want)
+		}
+	}
+}
+
+// However much control there is, lanes get their share of each batch.
+func TestControlDoesNotStarveLanes(t *testing.T) {
+	l := newSendQueue((&tunnelDrops{}).drop)
+	n := l.newStream()
+	for range 10_000 {
+		l.sendControl(tunnelFrame("x|" + strings.Repeat(" ", 1000)))
+	}
+	if l.backlog() != 10_000 {
+		t.Errorf("the backlog is %d", l.backlog())
+	}
+	n.send(tunnelFrame("a"), false)
+	got, _ := tunnelTakes(l)
+	if !strings.HasSuffix(got, " a") || len(got) > 2*(writeBatch/1000+2) {
+		t.Errorf("the first batch is %q", got)
+	}
+}
+
+func TestDataFramesNeedRoom(t *testing.T) {
+	l := newSendQueue((&tunnelDrops{}).drop)
+	n := l.newStream()
+	tokens := func() (k int) {
+		k = len(n.room)
+		return k
+	}
+	for range streamDepth {
+		<-n.room
+		n.send(frame{bytes: []byte("a"), data: true}, false)
+	}
+	n.send(tunnelFrame("close"), true) // needs none
+	if tokens() != 0 {
+		t.Error("there is room for more than streamDepth")
+	}
+	if got, _ := tunnelTakes(l); got != "a a close" || tokens() != streamDepth {
+		t.Errorf("%s are taken, and there is room for %d", got, tokens())
+	}
+}
+
+func TestCutLaneGivesBackWhatWaits(t *testing.T) {
+	var d tunnelDrops
+	l := newSendQueue(d.drop)
+	a, b := l.newStream(), l.newStream()
+	a.send(tunnelFrame("a1"), false)
+	a.send(tunnelFrame("a2"), false)
+	b.send(tunnelFrame("b1"), false)
+	a.cut()
+	a.send(tunnelFrame("a3"), true)
+	a.cut()
+	if got, more := tunnelTakes(l); got != "b1" || !more {
+		t.Errorf("what goes out: %s", got)
+	}
+	d.want(t, "a1 a2 a3")
+}
+
+func TestEndedLanesAreStillTaken(t *testing.T) {
+	var d tunnelDrops
+	l := newSendQueue(d.drop)
+	n, cut := l.newStream(), l.newStream()
+	large := "|" + strings.Repeat(" ", writeBatch)
+	l.sendControl(tunnelFrame("x"))
+	n.send(tunnelFrame("a"+large), false)
+	n.send(tunnelFrame("b"), false)
+	cut.send(tunnelFrame("cut"), false)
+	l.end()
+	cut.cut()
+	l.sendControl(tunnelFrame("late1"))
+	n.send(tunnelFrame("late2"), false)
+	if got, more := tunnelTakes(l); got != "x a" || !more {
+		t.Errorf("first %s, and more: %t", got, more)
+	}
+	if got, more := tunnelTakes(l); got != "b" || more {
+		t.Errorf("then %s, and more: %t", got, more)
+	}
+	d.want(t, "cut late1 late2")
+}
+
+func TestClearedLanesGiveBackEverything(t *testing.T) {
+	var d tunnelDrops
+	l := newSendQueue(d.drop)
+	a, b := l.newStream(), l.newStream()
+	l.sendControl(tunnelFrame("x"))
+	a.send(tunnelFrame("a1"), false)
+	a.send(tunnelFrame("a2"), false)
+	b.send(tunnelFrame("b1"), true)
+	<-l.wake
+	l.clear()
+	select {
+	case <-l.wake: // a writer that waits must see the end
+	default:
+		t.Error("the writer is not woken")
+	}
+	l.sendControl(tunnelFrame("y"))
+	a.send(tunnelFrame("a3"), false)
+	b.cut()
+	l.clear()
+	if got, more := tunnelTakes(l); got != "" || more {
+		t.Errorf("out of nothing comes %q, and more: %t", got, more)
+	}
+	d.want(t, "x a1 a2 b1 y a3")
+}
+
+// Many send at once, one takes, lanes are cut and all of it ends at some
+// moment: each frame goes out once or comes back once, and in its lane's order.
+func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
+	for round := range 20 {
+		var dropped atomic.Int64
+		l := newSendQueue(func(f frame) { dropped.Add(1); wsock.GiveBuffer(f.buf) })
+		const senders, each = 6, 200
+		sent := int64(0)
+		var all sync.WaitGroup
+		stop := make(chan struct{})
+		for i := range senders {
+			n := l.newStream()
+			all.Go(func() {
+				for j := range each {
+					switch {
+					case i == 0:
+						l.sendControl(frame{bytes: fmt.Append(nil, "x ", j), buf: wsock.TakeBuffer()})
+						continue
+					case i == 1 && j == each/2:
+						n.cut()
+					}
+					select {
+					case <-n.room:
+						n.send(frame{bytes: fmt.Append(nil, i, " ", j), buf: wsock.TakeBuffer(), data: true}, j == each-1)
+					case <-stop:
+						n.send(frame{bytes: fmt.Append(nil, i, " ", j), buf: wsock.TakeBuffer()}, false)
+					}
+				}
+			})
+			sent += each
+		}
+		taken, last := int64(0), map[string]int{}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				batch, more := l.take(nil, false)
+				for _, f := range batch {
+					var lane string
+					var j int
+					_, _ = fmt.Sscan(string(f.bytes), &lane, &j)
+					if was, ok := last[lane]; ok && j <= was {
+						t.Errorf("lane %s: %d comes after %d", lane, j, was)
+					}
+					last[lane] = j
+					taken++
+					wsock.GiveBuffer(f.buf)
+				}
+				if len(batch) == 0 {
+					if !more {
+						return
+					}
+					<-l.wake
+				}
+				if round%2 == 0 && taken > int64(round*20) {
+					l.clear()
+				}
+			}
+		}()
+		if round%2 == 1 {
+			l.end()
+		}
+		close(stop)
+		all.Wait()
+		l.end()
+		<-ended
+		if got := taken + dropped.Load(); got != sent {
+			t.Fatalf("round %d: %d frames were sent, %d went out and %d came back", round, sent, taken, dropped.Load())
+		}
+	}
+}
+
+// A queue that is empty holds nothing of what went through it.
+func TestEmptyLanesHoldNoBuffer(t *testing.T) {
+	before := pooled.held()
+	l := newSendQueue(func(frame) {})
+	lanesOfAll := make([]*streamQueue, 50)
+	for i := range lanesOfAll {
+		n := l.newStream()
+		lanesOfAll[i] = n
+		for range streamDepth {
+			<-n.room
+			buf := wsock.TakeBuffer()
+			n.send(frame{bytes: buf[:10], buf: buf, data: true}, false)
+		}
+	}
+	for range 50 {
+		buf := wsock.TakeBuffer()
+		l.sendControl(frame{bytes: buf[:10], buf: buf})
+	}
+	for range 10 {
+		batch, _ := l.take(nil, false)
+		for _, f := range batch {
+			wsock.GiveBuffer(f.buf)
+		}
+	}
+	if held := pooled.held() - before; held > 5 { // the frames above may still be in some register
+		t.Errorf("%d buffers are held by lanes in which nothing waits", held)
+	}
+	for _, n := range lanesOfAll {
+		n.cut()
+	}
+}
+
+// While the client must come further first it gets control messages only, but
+// at the end everything.
+func TestLanesHoldDataBack(t *testing.T) {
+	l := newSendQueue((&tunnelDrops{}).drop)
+	l.newStream().send(tunnelFrame("a1"), false)
+	l.sendControl(tunnelFrame("x"))
+	names := func(urgent bool) (all string) {
+		batch, more := l.take(nil, urgent)
+		for _, f := range batch {
+			all += string(f.bytes)
+		}
+		return fmt.Sprint(all, more)
+	}
+	if got := names(true) + names(true); got != "xtruetrue" {
+		t.Errorf("in a interactive goes out: %s", got)
+	}
+	if l.end(); names(true) != "a1false" {
+		t.Error("data is held back at the end")
+	}
+}
+
+// Small data is in a interactive when it comes twice in a row: once may be how a
+// transfer begins or ends.
+func TestLanesKnowADialogue(t *testing.T) {
+	l := newSendQueue((&tunnelDrops{}).drop)
+	n := l.newStream()
+	for i, piece := range []struct {
+		size        int
+		interactive bool
+	}{{10, false}, {10, true}, {smallFrame, false}, {10, false}, {smallFrame - 1, true}, {1, true}} {
+		<-n.room
+		n.send(frame{bytes: make([]byte, piece.size), data: true}, false)
+		if batch, _ := l.take(nil, false); len(batch) != 1 || batch[0].interactive != piece.interactive {
+			t.Errorf("piece %d of %d bytes: %+v", i, piece.size, batch[0].interactive)
+		}
+	}
+}
+
+// What the writer has in hand when it fails comes back, too.
+func TestWriterThatFailsDropsWhatItHolds(t *testing.T) {
+	drops := &tunnelDrops{}
+	l := New(&Settings{total: NewBudget(nil, 1<<30)}, dialectText, false)
+	for i := range 3 {
+		f := tunnelFrame(fmt.Sprint(i))
+		f.gone = func() { drops.drop(tunnelFrame(fmt.Sprint("gone", i))) }
+		l.lanes.sendControl(f)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("it did not fail")
+		}
+		drops.want(t, "gone0 gone1 gone2")
+	}()
+	l.pumpOut() // has no client to write to
+}

@@ -1,0 +1,298 @@
+package tunnel
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+)
+
+// A Stream is one connection that a tunnel carries: the socket at its outer
+// end, the bytes that wait for the outside peer, and the queue in which bytes
+// and messages about it go to the client. A conn actor says what happens; see [messages.Stream].
+//
+// Two pumps serve it: in reads the outside peer, out writes to it.
+type Stream struct {
+	mux   *Mux         // set once
+	id    string       // set once
+	conn  outer        // set once
+	peer  string       // set once
+	queue *streamQueue // set once
+	owner *actor.PID   // set by Own, before the pumps start
+	share account      // what waits for the peer beyond messages.ConnShare
+
+	accepted atomic.Bool  // an actor has taken or rejected it
+	noLinger atomic.Bool  // the peer is given no more time to read
+	in, out  atomic.Int64 // payload bytes from the peer, and written to it
+
+	mu         sync.Mutex
+	found      func() bool          // under mu: says that an actor has it; else it ends with the Mux
+	chunks     [][]byte             // under mu: what the out pump has not taken
+	waiting    int64                // under mu: bytes on their way to the peer, from Hold until written
+	opened     bool                 // under mu: the pumps run
+	endWrite   bool                 // under mu: EndWrite was called
+	closeWrite bool                 // under mu: CloseWrite was called
+	aborted    messages.CloseReason // under mu: the reason of the first Abort
+	over       bool                 // under mu: no bytes are taken any more
+
+	special Announcement // what the client's dialect asks for; set by Open
+
+	wake        chan struct{} // has room for one: something for the out pump
+	done        chan struct{} // closed when the stream is over
+	unread      chan struct{} // closed by stopReading: what the peer sends goes nowhere
+	stopReading func()        // set once
+	credit      chan int      // credit granted and not yet seen by the in pump; has room for one
+	inDone      chan struct{} // closed when the in pump has ended; nil until it starts
+}
+
+// An outer is the socket at the outside end of a stream: a TCP connection, or
+// one end of a pair whose other end is this process.
+type outer interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
+
+func newStream(m *Mux, conn outer, peer string) *Stream {
+	s := &Stream{
+		mux: m, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer,
+		queue: m.queue.newStream(), share: account{budget: m.buffer},
+		wake: make(chan struct{}, 1), done: make(chan struct{}), unread: make(chan struct{}), credit: make(chan int, 1),
+	}
+	s.stopReading = sync.OnceFunc(func() { close(s.unread) })
+	s.mu.Lock() // Reject may run at once
+	defer s.mu.Unlock()
+	s.found = context.AfterFunc(m.session.Closing(), s.Reject)
+	return s
+}
+
+func (s *Stream) ID() string             { return s.id }
+func (s *Stream) RemoteAddr() string     { return s.peer }
+func (s *Stream) Moved() (in, out int64) { return s.in.Load(), s.out.Load() }
+func (s *Stream) tell(message any)       { s.mux.settings.Host.Send(s.owner, message) }
+
+// Done returns what is closed when the stream is over: no bytes are taken for
+// the outside peer any more.
+func (s *Stream) Done() <-chan struct{} { return s.done }
+
+func (s *Stream) Own(conn *actor.PID) {
+	s.owner = conn
+	s.taken()
+}
+
+// taken lets another raw connection be accepted in this one's place.
+func (s *Stream) taken() {
+	if s.accepted.CompareAndSwap(false, true) {
+		<-s.mux.accepts // has one: acceptAll put it there
+		s.mu.Lock()
+		found := s.found
+		s.mu.Unlock()
+		found()
+	}
+}
+
+// Reject closes a connection that the client has never heard of.
+func (s *Stream) Reject() {
+	s.taken()
+	if s.finish("", true) {
+		s.conn.Close()
+	}
+}
+
+func (s *Stream) Open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over { // it was aborted before
+		s.tell(&messages.StreamClosed{})
+		return
+	}
+	s.opened = true
+	s.inDone = make(chan struct{})
+	s.queue.send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer)), false)
+	if s.special = s.mux.dialect.Announce(s); s.special.Message != nil {
+		s.queue.send(s.mux.frameControl(s.special.Message), false)
+	}
+	wsock.StartPump(s.mux.session.Log(), "raw in", s.pumpIn, func() { close(s.inDone) })
+	wsock.StartPump(s.mux.session.Log(), "raw out", s.pumpOut, func() {
+		s.finish(messages.CloseReset, true) // unless it is over, which it is but for a panic
+		s.conn.Close()
+		if s.special.Ended != nil {
+			s.special.Ended()
+		}
+		s.queue.end(func() { s.tell(&messages.StreamClosed{}) })
+	})
+}
+
+func (s *Stream) Hold(n int) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return 0
+	}
+	s.book(int64(n))
+	return s.waiting
+}
+
+// book changes waiting, and with it what the budget holds of it. Under mu.
+func (s *Stream) book(n int64) {
+	before := max(s.waiting-messages.ConnShare, 0)
+	s.waiting += n
+	s.share.add(max(s.waiting-messages.ConnShare, 0) - before)
+}
+
+func (s *Stream) Write(data []byte) {
+	s.mu.Lock()
+	refused := s.over || s.endWrite || s.closeWrite
+	if !refused {
+		s.enqueue(data)
+	}
+	s.mu.Unlock()
+	if refused {
+		s.Drop(data)
+		return
+	}
+	signal(s.wake)
+}
+
+// joinable is below how many bytes data is joined to what waits before it. By
+// itself a byte would take up dozens of times what it is counted as.
+const joinable = 1 << 10
+
+// enqueue adds data to what waits for the out pump. A chunk that has grown is
+// still below what the pool lends. Under mu.
+func (s *Stream) enqueue(data []byte) {
+	last := len(s.chunks) - 1
+	if last < 0 || len(data) >= joinable || len(s.chunks[last])+len(data) >= wsock.Poolable {
+		s.chunks = append(s.chunks, data)
+		return
+	}
+	s.chunks[last] = append(s.chunks[last], data...)
+}
+
+func (s *Stream) Drop(data []byte) {
+	s.mu.Lock()
+	if !s.over {
+		s.book(int64(-len(data)))
+	}
+	s.mu.Unlock()
+	wsock.Release(data)
+}
+
+func (s *Stream) EndRead() {
+	s.stopReading()
+	s.queue.cut()
+}
+
+func (s *Stream) EndWrite() {
+	s.mu.Lock()
+	s.endWrite = true
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+// CloseWrite ends the sending side towards the outside peer, when all that waits
+// for it has been written.
+func (s *Stream) CloseWrite() {
+	s.mu.Lock()
+	s.closeWrite = true
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+func (s *Stream) Leave() {
+	s.mu.Lock()
+	opened, endWrite := s.opened, s.endWrite
+	s.mu.Unlock()
+	if _, remote := s.conn.(*net.TCPConn); !remote && !endWrite {
+		s.Abort(messages.CloseShutdown) // this process must not take it for the end of an answer
+		return
+	}
+	s.stopReading()
+	if !opened { // if it still is, the client hears nothing of it
+		s.queue.cut()
+		return
+	}
+	s.queue.end(func() {}) // who ends the stream waits for what is in it
+}
+
+func (s *Stream) Abort(reason messages.CloseReason) {
+	s.taken()
+	if !s.finish(reason, true) {
+		if reason == messages.CloseShutdown { // nobody waits for a lingering one
+			s.noLinger.Store(true)
+			_ = s.conn.SetReadDeadline(longAgo)
+		}
+		return
+	}
+	s.conn.Close()
+}
+
+// finish ends the taking of bytes and lets go of those that wait. With a reason
+// it tells the client, unless that never heard of the connection. It reports
+// whether it was the first call. From then on the out pump may close the socket
+// before the caller does: so what makes of that close a reset, which the peer
+// doesn't take for an orderly end, is set here. Not every kind of socket can
+// tell one from the other.
+func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
+	}
+	if tcp, ok := s.conn.(*net.TCPConn); ok && reset {
+		_ = tcp.SetLinger(0)
+	}
+	s.over, s.aborted, s.chunks, s.waiting = true, reason, nil, 0
+	s.share.end()
+	if s.opened && reason != "" { // before done: at its end the out pump closes the queue
+		s.queue.send(s.mux.frameClose(s.id, reason), true)
+	}
+	close(s.done)
+	return true
+}
+
+func (s *Stream) Ended() messages.CloseReason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.aborted
+}
+
+func (s *Stream) Waiting() (waiting, acked int64) {
+	s.mu.Lock()
+	waiting = s.waiting
+	s.mu.Unlock()
+	if _, remote := s.conn.(*net.TCPConn); !remote {
+		return waiting, s.out.Load() // this process takes what is written
+	}
+	if raw, err := s.conn.SyscallConn(); err == nil {
+		acked = int64(wsock.BytesAcked(raw))
+	}
+	return waiting, acked
+}
+
+// Credit allows more bytes to the client, which may so widen its window up to
+// MaxWindow. What exceeds that is a client that counts wrongly, to its own harm.
+func (s *Stream) Credit(n int) {
+	n = min(n, messages.MaxWindow)
+	for {
+		select {
+		case s.credit <- n:
+			return
+		case had := <-s.credit:
+			n = min(n+had, messages.MaxWindow)
+		}
+	}
+}
+
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,152 @@
+package tunnel
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+)
+
+// pumpIn reads the outside peer into the stream's queue: no more than the
+// client allows, and no more than the writer keeps up with.
+func (s *Stream) pumpIn() {
+	in, err := wsock.NewReader(s.conn, dataRoom)
+	if err != nil {
+		return
+	}
+	allowed := messages.Window
+	for {
+		if _, ok := await(s, in, s.queue.room); !ok {
+			return
+		}
+		in.Limit(wsock.BufferSize)
+		if s.mux.credit {
+			if allowed == 0 {
+				n, ok := s.awaitCredit(in)
+				if !ok {
+					return
+				}
+				allowed = n
+			}
+			in.Limit(allowed)
+		}
+		buf, n, err := in.Read()
+		if err != nil {
+			s.peerEnded(err)
+			return
+		}
+		if s.special.Ready != nil {
+			if _, ok := await(s, in, s.special.Ready); !ok {
+				wsock.GiveBuffer(buf)
+				return
+			}
+		}
+		s.in.Add(int64(n))
+		if allowed -= n; s.mux.credit {
+			select {
+			case more := <-s.credit:
+				allowed = min(allowed+more, messages.MaxWindow)
+			default:
+			}
+		}
+		s.queue.send(payloadFrame(buf, s.id, n), false)
+		if s.special.Pause == nil {
+			continue
+		}
+		if pause := s.special.Pause(n); pause > 0 {
+			if _, ok := await(s, in, time.After(pause)); !ok {
+				return
+			}
+		}
+	}
+}
+
+// await waits for the go-ahead of the pump that reads the outside peer. When
+// the stream ends first it does what remains to be done, and reports false.
+func await[T any](s *Stream, in *wsock.Reader, ready <-chan T) (value T, ok bool) {
+	select {
+	case value = <-ready:
+		return value, true
+	case <-s.unread:
+		s.peerEnded(drain(in))
+	case <-s.done:
+	}
+	return value, false
+}
+
+// creditLook is how often a peer for whose bytes the client gives no credit is
+// looked at.
+const creditLook = 250 * time.Millisecond
+
+// awaitCredit is await for credit. The peer's end needs none: so it is found
+// also behind a window that is used up, and a reset behind bytes that wait.
+func (s *Stream) awaitCredit(in *wsock.Reader) (n int, ok bool) {
+	look := time.NewTicker(creditLook)
+	defer look.Stop()
+	for {
+		select {
+		case n = <-s.credit:
+			return n, true
+		case <-s.unread:
+			s.peerEnded(drain(in))
+			return 0, false
+		case <-s.done:
+			return 0, false
+		case <-look.C:
+			if err := in.Peek(); err != nil {
+				s.peerEnded(err)
+				return 0, false
+			}
+		}
+	}
+}
+
+// drain reads to no purpose but that the peer is not held up: one that has to
+// get rid of its answers before it reads on would never take what is left for
+// it.
+func drain(in *wsock.Reader) error {
+	in.Limit(wsock.BufferSize)
+	for {
+		buf, _, err := in.Read()
+		if err != nil {
+			return err
+		}
+		wsock.GiveBuffer(buf)
+	}
+}
+
+// peerEnded tells client and conn that the outside peer will send no more. Of
+// an orderly end the conn hears when it is on its way to the client: what it
+// grants the client begins only then.
+func (s *Stream) peerEnded(err error) {
+	reason := messages.CloseReset
+	if raw, rawErr := s.conn.SyscallConn(); errors.Is(err, io.EOF) && rawErr == nil && !wsock.WasReset(raw) {
+		reason = messages.CloseEOF
+	}
+	select {
+	case <-s.done: // it was closed here, and who did so has told the client why
+		return
+	default:
+	}
+	told := func() { s.tell(&messages.OutsideEnded{Reason: reason}) }
+	if reason != messages.CloseEOF {
+		told()
+		return
+	}
+	f := s.mux.frameClose(s.id, reason)
+	f.gone = told
+	s.queue.send(f, false) // not the last: if the stream is aborted, the client hears why
+}
+
+// dataRoom is what a data frame needs before its payload: the header of a
+// WebSocket frame and that of the tunnel's protocol.
+const dataRoom = wsock.ServerHeader + messages.DataHeader
+
+// payloadFrame makes a data frame of the n bytes at buf[dataRoom:].
+func payloadFrame(buf *wsock.Buffer, id string, n int) frame {
+	messages.PutDataHeader(buf[wsock.ServerHeader:], id)
+	start := wsock.PutHeader(buf[:], wsock.OpBinary, messages.DataHeader+n)
+	return frame{bytes: buf[start : dataRoom+n], buf: buf, data: true}
+}

@@ -1,0 +1,109 @@
+package tunnel
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+)
+
+// pumpOut writes to the outside peer what the client sends, as much at once as
+// waits.
+func (s *Stream) pumpOut() {
+	closed := false // the sending side has ended
+	for {
+		s.mu.Lock()
+		chunks, closeWrite, endWrite, over := s.chunks, s.closeWrite, s.endWrite, s.over
+		s.chunks = nil
+		s.mu.Unlock()
+		switch {
+		case over:
+			return
+		case len(chunks) > 0:
+			if !s.writeOut(chunks) {
+				return
+			}
+		case endWrite:
+			s.endOut()
+			return
+		case closeWrite && !closed:
+			closed = true
+			_ = s.conn.CloseWrite() // fails only if the connection is gone, which its reader finds
+		default:
+			select {
+			case <-s.wake:
+			case <-s.done:
+			}
+		}
+	}
+}
+
+// writeOut writes chunks, and reports whether the peer took them.
+func (s *Stream) writeOut(chunks [][]byte) bool {
+	var bufs net.Buffers
+	for len(chunks) > 0 {
+		// In pieces, so that credit comes back while the rest is written, and no
+		// later than the protocol asks for: a half window, less what the conn
+		// keeps back, which is below a quarter.
+		piece, n := chunks, 0
+		for i, chunk := range chunks {
+			if i > 0 && n+len(chunk) > messages.Window/4 {
+				piece = chunks[:i]
+				break
+			}
+			n += len(chunk)
+		}
+		chunks = chunks[len(piece):]
+		bufs = append(bufs[:0], piece...)
+		if _, err := bufs.WriteTo(s.conn); err != nil {
+			s.Abort(messages.CloseReset)
+			return false
+		}
+		for _, chunk := range piece {
+			wsock.Release(chunk)
+		}
+		s.out.Add(int64(n))
+		s.mu.Lock()
+		if !s.over {
+			s.book(int64(-n))
+		}
+		s.mu.Unlock()
+		s.tell(&messages.Flushed{N: n})
+	}
+	return true
+}
+
+// lingerLooks is how often a peer is looked at within [messages.Linger]: that
+// much later at most its last progress is found to be past.
+const lingerLooks = 16
+
+// endOut lets the peer read what it was sent before the socket closes: closed
+// at once, the kernel would answer what the peer still sends with a reset. A
+// peer that is slow has the time that it needs, as long as it acknowledges
+// something.
+func (s *Stream) endOut() {
+	_ = s.conn.CloseWrite()
+	s.finish("", false)
+	_, acked := s.Waiting()
+	since := time.Now() // when acked last changed
+	for time.Since(since) < messages.Linger {
+		_ = s.conn.SetReadDeadline(time.Now().Add(messages.Linger / lingerLooks))
+		if s.noLinger.Load() {
+			return
+		}
+		<-s.inDone // by then at the latest
+		if _, err := io.Copy(io.Discard, s.conn); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if _, now := s.Waiting(); now != acked {
+			acked, since = now, time.Now()
+		}
+	}
+}
+
+// longAgo is a deadline that ends every wait at once.
+var longAgo = time.Unix(1, 0)

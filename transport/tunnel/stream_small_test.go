@@ -1,0 +1,88 @@
+package tunnel
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	"wsproxy/messages"
+)
+
+// queued returns how many bytes wait in the stream, and how many those take up.
+func (s *stream) queued() (carried, taken int) {
+	const header = 24 // of a slice
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, chunk := range s.chunks {
+		carried += len(chunk)
+		taken += cap(chunk)
+	}
+	return carried, taken + header*cap(s.chunks)
+}
+
+// What waits for a peer takes up about what it is counted as, whatever it was
+// cut into.
+func TestSmallDataTakesUpWhatItCarries(t *testing.T) {
+	for _, size := range []int{1, 2, 7, 100, 1000, 4096, 9000, 20_000} {
+		r := startedTunnelRig(t, false, nil)
+		c := r.accept() // its pumps don't run yet
+		total := 0
+		for total < 400_000 {
+			c.Hold(size)
+			c.Write(keep(make([]byte, size)))
+			total += size
+		}
+		carried, taken := c.queued()
+		if waiting, _ := c.Waiting(); carried != total || waiting != int64(total) {
+			t.Errorf("of %d bytes %d wait and %d are counted", total, carried, waiting)
+		}
+		if taken > 2*total {
+			t.Errorf("%d bytes in pieces of %d take up %d", total, size, taken)
+		}
+	}
+}
+
+// Joined or not, bytes keep their order, and buffers of the pool their owner.
+func TestDataOfAllSizesKeepsItsOrder(t *testing.T) {
+	r := startedTunnelRig(t, false, nil)
+	c := r.accept()
+	all, sizes := pattern(3<<20), []int{1, 1, 3, 700, joinable - 1, joinable, 5000, wsock.Poolable - 1, wsock.Poolable, wsock.BufferSize}
+	random := rand.New(rand.NewPCG(5, 5))
+	for rest := all; len(rest) > 0; {
+		n := min(sizes[random.IntN(len(sizes))], len(rest))
+		c.Hold(n)
+		c.Write(keep(rest[:n]))
+		if rest = rest[n:]; len(rest) < len(all)/2 && !c.opened {
+			c.Open() // what comes now is taken while it comes
+		}
+	}
+	c.EndWrite()
+	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, all) {
+		t.Errorf("the peer reads %d bytes of %d, %v", len(got), len(all), err)
+	}
+}
+
+// Credit comes back in time, however large the pieces are that wait.
+func TestWhatIsWrittenAtOnceIsBelowAHalfWindow(t *testing.T) {
+	r := startedTunnelRig(t, true, nil)
+	c := r.accept()
+	all := pattern(messages.Window)
+	for rest := all; len(rest) > 0; { // two make more than a quarter
+		n := min(messages.Window/4-10_000, len(rest))
+		c.Hold(n)
+		c.Write(bytes.Clone(rest[:n]))
+		rest = rest[n:]
+	}
+	c.EndWrite()
+	c.Open()
+	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, all) {
+		t.Errorf("the peer reads %d bytes of %d, %v", len(got), len(all), err)
+	}
+	for flushed := 0; flushed < len(all); {
+		n := hears[*messages.Flushed](c.ear).N
+		if flushed += n; n > messages.Window/4 {
+			t.Errorf("%d bytes are written before a word is said", n)
+		}
+	}
+}

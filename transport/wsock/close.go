@@ -1,0 +1,121 @@
+package wsock
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// Finish begins the end of the session. The first call counts, later ones
+// change nothing. If the session has its WebSocket, run is called in a pump: it
+// must call BeginClose, see the writing pump to its end, and call Close. Then,
+// or at once without a WebSocket, closed is called with the reason that run
+// returned, or this one.
+func (s *Session) Finish(reason messages.Reason, run func(messages.Reason) messages.Reason, closed func(messages.Reason)) {
+	s.cancel()
+	switch s.state.Swap(sessionClosing) {
+	case sessionOpen: // there is no client yet
+		closed(reason)
+	case sessionAttached:
+		StartPump(s.host.log, "finish", func() { reason = run(reason) }, func() {
+			s.conn.conn.Close()
+			s.host.attached.Add(-1)
+			closed(reason)
+		})
+	}
+}
+
+// BeginClose ends the passing on of what is read, and bounds the wait for the
+// client: it has as long as its kernel acknowledges something new (protocol,
+// section 2), at a shutdown [messages.Linger] in all. The run of Finish calls
+// it. It reports whether the client is gone, so that nothing can be sent to it.
+func (s *Session) BeginClose(reason messages.Reason) (gone bool) {
+	s.discard.Store(true)
+	switch {
+	case s.isGone(reason):
+		_ = s.conn.conn.SetDeadline(longAgo)
+		return true
+	case reason == messages.ReasonShutdown:
+		_ = s.conn.conn.SetDeadline(time.Now().Add(messages.Linger))
+	default:
+		conn := s.conn.conn
+		s.conn.linger = NewLinger(s.conn.raw, func() { _ = conn.SetDeadline(longAgo) })
+	}
+	return false
+}
+
+// isGone reports whether nobody is there any more to be sent a close frame. A
+// client that has merely ended its sending side still reads.
+func (s *Session) isGone(reason messages.Reason) bool {
+	switch reason {
+	case messages.ReasonClientGone:
+		select {
+		case <-s.readerDone:
+			return !s.halfClosed
+		default: // the writer found out
+			return true
+		}
+	case messages.ReasonClientSilent, messages.ReasonClientStalled:
+		return true
+	}
+	return false
+}
+
+// Close sends the close frame for reason, reads the client to its end, and
+// closes the socket. Closed at once, the kernel would answer what the client
+// still sends with a reset, and the client would lose what it has not read
+// (protocol, section 2). The run of Finish calls it when the writing pump has
+// ended.
+func (s *Session) Close(reason messages.Reason) {
+	defer s.conn.conn.Close()
+	defer s.host.keepalive.remove(s.conn)
+	defer s.conn.stopLinger()
+	s.sendClose(reason)
+	if s.readerDone == nil { // it closes before it began
+		s.Read("discard", Receiver{Texts: true})
+	}
+	<-s.readerDone
+	if s.garbled {
+		_, _ = io.Copy(io.Discard, s.conn.conn)
+	}
+}
+
+func (s *Session) sendClose(reason messages.Reason) {
+	s.conn.leaving.Store(true)
+	if s.isGone(reason) {
+		_ = s.conn.conn.SetLinger(0) // what the kernel still holds for the client goes too
+		return
+	}
+	code, text := messages.CloseFor(reason)
+	switch {
+	case reason == messages.ReasonClientClosed && s.closeCode != 0:
+		code, text = s.closeCode, "" // RFC 6455, section 5.5.1
+	case reason == messages.ReasonShutdown:
+		text = s.host.restartText()
+	}
+	if s.conn.writeClose(code, text) != nil {
+		_ = s.conn.conn.SetLinger(0)
+		_ = s.conn.conn.SetReadDeadline(longAgo)
+	}
+}
+
+// restartText is what a client is told when the server shuts down (protocol,
+// section 8).
+func (h *Host) restartText() string {
+	return fmt.Sprintf("restart, retry within %d s", max(1, h.restart.Load()))
+}
+
+// Refuse closes a WebSocket that no session wants, so that the close arrives.
+func (h *Host) Refuse(c *Conn, reason messages.Reason) {
+	defer c.conn.Close()
+	_ = c.conn.SetDeadline(time.Now().Add(messages.Linger))
+	code, text := messages.CloseFor(reason)
+	if reason == messages.ReasonShutdown {
+		text = h.restartText()
+	}
+	if c.writeClose(code, text) == nil {
+		_, _ = io.Copy(io.Discard, c.conn)
+	}
+}

@@ -1,0 +1,216 @@
+package wsock
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// A Conn is the server's side of one WebSocket after the handshake: the
+// writer that a pump, the keepalive and the answers to pings share, and the
+// signs of life by which the keepalive judges the client.
+//
+// One goroutine reads from it, a session's reading pump. Any goroutine may
+// write; a data frame may wait for the client, a ping or a pong never waits.
+type Conn struct {
+	conn *net.TCPConn
+	raw  syscall.RawConn
+
+	// reading is true while the reading goroutine waits for the client, and
+	// heard counts what came. Written by that goroutine, read by the keepalive.
+	reading atomic.Bool
+	heard   atomic.Uint32
+	// writing is true while a data frame is on its way into the kernel, and
+	// written counts the frames. Set under turn, read by the keepalive.
+	writing atomic.Bool
+	written atomic.Uint32
+
+	// broken is set when the kernel refused a ping because the connection is
+	// no more. Set under turn, read by the keepalive.
+	broken atomic.Bool
+
+	// leaving is set when the close frame is due: from then on the client is
+	// waited for by a deadline. Read by the keepalive.
+	leaving atomic.Bool
+
+	verdict atomic.Pointer[messages.Reason] // why the keepalive gave the client up
+	gaveUp  func(messages.Reason)           // set before the keepalive gets the Conn; never blocks
+	pulse   pulse                           // owned by the keepalive
+	linger  *Linger                         // owned by the pump that closes it; nil until then
+
+	pong   atomic.Pointer[[]byte] // the answer to the newest ping, until it is sent
+	turn   sync.Mutex             // held by whoever writes frames to conn
+	rest   []byte                 // under turn: what the kernel has not yet taken of a control frame
+	closed bool                   // under turn: a close frame was sent, nothing may follow
+}
+
+var errCloseSent = errors.New("the close frame was sent already")
+
+// NewConn returns the Conn of a connection on which the handshake is done. The
+// connection is the Conn's if there is no error.
+func NewConn(conn *net.TCPConn) (*Conn, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{conn: conn, raw: raw}, nil
+}
+
+// Write sends whole frames and waits until the kernel has taken them.
+func (s *Conn) Write(frames ...[]byte) error {
+	s.turn.Lock()
+	err := s.writeInTurn(frames)
+	s.turn.Unlock()
+	if s.pong.Load() != nil {
+		s.flush()
+	}
+	return err
+}
+
+// writeClose sends a close frame, the last frame there is, and ends the
+// sending side of the connection.
+func (s *Conn) writeClose(code int, text string) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if err := s.writeInTurn([][]byte{closeFrame(code, text)}); err != nil {
+		return err
+	}
+	s.closed = true
+	return s.conn.CloseWrite()
+}
+
+func (s *Conn) writeInTurn(frames [][]byte) error {
+	if s.closed {
+		return errCloseSent
+	}
+	s.written.Add(1)
+	s.writing.Store(true)
+	defer s.writing.Store(false)
+	if len(s.rest) > 0 {
+		if _, err := s.conn.Write(s.rest); err != nil {
+			return err
+		}
+		s.rest = nil
+	}
+	if len(frames) == 1 {
+		_, err := s.conn.Write(frames[0])
+		return err
+	}
+	all := net.Buffers(slices.Clone(frames)) // a copy, so that a single frame needs no slice on the heap
+	_, err := all.WriteTo(s.conn)
+	return err
+}
+
+// ping sends a ping, unless something else is being written: then the client
+// is judged by whether that makes progress. It never waits.
+func (s *Conn) ping() {
+	if !s.turn.TryLock() {
+		return
+	}
+	if !s.closed && len(s.rest) == 0 {
+		s.offer(pingFrame)
+		s.pulse.pinged = bytesWritten(s.raw)
+	}
+	s.turn.Unlock()
+	s.flush()
+}
+
+var pingFrame = controlFrame(opPing, nil)
+
+// answer sends a pong for a ping's payload, at once if it can, else after the
+// frame that is being written. Only the newest ping is sure to be answered,
+// which RFC 6455 section 5.5.3 allows. It never waits, so that a client that
+// writes without reading is read on.
+func (s *Conn) answer(payload []byte) {
+	frame := controlFrame(opPong, payload)
+	s.pong.Store(&frame)
+	s.flush()
+}
+
+// flush sends the pong that waits, if nobody is writing. Whoever gives up the
+// turn flushes after that, so no pong is forgotten.
+func (s *Conn) flush() {
+	for s.pong.Load() != nil && s.turn.TryLock() {
+		stuck := s.closed
+		if !stuck && len(s.rest) > 0 {
+			s.offer(nil)
+		}
+		if stuck = stuck || len(s.rest) > 0; !stuck {
+			if frame := s.pong.Swap(nil); frame != nil && !s.offer(*frame) {
+				s.pong.CompareAndSwap(nil, frame)
+				stuck = true
+			}
+		}
+		s.turn.Unlock()
+		if stuck {
+			return // the kernel's buffer is full: the next write or beat tries again
+		}
+	}
+}
+
+// offer gives the kernel what is left of the last control frame and the frame
+// after it, as far as it takes them without waiting, and keeps the rest of a
+// frame begun. It reports whether the frame was begun. Called with the turn.
+func (s *Conn) offer(frame []byte) bool {
+	all := append(s.rest, frame...)
+	n := 0
+	_ = s.raw.Write(func(fd uintptr) bool {
+		var err error
+		n, err = syscall.Write(int(fd), all)
+		if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+			s.broken.Store(true)
+		}
+		return true
+	})
+	n = max(n, 0) // -1 with an error
+	if n == 0 && len(s.rest) == 0 {
+		return false
+	}
+	s.rest = append([]byte(nil), all[n:]...)
+	return true
+}
+
+// giveUp ends all waiting for the client, because of reason. Called by the
+// keepalive only.
+func (s *Conn) giveUp(reason messages.Reason) {
+	if s.verdict.CompareAndSwap(nil, &reason) {
+		_ = s.conn.SetDeadline(longAgo)
+		s.gaveUp(reason)
+	}
+}
+
+// Failure says why reading from the client or writing to it failed.
+func (s *Conn) Failure(err error) messages.Reason {
+	if verdict := s.verdict.Load(); verdict != nil {
+		return *verdict
+	}
+	if errors.Is(err, errCloseSent) {
+		return messages.ReasonInternal
+	}
+	return messages.ReasonClientGone
+}
+
+// SendWindow returns the window that the client's kernel offers, and how many
+// bytes that were written it has not acknowledged. Both are 0 if
+// that can't be told; the window is before Linux 5.4.
+func (s *Conn) SendWindow() (window, unacked int64) { return sendWindow(s.raw) }
+
+// HasEnded reports whether the client has ended its TCP stream, or the
+// connection is no more, though bytes may be left to read. It can't be told on
+// other systems than Linux.
+func (s *Conn) HasEnded() bool { return hasEnded(s.raw) }
+
+func (s *Conn) stopLinger() {
+	if s.linger != nil {
+		s.linger.Stop()
+	}
+}
+
+// longAgo is a deadline that ends every wait at once.
+var longAgo = time.Unix(1, 0)

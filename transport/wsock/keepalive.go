@@ -1,0 +1,139 @@
+package wsock
+
+import (
+	"time"
+
+	"wsproxy/messages"
+)
+
+// The keepalive looks at each socket eight times per ping interval, so that an
+// end is found within an eighth of the interval after it is due; two and a
+// half intervals, from the protocol, are then twenty looks.
+const (
+	beatsPerInterval = 8
+	beatsOfPatience  = beatsPerInterval * 5 / 2
+)
+
+// A Keepalive pings all WebSockets and finds the clients that are gone, with
+// one goroutine and one timer for all of them, which owns every pulse. It
+// never waits for a client.
+type Keepalive struct {
+	join, leave chan *Conn
+	stop        chan struct{}
+	stopped     chan struct{}
+}
+
+// A pulse is what the keepalive remembers of a Conn. Only its goroutine
+// touches it.
+type pulse struct {
+	phase   uint8  // at which beat of the interval the socket is pinged
+	silent  uint8  // beats in a row in which the client was waited for and sent nothing
+	stalled uint8  // beats in a row in which a write made no progress
+	heard   uint32 // Conn.heard at the last beat
+	written uint32 // Conn.written at the last beat
+	acked   uint64 // bytes that the client's kernel had acknowledged at the last beat of a write
+	taken   uint64 // the same at the last beat of a long silence
+	pinged  uint64 // what it will be when the newest ping has arrived
+}
+
+// NewKeepalive starts the goroutine. It pings each socket once per interval.
+func NewKeepalive(interval time.Duration) *Keepalive {
+	k := &Keepalive{
+		join: make(chan *Conn), leave: make(chan *Conn),
+		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	go k.run(interval)
+	return k
+}
+
+// Close ends the goroutine and waits for its end. Sockets may join and leave
+// after that, to no effect.
+func (k *Keepalive) Close() {
+	close(k.stop)
+	<-k.stopped
+}
+
+func (k *Keepalive) add(s *Conn)    { k.tell(k.join, s) }
+func (k *Keepalive) remove(s *Conn) { k.tell(k.leave, s) }
+
+func (k *Keepalive) tell(what chan *Conn, s *Conn) {
+	select {
+	case what <- s:
+	case <-k.stopped:
+	}
+}
+
+func (k *Keepalive) run(interval time.Duration) {
+	defer close(k.stopped)
+	sockets := make(map[*Conn]struct{})
+	ticker := time.NewTicker(interval / beatsPerInterval)
+	defer ticker.Stop()
+	var beat, next uint8
+	for {
+		select {
+		case s := <-k.join:
+			s.pulse.phase = next // spread over the interval in order of arrival
+			next = (next + 1) % beatsPerInterval
+			sockets[s] = struct{}{}
+		case s := <-k.leave:
+			delete(sockets, s)
+		case <-ticker.C:
+			beat = (beat + 1) % beatsPerInterval
+			for s := range sockets {
+				s.beat(beat)
+			}
+		case <-k.stop:
+			return
+		}
+	}
+}
+
+// takesData reports whether the client's kernel takes data without having come
+// to the newest ping: then the client can't answer it yet. What it takes after
+// the ping is no sign of life.
+func (s *Conn) takesData() bool {
+	before := s.pulse.taken
+	s.pulse.taken = BytesAcked(s.raw)
+	return s.pulse.silent > beatsPerInterval+1 && s.pulse.taken != before && s.pulse.taken < s.pulse.pinged
+}
+
+// beat judges the client by what happened since the last beat, and pings it
+// when its turn has come.
+func (s *Conn) beat(beat uint8) {
+	p := &s.pulse
+	if s.leaving.Load() {
+		return
+	}
+
+	// Silence counts only while the client is being waited for: what it sends
+	// while its target holds the proxy up is not read. Nor is its end, so a
+	// connection known to be broken has as long for its last bytes. While data
+	// is on its way the client gets no ping that it could answer.
+	heard := s.heard.Load()
+	if heard != p.heard || s.writing.Load() || !s.reading.Load() && !s.broken.Load() {
+		p.heard, p.silent = heard, 0
+	} else if p.silent++; p.silent > beatsPerInterval && s.takesData() {
+		p.silent = beatsPerInterval
+	} else if p.silent >= beatsOfPatience {
+		s.giveUp(messages.ReasonClientSilent)
+		return
+	}
+
+	// A write that waits is judged by what the client's kernel acknowledges:
+	// the kernel here takes bytes in steps of megabytes.
+	written := s.written.Load()
+	if !s.writing.Load() || written != p.written {
+		p.written, p.stalled, p.acked = written, 0, 0
+	} else if acked := BytesAcked(s.raw); acked != p.acked {
+		p.acked, p.stalled = acked, 0
+	} else if p.stalled++; p.stalled >= beatsOfPatience {
+		s.giveUp(messages.ReasonClientStalled)
+		return
+	}
+
+	if beat == p.phase {
+		s.ping()
+	} else {
+		s.flush()
+	}
+}

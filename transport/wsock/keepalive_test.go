@@ -1,0 +1,238 @@
+package wsock
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// A patient is a socket whose keepalive is this test: it beats when the test
+// says so, and no clock decides.
+type patient struct {
+	*Conn
+	peer    *net.TCPConn
+	verdict chan messages.Reason
+	beats   int
+}
+
+func newPatient(t *testing.T) *patient {
+	s, peer := newSocketPair(t)
+	p := &patient{socket: s, peer: peer, verdict: make(chan messages.Reason, 8)}
+	s.gaveUp = func(r messages.Reason) { p.verdict <- r }
+	return p
+}
+
+// listen makes what the pump makes known: that the client is waited for.
+func (p *patient) listen() { p.reading.Store(true) }
+
+func (p *patient) beatOnce() {
+	p.beats++
+	p.beat(uint8(p.beats % beatsPerInterval))
+}
+
+// survives fails if any of the next beats gives the client up.
+func (p *patient) survives(t *testing.T, beats int) {
+	t.Helper()
+	for range beats {
+		p.beatOnce()
+		if len(p.verdict) > 0 {
+			t.Fatalf("given up for %s after %d beats", <-p.verdict, p.beats)
+		}
+	}
+}
+
+func (p *patient) wantVerdict(t *testing.T, want messages.Reason) {
+	t.Helper()
+	if got := receive(t, p.verdict); got != want {
+		t.Fatalf("given up for %q, want %q", got, want)
+	}
+}
+
+func TestPatienceIsTwoAndAHalfIntervals(t *testing.T) {
+	if beatsOfPatience*2 != beatsPerInterval*5 {
+		t.Errorf("%d beats of %d to the interval", beatsOfPatience, beatsPerInterval)
+	}
+}
+
+func TestSilentClientIsGivenUp(t *testing.T) {
+	p := newPatient(t)
+	p.listen()
+	p.survives(t, beatsOfPatience-1)
+	p.heard.Add(1) // a sign of life in the last moment
+	p.survives(t, beatsOfPatience)
+	p.beatOnce()
+	p.wantVerdict(t, messages.ReasonClientSilent)
+}
+
+// While back-pressure keeps the proxy from reading, silence is not the client's
+// (protocol, section 3).
+func TestSilenceWhileNobodyListensIsForgiven(t *testing.T) {
+	p := newPatient(t)
+	p.survives(t, 3*beatsOfPatience)
+	p.listen()
+	p.survives(t, beatsOfPatience-1) // only from here on it counts
+	p.reading.Store(false)
+	p.survives(t, 1)
+	p.listen()
+	p.survives(t, beatsOfPatience-1)
+	p.beatOnce()
+	p.wantVerdict(t, messages.ReasonClientSilent)
+}
+
+// A connection that is known to be broken is given up though nobody reads it:
+// its target may hold the proxy up for ever.
+func TestBrokenConnectionIsGivenUpThoughNobodyListens(t *testing.T) {
+	p := newPatient(t)
+	p.broken.Store(true)
+	p.survives(t, beatsOfPatience-1)
+	p.beatOnce()
+	p.wantVerdict(t, messages.ReasonClientSilent)
+}
+
+// stall makes a write wait for the peer, and returns when the kernel takes no
+// more of it.
+func (p *patient) stall(t *testing.T) (ended chan error) {
+	t.Helper()
+	ended = make(chan error, 1)
+	go func() { ended <- p.write(make([]byte, 8<<20)) }()
+	eventually(t, "the write waits", p.writing.Load)
+	return ended
+}
+
+func TestStalledWriteIsGivenUp(t *testing.T) {
+	p := newPatient(t)
+	ended := p.stall(t)
+	eventually(t, "the client is given up", func() bool {
+		p.heard.Add(1) // it sends, but does not read
+		p.beatOnce()
+		return len(p.verdict) > 0
+	})
+	p.wantVerdict(t, messages.ReasonClientStalled)
+	if p.beats < beatsOfPatience {
+		t.Errorf("given up after %d beats, want %d at least", p.beats, beatsOfPatience)
+	}
+	if err := receive(t, ended); !isTimeout(err) {
+		t.Errorf("the write ends with %v", err)
+	}
+	if got := p.failure(nil); got != messages.ReasonClientStalled {
+		t.Errorf("the pumps are told %q", got)
+	}
+}
+
+// A slow reader is not a dead one: as long as its kernel acknowledges
+// something, one write may take as long as it likes. Nor is it a silent one,
+// though it is waited for: while data is being written it is sent no ping that
+// it could answer.
+func TestSlowReaderIsNotGivenUp(t *testing.T) {
+	p := newPatient(t)
+	p.listen()
+	ended := p.stall(t)
+	for range 4 {
+		before := BytesAcked(p.raw)
+		eventually(t, "the client's kernel acknowledges more", func() bool {
+			_, _ = io.CopyN(io.Discard, p.peer, 256<<10)
+			return BytesAcked(p.raw) != before
+		})
+		p.survives(t, beatsOfPatience-2) // without that it would be given up in the next round
+	}
+	go func() { _, _ = io.Copy(io.Discard, p.peer) }()
+	if err := receive(t, ended); err != nil {
+		t.Errorf("the write ends with %v", err)
+	}
+	settle := func() { // what it takes late, be it a ping, would excuse it
+		eventually(t, "the client's kernel has taken all", func() bool { return BytesAcked(p.raw) >= bytesWritten(p.raw) })
+	}
+	for range beatsOfPatience - 1 { // from here on it has been pinged
+		settle()
+		p.survives(t, 1)
+	}
+	settle()
+	p.beatOnce()
+	p.wantVerdict(t, messages.ReasonClientSilent)
+}
+
+// Many short writes are progress too, whatever the kernel says about each.
+func TestFinishedWritesAreProgress(t *testing.T) {
+	p := newPatient(t)
+	for range 3 * beatsOfPatience {
+		p.writing.Store(true)
+		p.written.Add(1)
+		p.survives(t, 1)
+	}
+}
+
+func TestOnePingPerInterval(t *testing.T) {
+	p := newPatient(t)
+	p.pulse.phase = 3
+	p.survives(t, 10*beatsPerInterval)
+	got := make([]byte, 2*10)
+	if _, err := io.ReadFull(p.peer, got); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(got); i += 2 {
+		if got[i] != 0x89 || got[i+1] != 0 {
+			t.Fatalf("frame %d is %x", i/2, got[i:i+2])
+		}
+	}
+	p.conn.Close()
+	if rest, _ := io.ReadAll(p.peer); len(rest) > 0 {
+		t.Errorf("%d bytes more than ten pings", len(rest))
+	}
+}
+
+// A waiting pong goes out with the beats, though nobody writes anything.
+func TestBeatSendsTheWaitingPong(t *testing.T) {
+	p := newPatient(t)
+	frame := controlFrame(opPong, []byte("x"))
+	p.pong.Store(&frame)
+	p.pulse.phase = 7
+	p.survives(t, 1)
+	got := make([]byte, 3)
+	if _, err := io.ReadFull(p.peer, got); err != nil || string(got) != string(frame) {
+		t.Errorf("the peer reads %x, %v", got, err)
+	}
+}
+
+func TestKeepaliveFindsTheSilentAmongTheLively(t *testing.T) {
+	k := NewKeepalive(16 * time.Millisecond)
+	defer k.Close()
+	lively, silent := newPatient(t), newPatient(t)
+	lively.listen()
+	silent.listen()
+	pings := new(atomic.Int32)
+	go func() {
+		frame := make([]byte, 2)
+		for {
+			if _, err := io.ReadFull(lively.peer, frame); err != nil {
+				return
+			}
+			pings.Add(1)
+			lively.heard.Add(1) // as if it had answered
+		}
+	}()
+	k.add(lively.socket)
+	k.add(silent.socket)
+	silent.wantVerdict(t, messages.ReasonClientSilent)
+	k.remove(silent.socket)
+	before := pings.Load()
+	eventually(t, "the lively one is pinged on", func() bool { return pings.Load() > before+3 })
+	if lively.pulse.phase == silent.pulse.phase {
+		t.Error("all pings go out at the same beat")
+	}
+	k.remove(lively.socket)
+	lively.conn.Close()
+}
+
+func TestKeepaliveThatHasEndedHoldsNobodyUp(t *testing.T) {
+	k := NewKeepalive(time.Hour)
+	one, two := newPatient(t), newPatient(t)
+	k.add(one.socket)
+	k.Close()
+	k.add(two.socket)
+	k.remove(one.socket)
+	k.remove(two.socket)
+}

@@ -1,0 +1,62 @@
+package wsock
+
+import (
+	"sync"
+	"syscall"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// lingerLooks is how often a peer is looked at within [messages.Linger]: that
+// much later at most its last progress is found to be past.
+const lingerLooks = 16
+
+// A Linger bounds the wait for a peer that is to take what was sent to it: it
+// ends when the peer's kernel has acknowledged nothing new for
+// [messages.Linger]. A slow reader has all the time that it needs. It holds no
+// goroutine.
+type Linger struct {
+	raw    syscall.RawConn // set once
+	expire func()          // set once
+	mu     sync.Mutex
+	timer  *time.Timer // under mu; nil when it was stopped
+	acked  uint64      // under mu: bytes acknowledged at the last look
+	since  time.Time   // under mu: when that last changed
+}
+
+// NewLinger begins to look at the peer of a TCP connection, and calls expire at
+// the wait's end, from a goroutine of its own.
+func NewLinger(raw syscall.RawConn, expire func()) *Linger {
+	l := &Linger{raw: raw, expire: expire, acked: BytesAcked(raw), since: time.Now()}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = time.AfterFunc(messages.Linger/lingerLooks, l.look)
+	return l
+}
+
+func (l *Linger) look() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer == nil {
+		return
+	}
+	if acked := BytesAcked(l.raw); acked != l.acked {
+		l.acked, l.since = acked, time.Now()
+	} else if time.Since(l.since) >= messages.Linger {
+		l.timer = nil
+		go l.expire() // it may be whoever calls Stop that it waits for
+		return
+	}
+	l.timer.Reset(messages.Linger / lingerLooks)
+}
+
+// Stop ends the looking. The wait is over, one way or another.
+func (l *Linger) Stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+}

@@ -1,0 +1,21 @@
+package wsock
+
+import (
+	"log/slog"
+	"runtime/debug"
+)
+
+// StartPump runs a pump in a goroutine of its own and calls ended when it has
+// ended, also by a panic, which would else end the process: that is logged
+// with its stack. ended should tell the pump's owner.
+func StartPump(log *slog.Logger, name string, pump, ended func()) {
+	go func() {
+		defer ended()
+		defer func() {
+			if fault := recover(); fault != nil {
+				log.Error("a pump failed", "pump", name, "fault", fault, "stack", string(debug.Stack()))
+			}
+		}()
+		pump()
+	}()
+}

@@ -1,0 +1,94 @@
+package wsock
+
+import (
+	"io"
+	"syscall"
+)
+
+// A Reader reads from a TCP connection into borrowed buffers. While it waits
+// it holds none, which is what makes an idle session cheap. It belongs to one
+// goroutine.
+type Reader struct {
+	raw     syscall.RawConn
+	attempt func(fd uintptr) bool // try, made once so that reading allocates nothing
+	skip    int                   // bytes to leave free at the start of each buffer
+	limit   int                   // where in a buffer reading stops
+	buf     *Buffer
+	n       int
+	err     error
+}
+
+// NewReader returns a reader of a connection that leaves skip bytes free at the
+// start of each buffer.
+func NewReader(conn syscall.Conn, skip int) (*Reader, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{raw: raw, skip: skip, limit: BufferSize}
+	r.attempt = r.try
+	return r, nil
+}
+
+// Limit has the next reads bring at most n bytes each.
+func (r *Reader) Limit(n int) { r.limit = min(r.skip+n, BufferSize) }
+
+// Read waits for bytes and returns them at buf[skip:skip+n]. The caller gives
+// the buffer back. The error is io.EOF at the end of the stream, what a
+// deadline or Close of the connection causes, or the kernel's.
+func (r *Reader) Read() (buf *Buffer, n int, err error) {
+	if err := r.raw.Read(r.attempt); err != nil {
+		return nil, 0, err // r.attempt left no buffer behind
+	}
+	buf, r.buf = r.buf, nil
+	if r.n > 0 {
+		return buf, r.n, nil
+	}
+	GiveBuffer(buf)
+	if r.err != nil {
+		return nil, 0, r.err
+	}
+	return nil, 0, io.EOF
+}
+
+// Peek looks whether the stream has ended, without waiting and without taking
+// any of its bytes. It returns io.EOF if the end is all that is left to read,
+// and the kernel's error if the connection broke.
+func (r *Reader) Peek() error {
+	var n int
+	var err error
+	var one [1]byte
+	if rawErr := r.raw.Control(func(fd uintptr) {
+		n, _, err = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	}); rawErr != nil {
+		return rawErr
+	}
+	switch {
+	case err == syscall.EAGAIN || err == syscall.EINTR:
+		return nil
+	case err != nil:
+		return err
+	case WasReset(r.raw):
+		return syscall.ECONNRESET
+	case n == 0:
+		return io.EOF
+	}
+	return nil
+}
+
+// try reads without waiting, and reports whether it got an answer.
+func (r *Reader) try(fd uintptr) bool {
+	r.buf = TakeBuffer()
+	for {
+		r.n, r.err = syscall.Read(int(fd), r.buf[r.skip:r.limit])
+		switch r.err {
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			GiveBuffer(r.buf)
+			r.buf = nil
+			return false
+		default:
+			return true
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package wsock
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"wsproxy/messages"
+)
+
+// A Receiver is what a session does with what its client sends. Its functions
+// are called by the reading pump.
+type Receiver struct {
+	// Texts says whether text messages are allowed.
+	Texts bool
+	// Boundaries says whether Payload needs to know where messages end.
+	Boundaries bool
+	// Wait is called before each read, and may wait for room. nil = never.
+	Wait func()
+	// Payload takes payload, which is its own until it returns: a part of a
+	// message, or with Boundaries the end of one if end is set. It may wait. A
+	// reason refuses the rest of what the client sends.
+	Payload func(data []byte, text, end bool) (refused messages.Reason)
+	// Received, if not nil, counts the bytes of all frames.
+	Received func(n int)
+}
+
+// receive reads the client until it has ended, and returns why. When the
+// session closes, or something was refused, it goes on reading, to no purpose
+// but to let the client read what was sent to it.
+func (s *Session) receive(r Receiver) messages.Reason {
+	in, err := NewReader(s.conn.conn, 0)
+	if err != nil {
+		return messages.ReasonInternal
+	}
+	frames := decoder{onPing: s.conn.answer, texts: r.Texts, byWord: r.Boundaries}
+	refused := false
+	refuse := func(reason messages.Reason) {
+		if !refused {
+			refused = true
+			s.Tell(s.ended(reason))
+		}
+	}
+	for {
+		if r.Wait != nil {
+			r.Wait()
+		}
+		s.conn.reading.Store(true)
+		buf, n, err := in.Read()
+		s.conn.reading.Store(false)
+		if err != nil {
+			reason := s.conn.Failure(err)
+			s.halfClosed = reason == messages.ReasonClientGone && errors.Is(err, io.EOF) && !WasReset(s.conn.raw)
+			return reason
+		}
+		s.conn.heard.Add(1)
+		if r.Received != nil {
+			r.Received(n)
+		}
+		for rest := buf[:n]; len(rest) > 0; {
+			var data []byte
+			var result decoded
+			var reason messages.Reason
+			data, rest, result, reason = frames.decode(rest)
+			if !refused && !s.discard.Load() && (len(data) > 0 || result == decodedMessage) {
+				if no := r.Payload(data, frames.isText, result == decodedMessage); no != "" {
+					refuse(no)
+				}
+			}
+			switch result {
+			case decodedClose:
+				if len(frames.control) >= 2 {
+					s.closeCode = int(binary.BigEndian.Uint16(frames.control))
+				}
+				GiveBuffer(buf)
+				return messages.ReasonClientClosed
+			case decodedBad:
+				if reason == messages.ReasonProtocolError {
+					s.garbled = true
+					GiveBuffer(buf)
+					return reason
+				}
+				refuse(reason) // the client is read on, to its close frame
+			}
+		}
+		GiveBuffer(buf)
+	}
+}

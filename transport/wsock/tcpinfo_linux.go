@@ -1,0 +1,69 @@
+package wsock
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// BytesAcked returns how many bytes the peer's kernel has acknowledged on a
+// TCP connection, or 0 if that can't be told.
+func BytesAcked(raw syscall.RawConn) uint64 {
+	var acked uint64
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			acked = info.Bytes_acked
+		}
+	})
+	return acked
+}
+
+// WasReset reports whether a connection that this side has not ended is no
+// more. The kernel says so to one call only: if a write has heard it, reading
+// ends as if the peer had ended its stream in order.
+func WasReset(raw syscall.RawConn) bool {
+	const tcpClose = 7 // TCP_CLOSE of the kernel's tcp_states.h; after a FIN it is TCP_CLOSE_WAIT
+	reset := false
+	_ = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		reset = err == nil && info.State == tcpClose
+	})
+	return reset
+}
+
+// bytesWritten returns what BytesAcked will be when the peer's kernel has
+// acknowledged all that was written so far, or 0 if that can't be told.
+func bytesWritten(raw syscall.RawConn) uint64 {
+	var written uint64
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			written = info.Bytes_sent - info.Bytes_retrans + uint64(info.Notsent_bytes)
+		}
+	})
+	return written
+}
+
+// sendWindow returns the window that the peer's kernel offers, and how many
+// bytes that were written it has not acknowledged. Both are 0 if that can't be
+// told; the window is before Linux 5.4.
+func sendWindow(raw syscall.RawConn) (window, unacked int64) {
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			window = int64(info.Snd_wnd)
+			unacked = int64(info.Bytes_sent-info.Bytes_retrans-info.Bytes_acked) + int64(info.Notsent_bytes)
+		}
+	})
+	return window, unacked
+}
+
+// hasEnded reports whether the peer has ended its stream, or the connection is
+// no more, though bytes may be left to read.
+func hasEnded(raw syscall.RawConn) bool {
+	const tcpClose, tcpCloseWait = 7, 8 // of the kernel's tcp_states.h
+	ended := false
+	_ = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		ended = err == nil && (info.State == tcpClose || info.State == tcpCloseWait)
+	})
+	return ended
+}
