@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"wsproxy/config"
 )
 
 // healthcheckTimeout bounds the whole check. A server that can't say "ok"
@@ -25,7 +27,7 @@ const maxHealthBody = 256
 // healthcheck asks the server that runs with cfg on this machine how it is. It
 // writes one sentence to out and returns the exit status: 0 when the answer is
 // 200 with the body "ok", else 1, draining included.
-func healthcheck(ctx context.Context, cfg Config, out io.Writer) int {
+func healthcheck(ctx context.Context, cfg config.Config, out io.Writer) int {
 	if cfg.Port == 0 {
 		fmt.Fprintln(out, "unhealthy: PORT is 0, so the port that the server took can't be known")
 		return 1

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"wsproxy/config"
 )
 
 // serve runs handler on address until the test ends and returns its port.
@@ -42,7 +44,7 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
-func checkHealth(t *testing.T, c Config, wantExit int, wantSentence string) {
+func checkHealth(t *testing.T, c config.Config, wantExit int, wantSentence string) {
 	t.Helper()
 	var out strings.Builder
 	exit := healthcheck(t.Context(), c, &out)
@@ -67,7 +69,7 @@ func TestHealthcheckOK(t *testing.T) {
 	} {
 		for _, body := range []string{"ok", "ok\n"} {
 			port := serve(t, test.listen, answer(http.StatusOK, body))
-			checkHealth(t, Config{Bind: test.bind, Port: port}, 0, "ok")
+			checkHealth(t, config.Config{Bind: test.bind, Port: port}, 0, "ok")
 		}
 	}
 }
@@ -75,18 +77,18 @@ func TestHealthcheckOK(t *testing.T) {
 func TestHealthcheckIgnoresProxyOfEnvironment(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 	port := serve(t, "127.0.0.1:0", answer(http.StatusOK, "ok"))
-	checkHealth(t, Config{Port: port}, 0, "ok")
+	checkHealth(t, config.Config{Port: port}, 0, "ok")
 }
 
 func TestHealthcheckDraining(t *testing.T) {
 	port := serve(t, "127.0.0.1:0", answer(http.StatusServiceUnavailable, "draining"))
-	checkHealth(t, Config{Port: port}, 1, `answered 503 Service Unavailable with "draining"`)
+	checkHealth(t, config.Config{Port: port}, 1, `answered 503 Service Unavailable with "draining"`)
 }
 
 func TestHealthcheckOfAnotherServer(t *testing.T) {
 	t.Run("other body", func(t *testing.T) {
 		port := serve(t, "127.0.0.1:0", answer(http.StatusOK, strings.Repeat("welcome ", 1<<16)))
-		checkHealth(t, Config{Port: port}, 1, `answered 200 OK with "welcome`)
+		checkHealth(t, config.Config{Port: port}, 1, `answered 200 OK with "welcome`)
 	})
 	t.Run("redirect", func(t *testing.T) {
 		port := serve(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
@@ -96,14 +98,14 @@ func TestHealthcheckOfAnotherServer(t *testing.T) {
 			}
 			fmt.Fprint(w, "ok")
 		})
-		checkHealth(t, Config{Port: port}, 1, "answered 302 Found")
+		checkHealth(t, config.Config{Port: port}, 1, "answered 302 Found")
 	})
 	t.Run("answer breaks off", func(t *testing.T) {
 		port := serve(t, "127.0.0.1:0", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "200")
 			fmt.Fprint(w, "ok")
 		})
-		checkHealth(t, Config{Port: port}, 1, "broke off its answer")
+		checkHealth(t, config.Config{Port: port}, 1, "broke off its answer")
 	})
 }
 
@@ -114,11 +116,11 @@ func TestHealthcheckNobodyListens(t *testing.T) {
 	}
 	port := portOf(listener)
 	listener.Close()
-	checkHealth(t, Config{Port: port}, 1, "connection refused")
+	checkHealth(t, config.Config{Port: port}, 1, "connection refused")
 }
 
 func TestHealthcheckPortUnknown(t *testing.T) {
-	checkHealth(t, Config{Port: 0}, 1, "PORT is 0")
+	checkHealth(t, config.Config{Port: 0}, 1, "PORT is 0")
 }
 
 // TestHealthcheckHangs waits the real timeout once: it is what keeps a
@@ -131,14 +133,14 @@ func TestHealthcheckHangs(t *testing.T) {
 	}
 	t.Cleanup(func() { listener.Close() })
 	// The kernel completes the handshake, and nobody ever answers.
-	checkHealth(t, Config{Bind: "127.0.0.1", Port: portOf(listener)}, 1, "gave no answer in time (3s)")
+	checkHealth(t, config.Config{Bind: "127.0.0.1", Port: portOf(listener)}, 1, "gave no answer in time (3s)")
 }
 
 func TestHealthcheckCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out strings.Builder
-	if exit := healthcheck(ctx, Config{Bind: "127.0.0.1", Port: 1}, &out); exit != 1 {
+	if exit := healthcheck(ctx, config.Config{Bind: "127.0.0.1", Port: 1}, &out); exit != 1 {
 		t.Errorf("exit status %d, want 1 (%s)", exit, &out)
 	}
 }

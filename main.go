@@ -1,16 +1,20 @@
 // Command wsproxy joins browsers to TCP: see README.md, and wsproxy --help for
 // its configuration.
+//
+// This package picks the subcommand and nothing else. The environment is read
+// by config; the server is made and run by server.
 package main
 
 import (
 	"context"
 	"fmt"
 	"io"
-	stdlog "log"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"wsproxy/config"
+	"wsproxy/server"
 )
 
 // Exit codes.
@@ -23,18 +27,19 @@ const (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	os.Exit(run(os.Args[1:], os.LookupEnv, signals, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Environ(), signals, os.Stdout, os.Stderr))
 }
 
-// run is the whole program. It returns the exit code.
-func run(args []string, getenv func(string) (string, bool), signals <-chan os.Signal, stdout, stderr io.Writer) int {
+// run is the whole program; environ is like os.Environ's. It returns the exit
+// code.
+func run(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Writer) int {
 	command := ""
 	if len(args) == 1 {
 		command = args[0]
 	}
 	switch {
 	case command == "--help" || command == "-h" || command == "help":
-		printHelp(stdout, getenv)
+		config.WriteHelp(stdout, environ)
 		return exitOK
 	case command == "--version" || command == "version":
 		printVersion(stdout)
@@ -44,39 +49,16 @@ func run(args []string, getenv func(string) (string, bool), signals <-chan os.Si
 		return exitUsage
 	}
 
-	config, err := LoadConfig(getenv)
+	c, err := config.Load(environ)
 	if err != nil {
 		fmt.Fprintf(stderr, "wsproxy: the configuration can't be read:\n%v\n", err)
 		return exitUsage
 	}
 	if command == "healthcheck" {
-		return healthcheck(context.Background(), config, stderr)
+		return healthcheck(context.Background(), c, stderr)
 	}
-
-	log := newLogger(config, stdout)
-	stdlog.SetOutput(withholder{log})
-	s, err := start(config, log)
-	if err != nil {
-		log.Error("wsproxy can't start", "error", err)
-		return exitFailed
+	if server.Run(c, recordedVersion(), signals, stdout) != nil {
+		return exitFailed // the log says why
 	}
-	return s.serve(signals)
-}
-
-func newLogger(c Config, out io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
-	if c.LogFormat == "text" {
-		return slog.New(slog.NewTextHandler(out, options))
-	}
-	return slog.New(slog.NewJSONHandler(out, options))
-}
-
-// A withholder is the output of the standard logger. Libraries print to it what
-// they have no other place for: net/http the bytes that a service sends without
-// having been asked, which are a tunnel's and no line of any log.
-type withholder struct{ log *slog.Logger }
-
-func (w withholder) Write(p []byte) (int, error) {
-	w.log.Debug("a library's message is withheld")
-	return len(p), nil
+	return exitOK
 }

@@ -19,8 +19,8 @@ func TestStandardLoggerIsWithheld(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	getenv := environ("BIND=127.0.0.1", fmt.Sprint("PORT=", portOf(taken)), "LOG_LEVEL=debug")
-	if exit := run(nil, getenv, nil, &stdout, &stderr); exit != exitFailed {
+	environ := []string{"BIND=127.0.0.1", fmt.Sprint("PORT=", portOf(taken)), "LOG_LEVEL=debug"}
+	if exit := run(nil, environ, nil, &stdout, &stderr); exit != exitFailed {
 		t.Fatalf("exit status %d: %s%s", exit, &stdout, &stderr)
 	}
 	started := stdout.Len()

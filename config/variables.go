@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -38,8 +38,8 @@ type reader struct {
 var errUnreadable = errors.New("unreadable")
 
 // load reads the variable, or its default, into c.
-func (v *variable) load(c *Config, getenv func(string) (string, bool)) error {
-	text, set := lookup(getenv, v.name)
+func (v *variable) load(c *Config, env environment) error {
+	text, set := env.lookup(v.name)
 	if !set {
 		text = v.fallback
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"log/slog"
@@ -10,18 +10,6 @@ import (
 
 	"wsproxy/netpolicy"
 )
-
-// environ makes a getenv of NAME=value pairs.
-func environ(pairs ...string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		for _, pair := range pairs {
-			if value, found := strings.CutPrefix(pair, name+"="); found {
-				return value, true
-			}
-		}
-		return "", false
-	}
-}
 
 // defaults is the contract's table of defaults, written out.
 func defaults(t *testing.T) Config {
@@ -56,16 +44,16 @@ func defaults(t *testing.T) Config {
 	}
 }
 
-func TestLoadConfigDefaults(t *testing.T) {
+func TestLoadDefaults(t *testing.T) {
 	emptied := make([]string, len(variables))
 	for i, v := range variables {
 		emptied[i] = v.name + "="
 	}
-	for name, getenv := range map[string]func(string) (string, bool){
-		"unset":        environ(),
-		"set to empty": environ(emptied...),
+	for name, env := range map[string][]string{
+		"unset":        []string{},
+		"set to empty": emptied,
 	} {
-		got, err := LoadConfig(getenv)
+		got, err := Load(env)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -75,7 +63,7 @@ func TestLoadConfigDefaults(t *testing.T) {
 	}
 }
 
-func TestLoadConfigValues(t *testing.T) {
+func TestLoadValues(t *testing.T) {
 	must := func(origins netpolicy.Origins, err error) netpolicy.Origins {
 		t.Helper()
 		if err != nil {
@@ -164,7 +152,7 @@ func TestLoadConfigValues(t *testing.T) {
 		{[]string{"LOG_LEVEL=warn"}, func(c *Config) { c.LogLevel = slog.LevelWarn }},
 		{[]string{"LOG_LEVEL=error"}, func(c *Config) { c.LogLevel = slog.LevelError }},
 	} {
-		got, err := LoadConfig(environ(test.env...))
+		got, err := Load(test.env)
 		if err != nil {
 			t.Errorf("%q: %v", test.env, err)
 			continue
@@ -177,8 +165,8 @@ func TestLoadConfigValues(t *testing.T) {
 	}
 }
 
-func TestLoadConfigReportsEverythingAtOnce(t *testing.T) {
-	c, err := LoadConfig(environ("PORT=http", "LOG_LEVEL=loud", "TUNNEL_PORT_MIN=9", "TUNNEL_PORT_MAX=8", "JWT_ISSUER=me"))
+func TestLoadReportsEverythingAtOnce(t *testing.T) {
+	c, err := Load([]string{"PORT=http", "LOG_LEVEL=loud", "TUNNEL_PORT_MIN=9", "TUNNEL_PORT_MAX=8", "JWT_ISSUER=me"})
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -198,7 +186,7 @@ func TestLoadConfigReportsEverythingAtOnce(t *testing.T) {
 
 func TestListenAddr(t *testing.T) {
 	for bind, want := range map[string]string{"": ":8080", "127.0.0.1": "127.0.0.1:8080", "[::1]": "[::1]:8080", "localhost": "localhost:8080"} {
-		c, err := LoadConfig(environ("BIND=" + bind))
+		c, err := Load([]string{"BIND=" + bind})
 		if err != nil {
 			t.Fatal(err)
 		}

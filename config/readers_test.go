@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"strconv"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestLoadConfigErrors(t *testing.T) {
+func TestLoadErrors(t *testing.T) {
 	const (
 		anyPort  = "must be a port from 0 to 65535"
 		somePort = "must be a port from 1 to 65535"
@@ -67,7 +67,7 @@ func TestLoadConfigErrors(t *testing.T) {
 	} {
 		for _, value := range test.values {
 			// The other variables of a rule that spans two are in order.
-			_, err := LoadConfig(environ(test.name+"="+value, "CLERK_JWKS_URL=https://clerk.example.com/jwks"))
+			_, err := Load([]string{test.name + "=" + value, "CLERK_JWKS_URL=https://clerk.example.com/jwks"})
 			if err == nil {
 				t.Errorf("%s=%q passed", test.name, value)
 				continue
@@ -83,7 +83,7 @@ func TestLoadConfigErrors(t *testing.T) {
 	}
 }
 
-func TestLoadConfigContradictions(t *testing.T) {
+func TestLoadContradictions(t *testing.T) {
 	for _, test := range []struct {
 		env  []string
 		want string
@@ -97,7 +97,7 @@ func TestLoadConfigContradictions(t *testing.T) {
 		{[]string{"JWT_AUTHORIZED_PARTIES=https://me.example"}, `JWT_AUTHORIZED_PARTIES is "https://me.example", but has no effect without CLERK_JWKS_URL`},
 		{[]string{"TUNNEL_DOMAIN=" + strings.Repeat("a.", 120) + "com"}, "TUNNEL_DOMAIN is"},
 	} {
-		_, err := LoadConfig(environ(test.env...))
+		_, err := Load(test.env)
 		if err == nil {
 			t.Errorf("%q passed", test.env)
 		} else if !strings.HasPrefix(err.Error(), test.want) {
@@ -126,10 +126,10 @@ func TestPasswordsAreNotShown(t *testing.T) {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}
 	}
-	getenv := environ("CLERK_JWKS_URL=http://user:secret@h.example/jwks")
-	_, err := LoadConfig(getenv)
+	env := []string{"CLERK_JWKS_URL=http://user:secret@h.example/jwks"}
+	_, err := Load(env)
 	var page strings.Builder
-	printHelp(&page, getenv)
+	WriteHelp(&page, env)
 	if err == nil || strings.Contains(err.Error()+page.String(), "secret") {
 		t.Errorf("the password is in the error or on the page:\n%v\n%s", err, &page)
 	}

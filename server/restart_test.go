@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"bufio"
@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 	"golang.org/x/sys/unix"
 
+	"wsproxy/config"
 	"wsproxy/messages"
 )
 
@@ -36,13 +37,13 @@ func restartServer(t testing.TB) (address string) {
 // startForRestarts starts that server with so many raw ports from first on.
 func startForRestarts(t testing.TB, first, ports int, env ...string) (s *service, address string) {
 	t.Helper()
-	c, err := LoadConfig(environ(append([]string{"PORT=0", "BIND=127.0.0.1", "TUNNEL_DOMAIN=tunnel.test", "TUNNEL_BIND=127.0.0.1",
-		fmt.Sprintf("TUNNEL_PORT_MIN=%d", first), fmt.Sprintf("TUNNEL_PORT_MAX=%d", first+ports-1)}, env...)...))
+	c, err := config.Load(append([]string{"PORT=0", "BIND=127.0.0.1", "TUNNEL_DOMAIN=tunnel.test", "TUNNEL_BIND=127.0.0.1",
+		fmt.Sprintf("TUNNEL_PORT_MIN=%d", first), fmt.Sprintf("TUNNEL_PORT_MAX=%d", first+ports-1)}, env...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := &addressLog{Handler: slog.DiscardHandler, address: make(chan string, 1)}
-	s, err = startWith(c, slog.New(log), func(message any) {
+	s, err = startWith(c, "test", slog.New(log), func(message any) {
 		if data, ok := message.(*messages.Data); ok && string(data.Data) == fatal {
 			panic("injected")
 		}

@@ -1,4 +1,4 @@
-package main
+package metrics
 
 import (
 	"net/http"
@@ -8,13 +8,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"wsproxy/auth"
 	"wsproxy/messages"
 )
 
-// metrics counts what happens, for /metrics. Its labels are typed reasons and
-// endpoints, never anything that came from outside.
-type metrics struct {
+// Metrics holds the counters behind /metrics. Its methods are called by many
+// goroutines; none waits.
+type Metrics struct {
 	registry *prometheus.Registry
 	relays   prometheus.Gauge
 	ended    *prometheus.CounterVec
@@ -29,9 +28,10 @@ type metrics struct {
 	rawBytes     *prometheus.CounterVec
 }
 
-// newMetrics returns counters at zero. verifier may be nil.
-func newMetrics(verifier *auth.Verifier) *metrics {
-	m := &metrics{
+// New returns counters at zero, together with those of the Go runtime and of
+// the process.
+func New() *Metrics {
+	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		relays: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "wsproxy_relay_sessions", Help: "Relay sessions that are alive."}),
@@ -57,54 +57,74 @@ func newMetrics(verifier *auth.Verifier) *metrics {
 	m.registry.MustRegister(m.relays, m.ended, m.bytes, m.refused,
 		m.tunnels, m.tunnelsEnded, m.restarts, m.raw, m.rawEnded, m.rawBytes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if verifier != nil {
-		m.registry.MustRegister(
-			prometheus.NewCounterFunc(prometheus.CounterOpts{
-				Name: "wsproxy_jwks_fetches_total", Help: "Fetches of the key set."},
-				func() float64 { return float64(verifier.Stats().Fetches) }),
-			prometheus.NewCounterFunc(prometheus.CounterOpts{
-				Name: "wsproxy_jwks_fetch_failures_total", Help: "Fetches of the key set that failed."},
-				func() float64 { return float64(verifier.Stats().Failures) }),
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "wsproxy_jwks_keys", Help: "Keys that tokens can be checked with."},
-				func() float64 { return float64(verifier.Stats().Keys) }),
-		)
-	}
 	return m
 }
 
-// HTTP returns a server for /metrics.
-func (m *metrics) HTTP() *http.Server {
+// Keys is what is known of the key set that tokens are checked with.
+type Keys struct {
+	Fetches  uint64 // fetches that have ended
+	Failures uint64 // those of them that failed
+	Usable   int    // keys that tokens can be checked with now
+}
+
+// WatchKeys shows what read says, each time that somebody asks for /metrics. It
+// is called once, and read by many goroutines after that.
+func (m *Metrics) WatchKeys(read func() Keys) {
+	m.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "wsproxy_jwks_fetches_total", Help: "Fetches of the key set."},
+			func() float64 { return float64(read().Fetches) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "wsproxy_jwks_fetch_failures_total", Help: "Fetches of the key set that failed."},
+			func() float64 { return float64(read().Failures) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wsproxy_jwks_keys", Help: "Keys that tokens can be checked with."},
+			func() float64 { return float64(read().Usable) }),
+	)
+}
+
+// HTTP returns a server for /metrics, which the caller runs and ends.
+func (m *Metrics) HTTP() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 }
 
-func (m *metrics) RelayStarted() { m.relays.Inc() }
+// RelayStarted counts a relay session that begins.
+func (m *Metrics) RelayStarted() { m.relays.Inc() }
 
-func (m *metrics) RelayEnded(reason messages.Reason, up, down int64) {
+// RelayEnded counts a relay session that has ended, and its payload bytes: up to
+// the target, and down from it.
+func (m *Metrics) RelayEnded(reason messages.Reason, up, down int64) {
 	m.relays.Dec()
 	m.ended.WithLabelValues(string(reason)).Inc()
 	m.bytes.WithLabelValues("up").Add(float64(up))
 	m.bytes.WithLabelValues("down").Add(float64(down))
 }
 
-func (m *metrics) Refused(endpoint string, reason messages.Reason) {
+// Refused counts a request that was refused before any upgrade.
+func (m *Metrics) Refused(endpoint string, reason messages.Reason) {
 	m.refused.WithLabelValues(endpoint, string(reason)).Inc()
 }
 
-func (m *metrics) TunnelStarted() { m.tunnels.Inc() }
+// TunnelStarted counts a tunnel that begins.
+func (m *Metrics) TunnelStarted() { m.tunnels.Inc() }
 
-func (m *metrics) TunnelEnded(reason messages.Reason) {
+// TunnelEnded counts a tunnel that has ended.
+func (m *Metrics) TunnelEnded(reason messages.Reason) {
 	m.tunnels.Dec()
 	m.tunnelsEnded.WithLabelValues(string(reason)).Inc()
 }
 
-func (m *metrics) HandlerRestarted() { m.restarts.Inc() }
+// HandlerRestarted counts a failure of a tunnel's handler that it began anew after.
+func (m *Metrics) HandlerRestarted() { m.restarts.Inc() }
 
-func (m *metrics) RawStarted() { m.raw.Inc() }
+// RawStarted counts a raw connection that begins.
+func (m *Metrics) RawStarted() { m.raw.Inc() }
 
-func (m *metrics) RawEnded(reason messages.CloseReason, in, out int64) {
+// RawEnded counts a raw connection that has ended, and its payload bytes: in from
+// the outside peer, and out to it.
+func (m *Metrics) RawEnded(reason messages.CloseReason, in, out int64) {
 	m.raw.Dec()
 	m.rawEnded.WithLabelValues(string(reason)).Inc()
 	m.rawBytes.WithLabelValues("in").Add(float64(in))

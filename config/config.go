@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 
 // Config is everything that an operator can decide. It is read once, at start,
 // and never changes; each field names the variable that it comes from. The
-// zero Config is not usable: only LoadConfig makes one.
+// zero Config is not usable: only Load makes one.
 type Config struct {
 	// Port is where the HTTP listener listens; 0 takes any free port. (PORT)
 	Port uint16
@@ -123,22 +123,23 @@ type Config struct {
 	LogFormat string
 }
 
-// LoadConfig reads the environment through getenv, which works like
-// os.LookupEnv. A variable that is unset or set to "" has its default. Every
-// value that can't be read, and every pair that can't be true together, is in
-// the error: one line each, which names the variable, its value and what is
-// expected. With an error the Config is the zero Config.
-func LoadConfig(getenv func(string) (string, bool)) (Config, error) {
+// Load reads the environment, which is like that of os.Environ. A variable that
+// is unset or set to "" has its default. Every value that can't be read, and
+// every pair that can't be true together, is in the error: one line each, which
+// names the variable, its value and what is expected. With an error the Config
+// is the zero Config.
+func Load(environ []string) (Config, error) {
+	env := environment(environ)
 	c := Config{BlockDefault: true}
 	var errs []error
 	unread := make(map[string]bool)
 	for _, v := range variables {
-		if err := v.load(&c, getenv); err != nil {
+		if err := v.load(&c, env); err != nil {
 			errs = append(errs, err)
 			unread[v.name] = true
 		}
 	}
-	errs = append(errs, c.reconcile(getenv, unread)...)
+	errs = append(errs, c.reconcile(env, unread)...)
 	if err := errors.Join(errs...); err != nil {
 		return Config{}, err
 	}
@@ -148,7 +149,7 @@ func LoadConfig(getenv func(string) (string, bool)) (Config, error) {
 // reconcile derives the defaults that depend on other variables and returns
 // what contradicts itself. It says nothing about variables that are in unread,
 // for those have their own error.
-func (c *Config) reconcile(getenv func(string) (string, bool), unread map[string]bool) []error {
+func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 	var errs []error
 
 	if c.TunnelDomain == "" {
@@ -162,7 +163,7 @@ func (c *Config) reconcile(getenv func(string) (string, bool), unread map[string
 	}
 
 	if !unread["TUNNEL_BUFFER"] && !unread["TUNNEL_BUFFER_TOTAL"] && c.TunnelBuffer > c.TunnelBufferTotal {
-		if text, set := lookup(getenv, "TUNNEL_BUFFER"); set {
+		if text, set := env.lookup("TUNNEL_BUFFER"); set {
 			errs = append(errs, fmt.Errorf("TUNNEL_BUFFER is %q, but must not be above TUNNEL_BUFFER_TOTAL, which is %d bytes: lower the one or raise the other", text, c.TunnelBufferTotal))
 		} else {
 			// A small total alone is a plain wish: only the default is too big.
@@ -174,7 +175,7 @@ func (c *Config) reconcile(getenv func(string) (string, bool), unread map[string
 	// protection, while everyone is let in.
 	if c.JWKSURL == "" && !unread["CLERK_JWKS_URL"] {
 		for _, name := range []string{"JWT_ISSUER", "JWT_AUDIENCE", "JWT_AUTHORIZED_PARTIES"} {
-			if text, set := lookup(getenv, name); set && !unread[name] {
+			if text, set := env.lookup(name); set && !unread[name] {
 				errs = append(errs, fmt.Errorf("%s is %q, but has no effect without CLERK_JWKS_URL, and no token would be checked: set CLERK_JWKS_URL or unset %s", name, redact(text), name))
 			}
 		}
@@ -185,11 +186,4 @@ func (c *Config) reconcile(getenv func(string) (string, bool), unread map[string
 // ListenAddr is the address of the HTTP listener, as net.Listen takes it.
 func (c Config) ListenAddr() string {
 	return net.JoinHostPort(c.Bind, strconv.Itoa(int(c.Port)))
-}
-
-// lookup returns what a variable is set to, and false when it is unset or
-// empty: `NAME= wsproxy` and compose files with `${NAME:-}` mean "unset".
-func lookup(getenv func(string) (string, bool), name string) (string, bool) {
-	text, set := getenv(name)
-	return text, set && text != ""
 }

@@ -1,7 +1,6 @@
-package main
+package config
 
 import (
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -49,7 +48,7 @@ var contract = []struct{ name, shown string }{
 
 func TestHelpListsEveryVariable(t *testing.T) {
 	var page strings.Builder
-	printHelp(&page, environ())
+	WriteHelp(&page, nil)
 	lines := strings.Split(page.String(), "\n")
 	header := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "VARIABLE") })
 	if header < 0 {
@@ -81,7 +80,7 @@ func TestHelpListsEveryVariable(t *testing.T) {
 
 func TestHelpShowsWhatIsSet(t *testing.T) {
 	var page strings.Builder
-	printHelp(&page, environ("PORT=9000", "BIND=", "LOG_LEVEL=loud", "JWT_ISSUER=a\x1b[31m"))
+	WriteHelp(&page, []string{"PORT=9000", "BIND=", "LOG_LEVEL=loud", "JWT_ISSUER=a\x1b[31m"})
 	for _, want := range []string{
 		`= "9000"` + "\n",
 		`= "loud", which can't be read` + "\n",
@@ -95,31 +94,5 @@ func TestHelpShowsWhatIsSet(t *testing.T) {
 	}
 	if n := strings.Count(page.String(), "  = \""); n != 3 {
 		t.Errorf("%d values are shown, want 3:\n%s", n, &page)
-	}
-}
-
-func TestVersionLine(t *testing.T) {
-	recorded := &debug.BuildInfo{
-		Main:     debug.Module{Version: "v1.0.0"},
-		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc123"}, {Key: "vcs.modified", Value: "true"}},
-	}
-	for _, test := range []struct {
-		name string
-		info *debug.BuildInfo
-		want string
-	}{
-		{"2.0.0", recorded, "wsproxy 2.0.0 (commit abc123 with changes, go"},
-		{"", recorded, "wsproxy v1.0.0 (commit abc123 with changes, go"},
-		{"2.0.0", &debug.BuildInfo{}, "wsproxy 2.0.0 (go"},
-		{"", nil, "wsproxy (devel) (go"},
-	} {
-		if got := versionLine(test.name, test.info); !strings.HasPrefix(got, test.want) {
-			t.Errorf("%q, want %q ...", got, test.want)
-		}
-	}
-	var line strings.Builder
-	printVersion(&line)
-	if got := line.String(); !strings.HasPrefix(got, "wsproxy ") || strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, "\n") {
-		t.Errorf("%q is not one line", got)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"bytes"
@@ -198,7 +198,7 @@ func TestDrainedTunnelsLeaveNothing(t *testing.T) {
 
 		signals := make(chan os.Signal, 1)
 		signals <- syscall.SIGTERM
-		exit := make(chan int, 1)
+		exit := make(chan error, 1)
 		go func() { exit <- s.serve(signals) }()
 		for i, c := range tunnels {
 			if got := await(t, "the answer", statuses[i]); got != http.StatusServiceUnavailable {
@@ -207,8 +207,8 @@ func TestDrainedTunnelsLeaveNothing(t *testing.T) {
 			c.wantReset(conns[i])
 			c.close(websocket.CloseGoingAway)
 		}
-		if code := await(t, "the server's end", exit); code != exitOK {
-			t.Errorf("exit code %d", code)
+		if err := await(t, "the server's end", exit); err != nil {
+			t.Error(err)
 		}
 		if now := takeFootprint(t, s, first); !maps.Equal(now.actors, idle.actors) {
 			t.Errorf("%d actors are left, there were %d", len(now.actors), len(idle.actors))

@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+const usage = `wsproxy relays TCP over WebSocket, and tunnels what the outside world sends back.
+
+Usage:
+  wsproxy              run the server until SIGTERM or SIGINT; a second signal ends it at once
+  wsproxy healthcheck  ask the server that runs with this environment for /health: exit 0 when it is well, else 1
+  wsproxy --help       print this page
+  wsproxy --version    print the version
+
+The environment is the whole configuration, and all of it is optional. A value that can't be read
+ends the start with exit status 2. Durations are like 500ms, 30s or 2m, sizes like 512KiB, 32MiB
+or plain bytes, lists are comma-separated. Set to nothing is the same as unset.
+
+`
+
+// WriteHelp writes the usage and the table of all variables, each with its
+// default, its meaning and, on a line of its own, what it is set to now.
+func WriteHelp(w io.Writer, environ []string) {
+	env := environment(environ)
+	io.WriteString(w, usage)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "VARIABLE\tDEFAULT\tMEANING")
+	for i := range variables {
+		v := &variables[i]
+		fmt.Fprintf(table, "%s\t%s\t%s\n", v.name, v.defaultText(), v.help)
+		if text, set := env.lookup(v.name); set {
+			fmt.Fprintf(table, "\t\t= %s\n", v.describe(text, env))
+		}
+	}
+	table.Flush()
+	if _, err := Load(environ); err != nil {
+		fmt.Fprintf(w, "\nWhat is set now would end the start:\n%s\n", err)
+	}
+}
+
+// defaultText is the default for people: the value, or what unset means.
+func (v *variable) defaultText() string {
+	if v.fallback != "" {
+		return v.fallback
+	}
+	return v.unset
+}
+
+// describe quotes what a variable is set to, for it may hold anything.
+func (v *variable) describe(text string, env environment) string {
+	var scratch Config
+	if v.load(&scratch, env) != nil {
+		return fmt.Sprintf("%q, which can't be read", redact(text))
+	}
+	return fmt.Sprintf("%q", redact(text))
+}

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// serve waits for a signal, drains and ends (protocol, section 8). The error
+// says why a listener ended before that; after a signal there is none.
+func (s *service) serve(signals <-chan os.Signal) error {
+	select {
+	case err := <-s.failed:
+		s.log.Error("wsproxy ends because it can't listen any more", "error", err)
+		last, cancel := context.WithTimeout(context.Background(), messages.Linger)
+		defer cancel()
+		s.close(last)
+		return err
+	case sig := <-signals:
+		s.log.Info("draining: no new sessions; a second signal ends at once", "signal", sig.String(), "at_most", s.config.ShutdownTimeout.String())
+	}
+	second, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case sig := <-signals:
+			s.log.Warn("ended at once by a second signal", "signal", sig.String())
+			cancel()
+		case <-second.Done():
+		}
+	}()
+
+	s.edge.Drain()
+	ended := s.drain()
+	wait(second, ended, s.config.ShutdownTimeout)
+	// All that remains shares one time.
+	last, cancelLast := context.WithTimeout(second, messages.Linger)
+	defer cancelLast()
+	for _, owner := range s.owners {
+		s.system.Root.Send(owner, &messages.Shutdown{})
+	}
+	wait(last, ended, messages.Linger)
+	s.close(last)
+	s.log.Info("wsproxy has ended")
+	return nil
+}
+
+// wait waits for the sessions to end, at most for d, and no longer than ctx.
+func wait(ctx context.Context, ended <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// drain tells the owners of sessions to admit no more, and returns what is
+// closed when all sessions have ended.
+func (s *service) drain() <-chan struct{} {
+	all := make(chan struct{})
+	var each []chan struct{}
+	for _, owner := range s.owners {
+		ended := make(chan struct{})
+		s.system.Root.Send(owner, &messages.Drain{Done: ended})
+		each = append(each, ended)
+	}
+	go func() {
+		for _, ended := range each {
+			<-ended
+		}
+		close(all)
+	}()
+	return all
+}
+
+// close ends whatever runs. HTTP answers that are being written have until last
+// is done.
+func (s *service) close(last context.Context) {
+	close(s.stop)
+	for _, server := range s.servers {
+		// WebSockets are not the HTTP servers' any more.
+		if server.Shutdown(last) != nil {
+			server.Close()
+		}
+	}
+	if s.keepalive != nil {
+		s.keepalive.Close()
+	}
+	if s.verifier != nil {
+		s.verifier.Close()
+	}
+	if s.system != nil {
+		s.system.Shutdown()
+		s.workers.Close()
+	}
+}

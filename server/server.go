@@ -1,0 +1,126 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/actors"
+	"wsproxy/auth"
+	"wsproxy/config"
+	"wsproxy/metrics"
+	"wsproxy/transport"
+)
+
+// A service is the running server: everything that start has built, and
+// nothing that anybody else holds.
+type service struct {
+	config    config.Config
+	log       *slog.Logger
+	system    *actor.ActorSystem
+	workers   *actors.Workers // run its busy ones
+	owners    []*actor.PID    // the actors that own sessions: relays, and tunnels
+	verifier  *auth.Verifier  // nil without authentication
+	keepalive *transport.Keepalive
+	edge      *transport.Server
+	servers   []*http.Server
+	failed    chan error    // a listener that ended before it was closed
+	stop      chan struct{} // closed at the end
+	inject    func(any)     // makes tunnels' handlers fail, in tests; nil otherwise
+}
+
+// start builds the server and opens its listeners. What it has built when it
+// fails, it has closed again.
+func start(c config.Config, version string, log *slog.Logger) (s *service, err error) {
+	return startWith(c, version, log, nil)
+}
+
+func startWith(c config.Config, version string, log *slog.Logger, inject func(any)) (s *service, err error) {
+	s = &service{config: c, log: log, failed: make(chan error, 2), inject: inject, stop: make(chan struct{})}
+	go tendMemory(s.stop)
+	defer func() {
+		if err != nil {
+			s.close(context.Background()) // nobody has asked for anything yet
+		}
+	}()
+	listener, err := net.Listen("tcp", c.ListenAddr())
+	if err != nil {
+		return s, fmt.Errorf("the HTTP listener can't be opened, see PORT and BIND: %w", err)
+	}
+	defer closeUnless(&err, listener)
+	ownPorts := []uint16{listenPort(listener)}
+	var metricsListener net.Listener
+	if c.MetricsAddr != "" {
+		if metricsListener, err = net.Listen("tcp", c.MetricsAddr); err != nil {
+			return s, fmt.Errorf("the metrics listener can't be opened, see METRICS_ADDR: %w", err)
+		}
+		defer closeUnless(&err, metricsListener)
+		ownPorts = append(ownPorts, listenPort(metricsListener))
+	}
+
+	if err = s.authenticate(listener.Addr()); err != nil {
+		return s, err
+	}
+	meter := metrics.New()
+	if s.verifier != nil {
+		meter.WatchKeys(func() metrics.Keys {
+			stats := s.verifier.Stats()
+			return metrics.Keys{Fetches: stats.Fetches, Failures: stats.Failures, Usable: stats.Keys}
+		})
+	}
+	if err = s.wire(ownPorts, meter); err != nil {
+		return s, err
+	}
+
+	s.listen(listener, s.edge.HTTP())
+	if metricsListener != nil {
+		s.listen(metricsListener, meter.HTTP())
+		log.Info("metrics are served", "address", metricsListener.Addr().String())
+	}
+	log.Info("listening", "address", listener.Addr().String(), "version", version)
+	return s, nil
+}
+
+func closeUnless(err *error, l net.Listener) {
+	if *err != nil {
+		l.Close()
+	}
+}
+
+func listenPort(l net.Listener) uint16 {
+	return l.Addr().(*net.TCPAddr).AddrPort().Port()
+}
+
+// authenticate starts the verifier, or warns that there is none.
+func (s *service) authenticate(addr net.Addr) error {
+	c := s.config
+	if c.JWKSURL == "" {
+		s.log.Warn("authentication is off: CLERK_JWKS_URL is not set, everyone is anonymous")
+		if !addr.(*net.TCPAddr).AddrPort().Addr().Unmap().IsLoopback() {
+			s.log.Error("ANYONE WHO REACHES THIS ADDRESS CAN USE THIS SERVER: set CLERK_JWKS_URL, or BIND=127.0.0.1", "address", addr.String())
+		}
+		return nil
+	}
+	var err error
+	s.verifier, err = auth.New(auth.Config{
+		JWKSURL: c.JWKSURL, Issuer: c.JWTIssuer, Audience: c.JWTAudience,
+		AuthorizedParties: c.JWTAuthorizedParties, Logger: s.log,
+	})
+	return err
+}
+
+func (s *service) listen(l net.Listener, server *http.Server) {
+	s.servers = append(s.servers, server)
+	fresh := &freshConns{open: make(map[net.Conn]struct{})}
+	server.ConnState = fresh.changed
+	server.RegisterOnShutdown(fresh.close)
+	go func() {
+		if err := server.Serve(l); err != http.ErrServerClosed {
+			s.failed <- fmt.Errorf("the listener at %v ended: %w", l.Addr(), err)
+		}
+	}()
+}

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/actors"
+	"wsproxy/config"
+	"wsproxy/metrics"
+	"wsproxy/netpolicy"
+	"wsproxy/transport"
+)
+
+// wire starts the actors and makes the HTTP edge that they work for. ownPorts
+// are the ports that this process listens on, raw ports aside.
+func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
+	c := s.config
+	s.keepalive = transport.NewKeepalive(c.PingInterval)
+	edge := transport.Config{
+		Policy: netpolicy.New(netpolicy.Options{
+			Blocked: c.BlockedTargets, DefaultBlock: c.BlockDefault, Allowed: c.AllowedTargets,
+			Ports:   c.AllowedPorts,
+			OwnPort: func(port uint16) bool { return slices.Contains(ownPorts, port) || isRawPort(c, port) },
+		}),
+		Sources:     netpolicy.NewSources(c.TrustedProxies),
+		Origins:     c.AllowedOrigins,
+		Keepalive:   s.keepalive,
+		DialTimeout: c.DialTimeout,
+		Ping:        c.PingInterval,
+		Meter:       meter,
+		Log:         s.log,
+	}
+	if s.verifier != nil {
+		edge.Auth = s.verifier // a nil *auth.Verifier in an interface would not be nil
+	}
+	if err := s.spawn(&edge, meter); err != nil {
+		return err
+	}
+	s.edge = transport.NewServer(edge)
+	return nil
+}
+
+// spawn starts the actors, those first whom others ask, and introduces them to
+// the edge.
+func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
+	s.system, s.workers = actors.NewSystem(s.log), actors.NewWorkers()
+	edge.Root = s.system.Root
+	limits, err := actors.SpawnLimits(s.system, actors.Bounds{
+		PerAddress: s.config.MaxConnsPerIP,
+		PerUser:    s.config.MaxConnsPerUser,
+		HTTP:       s.config.MaxTunnelHTTPPerIP,
+		Raw:        s.config.MaxTunnelTCPConnsGlobal,
+	}, s.workers, s.log)
+	if err != nil {
+		return fmt.Errorf("the limits actor can't be started: %w", err)
+	}
+	edge.Relays, err = actors.SpawnRelays(s.system, actors.Relays{Limits: limits, Meter: meter, Log: s.log})
+	if err != nil {
+		return fmt.Errorf("the relays actor can't be started: %w", err)
+	}
+	s.owners = []*actor.PID{edge.Relays}
+	if s.config.TunnelDomain == "" {
+		return nil
+	}
+	if edge.Tunnels, err = s.spawnTunnels(limits, meter); err != nil {
+		return fmt.Errorf("the actors of tunnels can't be started: %w", err)
+	}
+	s.owners = append(s.owners, edge.Tunnels.Actor)
+	return nil
+}
+
+// spawnTunnels starts the actors of tunnels, and returns what the edge needs of
+// them.
+func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*transport.Tunnels, error) {
+	c := s.config
+	ports, err := actors.SpawnPorts(s.system, c.TunnelPortMin, c.TunnelPortMax, s.log)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := actors.SpawnTunnels(s.system, actors.Tunnels{
+		Limits: limits, Ports: ports, Meter: meter, Log: s.log,
+		PublicURL: c.TunnelPublicURL,
+		PortTries: int(c.TunnelPortMax) - int(c.TunnelPortMin) + 1,
+		MaxHTTP:   c.MaxTunnelHTTP, MaxConns: c.MaxTunnelTCPConns,
+		StallTimeout: c.TunnelStallTimeout,
+		Workers:      s.workers,
+		Inject:       s.inject,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &transport.Tunnels{
+		Actor:   owner,
+		Limits:  limits,
+		Handler: func(subdomain string) *actor.PID { return actors.HandlerPID(s.system, subdomain) },
+		Exists: func(pid *actor.PID) bool {
+			_, exists := s.system.ProcessRegistry.Get(pid)
+			return exists
+		},
+		Domain: c.TunnelDomain, Dialect: c.TunnelControlFrames, Bind: c.TunnelBind,
+		Buffer: c.TunnelBuffer, BufferTotal: c.TunnelBufferTotal,
+		StallTimeout: c.TunnelStallTimeout, HTTPTimeout: c.TunnelHTTPTimeout,
+		MaxBody: c.TunnelMaxBody, ForwardCredentials: c.TunnelForwardCredentials,
+	}, nil
+}
+
+// isRawPort reports whether a port may be one that tunnels listen on.
+func isRawPort(c config.Config, port uint16) bool {
+	return c.TunnelDomain != "" && port >= c.TunnelPortMin && port <= c.TunnelPortMax
+}
