@@ -1,11 +1,3 @@
-// Package auth answers one question: who is asking? It checks JSON Web Tokens
-// (RFC 7519) signed with RS256 against the key set that their issuer publishes
-// (RFC 7517).
-//
-// A Verifier keeps that key set by itself: it fetches it in the background, never
-// on a request, keeps the last good one through an outage, and asks again for a
-// key that it doesn't know at most once a minute, whatever tokens come. What can be
-// refused without a key is refused before keys are looked at.
 package auth
 
 import (

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The size of a package that one person still reads from end to end, without
+// tests. Both are of docs/architecture.md.
+const (
+	maxFiles = 16
+	maxLines = 2200 // "some 2,000"
+)
+
+// maxFileLines bounds a file, tests included.
+const maxFileLines = 400
+
+const module = "wsproxy"
+
+// A rule says what a package may import. Paths are relative to the module; one
+// that ends with "/..." stands for the package and all below it. A rule of a
+// package that there is none of yet waits for it.
+type rule struct {
+	packages string
+	// only lists all packages of the project that may be imported; nil leaves
+	// that to never.
+	only []string
+	// never lists what must not be imported, of the project or with its full
+	// path.
+	never []string
+	why   string
+}
+
+var nothing = []string{}
+
+// rules are those of docs/architecture.md, one for one.
+var rules = []rule{
+	{packages: "messages", only: nothing, why: "everything stands on it"},
+	{packages: "auth", only: []string{"messages"}, why: "who is asking is a question of its own"},
+	{packages: "netpolicy", only: []string{"messages"}, why: "where to and where from is a question of its own"},
+	{packages: "transport/wsock", only: []string{"messages"}, why: "a WebSocket knows nothing of what it carries, and clients use it too"},
+	{packages: "config", only: []string{"auth", "netpolicy", "messages"}, why: "it calls their parsers and starts nothing"},
+	{packages: "metrics", only: []string{"messages"}, why: "gauges come as functions"},
+	{packages: "client/go/...", only: []string{"messages", "transport/wsock", "client/go/..."}, why: "a client shares the wire with the server, and frames"},
+
+	{packages: "actors/...", never: []string{"transport/...", "net/http", "github.com/gorilla/..."}, why: "every actor can be driven by messages alone"},
+	{packages: "transport/...", never: []string{"actors/..."}, why: "they know each other by messages"},
+	{packages: "transport/relay", never: []string{"transport/tunnel", "transport/forward"}, why: "a relay is no tunnel"},
+	{packages: "transport/tunnel", never: []string{"transport/relay", "transport/forward"}, why: "forward stands on tunnel"},
+	{packages: "transport/forward", never: []string{"transport/relay"}, why: "a tunnel is no relay"},
+
+	// What is made of all the others is not known to them.
+	{packages: "actors/...", never: []string{"config", "metrics", "auth"}, why: "the server is made of them"},
+	{packages: "transport/...", never: []string{"config", "metrics"}, why: "the server is made of them"},
+}
+
+// privates are packages that a few others alone may import, whoever comes.
+var privates = []struct {
+	path      string
+	importers []string
+	why       string
+}{
+	{"transport/gossh", []string{"transport"}, "what one client needs is plugged in at the edge, by an interface"},
+	{"server", []string{""}, "main runs it, and nobody else knows the whole"},
+}
+
+// A goPackage is what go list says of a package, test files apart.
+type goPackage struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	// For other systems than this one, or by a build tag.
+	IgnoredGoFiles []string
+	CgoFiles       []string
+	Imports        []string
+}
+
+// path is relative to the module, "" for the root.
+func (p goPackage) path() string {
+	return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+}
+
+// sources are all files but tests, of any system.
+func (p goPackage) sources() []string {
+	files := slices.Concat(p.GoFiles, p.CgoFiles)
+	for _, file := range p.IgnoredGoFiles {
+		if !strings.HasSuffix(file, "_test.go") {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,IgnoredGoFiles,CgoFiles,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []goPackage
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); decoder.More(); {
+		var p goPackage
+		if err := decoder.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+	if len(packages) < 8 {
+		t.Fatalf("go list names %d packages, there are more", len(packages))
+	}
+	return packages
+}
+
+// covers reports whether a package, or an import, is one of those that pattern
+// means.
+func covers(pattern, path string) bool {
+	if tree, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return path == tree || strings.HasPrefix(path, tree+"/")
+	}
+	return path == pattern
+}
+
+func anyCovers(patterns []string, path string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return covers(pattern, path) })
+}
+
+// broken lists the imports of a package that break a rule, each as a sentence.
+func broken(path string, imports []string) []string {
+	var faults []string
+	for _, r := range rules {
+		if !covers(r.packages, path) {
+			continue
+		}
+		for _, imported := range imports {
+			own, ours := strings.CutPrefix(imported, module+"/")
+			if !ours {
+				own = imported
+			}
+			if ours && r.only != nil && !anyCovers(r.only, own) || anyCovers(r.never, own) {
+				faults = append(faults, fmt.Sprintf("%s must not import %s: %s", path, own, r.why))
+			}
+		}
+	}
+	for _, private := range privates {
+		if slices.Contains(imports, module+"/"+private.path) && !slices.Contains(private.importers, path) {
+			faults = append(faults, fmt.Sprintf("%s must not import %s: %s", path, private.path, private.why))
+		}
+	}
+	return faults
+}
+
+func TestImportRules(t *testing.T) {
+	for _, p := range listPackages(t) {
+		for _, fault := range broken(p.path(), p.Imports) {
+			t.Error(fault)
+		}
+	}
+}
+
+// The rules see what they are there for, in packages too that don't exist yet.
+func TestImportRulesCanBreak(t *testing.T) {
+	for _, test := range []struct {
+		path, imported string
+		allowed        bool
+	}{
+		{"messages", "wsproxy/auth", false},
+		{"messages", "net/http", true},
+		{"auth", "wsproxy/netpolicy", false},
+		{"auth", "wsproxy/messages", true},
+		{"netpolicy", "wsproxy/auth", false},
+		{"transport/wsock", "wsproxy/netpolicy", false},
+		{"transport/wsock", "wsproxy/transport/gossh", false},
+		{"transport/wsock", "wsproxy/messages", true},
+		{"config", "wsproxy/server", false},
+		{"config", "wsproxy/auth", true},
+		{"metrics", "wsproxy/auth", false},
+		{"actors", "wsproxy/transport", false},
+		{"actors", "wsproxy/transport/wsock", false},
+		{"actors", "net/http", false},
+		{"actors", "github.com/gorilla/websocket", false},
+		{"actors", "wsproxy/messages", true},
+		{"transport", "wsproxy/actors", false},
+		{"transport/relay", "wsproxy/actors", false},
+		{"transport/relay", "wsproxy/transport/tunnel", false},
+		{"transport/tunnel", "wsproxy/transport/relay", false},
+		{"transport/tunnel", "wsproxy/transport/forward", false},
+		{"transport/forward", "wsproxy/transport/tunnel", true},
+		{"transport/tunnel", "wsproxy/transport/gossh", false},
+		{"transport/relay", "wsproxy/transport/gossh", false},
+		{"transport/forward", "wsproxy/transport/gossh", false},
+		{"transport", "wsproxy/transport/gossh", true},
+		{"transport/gossh", "wsproxy/transport/tunnel", true},
+		{"client/go", "wsproxy/netpolicy", false},
+		{"client/go", "wsproxy/transport", false},
+		{"client/go", "wsproxy/transport/wsock", true},
+		{"client/go/example", "wsproxy/client/go", true},
+		{"client/go/example", "wsproxy/server", false},
+		{"server", "wsproxy/actors", true},
+		{"server", "wsproxy/transport/gossh", false},
+		{"actors", "wsproxy/server", false},
+		{"", "wsproxy/server", true},
+	} {
+		faults := broken(test.path, []string{test.imported})
+		if len(faults) == 0 != test.allowed {
+			t.Errorf("%s imports %s: allowed is %v, want %v (%q)", test.path, test.imported, !test.allowed, test.allowed, faults)
+		}
+	}
+}
+
+func TestPackagesStaySmall(t *testing.T) {
+	for _, p := range listPackages(t) {
+		files, lines := p.sources(), 0
+		for _, file := range files {
+			lines += countLines(t, filepath.Join(p.Dir, file))
+		}
+		if len(files) > maxFiles {
+			t.Errorf("%s has %d files beside its tests, at most %d are readable: take it apart", p.ImportPath, len(files), maxFiles)
+		}
+		if lines > maxLines {
+			t.Errorf("%s has %d lines beside its tests, at most %d are readable: take it apart", p.ImportPath, lines, maxLines)
+		}
+	}
+}
+
+// Every package says what it is in a file of its own, and no file is longer
+// than can be read from top to bottom.
+func TestFilesAreReadable(t *testing.T) {
+	for _, p := range listPackages(t) {
+		// The one of main is the comment of the command, in main.go.
+		if p.path() != "" && len(p.sources()) > 0 && !slices.Contains(p.sources(), "doc.go") {
+			t.Errorf("%s has no doc.go that says what it is, who calls it and what it may not know", p.ImportPath)
+		}
+		files, err := filepath.Glob(filepath.Join(p.Dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if lines := countLines(t, file); lines > maxFileLines {
+				t.Errorf("%s/%s has %d lines, at most %d are readable", p.ImportPath, filepath.Base(file), lines, maxFileLines)
+			}
+		}
+	}
+}
+
+func countLines(t *testing.T, file string) int {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines := 0
+	scanner := bufio.NewScanner(f)
+	scanner.Buffer(nil, 1<<20) // some test data is one long line
+	for scanner.Scan() {
+		lines++
+	}
+	if err := scanner.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
