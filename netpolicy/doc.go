@@ -16,6 +16,7 @@
 // [CountKey] turns it into what limits count, [Origins] judges the Origin
 // header of a browser.
 //
-// The package imports nothing of the project. All its types are safe for
+// The edge asks, config parses lists by it, the server makes the [Policy]. The
+// package may import messages alone of the project. All its types are safe for
 // concurrent use and immutable after construction.
 package netpolicy

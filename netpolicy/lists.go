@@ -14,8 +14,9 @@ var errEmptyList = errors.New("the list names nothing")
 // ParsePrefixes reads a comma-separated list of CIDRs, such as
 // "10.0.0.0/8, 2001:db8::/32". A bare address is a range of one; a prefix
 // within ::ffff:0:0/96 is the IPv4 prefix that it maps. Bits beyond the length
-// of a prefix are an error, for one of the two is a slip. So is a list that
-// names nothing, "" included: whoever means "no list" doesn't ask.
+// of a prefix say nothing: 10.1.2.3/8 is 10.0.0.0/8. Empty entries are none. A
+// list that names nothing, "" included, is an error: whoever means "no list"
+// doesn't ask.
 func ParsePrefixes(s string) ([]netip.Prefix, error) {
 	entries, err := splitList(s)
 	if err != nil {
@@ -32,18 +33,25 @@ func ParsePrefixes(s string) ([]netip.Prefix, error) {
 	return prefixes, nil
 }
 
-// ParseBlocked reads BLOCKED_TARGETS: "" is the default list, "none" blocks
-// nothing, anything else is a list for [ParsePrefixes] that replaces the
-// default whole.
+// ParseBlocked reads BLOCKED_TARGETS: "" is the default block alone, a list for
+// [ParsePrefixes] is blocked beside it, and "none" alone blocks nothing. "none"
+// beside other entries is an error, for it could mean either.
 func ParseBlocked(s string) (prefixes []netip.Prefix, useDefault bool, err error) {
 	if s == "" {
 		return nil, true, nil
 	}
-	if strings.TrimSpace(s) == "none" {
+	entries, err := splitList(s)
+	if err != nil {
+		return nil, false, err
+	}
+	if slices.Contains(entries, "none") {
+		if len(entries) > 1 {
+			return nil, false, errors.New(`"none" can only stand alone; leave it out, or the other entries`)
+		}
 		return nil, false, nil
 	}
 	prefixes, err = ParsePrefixes(s)
-	return prefixes, false, err
+	return prefixes, err == nil, err
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {
@@ -61,9 +69,6 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("%q is not a range such as 10.0.0.0/8", s)
-	}
-	if m := p.Masked(); m != p {
-		return netip.Prefix{}, fmt.Errorf("%q has bits set beyond its length; write %s for the range or %s for the one address", s, m, p.Addr())
 	}
 	return normalPrefix(p), nil
 }
@@ -159,17 +164,18 @@ func mergePorts(ranges []portRange) []portRange {
 	return merged
 }
 
-// splitList splits a configured list at commas. Nothing between two commas is
-// an error too: something was meant to stand there.
+// splitList splits a configured list at commas. Blanks around an entry and
+// empty entries say nothing, as people leave them behind when they edit a list.
+// A list of nothing else is an error.
 func splitList(s string) ([]string, error) {
-	if strings.Trim(s, " \t,") == "" {
-		return nil, errEmptyList
-	}
-	entries := strings.Split(s, ",")
-	for i := range entries {
-		if entries[i] = strings.TrimSpace(entries[i]); entries[i] == "" {
-			return nil, fmt.Errorf("entry %d of the list is empty; is there a comma too many?", i+1)
+	var entries []string
+	for entry := range strings.SplitSeq(s, ",") {
+		if entry = strings.TrimSpace(entry); entry != "" {
+			entries = append(entries, entry)
 		}
+	}
+	if len(entries) == 0 {
+		return nil, errEmptyList
 	}
 	return entries, nil
 }

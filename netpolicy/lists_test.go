@@ -19,6 +19,12 @@ func TestParsePrefixes(t *testing.T) {
 		"::ffff:192.0.2.1/128":              "[192.0.2.1/32]",
 		"::/80":                             "[::/80]",
 		"10.0.0.0/8,10.0.0.0/8,10.1.0.0/16": "[10.0.0.0/8 10.0.0.0/8 10.1.0.0/16]",
+		"10.0.0.0/8,":                       "[10.0.0.0/8]",
+		",10.0.0.0/8, ,fd00::/8,,":          "[10.0.0.0/8 fd00::/8]",
+		"10.1.2.3/8":                        "[10.0.0.0/8]",
+		"fd00::1/8":                         "[fd00::/8]",
+		"::ffff:10.0.0.1/104":               "[10.0.0.0/8]",
+		"::ffff:0:0/80":                     "[::/80]",
 	} {
 		got, err := ParsePrefixes(in)
 		if err != nil || fmt.Sprint(got) != want {
@@ -29,31 +35,25 @@ func TestParsePrefixes(t *testing.T) {
 
 func TestParsePrefixesRefuses(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                     "the list names nothing",
-		"  ":                   "the list names nothing",
-		",":                    "the list names nothing",
-		" , ,":                 "the list names nothing",
-		"10.0.0.0/8,":          "entry 2 of the list is empty",
-		"10.0.0.0/8,,fd00::/8": "entry 2 of the list is empty",
-		"10.0.0.1/8":           "write 10.0.0.0/8 for the range or 10.0.0.1 for the one address",
-		"fd00::1/8":            "write fd00::/8 for the range or fd00::1 for the one address",
-		"::ffff:10.0.0.1/104":  "bits set beyond its length",
-		"::ffff:0:0/80":        "bits set beyond its length",
-		"10.0.0.0/33":          `"10.0.0.0/33" is not a range`,
-		"10.0.0.0/-1":          "is not a range",
-		"10.0.0.0/08":          "is not a range",
-		"10.0.0.0/":            "is not a range",
-		"10.0.0.0/255.0.0.0":   "is not a range",
-		"10/8":                 "is not a range",
-		"010.0.0.0/8":          "is not a range",
-		"localhost":            "neither an address nor a range",
-		"none":                 "neither an address nor a range",
-		"none,10.0.0.0/8":      "neither an address nor a range",
-		"10.0.0.0-10.0.0.9":    "neither an address nor a range",
-		"10.0.0.0/8 fd00::/8":  "is not a range",
-		"fe80::1%eth0":         "has a zone",
-		"fe80::%eth0/10":       "has a zone",
-		"[fd00::]/8":           "is not a range",
+		"":                    "the list names nothing",
+		"  ":                  "the list names nothing",
+		",":                   "the list names nothing",
+		" , ,":                "the list names nothing",
+		"10.0.0.0/33":         `"10.0.0.0/33" is not a range`,
+		"10.0.0.0/-1":         "is not a range",
+		"10.0.0.0/08":         "is not a range",
+		"10.0.0.0/":           "is not a range",
+		"10.0.0.0/255.0.0.0":  "is not a range",
+		"10/8":                "is not a range",
+		"010.0.0.0/8":         "is not a range",
+		"localhost":           "neither an address nor a range",
+		"none":                "neither an address nor a range",
+		"none,10.0.0.0/8":     "neither an address nor a range",
+		"10.0.0.0-10.0.0.9":   "neither an address nor a range",
+		"10.0.0.0/8 fd00::/8": "is not a range",
+		"fe80::1%eth0":        "has a zone",
+		"fe80::%eth0/10":      "has a zone",
+		"[fd00::]/8":          "is not a range",
 	} {
 		got, err := ParsePrefixes(in)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -71,7 +71,11 @@ func TestParseBlocked(t *testing.T) {
 		{"", "[]", true, false},
 		{"none", "[]", false, false},
 		{" none ", "[]", false, false},
-		{"10.0.0.0/8", "[10.0.0.0/8]", false, false},
+		{"none,", "[]", false, false},
+		{"8.8.8.0/24", "[8.8.8.0/24]", true, false}, // beside the default
+		{"8.8.8.8/24,,", "[8.8.8.0/24]", true, false},
+		{"none, none", "[]", false, true},
+		{"none,10.0.0.0/8", "[]", false, true},
 		{" ", "[]", false, true},
 		{",", "[]", false, true},
 		{"None of them", "[]", false, true},
@@ -99,6 +103,7 @@ func TestParsePorts(t *testing.T) {
 		{"20-30,25-40,41,50", "20-41,50", []uint16{20, 41, 50}, []uint16{19, 42, 49}},
 		{"20-40,25-30,41-65535", "20-65535", []uint16{33, 65535}, []uint16{19}},
 		{"22,22-22", "22", []uint16{22}, []uint16{23}},
+		{",22, ,80,", "22,80", []uint16{22, 80}, []uint16{23}},
 	} {
 		s, err := ParsePorts(tt.in)
 		if err != nil || s.String() != tt.want || s.Empty() != (tt.in == "") {
@@ -115,7 +120,7 @@ func TestParsePorts(t *testing.T) {
 			}
 		}
 	}
-	for _, in := range []string{" ", ",", "22,", ",22", "0", "65536", "+22", "022", "0-5", "5-", "-5", "5-4", "1-2-3", "ssh", "22;23", "22 23", "any"} {
+	for _, in := range []string{" ", ",", " , ,", "0", "65536", "+22", "022", "0-5", "5-", "-5", "5-4", "1-2-3", "ssh", "22;23", "22 23", "any"} {
 		if s, err := ParsePorts(in); err == nil || !s.Empty() {
 			t.Errorf("ParsePorts(%q) = %v, %v", in, s, err)
 		}

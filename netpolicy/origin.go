@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -18,8 +19,11 @@ type Origins struct {
 // default port of the scheme written out.
 type origin struct {
 	scheme string
-	host   string // a name, or an address without brackets
+	host   string // a name, an address without brackets, or what opaque says
 	port   uint16 // 0 when there is none and the scheme has no default
+	// opaque says that host is neither a name nor an address, which it needn't
+	// be where the scheme isn't of the web: app://-.
+	opaque bool
 }
 
 type originPattern struct {
@@ -36,11 +40,14 @@ var defaultPorts = map[string]uint16{"http": 80, "https": 443, "ws": 80, "wss": 
 //
 //   - every origin, also "null"
 //     https://app.example.com  exactly this one
+//     app.example.com          the same over http and https
 //     http://localhost:*       this scheme and host with any port, or none
 //     https://*.example.com    any name below example.com, not that itself
+//     app://-                  the pages of a desktop shell
 //
 // Scheme and host may be in any case; a default port may be written or left
-// away. Everything else is an error, so that no pattern is silently dead.
+// away; one slash may stand behind. Everything else is an error, so that no
+// pattern is silently dead.
 func ParseOrigins(s string) (Origins, error) {
 	entries, err := splitList(s)
 	if err != nil {
@@ -52,13 +59,50 @@ func ParseOrigins(s string) (Origins, error) {
 			o.any = true
 			continue
 		}
-		p, err := parsePattern(entry)
+		patterns, err := parseEntry(entry)
 		if err != nil {
-			return Origins{}, fmt.Errorf("%q is not an origin: %w", entry, err)
+			return Origins{}, err
 		}
-		o.patterns = append(o.patterns, p)
+		o.patterns = append(o.patterns, patterns...)
 	}
 	return o, nil
+}
+
+// ParseExactOrigins reads a comma-separated list as [ParseOrigins] does, but
+// without patterns. It returns each origin as browsers write it, which is fit
+// to be compared byte for byte: in lower case, without a default port. One
+// without a scheme becomes two.
+func ParseExactOrigins(s string) ([]string, error) {
+	entries, err := splitList(s)
+	if err != nil {
+		return nil, err
+	}
+	var origins []string
+	for _, entry := range entries {
+		if strings.Contains(entry, "*") {
+			return nil, fmt.Errorf("%q is not one origin: patterns can't be used here", entry)
+		}
+		patterns, err := parseEntry(entry)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range patterns {
+			origins = append(origins, p.String())
+		}
+	}
+	return origins, nil
+}
+
+// String is the serialisation of RFC 6454 section 6.2.
+func (o origin) String() string {
+	host := o.host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if o.port == defaultPorts[o.scheme] {
+		return o.scheme + "://" + host
+	}
+	return o.scheme + "://" + host + ":" + strconv.Itoa(int(o.port))
 }
 
 // Any reports whether every origin is allowed.
@@ -90,9 +134,45 @@ func (p originPattern) matches(o origin) bool {
 	if !p.subdomains {
 		return o.host == p.host
 	}
-	// parseOrigin has seen to it that what stands before the dot is a name.
+	// parseOrigin has seen to it that what stands before the dot is a name, if
+	// the whole is one.
 	below, ok := strings.CutSuffix(o.host, p.host)
-	return ok && len(below) > 1 && below[len(below)-1] == '.'
+	return ok && !o.opaque && len(below) > 1 && below[len(below)-1] == '.'
+}
+
+// parseEntry reads one entry of a list, which without a scheme is two patterns.
+// The error quotes the entry, unless there may be a password in it.
+func parseEntry(entry string) ([]originPattern, error) {
+	text := entry
+	if head, slash := strings.CutSuffix(entry, "/"); slash && !strings.HasSuffix(head, "/") {
+		text = head
+	}
+	texts := []string{text}
+	if isBareHost(text) {
+		texts = []string{"http://" + text, "https://" + text}
+	}
+	var patterns []originPattern
+	for _, text := range texts {
+		p, err := parsePattern(text)
+		if err != nil && strings.Contains(entry, "@") {
+			return nil, fmt.Errorf("an entry is not an origin: %w", err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q is not an origin: %w", entry, err)
+		}
+		patterns = append(patterns, p)
+	}
+	return patterns, nil
+}
+
+// isBareHost reports whether an entry is a host that lacks its scheme. A single
+// word is none: whoever writes "none" or "all" doesn't mean a host of that name.
+func isBareHost(s string) bool {
+	if strings.Contains(s, "/") {
+		return false
+	}
+	host, port := splitPort(s)
+	return port != "" || strings.ContainsAny(host, ".[") || strings.EqualFold(host, "localhost")
 }
 
 func parsePattern(s string) (originPattern, error) {
@@ -120,6 +200,9 @@ func parsePattern(s string) (originPattern, error) {
 	}
 	if _, err := netip.ParseAddr(o.host); err == nil && p.subdomains {
 		return p, errors.New("an address has no subdomains")
+	}
+	if o.opaque && p.subdomains {
+		return p, errors.New("its host is no name, and has no subdomains")
 	}
 	p.origin = o
 	return p, nil
@@ -157,6 +240,9 @@ func parseOrigin(s string) (origin, error) {
 	}
 	name, addr, problem := parseHost(host)
 	switch {
+	case isOpaqueHost(o.scheme, host) && (problem != "" || strings.HasSuffix(host, ".")):
+		o.host, o.opaque = strings.ToLower(host), true
+		return o, nil
 	case problem != "":
 		return origin{}, errors.New("its host " + problem)
 	case !addr.IsValid() && strings.HasSuffix(host, "."):
@@ -169,6 +255,19 @@ func parseOrigin(s string) (origin, error) {
 	}
 	o.host = name
 	return o, nil
+}
+
+// isOpaqueHost reports whether host is one that needn't be a name: of a scheme
+// that isn't of the web, whose hosts WHATWG URL calls opaque. Desktop shells and
+// browser extensions have such. Chromium calls a page from a file file://.
+func isOpaqueHost(scheme, host string) bool {
+	if _, web := defaultPorts[scheme]; web {
+		return false
+	}
+	if host == "" {
+		return scheme == "file"
+	}
+	return strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-._~") == ""
 }
 
 // splitPort splits host:port; port is "" or begins with the colon.

@@ -10,9 +10,8 @@ import (
 // itself (and not even that without OwnPort), so say DefaultBlock unless an
 // operator chose otherwise.
 type Options struct {
-	// Blocked are ranges that must not be reached. Together with DefaultBlock
-	// they add to it; BLOCKED_TARGETS, which replaces the default whole, is
-	// Blocked with DefaultBlock false.
+	// Blocked are ranges that must not be reached, beside those of DefaultBlock
+	// (BLOCKED_TARGETS).
 	Blocked []netip.Prefix
 	// DefaultBlock blocks [DefaultBlocked], and of IPv6 everything outside
 	// 2000::/3 too.

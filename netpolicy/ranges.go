@@ -9,7 +9,8 @@ import (
 // unicast so far (RFC 4291 section 2.4, IANA "IPv6 Address Space" registry).
 var globalUnicast = netip.MustParsePrefix("2000::/3")
 
-// defaultBlocked is the default of BLOCKED_TARGETS, each range with its source.
+// defaultBlocked is blocked unless BLOCKED_TARGETS is "none", each range with
+// its source.
 // "Registry" is the IANA IPv4 or IPv6 Special-Purpose Address Registry
 // (RFC 6890). Most of the IPv6 ranges lie outside 2000::/3 and are blocked
 // by that rule already; they are here so that the log names the true reason.

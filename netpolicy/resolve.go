@@ -6,9 +6,9 @@ import (
 )
 
 // Resolve turns a target into the addresses that [Policy.Dial] may try, in the
-// resolver's order and without repetition. It looks the name up once, judges
-// every address, and one blocked address blocks the name: a name that leads
-// here and there is not to be trusted with either. The error is a
+// resolver's order and without repetition. It looks the name up once, as it was
+// given, and judges every address. One blocked address blocks the name: a name
+// that leads here and there is not to be trusted with either. The error is a
 // *[BlockedError] or an *[UnresolvedError]; a client must not be able to tell
 // them apart, see [RefusedText].
 //
@@ -26,7 +26,7 @@ func (p *Policy) Resolve(ctx context.Context, t Target) ([]netip.AddrPort, error
 	if err := p.judgePort(t.Port); err != nil {
 		return nil, err
 	}
-	found, err := p.resolver.LookupNetIP(ctx, "ip", t.Host)
+	found, err := p.resolver.LookupNetIP(ctx, "ip", t.lookupName())
 	if err != nil {
 		return nil, &UnresolvedError{Host: t.Host, Err: err}
 	}

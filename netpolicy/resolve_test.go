@@ -44,6 +44,24 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// With its trailing dot a name is absolute, and the resolver is to know.
+func TestResolveAsksForTheNameAsGiven(t *testing.T) {
+	for _, host := range []string{"a.example", "a.example."} {
+		var asked string
+		r := &fakeResolver{answer: func(_ int, name string) ([]netip.Addr, error) {
+			asked = name
+			return parseAddrs("8.8.8.8"), nil
+		}}
+		target, err := ParseTarget(host, "22")
+		if err != nil || target.String() != "a.example:22" {
+			t.Fatalf("%s became %s, %v", host, target, err)
+		}
+		if _, err := New(Options{Resolver: r}).Resolve(context.Background(), target); err != nil || asked != host {
+			t.Errorf("%s: the resolver was asked for %q, %v", host, asked, err)
+		}
+	}
+}
+
 func TestResolveFails(t *testing.T) {
 	missing := &net.DNSError{Err: "no such host", Name: "a.example", IsNotFound: true}
 	for name, r := range map[string]*fakeResolver{

@@ -20,6 +20,9 @@ type Target struct {
 	// address in its canonical form without brackets and without a zone.
 	Host string
 	Port uint16 // never 0
+	// Absolute says that the name was given with its trailing dot. It is looked
+	// up with it, so that the resolver tries it as it is and no search domain.
+	Absolute bool
 	// Addr is valid when Host is an address literal. An IPv4-mapped IPv6
 	// literal is the IPv4 address that it maps, for that is what is dialled.
 	Addr netip.Addr
@@ -42,7 +45,8 @@ func ParseTarget(host, port string) (Target, error) {
 		}
 		return Target{}, &MalformedError{Field: "port", Problem: "must be a number from 1 to 65535, in plain digits without a leading zero"}
 	}
-	return Target{Host: name, Port: p, Addr: addr}, nil
+	absolute := !addr.IsValid() && strings.HasSuffix(host, ".")
+	return Target{Host: name, Port: p, Absolute: absolute, Addr: addr}, nil
 }
 
 // ParseName reads a DNS name where an address is no answer (cf_domain), and
@@ -57,6 +61,14 @@ func ParseName(name string) (string, error) {
 		return "", &MalformedError{Field: "cf_domain", Problem: problem}
 	}
 	return host, nil
+}
+
+// lookupName is what the resolver is asked for.
+func (t Target) lookupName() string {
+	if t.Absolute {
+		return t.Host + "."
+	}
+	return t.Host
 }
 
 // Literal reports whether the target is an address and needs no lookup.

@@ -44,7 +44,7 @@ func TestParseTargetAccepts(t *testing.T) {
 		if _, err := netip.ParseAddr(got.Host); got.Literal() != (err == nil) {
 			t.Errorf("ParseTarget(%q, %q).Literal() = %v", tt.host, tt.port, got.Literal())
 		}
-		if again, err := ParseTarget(got.Host, tt.port); err != nil || again != got {
+		if again, err := ParseTarget(got.lookupName(), tt.port); err != nil || again != got {
 			t.Errorf("ParseTarget(%q) doesn't come out as it went in: %v, %v", got.Host, again, err)
 		}
 	}
