@@ -66,8 +66,10 @@ func (r rules) judge(claims jwt.MapClaims, now time.Time) *Error {
 	return nil
 }
 
+// judgeTimes looks at "exp" and "nbf". When a token was issued ("iat") says its
+// age, not whether it is valid (RFC 7519 section 4.1.6).
 func judgeTimes(claims jwt.MapClaims, now time.Time) *Error {
-	for _, name := range []string{"exp", "nbf", "iat"} {
+	for _, name := range []string{"exp", "nbf"} {
 		value, present := claims[name]
 		if !present {
 			continue
@@ -84,11 +86,9 @@ func judgeTimes(claims jwt.MapClaims, now time.Time) *Error {
 	if err != nil || expiry == nil || !now.Before(expiry.Add(Leeway)) {
 		return errExpired
 	}
-	for _, get := range []func() (*jwt.NumericDate, error){claims.GetNotBefore, claims.GetIssuedAt} {
-		start, err := get()
-		if err != nil || start != nil && now.Before(start.Add(-Leeway)) {
-			return errNotYetValid
-		}
+	start, err := claims.GetNotBefore()
+	if err != nil || start != nil && now.Before(start.Add(-Leeway)) {
+		return errNotYetValid
 	}
 	return nil
 }

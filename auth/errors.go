@@ -20,7 +20,7 @@ const (
 	ReasonSignature Reason = "signature"
 	// ReasonExpired: "exp" has passed.
 	ReasonExpired Reason = "expired"
-	// ReasonNotYetValid: "nbf" or "iat" lies in the future.
+	// ReasonNotYetValid: "nbf" lies in the future.
 	ReasonNotYetValid Reason = "not_yet_valid"
 	// ReasonIssuer: "iss" is not Config.Issuer.
 	ReasonIssuer Reason = "issuer"
@@ -71,7 +71,7 @@ var (
 	errMalformed       = refusal(ReasonMalformed, "the token is not a JSON Web Token in compact form")
 	errCritical        = refusal(ReasonMalformed, "the token's header has critical extensions (crit), and none are supported")
 	errNoExpiry        = refusal(ReasonMalformed, "the token has no expiry time (exp), which is required")
-	errBadTime         = refusal(ReasonMalformed, "a time in the token (exp, nbf or iat) is not a number of seconds since 1970")
+	errBadTime         = refusal(ReasonMalformed, "a time in the token (exp or nbf) is not a number of seconds since 1970")
 	errAlgorithm       = refusal(ReasonAlgorithm, "the token is not signed with RS256, the only accepted algorithm")
 	errNoKeyID         = refusal(ReasonNoKeyID, "the token's header does not name its key (kid)")
 	errUnknownKey      = refusal(ReasonUnknownKey, "the token is signed with a key that its issuer does not publish")

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // ValidateJWKSURL says whether raw can be the address of a key set: https, or
@@ -45,11 +46,11 @@ func parseJWKSURL(raw string) (*url.URL, error) {
 }
 
 func isLoopback(host string) bool {
-	if host == "localhost" {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true
 	}
 	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
+	return err == nil && address.Unmap().IsLoopback()
 }
 
 // loggable is the address without what may be secret: user, password, query.

@@ -154,7 +154,6 @@ func newParser(cfg Config) *jwt.Parser {
 		jwt.WithStrictDecoding(),
 		jwt.WithLeeway(Leeway),
 		jwt.WithExpirationRequired(),
-		jwt.WithIssuedAt(),
 	}
 	if cfg.Issuer != "" {
 		options = append(options, jwt.WithIssuer(cfg.Issuer))

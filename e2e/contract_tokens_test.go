@@ -37,7 +37,7 @@ func TestClaims(t *testing.T) {
 		{"nbf ahead within the leeway", in, in, func() fields { return fields{"nbf": at(3)} }},
 		{"nbf ahead", out, out, func() fields { return fields{"nbf": at(60)} }},
 		{"iat ahead within the leeway", in, in, func() fields { return fields{"iat": at(3)} }},
-		{"iat ahead", out, out, func() fields { return fields{"iat": at(60)} }},
+		{"iat ahead", in, in, func() fields { return fields{"iat": at(60)} }},
 		{"no nbf, no iat", in, in, func() fields { return fields{"nbf": nil, "iat": nil} }},
 		{"no sub", out, out, func() fields { return fields{"sub": nil} }},
 		{"empty sub", out, out, func() fields { return fields{"sub": ""} }},
