@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +47,10 @@ type Config struct {
 	TunnelPortMin uint16
 	// TunnelPortMax is the last one, itself included. (TUNNEL_PORT_MAX)
 	TunnelPortMax uint16
+	// TunnelRawHost is what clients are told to reach raw ports at: a name or an
+	// IP address without brackets, in lower case. It is "" only when
+	// TunnelDomain is. (TUNNEL_RAW_HOST)
+	TunnelRawHost string
 	// TunnelBind is the address that raw ports listen on; the zero Addr means
 	// all interfaces. (TUNNEL_BIND)
 	TunnelBind netip.Addr
@@ -57,23 +62,23 @@ type Config struct {
 	// (MAX_CONNS_PER_USER)
 	MaxConnsPerUser int
 	// MaxTunnelHTTPPerIP bounds the HTTP requests under way to tunnels, per
-	// source address. (MAX_TUNNEL_HTTP_PER_IP)
+	// source address; 0 is no limit. (MAX_TUNNEL_HTTP_PER_IP)
 	MaxTunnelHTTPPerIP int
-	// MaxTunnelHTTP bounds the HTTP requests under way in one tunnel.
-	// (MAX_TUNNEL_HTTP)
+	// MaxTunnelHTTP bounds the HTTP requests under way in one tunnel; 0 is no
+	// limit. (MAX_TUNNEL_HTTP)
 	MaxTunnelHTTP int
-	// MaxTunnelTCPConns bounds the raw connections of one tunnel.
+	// MaxTunnelTCPConns bounds the raw connections of one tunnel; 0 is no limit.
 	// (MAX_TUNNEL_TCP_CONNS)
 	MaxTunnelTCPConns int
-	// MaxTunnelTCPConnsGlobal bounds the raw connections of all tunnels.
-	// (MAX_TUNNEL_TCP_CONNS_GLOBAL)
+	// MaxTunnelTCPConnsGlobal bounds the raw connections of all tunnels; 0 is no
+	// limit. (MAX_TUNNEL_TCP_CONNS_GLOBAL)
 	MaxTunnelTCPConnsGlobal int
 
-	// BlockedTargets are the ranges that no relay may reach, when BlockDefault
-	// is false; empty then means that nothing is blocked. (BLOCKED_TARGETS)
+	// BlockedTargets are ranges that no relay may reach, beside the default.
+	// (BLOCKED_TARGETS)
 	BlockedTargets []netip.Prefix
-	// BlockDefault blocks every special-purpose range instead of
-	// BlockedTargets. (BLOCKED_TARGETS, when unset)
+	// BlockDefault blocks every special-purpose range. Where it is false nothing
+	// is blocked at all. (BLOCKED_TARGETS, unless it is "none")
 	BlockDefault bool
 	// AllowedTargets are exempt from whichever block applies. (ALLOWED_TARGETS)
 	AllowedTargets []netip.Prefix
@@ -121,10 +126,14 @@ type Config struct {
 	LogLevel slog.Level
 	// LogFormat is "json" or "text". (LOG_FORMAT)
 	LogFormat string
+
+	// Lookalikes are variables of the environment that have no effect, though
+	// somebody probably believes so. Whoever starts a server warns of them.
+	Lookalikes []Lookalike
 }
 
 // Load reads the environment, which is like that of os.Environ. A variable that
-// is unset or set to "" has its default. Every value that can't be read, and
+// is unset or set to "" has its default, and blanks around a value say nothing. Every value that can't be read, and
 // every pair that can't be true together, is in the error: one line each, which
 // names the variable, its value and what is expected. With an error the Config
 // is the zero Config.
@@ -143,6 +152,7 @@ func Load(environ []string) (Config, error) {
 	if err := errors.Join(errs...); err != nil {
 		return Config{}, err
 	}
+	c.Lookalikes = lookalikes(env)
 	return c, nil
 }
 
@@ -153,9 +163,10 @@ func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 	var errs []error
 
 	if c.TunnelDomain == "" {
-		c.TunnelPublicURL = ""
-	} else if c.TunnelPublicURL == "" {
-		c.TunnelPublicURL = "https://*." + c.TunnelDomain
+		c.TunnelPublicURL, c.TunnelRawHost = "", ""
+	} else {
+		c.TunnelPublicURL = cmp.Or(c.TunnelPublicURL, "https://*."+c.TunnelDomain)
+		c.TunnelRawHost = cmp.Or(c.TunnelRawHost, c.TunnelDomain)
 	}
 
 	if !unread["TUNNEL_PORT_MIN"] && !unread["TUNNEL_PORT_MAX"] && c.TunnelPortMin > c.TunnelPortMax {

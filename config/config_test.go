@@ -38,7 +38,7 @@ func defaults(t *testing.T) Config {
 		TunnelMaxBody:           10 << 20,
 		DialTimeout:             10 * time.Second,
 		PingInterval:            30 * time.Second,
-		ShutdownTimeout:         30 * time.Second,
+		ShutdownTimeout:         4 * time.Second,
 		LogLevel:                slog.LevelInfo,
 		LogFormat:               "json",
 	}
@@ -101,10 +101,31 @@ func TestLoadValues(t *testing.T) {
 			c.AllowedOrigins = must(netpolicy.ParseOrigins("https://app.example.com,http://localhost:*"))
 		}},
 		{[]string{"TUNNEL_DOMAIN=Tunnel.Example.com"}, func(c *Config) {
-			c.TunnelDomain, c.TunnelPublicURL = "tunnel.example.com", "https://*.tunnel.example.com"
+			tunnelsAt(c, "tunnel.example.com")
 		}},
+		{[]string{"TUNNEL_DOMAIN=*.tunnel.example.com"}, func(c *Config) { tunnelsAt(c, "tunnel.example.com") }},
+		{[]string{"TUNNEL_DOMAIN=tunnel.example.com."}, func(c *Config) { tunnelsAt(c, "tunnel.example.com") }},
+		{[]string{"TUNNEL_DOMAIN= *.tunnel.example.com. "}, func(c *Config) { tunnelsAt(c, "tunnel.example.com") }},
+		{[]string{"TUNNEL_DOMAIN=t.example", "TUNNEL_RAW_HOST=Raw.Example.com"}, func(c *Config) {
+			tunnelsAt(c, "t.example")
+			c.TunnelRawHost = "raw.example.com"
+		}},
+		{[]string{"TUNNEL_DOMAIN=t.example", "TUNNEL_RAW_HOST=raw.example.com."}, func(c *Config) {
+			tunnelsAt(c, "t.example")
+			c.TunnelRawHost = "raw.example.com"
+		}},
+		{[]string{"TUNNEL_DOMAIN=t.example", "TUNNEL_RAW_HOST=198.51.100.7"}, func(c *Config) {
+			tunnelsAt(c, "t.example")
+			c.TunnelRawHost = "198.51.100.7"
+		}},
+		{[]string{"TUNNEL_DOMAIN=t.example", "TUNNEL_RAW_HOST=[2001:DB8:0::1]"}, func(c *Config) {
+			tunnelsAt(c, "t.example")
+			c.TunnelRawHost = "2001:db8::1"
+		}},
+		{[]string{"TUNNEL_RAW_HOST=raw.example.com"}, func(*Config) {}},
 		{[]string{"TUNNEL_DOMAIN=tunnel.localhost", "TUNNEL_PUBLIC_URL=http://*.Tunnel.localhost:8080/"}, func(c *Config) {
-			c.TunnelDomain, c.TunnelPublicURL = "tunnel.localhost", "http://*.tunnel.localhost:8080"
+			tunnelsAt(c, "tunnel.localhost")
+			c.TunnelPublicURL = "http://*.tunnel.localhost:8080"
 		}},
 		// Read, so that a slip is found, but without tunnels nobody is told it.
 		{[]string{"TUNNEL_PUBLIC_URL=https://*.example.com"}, func(*Config) {}},
@@ -114,18 +135,30 @@ func TestLoadValues(t *testing.T) {
 		{[]string{"TUNNEL_BIND=[::1]"}, func(c *Config) { c.TunnelBind = netip.MustParseAddr("::1") }},
 		{[]string{"MAX_CONNS_PER_IP=0", "MAX_CONNS_PER_USER=0"}, func(c *Config) { c.MaxConnsPerIP, c.MaxConnsPerUser = 0, 0 }},
 		{[]string{"MAX_CONNS_PER_IP=7", "MAX_CONNS_PER_USER=10000000"}, func(c *Config) { c.MaxConnsPerIP, c.MaxConnsPerUser = 7, maxCount }},
+		{[]string{"MAX_TUNNEL_HTTP_PER_IP=0", "MAX_TUNNEL_HTTP=0", "MAX_TUNNEL_TCP_CONNS=0", "MAX_TUNNEL_TCP_CONNS_GLOBAL=0"}, func(c *Config) {
+			c.MaxTunnelHTTPPerIP, c.MaxTunnelHTTP, c.MaxTunnelTCPConns, c.MaxTunnelTCPConnsGlobal = 0, 0, 0, 0
+		}},
 		{[]string{"MAX_TUNNEL_HTTP_PER_IP=1", "MAX_TUNNEL_HTTP=2"}, func(c *Config) { c.MaxTunnelHTTPPerIP, c.MaxTunnelHTTP = 1, 2 }},
 		{[]string{"MAX_TUNNEL_TCP_CONNS=3", "MAX_TUNNEL_TCP_CONNS_GLOBAL=4"}, func(c *Config) { c.MaxTunnelTCPConns, c.MaxTunnelTCPConnsGlobal = 3, 4 }},
 		{[]string{"BLOCKED_TARGETS=none"}, func(c *Config) { c.BlockDefault = false }},
-		{[]string{"BLOCKED_TARGETS=10.0.0.0/8,fd00::/8"}, func(c *Config) {
-			c.BlockDefault = false
-			c.BlockedTargets = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+		{[]string{"BLOCKED_TARGETS= none, "}, func(c *Config) { c.BlockDefault = false }},
+		{[]string{"BLOCKED_TARGETS=8.8.8.8/24,,fd00::/8,"}, func(c *Config) {
+			c.BlockedTargets = []netip.Prefix{netip.MustParsePrefix("8.8.8.0/24"), netip.MustParsePrefix("fd00::/8")}
 		}},
 		{[]string{"ALLOWED_TARGETS=127.0.0.0/8,::1/128"}, func(c *Config) {
 			c.AllowedTargets = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 		}},
 		{[]string{"ALLOWED_PORTS=22,2222,8000-8999"}, func(c *Config) { c.AllowedPorts = ports }},
-		{[]string{"TRUSTED_PROXIES=172.16.0.0/12"}, func(c *Config) {
+		{[]string{"ALLOWED_PORTS=22,,2222, 8000-8999,"}, func(c *Config) { c.AllowedPorts = ports }},
+		{[]string{"ALLOWED_ORIGINS=,app.example.com/,app://-,"}, func(c *Config) {
+			c.AllowedOrigins = must(netpolicy.ParseOrigins("http://app.example.com,https://app.example.com,app://-"))
+		}},
+		{[]string{"CLERK_JWKS_URL=https://k.example.com/j", "JWT_AUTHORIZED_PARTIES=https://a.example.com/,,b.example.com,app://-, "}, func(c *Config) {
+			c.JWKSURL = "https://k.example.com/j"
+			c.JWTAuthorizedParties = []string{"https://a.example.com", "http://b.example.com", "https://b.example.com", "app://-"}
+		}},
+		{[]string{"CLERK_JWKS_URL=http://LOCALHOST:8081/jwks"}, func(c *Config) { c.JWKSURL = "http://LOCALHOST:8081/jwks" }},
+		{[]string{"TRUSTED_PROXIES=172.16.0.1/12,"}, func(c *Config) {
 			c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12")}
 		}},
 		{[]string{"TUNNEL_CONTROL_FRAMES=binary"}, func(c *Config) { c.TunnelControlFrames = "binary" }},
@@ -162,6 +195,45 @@ func TestLoadValues(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%q:\n got %+v\nwant %+v", test.env, got, want)
 		}
+	}
+}
+
+// tunnelsAt is what follows from a domain alone.
+func tunnelsAt(c *Config, domain string) {
+	c.TunnelDomain, c.TunnelPublicURL, c.TunnelRawHost = domain, "https://*."+domain, domain
+}
+
+// Editors, quoting and files with another system's line ends leave blanks.
+func TestBlanksAroundAValueSayNothing(t *testing.T) {
+	values := map[string]string{
+		"PORT": "80", "BIND": "127.0.0.1", "CLERK_JWKS_URL": "https://k.example/j", "JWT_ISSUER": "me", "JWT_AUDIENCE": "you",
+		"JWT_AUTHORIZED_PARTIES": "https://a.example", "ALLOWED_ORIGINS": "https://a.example", "TUNNEL_DOMAIN": "t.example",
+		"TUNNEL_PUBLIC_URL": "https://*.t.example", "TUNNEL_PORT_MIN": "9", "TUNNEL_PORT_MAX": "9", "TUNNEL_BIND": "::1",
+		"TUNNEL_RAW_HOST": "r.example", "MAX_CONNS_PER_IP": "7", "MAX_CONNS_PER_USER": "7", "MAX_TUNNEL_HTTP_PER_IP": "7",
+		"MAX_TUNNEL_HTTP": "7", "MAX_TUNNEL_TCP_CONNS": "7", "MAX_TUNNEL_TCP_CONNS_GLOBAL": "7", "BLOCKED_TARGETS": "none",
+		"ALLOWED_TARGETS": "10.0.0.0/8", "ALLOWED_PORTS": "22", "TRUSTED_PROXIES": "10.0.0.0/8", "TUNNEL_CONTROL_FRAMES": "gossh",
+		"TUNNEL_BUFFER": "1MiB", "TUNNEL_BUFFER_TOTAL": "2MiB", "TUNNEL_STALL_TIMEOUT": "7s", "TUNNEL_FORWARD_CREDENTIALS": "true",
+		"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s",
+		"METRICS_ADDR": ":9090", "LOG_LEVEL": "warn", "LOG_FORMAT": "text",
+	}
+	var plain, blanks, nothing []string
+	for _, v := range variables {
+		if values[v.name] == "" {
+			t.Errorf("%s has no value here", v.name)
+		}
+		plain = append(plain, v.name+"="+values[v.name])
+		blanks = append(blanks, v.name+"= \t"+values[v.name]+"\r\n ")
+		nothing = append(nothing, v.name+"= \t\r\n")
+	}
+	want, err := Load(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load(blanks); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("with blanks %+v, %v; want %+v", got, err, want)
+	}
+	if got, err := Load(nothing); err != nil || !reflect.DeepEqual(got, defaults(t)) {
+		t.Errorf("of blanks alone %+v, %v; want the defaults", got, err)
 	}
 }
 

@@ -23,7 +23,10 @@ const (
 
 // maxTunnelDomain leaves room for a subdomain of 16 digits and its dot within
 // the 253 characters of a DNS name.
-const maxTunnelDomain = 253 - 17
+const maxTunnelDomain = maxName - 17
+
+// maxName is what a DNS name may have at most, in characters (RFC 1035, 2.3.4).
+const maxName = 253
 
 // port reads a TCP port from lowest to 65535.
 func port(field func(*Config) *uint16, lowest uint16) reader {
@@ -37,11 +40,11 @@ func port(field func(*Config) *uint16, lowest uint16) reader {
 	}}
 }
 
-// count reads a whole number from lowest to maxCount.
-func count(field func(*Config) *int, lowest int) reader {
-	return reader{fmt.Sprintf("a whole number from %d to %d", lowest, maxCount), func(c *Config, text string) error {
+// count reads a whole number up to maxCount, of which 0 means no limit.
+func count(field func(*Config) *int) reader {
+	return reader{fmt.Sprintf("a whole number from 0 to %d, where 0 means no limit", maxCount), func(c *Config, text string) error {
 		n, err := strconv.ParseUint(text, 10, 31)
-		if err != nil || n < uint64(lowest) || n > maxCount {
+		if err != nil || n > maxCount {
 			return errUnreadable
 		}
 		*field(c) = int(n)
@@ -139,7 +142,7 @@ func oneOf(field func(*Config) *string, words ...string) reader {
 }
 
 // prefixes reads a list of CIDRs, which must name at least one: unset says
-// "none" already, so an empty list is a slip.
+// "none" already, so a list of commas alone is a slip.
 func prefixes(field func(*Config) *[]netip.Prefix) reader {
 	return reader{"CIDRs such as 10.0.0.0/8,fd00::/8", func(c *Config, text string) (err error) {
 		*field(c), err = netpolicy.ParsePrefixes(text)
@@ -197,30 +200,28 @@ func claim(field func(*Config) *string) reader {
 	}}
 }
 
-// parseParties reads origins in the form in which browsers write them, for
-// "azp" is compared byte for byte: lower-case, no default port, no path.
-func parseParties(text string) ([]string, error) {
-	var parties []string
-	for item := range strings.SplitSeq(text, ",") {
-		item = strings.ToLower(strings.TrimSpace(item))
-		u, err := url.Parse(item)
-		if err != nil || u.Scheme == "" || u.Hostname() == "" || item != u.Scheme+"://"+u.Host || strings.Contains(item, "*") {
-			return nil, fmt.Errorf("%q is not an origin, which is scheme://host or scheme://host:port", redact(item))
-		}
-		if u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
-			item = strings.TrimSuffix(item, ":"+u.Port())
-		}
-		parties = append(parties, item)
-	}
-	return parties, nil
-}
-
+// parseDomain reads the domain of tunnels. What people write for all of its
+// subdomains, and the dot of an absolute name, mean the same domain.
 func parseDomain(text string) (string, error) {
 	name := strings.ToLower(text)
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "*."), ".")
 	if len(name) > maxTunnelDomain {
 		return "", fmt.Errorf("it is longer than %d characters, which leaves no room for subdomains", maxTunnelDomain)
 	}
 	if !isDomain(name) {
+		return "", errUnreadable
+	}
+	return name, nil
+}
+
+// parseRawHost reads what clients dial: a name in lower case, without the dot of
+// an absolute one, or an address without brackets.
+func parseRawHost(text string) (string, error) {
+	if addr, err := netip.ParseAddr(unbracket(text)); err == nil && addr.Zone() == "" {
+		return addr.String(), nil
+	}
+	name := strings.TrimSuffix(strings.ToLower(text), ".")
+	if len(name) > maxName || !isDomain(name) {
 		return "", errUnreadable
 	}
 	return name, nil
@@ -258,23 +259,6 @@ func parsePublicURL(text string) (string, error) {
 		}
 	}
 	return lower, nil
-}
-
-// redact takes user and password out of a URL, which errors and --help would
-// otherwise carry into logs. All else comes back as it is.
-func redact(text string) string {
-	scheme, rest, found := strings.Cut(text, "://")
-	if !found {
-		return text
-	}
-	authority, path := rest, ""
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority, path = rest[:i], rest[i:]
-	}
-	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-		authority = "xxxxx" + authority[at:]
-	}
-	return scheme + "://" + authority + path
 }
 
 // orUnreadable hides a library's error where expected says more than it does.

@@ -10,14 +10,13 @@ func TestLoadErrors(t *testing.T) {
 	const (
 		anyPort  = "must be a port from 0 to 65535"
 		somePort = "must be a port from 1 to 65535"
-		noLimit  = "must be a whole number from 0 to 10000000"
-		limit    = "must be a whole number from 1 to 10000000"
+		noLimit  = "must be a whole number from 0 to 10000000, where 0 means no limit"
 		buffer   = "must be a size such as 512KiB, 32MiB or 1GiB, from 64KiB to 1024GiB"
 		body     = "must be a size such as 512KiB, 32MiB or 1GiB, from 1 to 1GiB"
 		timeout  = "must be a duration such as 500ms, 30s or 2m, from 10ms to 1h"
 		host     = "must be an IP address or localhost"
 		text     = "must be text without blanks or control characters"
-		domain   = "must be a DNS name such as tunnel.example.com, without scheme, port, * or dots at its ends"
+		domain   = "must be a DNS name such as tunnel.example.com, without scheme or port"
 		public   = "must be an http or https URL whose first host label is * and that has no path"
 		listen   = "must be host:port with an IP address, localhost or nothing as the host"
 		cidrs    = "must be CIDRs such as"
@@ -29,27 +28,28 @@ func TestLoadErrors(t *testing.T) {
 		// expected is what follows "NAME is VALUE, but ".
 		expected string
 	}{
-		{"PORT", []string{"http", "-1", "65536", "80 ", "+80", "0x50", " "}, anyPort},
+		{"PORT", []string{"http", "-1", "65536", "8 0", "+80", "0x50"}, anyPort},
 		{"BIND", []string{"example.com", "*", "127.0.0.1:80", "[127.0.0.1]", "[::1", "127.1", "300.0.0.1", "[localhost]"}, host},
 		{"CLERK_JWKS_URL", []string{"http://clerk.example.com/jwks", "clerk.example.com", "ftp://clerk.example.com/jwks", "https://", ":"}, "must be an https URL, or an http URL of a loopback host"},
-		{"JWT_ISSUER", []string{" https://clerk.example.com", "a\nb"}, text},
+		{"JWT_ISSUER", []string{"https://clerk.example.com me", "a\nb"}, text},
 		{"JWT_AUDIENCE", []string{"ws proxy", "\x00"}, text},
-		{"JWT_AUTHORIZED_PARTIES", []string{"app.example.com", "https://app.example.com/", "https://app.example.com/path", "https://*.example.com", "*", "https://u@app.example.com", "https://app.example.com?x", "https://a.example.com,,https://b.example.com", ",", " "}, origins},
-		{"ALLOWED_ORIGINS", []string{"app.example.com", "https://app.example.com/path", ","}, origins},
-		{"TUNNEL_DOMAIN", []string{".example.com", "example.com.", "https://example.com", "example.com:80", "*.example.com", "a..b", "-a.com", "a-.com", "ex_ample.com", "bücher.example", "127.0.0.1", "::1", " ", strings.Repeat("a", 64) + ".com"}, domain},
+		{"JWT_AUTHORIZED_PARTIES", []string{"client_id", "https://app.example.com/path", "https://*.example.com", "*", "https://u@app.example.com", "https://app.example.com?x", "null", ","}, origins},
+		{"ALLOWED_ORIGINS", []string{"none", "https://app.example.com/path", "https://app.example.com//", "app.example.com/path", ","}, origins},
+		{"TUNNEL_DOMAIN", []string{".example.com", "example.com..", "https://example.com", "example.com:80", "*", "*.", "*.*.example.com", "a.*.example.com", "a..b", "-a.com", "a-.com", "ex_ample.com", "bücher.example", "127.0.0.1", "::1", strings.Repeat("a", 64) + ".com"}, domain},
 		{"TUNNEL_PUBLIC_URL", []string{"*.example.com", "https://example.com", "https://a.*.example.com", "https://*", "https://*.*.example.com", "https://x*.example.com", "https://*.example.com/path", "https://*.example.com?q", "https://*.example.com#f", "https://u@*.example.com", "ws://*.example.com", "https://*.example.com:0", "https://*.example.com:65536", "https://*.example.com:", "https://*.127.0.0.1"}, public},
 		{"TUNNEL_PORT_MIN", []string{"0", "65536", "low"}, somePort},
 		{"TUNNEL_PORT_MAX", []string{"0", "65536", "high"}, somePort},
 		{"TUNNEL_BIND", []string{"localhost", "eth0", "10.0.0.0/8"}, "must be an IP address"},
 		{"MAX_CONNS_PER_IP", []string{"-1", "ten", "1.5", "10000001", "99999999999999999999"}, noLimit},
 		{"MAX_CONNS_PER_USER", []string{"-1", "none"}, noLimit},
-		{"MAX_TUNNEL_HTTP_PER_IP", []string{"0", "-1"}, limit},
-		{"MAX_TUNNEL_HTTP", []string{"0", "x"}, limit},
-		{"MAX_TUNNEL_TCP_CONNS", []string{"0", "x"}, limit},
-		{"MAX_TUNNEL_TCP_CONNS_GLOBAL", []string{"0", "x"}, limit},
-		{"BLOCKED_TARGETS", []string{"10.0.0.0/33", "private", ",", " "}, cidrs},
-		{"ALLOWED_TARGETS", []string{"10.0.0.0/33", "private", ",", " "}, cidrs},
-		{"ALLOWED_PORTS", []string{"ssh", "0", "65536", "9-8", "1-", ",", " "}, "must be ports and ranges of ports such as 22,2222,8000-8999"},
+		{"TUNNEL_RAW_HOST", []string{"raw.example.com:22", "https://raw.example.com", "*.example.com", "a..b", "127.1", "[::1]:22", "fe80::1%eth0", strings.Repeat("a.", 126) + "bb"}, "must be a DNS name or an IP address, without port"},
+		{"MAX_TUNNEL_HTTP_PER_IP", []string{"-1"}, noLimit},
+		{"MAX_TUNNEL_HTTP", []string{"x"}, noLimit},
+		{"MAX_TUNNEL_TCP_CONNS", []string{"x"}, noLimit},
+		{"MAX_TUNNEL_TCP_CONNS_GLOBAL", []string{"x"}, noLimit},
+		{"BLOCKED_TARGETS", []string{"10.0.0.0/33", "private", "none,10.0.0.0/8", "10.0.0.0/8, none", ","}, cidrs},
+		{"ALLOWED_TARGETS", []string{"10.0.0.0/33", "private", "none", ","}, cidrs},
+		{"ALLOWED_PORTS", []string{"ssh", "0", "65536", "9-8", "1-", ","}, "must be ports and ranges of ports such as 22,2222,8000-8999"},
 		{"TRUSTED_PROXIES", []string{"caddy", "10.0.0.0/33", ","}, cidrs},
 		{"TUNNEL_CONTROL_FRAMES", []string{"json", "Text"}, "must be text, binary or gossh"},
 		{"TUNNEL_BUFFER", []string{"0", "63KiB", "1025GiB", "32MB", "32M", "1.5MiB", "32 MiB", "-1MiB", "MiB", "99999999999GiB"}, buffer},
@@ -121,16 +121,26 @@ func TestPasswordsAreNotShown(t *testing.T) {
 		"https://u:sec@ret@h.example:port":    "https://xxxxx@h.example:port",
 		"https://h.example/@a":                "https://h.example/@a",
 		"user@h.example":                      "user@h.example",
+		"user:secret@h.example":               "xxxxx@h.example",
+		"https://user:sec/ret@h.example":      "https://xxxxx@h.example",
+		"https://a.example,https://u:p@b.com": "https://a.example,https://xxxxx@b.com",
+		"https://h.example:8443/@a":           "https://h.example:8443/@a",
 	} {
 		if got := redact(text); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}
 	}
-	env := []string{"CLERK_JWKS_URL=http://user:secret@h.example/jwks"}
-	_, err := Load(env)
-	var page strings.Builder
-	WriteHelp(&page, env)
-	if err == nil || strings.Contains(err.Error()+page.String(), "secret") {
-		t.Errorf("the password is in the error or on the page:\n%v\n%s", err, &page)
+	for _, pair := range []string{
+		"CLERK_JWKS_URL=http://user:secret@h.example/jwks",
+		"CLERK_JWKS_URL=user:secret@h.example/jwks",
+		"ALLOWED_ORIGINS=https://a.example,https://user:secret@h.example",
+		"JWT_AUTHORIZED_PARTIES=user:secret@h.example",
+	} {
+		_, err := Load([]string{pair})
+		var page strings.Builder
+		WriteHelp(&page, []string{pair})
+		if err == nil || strings.Contains(err.Error()+page.String(), "secret") {
+			t.Errorf("the password is in the error or on the page:\n%v\n%s", err, &page)
+		}
 	}
 }

@@ -100,11 +100,11 @@ var variables = []variable{
 	{name: "JWT_AUTHORIZED_PARTIES", unset: "any",
 		help: "origins that a token's azp may say, comma-separated",
 		reader: reader{"origins such as https://app.example.com, comma-separated", func(c *Config, text string) (err error) {
-			c.JWTAuthorizedParties, err = parseParties(text)
+			c.JWTAuthorizedParties, err = netpolicy.ParseExactOrigins(text)
 			return err
 		}}},
 	{name: "ALLOWED_ORIGINS", fallback: "*",
-		help: "origins of web pages that may connect; *, http://localhost:* and https://*.example.com work",
+		help: "origins of pages that may connect; *, http://localhost:*, https://*.example.com and app://- work",
 		reader: reader{"origins such as https://app.example.com, https://*.example.com, http://localhost:* or *, comma-separated", func(c *Config, text string) (err error) {
 			c.AllowedOrigins, err = netpolicy.ParseOrigins(text)
 			return err
@@ -112,7 +112,7 @@ var variables = []variable{
 
 	{name: "TUNNEL_DOMAIN", unset: "tunnels off",
 		help: "domain whose subdomains are tunnels",
-		reader: reader{"a DNS name such as tunnel.example.com, without scheme, port, * or dots at its ends", func(c *Config, text string) (err error) {
+		reader: reader{"a DNS name such as tunnel.example.com, without scheme or port", func(c *Config, text string) (err error) {
 			c.TunnelDomain, err = parseDomain(text)
 			return err
 		}}},
@@ -135,29 +135,35 @@ var variables = []variable{
 			c.TunnelBind = addr
 			return orUnreadable(err)
 		}}},
+	{name: "TUNNEL_RAW_HOST", unset: "TUNNEL_DOMAIN",
+		help: "what clients are told to reach raw TCP ports at, where that is another host",
+		reader: reader{"a DNS name or an IP address, without port", func(c *Config, text string) (err error) {
+			c.TunnelRawHost, err = parseRawHost(text)
+			return err
+		}}},
 
 	{name: "MAX_CONNS_PER_IP", fallback: "10",
 		help:   "relays and tunnels of one source address; 0 = no limit",
-		reader: count(func(c *Config) *int { return &c.MaxConnsPerIP }, 0)},
+		reader: count(func(c *Config) *int { return &c.MaxConnsPerIP })},
 	{name: "MAX_CONNS_PER_USER", fallback: "20",
 		help:   "relays and tunnels of one user; 0 = no limit",
-		reader: count(func(c *Config) *int { return &c.MaxConnsPerUser }, 0)},
+		reader: count(func(c *Config) *int { return &c.MaxConnsPerUser })},
 	{name: "MAX_TUNNEL_HTTP_PER_IP", fallback: "50",
-		help:   "HTTP requests under way to tunnels from one source address",
-		reader: count(func(c *Config) *int { return &c.MaxTunnelHTTPPerIP }, 1)},
+		help:   "HTTP requests under way to tunnels from one source address; 0 = no limit",
+		reader: count(func(c *Config) *int { return &c.MaxTunnelHTTPPerIP })},
 	{name: "MAX_TUNNEL_HTTP", fallback: "100",
-		help:   "HTTP requests under way in one tunnel",
-		reader: count(func(c *Config) *int { return &c.MaxTunnelHTTP }, 1)},
+		help:   "HTTP requests under way in one tunnel; 0 = no limit",
+		reader: count(func(c *Config) *int { return &c.MaxTunnelHTTP })},
 	{name: "MAX_TUNNEL_TCP_CONNS", fallback: "100",
-		help:   "raw TCP connections of one tunnel",
-		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPConns }, 1)},
+		help:   "raw TCP connections of one tunnel; 0 = no limit",
+		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPConns })},
 	{name: "MAX_TUNNEL_TCP_CONNS_GLOBAL", fallback: "1000",
-		help:   "raw TCP connections of all tunnels together",
-		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPConnsGlobal }, 1)},
+		help:   "raw TCP connections of all tunnels together; 0 = no limit",
+		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPConnsGlobal })},
 
 	{name: "BLOCKED_TARGETS", unset: "special-purpose ranges",
-		help: "CIDRs that no relay may reach, instead of the default; none blocks nothing",
-		reader: reader{"CIDRs such as 10.0.0.0/8,fc00::/7, or none", func(c *Config, text string) (err error) {
+		help: "CIDRs that no relay may reach, beside the default; none alone blocks nothing",
+		reader: reader{"CIDRs such as 198.51.100.0/24,2001:db8::/32, or none alone", func(c *Config, text string) (err error) {
 			c.BlockedTargets, c.BlockDefault, err = netpolicy.ParseBlocked(text)
 			return err
 		}}},
@@ -202,7 +208,7 @@ var variables = []variable{
 	{name: "PING_INTERVAL", fallback: "30s",
 		help:   "time between keepalive pings; a client silent for 2.5 of them is gone",
 		reader: duration(func(c *Config) *time.Duration { return &c.PingInterval }, minTimeout, maxTimeout)},
-	{name: "SHUTDOWN_TIMEOUT", fallback: "30s",
+	{name: "SHUTDOWN_TIMEOUT", fallback: "4s",
 		help:   "how long sessions may go on after SIGTERM; 5 s more until the end",
 		reader: duration(func(c *Config) *time.Duration { return &c.ShutdownTimeout }, minTimeout, maxShutdown)},
 
