@@ -126,7 +126,7 @@ func openRestartTunnel(t *testing.T, server string) *restartTunnel {
 		t.Fatalf("tunnel_ready says %+v: %v", ready, err)
 	}
 	c := &restartTunnel{t: t, server: server, ws: ws, host: u.Host, port: ready.RawPort,
-		conns: make(chan string, 64), closes: make(chan string, 64), hung: make(chan string, 64), ended: make(chan error, 1)}
+		conns: make(chan string, 64), closes: make(chan string, 256), hung: make(chan string, 64), ended: make(chan error, 1)}
 	go c.serve()
 	return c
 }

@@ -65,6 +65,7 @@ func startWith(c config.Config, version string, log *slog.Logger, inject func(an
 	if err = s.authenticate(listener.Addr()); err != nil {
 		return s, err
 	}
+	s.warn()
 	meter := metrics.New()
 	if s.verifier != nil {
 		meter.WatchKeys(func() metrics.Keys {
@@ -93,6 +94,18 @@ func closeUnless(err *error, l net.Listener) {
 
 func listenPort(l net.Listener) uint16 {
 	return l.Addr().(*net.TCPAddr).AddrPort().Port()
+}
+
+// warn says what of the configuration an operator may not have meant. Of
+// variables that nobody reads it names the names alone: their values may be
+// secrets.
+func (s *service) warn() {
+	if !s.config.BlockDefault {
+		s.log.Warn("no target is blocked: BLOCKED_TARGETS is none, so relays lead into private networks and to this machine itself")
+	}
+	for _, l := range s.config.Lookalikes {
+		s.log.Warn("an environment variable has no effect: its name looks like one of wsproxy's, but is none", "variable", l.Name, "looks_like", l.Meant)
+	}
 }
 
 // authenticate starts the verifier, or warns that there is none.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -83,7 +84,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 		Limits: limits, Ports: ports, Meter: meter, Log: s.log,
 		PublicURL: c.TunnelPublicURL,
 		PortTries: int(c.TunnelPortMax) - int(c.TunnelPortMin) + 1,
-		MaxHTTP:   c.MaxTunnelHTTP, MaxConns: c.MaxTunnelTCPConns,
+		MaxHTTP:   orNoLimit(c.MaxTunnelHTTP), MaxConns: orNoLimit(c.MaxTunnelTCPConns),
 		StallTimeout: c.TunnelStallTimeout,
 		Workers:      s.workers,
 		Inject:       s.inject,
@@ -104,6 +105,15 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 		StallTimeout: c.TunnelStallTimeout, HTTPTimeout: c.TunnelHTTPTimeout,
 		MaxBody: c.TunnelMaxBody, ForwardCredentials: c.TunnelForwardCredentials,
 	}, nil
+}
+
+// orNoLimit turns the 0 of a variable, no limit, into a bound that is never
+// reached.
+func orNoLimit(bound int) int {
+	if bound == 0 {
+		return math.MaxInt
+	}
+	return bound
 }
 
 // isRawPort reports whether a port may be one that tunnels listen on.

@@ -1,0 +1,53 @@
+package metrics
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"wsproxy/messages"
+)
+
+func TestWhatIsCountedIsShown(t *testing.T) {
+	m := New()
+	shown := func() string {
+		answer := httptest.NewRecorder()
+		m.HTTP().Handler.ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+		return "\n" + answer.Body.String()
+	}
+	if strings.Contains(shown(), "wsproxy_jwks_") {
+		t.Error("keys are shown that nobody checks tokens with")
+	}
+
+	m.RelayStarted()
+	m.RelayStarted()
+	m.RelayEnded(messages.ReasonAddressLimit, 3, 4)
+	m.Refused("relay", messages.ReasonOrigin)
+	m.TunnelStarted()
+	m.HandlerRestarted()
+	m.RawStarted()
+	m.RawEnded(messages.CloseEOF, 5, 6)
+	keys := Keys{Fetches: 7, Failures: 2, Usable: 3}
+	m.WatchKeys(func() Keys { return keys })
+	keys.Usable = 4 // it is asked when somebody looks
+	for _, line := range []string{
+		"wsproxy_relay_sessions 1",
+		`wsproxy_relay_sessions_ended_total{reason="` + string(messages.ReasonAddressLimit) + `"} 1`,
+		`wsproxy_relay_bytes_total{direction="up"} 3`,
+		`wsproxy_relay_bytes_total{direction="down"} 4`,
+		`wsproxy_requests_refused_total{endpoint="relay",reason="` + string(messages.ReasonOrigin) + `"} 1`,
+		"wsproxy_tunnels 1",
+		"wsproxy_tunnel_restarts_total 1",
+		"wsproxy_raw_connections 0",
+		`wsproxy_raw_connections_ended_total{reason="eof"} 1`,
+		`wsproxy_raw_bytes_total{direction="in"} 5`,
+		`wsproxy_raw_bytes_total{direction="out"} 6`,
+		"wsproxy_jwks_fetches_total 7",
+		"wsproxy_jwks_fetch_failures_total 2",
+		"wsproxy_jwks_keys 4",
+	} {
+		if !strings.Contains(shown(), "\n"+line+"\n") {
+			t.Errorf("/metrics doesn't say %s", line)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"wsproxy/config"
+)
+
+// What an operator may not have meant is said at start, once, and without the
+// values of variables that may be anything.
+func TestWarningsAtStart(t *testing.T) {
+	for name, test := range map[string]struct {
+		env  []string
+		want []string // what WARN lines hold, beside the one about authentication
+	}{
+		"nothing odd":     {nil, nil},
+		"a list":          {[]string{"BLOCKED_TARGETS=8.8.8.0/24"}, nil},
+		"nothing blocked": {[]string{"BLOCKED_TARGETS=none"}, []string{"BLOCKED_TARGETS is none"}},
+		"a slip":          {[]string{"MAX_CONN_PER_IP=s3cret"}, []string{`"variable":"MAX_CONN_PER_IP","looks_like":"MAX_CONNS_PER_IP"`}},
+	} {
+		c, err := config.Load(append(test.env, "PORT=0", "BIND=127.0.0.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		s, err := start(c, "test", slog.New(slog.NewJSONHandler(&out, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.close(t.Context())
+		var warnings []string
+		for line := range strings.Lines(out.String()) {
+			if strings.Contains(line, `"level":"WARN"`) && !strings.Contains(line, "authentication is off") {
+				warnings = append(warnings, line)
+			}
+		}
+		if !slices.EqualFunc(warnings, test.want, strings.Contains) {
+			t.Errorf("%s: warnings are %q, want %q", name, warnings, test.want)
+		}
+		if strings.Contains(out.String(), "s3cret") {
+			t.Errorf("%s: a value is logged:\n%s", name, &out)
+		}
+	}
+}
+
+// With 0 for no limit a tunnel takes more of everything than any default lets
+// in, and more than none, which 0 meant to those who compare.
+func TestZeroIsNoLimit(t *testing.T) {
+	const many = 150 // beyond 50 of an address, 100 of a tunnel
+	s, address := startForRestarts(t, freePorts(t, 1), 1, "MAX_CONNS_PER_IP=0", "MAX_CONNS_PER_USER=0",
+		"MAX_TUNNEL_HTTP_PER_IP=0", "MAX_TUNNEL_HTTP=0", "MAX_TUNNEL_TCP_CONNS=0", "MAX_TUNNEL_TCP_CONNS_GLOBAL=0")
+	t.Cleanup(func() { s.close(t.Context()) })
+	c := openRestartTunnel(t, address)
+	var conns []net.Conn
+	var statuses []<-chan int
+	for range many {
+		conn, status := c.busy() // each waits until the client has heard of both
+		conns, statuses = append(conns, conn), append(statuses, status)
+	}
+	c.fail()
+	for i, conn := range conns {
+		if got := await(t, "the answer", statuses[i]); got != http.StatusBadGateway {
+			t.Fatalf("request %d is answered %d, want 502", i, got)
+		}
+		c.wantReset(conn)
+	}
+}
+
+// A bound that is set holds.
+func TestBoundsOfATunnelHold(t *testing.T) {
+	s, address := startForRestarts(t, freePorts(t, 1), 1, "MAX_TUNNEL_HTTP=1", "MAX_TUNNEL_TCP_CONNS=1")
+	t.Cleanup(func() { s.close(t.Context()) })
+	c := openRestartTunnel(t, address)
+	c.busy()
+	if status, _, err := c.get("/again"); status != http.StatusServiceUnavailable {
+		t.Errorf("the second request is answered %d, %v; want 503", status, err)
+	}
+	c.wantReset(c.dial())
+}
