@@ -47,12 +47,14 @@ func TestConfigurationErrors(t *testing.T) {
 		{"CLERK_JWKS_URL", "http://localhost.example/jwks", "https"},
 		{"CLERK_JWKS_URL", "ftp://127.0.0.1/jwks", "https"},
 		{"CLERK_JWKS_URL", "keys.example", "https"},
-		{"JWT_AUTHORIZED_PARTIES", "app.example", "origin"},
-		{"ALLOWED_ORIGINS", "app.example", "origin"},
-		{"ALLOWED_ORIGINS", "https://app.example/", "origin"},
+		{"JWT_AUTHORIZED_PARTIES", "https://*.example", "origin"},
+		{"JWT_AUTHORIZED_PARTIES", "client_id", "origin"},
+		{"ALLOWED_ORIGINS", "none", "origin"},
+		{"ALLOWED_ORIGINS", "https://app.example/path", "origin"},
 		{"ALLOWED_ORIGINS", "https://app.*.example", "origin"},
 		{"TUNNEL_DOMAIN", "https://tunnel.example", "DNS name"},
-		{"TUNNEL_DOMAIN", "*.tunnel.example", "DNS name"},
+		{"TUNNEL_DOMAIN", "a.*.tunnel.example", "DNS name"},
+		{"TUNNEL_RAW_HOST", "raw.example:22", "DNS name"},
 		{"TUNNEL_PUBLIC_URL", "tunnel.example", "URL"},
 		{"TUNNEL_PORT_MIN", "0", "1 to 65535"},
 		{"TUNNEL_PORT_MAX", "70000", "1 to 65535"},
@@ -69,7 +71,7 @@ func TestConfigurationErrors(t *testing.T) {
 		{"BLOCKED_TARGETS", "none,10.0.0.0/8", "CIDR"},
 		{"BLOCKED_TARGETS", "localhost", "CIDR"},
 		{"ALLOWED_TARGETS", "10.0.0.1/33", "CIDR"},
-		{"ALLOWED_TARGETS", " ", "CIDR"},
+		{"ALLOWED_TARGETS", "none", "CIDR"},
 		{"ALLOWED_PORTS", "0", "port"},
 		{"ALLOWED_PORTS", "22-", "port"},
 		{"ALLOWED_PORTS", "30-20", "port"},
@@ -119,16 +121,40 @@ func TestConfigurationErrors(t *testing.T) {
 	})
 }
 
+// What the public server takes, and can mean one thing only, starts.
+func TestLenientConfiguration(t *testing.T) {
+	t.Parallel()
+	s := start(t, "BIND= 127.0.0.1 ", "LOG_FORMAT=json\r", "MAX_CONNS_PER_IP= 0", "TUNNEL_DOMAIN=*.tunnel.example.",
+		"ALLOWED_ORIGINS=app.example, https://other.example/, ,app://-,", "TRUSTED_PROXIES=127.0.0.1/8,,", "ALLOWED_PORTS=,22,",
+		"ALLOWED_TARGETS=198.51.100.7/24,", "BLOCKED_TARGETS=203.0.113.9/24,", "MAX_TUNNEL_HTTP=0", "MAX_TUNNEL_HTTP_PER_IP=0",
+		"MAX_TUNNEL_TCP_CONNS=0", "MAX_TUNNEL_TCP_CONNS_GLOBAL=0", "MAX_CONN_PER_IP=s3cr3t-value", "TUNNEL_RAW_HOST=Raw.Example")
+	for origin, want := range map[string]int{
+		"http://app.example": 400, "https://app.example": 400, "https://other.example": 400, "app://-": 400,
+		"http://other.example": 403, "app://x": 403, "null": 403,
+	} {
+		if r := ask(t, s, "GET", "/relay", upgrading("Origin: "+origin)...); r.status != want {
+			t.Errorf("%s: status %d, want %d", origin, r.status, want)
+		}
+	}
+	line := s.waitLog(t, "an environment variable has no effect: its name looks like one of wsproxy's, but is none")
+	if line["level"] != "WARN" || line["variable"] != "MAX_CONN_PER_IP" || line["looks_like"] != "MAX_CONNS_PER_IP" {
+		t.Errorf("the warning is %v", line)
+	}
+	if strings.Contains(s.log(), "s3cr3t-value") {
+		t.Error("the value of a variable that nobody knows is logged")
+	}
+}
+
 // helpTable is what section 7 says of each variable's default.
 var helpTable = map[string]string{
 	"PORT": "8080", "BIND": "all interfaces", "CLERK_JWKS_URL": "", "JWT_ISSUER": "", "JWT_AUDIENCE": "",
 	"JWT_AUTHORIZED_PARTIES": "", "ALLOWED_ORIGINS": "*", "TUNNEL_DOMAIN": "", "TUNNEL_PUBLIC_URL": "https://*.<TUNNEL_DOMAIN>",
-	"TUNNEL_PORT_MIN": "10000", "TUNNEL_PORT_MAX": "10100", "TUNNEL_BIND": "all interfaces", "MAX_CONNS_PER_IP": "10",
+	"TUNNEL_PORT_MIN": "10000", "TUNNEL_PORT_MAX": "10100", "TUNNEL_BIND": "all interfaces", "TUNNEL_RAW_HOST": "TUNNEL_DOMAIN", "MAX_CONNS_PER_IP": "10",
 	"MAX_CONNS_PER_USER": "20", "MAX_TUNNEL_HTTP_PER_IP": "50", "MAX_TUNNEL_HTTP": "100", "MAX_TUNNEL_TCP_CONNS": "100",
 	"MAX_TUNNEL_TCP_CONNS_GLOBAL": "1000", "BLOCKED_TARGETS": "special-purpose", "ALLOWED_TARGETS": "", "ALLOWED_PORTS": "any",
 	"TRUSTED_PROXIES": "", "TUNNEL_CONTROL_FRAMES": "text", "TUNNEL_BUFFER": "32MiB", "TUNNEL_BUFFER_TOTAL": "256MiB",
 	"TUNNEL_STALL_TIMEOUT": "3s", "TUNNEL_FORWARD_CREDENTIALS": "false", "TUNNEL_HTTP_TIMEOUT": "60s", "TUNNEL_MAX_BODY": "10MiB",
-	"DIAL_TIMEOUT": "10s", "PING_INTERVAL": "30s", "SHUTDOWN_TIMEOUT": "30s", "METRICS_ADDR": "off", "LOG_LEVEL": "info", "LOG_FORMAT": "json",
+	"DIAL_TIMEOUT": "10s", "PING_INTERVAL": "30s", "SHUTDOWN_TIMEOUT": "4s", "METRICS_ADDR": "off", "LOG_LEVEL": "info", "LOG_FORMAT": "json",
 }
 
 func TestHelp(t *testing.T) {

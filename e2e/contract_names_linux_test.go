@@ -65,7 +65,7 @@ func TestOneBlockedAddressBlocksAName(t *testing.T) {
 		"mapped.example": addresses("127.0.0.1", "::ffff:127.0.0.2"),
 	}
 	newNameServer(t, func(name string) []netip.Addr { return answers[name] })
-	s := start(t, "BLOCKED_TARGETS=127.0.0.2/32,::1/128")
+	s := start(t, "ALLOWED_TARGETS=127.0.0.1/32")
 	port := portOf(echoServer(t))
 	for name := range answers {
 		want := 403
@@ -93,7 +93,7 @@ func TestRebinding(t *testing.T) {
 		}
 		return addresses("127.0.0.1")
 	})
-	s := start(t, "BLOCKED_TARGETS=127.0.0.1/32")
+	s := start(t, "ALLOWED_TARGETS=127.0.0.3/32")
 	ws := open(t, s, relayPathTo("rebind.example", port))
 	if code, text := closing(t, ws); code != 1011 || text != "cannot reach target" {
 		t.Errorf("close %d %q; want 1011, for nobody listens at 127.0.0.3", code, text)
