@@ -224,9 +224,11 @@ func (a *tunnel) ready(ctx actor.Context) {
 	a.handler = handler
 	a.state = tunnelReady
 	a.open.Mux.Start(handler, messages.EncodeReady(messages.Ready{
-		TunnelURL: strings.Replace(a.needs.PublicURL, "*", a.open.subdomain, 1),
-		RawPort:   a.port,
-		Credit:    a.open.Credit,
+		TunnelURL:   strings.Replace(a.needs.PublicURL, "*", a.open.subdomain, 1),
+		RawPort:     a.port,
+		RawHost:     a.needs.RawHost,
+		Credentials: a.needs.Credentials,
+		Credit:      a.open.Credit,
 	}))
 	a.log(ctx).Info("tunnel ready", "port", a.port)
 }

@@ -29,6 +29,10 @@ type Tunnels struct {
 	Ports  *actor.PID // the ports actor
 	// PublicURL is what clients are told; "*" stands for the subdomain.
 	PublicURL string
+	// RawHost is what clients are told of the host of raw ports, Credentials
+	// whether cookies and Authorization reach them.
+	RawHost     string
+	Credentials bool
 	// PortTries is how many ports a tunnel tries before it goes without one.
 	PortTries int
 	// MaxHTTP bounds the HTTP requests under way in one tunnel, MaxConns its

@@ -86,9 +86,11 @@ const (
 
 // Ready is tunnel_ready.
 type Ready struct {
-	TunnelURL string
-	RawPort   uint16 // 0 = no port was free
-	Credit    bool   // whether the tunnel has flow=credit
+	TunnelURL   string
+	RawPort     uint16 // 0 = no port was free
+	RawHost     string // of the raw port
+	Credentials bool   // whether cookies and Authorization pass
+	Credit      bool   // whether the tunnel has flow=credit
 }
 
 // Request is http_request.
@@ -108,6 +110,10 @@ func EncodeReady(r Ready) []byte {
 	b = appendString(b, r.TunnelURL)
 	b = append(b, `,"rawPort":`...)
 	b = strconv.AppendUint(b, uint64(r.RawPort), 10)
+	b = append(b, `,"rawHost":`...)
+	b = appendString(b, r.RawHost)
+	b = append(b, `,"credentials":`...)
+	b = strconv.AppendBool(b, r.Credentials)
 	if r.Credit {
 		b = append(b, `,"window":`...)
 		b = strconv.AppendInt(b, Window, 10)

@@ -38,6 +38,7 @@ func (s *service) serve(signals <-chan os.Signal) error {
 	// All that remains shares one time.
 	last, cancelLast := context.WithTimeout(second, messages.Linger)
 	defer cancelLast()
+	s.edge.AnnounceRestart()
 	for _, owner := range s.owners {
 		s.system.Root.Send(owner, &messages.Shutdown{})
 	}

@@ -14,6 +14,7 @@ import (
 	"wsproxy/config"
 	"wsproxy/metrics"
 	"wsproxy/transport"
+	"wsproxy/transport/wsock"
 )
 
 // A service is the running server: everything that start has built, and
@@ -25,7 +26,7 @@ type service struct {
 	workers   *actors.Workers // run its busy ones
 	owners    []*actor.PID    // the actors that own sessions: relays, and tunnels
 	verifier  *auth.Verifier  // nil without authentication
-	keepalive *transport.Keepalive
+	keepalive *wsock.Keepalive
 	edge      *transport.Server
 	servers   []*http.Server
 	failed    chan error    // a listener that ended before it was closed
@@ -77,7 +78,7 @@ func startWith(c config.Config, version string, log *slog.Logger, inject func(an
 		return s, err
 	}
 
-	s.listen(listener, s.edge.HTTP())
+	s.listen(s.edge.Listener(listener.(*net.TCPListener)), s.edge.HTTP())
 	if metricsListener != nil {
 		s.listen(metricsListener, meter.HTTP())
 		log.Info("metrics are served", "address", metricsListener.Addr().String())

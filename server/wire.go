@@ -12,13 +12,14 @@ import (
 	"wsproxy/metrics"
 	"wsproxy/netpolicy"
 	"wsproxy/transport"
+	"wsproxy/transport/wsock"
 )
 
 // wire starts the actors and makes the HTTP edge that they work for. ownPorts
 // are the ports that this process listens on, raw ports aside.
 func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 	c := s.config
-	s.keepalive = transport.NewKeepalive(c.PingInterval)
+	s.keepalive = wsock.NewKeepalive(c.PingInterval)
 	edge := transport.Config{
 		Policy: netpolicy.New(netpolicy.Options{
 			Blocked: c.BlockedTargets, DefaultBlock: c.BlockDefault, Allowed: c.AllowedTargets,
@@ -82,7 +83,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 	}
 	owner, err := actors.SpawnTunnels(s.system, actors.Tunnels{
 		Limits: limits, Ports: ports, Meter: meter, Log: s.log,
-		PublicURL: c.TunnelPublicURL,
+		PublicURL: c.TunnelPublicURL, RawHost: c.TunnelRawHost, Credentials: c.TunnelForwardCredentials,
 		PortTries: int(c.TunnelPortMax) - int(c.TunnelPortMin) + 1,
 		MaxHTTP:   orNoLimit(c.MaxTunnelHTTP), MaxConns: orNoLimit(c.MaxTunnelTCPConns),
 		StallTimeout: c.TunnelStallTimeout,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -68,5 +69,5 @@ func parseRelay(query url.Values) (netpolicy.Target, *relay.Access, error) {
 			return netpolicy.Target{}, nil, fmt.Errorf("%s must be at most %d bytes of characters that are allowed in a header", v.name, maxAccessValue)
 		}
 	}
-	return netpolicy.Target{Host: name, Port: relay.AccessPort}, &relay.Access{ID: id, Secret: secret}, nil
+	return netpolicy.Target{Host: name, Port: relay.AccessPort, Absolute: strings.HasSuffix(domain, ".")}, &relay.Access{ID: id, Secret: secret}, nil
 }

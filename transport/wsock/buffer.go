@@ -42,3 +42,13 @@ func TakeBuffer() *Buffer { return buffers.Get().(*Buffer) }
 
 // GiveBuffer gives a borrowed buffer back. Nobody may use it after that.
 func GiveBuffer(b *Buffer) { buffers.Put(b) }
+
+// TrackBuffers has made called for each buffer that the pool makes from now on:
+// a test then knows them all. Not to be called while buffers are in use.
+func TrackBuffers(made func(*Buffer)) {
+	buffers.New = func() any {
+		b := new(Buffer)
+		made(b)
+		return b
+	}
+}
