@@ -31,6 +31,32 @@ export function bytesOf(chunk) {
   throw new TypeError("only bytes can be written: an ArrayBuffer, or a view of one such as a Uint8Array");
 }
 
+/**
+ * Collects chunks in one growing buffer, so that many small chunks take no
+ * more memory than a few large ones.
+ */
+export class ByteBuffer {
+  length = 0;
+  #buffer = new Uint8Array();
+
+  /** @param {Uint8Array} chunk is copied */
+  append(chunk) {
+    const length = this.length + chunk.length;
+    if (length > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(length, 2 * this.#buffer.length));
+      larger.set(this.bytes);
+      this.#buffer = larger;
+    }
+    this.#buffer.set(chunk, this.length);
+    this.length = length;
+  }
+
+  /** A view of what was appended. */
+  get bytes() {
+    return this.#buffer.subarray(0, this.length);
+  }
+}
+
 /** @param {Uint8Array} bytes */
 export function toBase64(bytes) {
   if (bytes.toBase64) return bytes.toBase64();

@@ -1,5 +1,6 @@
-import { decodeText, encodeText, fromBase64, fromByteString, toBase64, toByteString } from "./bytes.js";
+import { ByteBuffer, decodeText, encodeText, fromBase64, fromByteString, toBase64, toByteString } from "./bytes.js";
 import { WsproxyError } from "./error.js";
+import { untilAborted } from "./request.js";
 
 /** An HTTP request of the outside world, to the fetch API's types and back; docs/protocol.md, 7. */
 
@@ -16,30 +17,56 @@ const bodilessStatuses = new Set([204, 205, 304]);
  * @param {object} message the http_request
  * @param {object} tunnel
  * @param {string} tunnel.url its public address
- * @param {AbortSignal} tunnel.signal aborted when no answer can be sent any more
+ * @param {AbortSignal} tunnel.signal aborted when an answer is of no use any more
  * @param {Function} [tunnel.onRequest]
  * @param {(error: unknown) => void} tunnel.onError
  * @param {number} tunnel.maxBody bytes
- * @returns {Promise<string>} the http_response; never rejects
+ * @returns {Promise<string | undefined>} the http_response; undefined if the signal was aborted first. It never rejects.
  */
 export async function answer(message, { url, signal, onRequest, onError, maxBody }) {
   const plain = (status, sentence) => encodeSentence(message.id, status, sentence);
   if (!onRequest) return plain(501, "The page behind this tunnel does not answer HTTP requests.");
   if (forbiddenMethods.has(message.method)) return plain(405, "This method can't be handed to a web page.");
-  let response, info;
+  let handled, response, info;
   try {
     info = infoOf(message, signal);
-    response = await onRequest(requestOf(message, url, info), info);
+    handled = (async () => onRequest(requestOf(message, url, info), info))();
+    response = await untilAborted(handled, signal);
   } catch (error) {
+    if (signal.aborted) {
+      dropLate(handled, signal, onError);
+      return undefined;
+    }
     onError(error);
     return plain(500, "The page behind this tunnel failed to answer.");
   }
   try {
     return await encodeResponse(message, response, info, maxBody);
   } catch (error) {
+    cancelBody(response, error); // whatever part of it was wrong, nobody reads the rest
+    if (signal.aborted) return undefined;
     onError(error);
     return plain(502, "The page behind this tunnel gave no usable answer.");
   }
+}
+
+/** The 504 for a request that the page did not answer in time. The server, if it has given up too, drops it. */
+export function timeoutAnswer({ id }) {
+  return encodeSentence(id, 504, "The page behind this tunnel did not answer in time.");
+}
+
+/** Ends what a handler returns after its request was given up. */
+function dropLate(handled, signal, onError) {
+  Promise.resolve(handled).then(
+    (response) => cancelBody(response, signal.reason),
+    (error) => { if (error !== signal.reason) onError(error); },
+  );
+}
+
+/** A body that is not read to its end must be cancelled: its source would go on, or wait for ever. */
+function cancelBody(response, reason) {
+  // It rejects if the body is locked: then whoever reads it decides.
+  response?.body?.cancel?.(reason)?.catch?.(() => {});
 }
 
 // Request.
@@ -89,22 +116,44 @@ const bodyOf = ({ body, bodyEncoding }) => bodyEncoding === "base64" ? fromBase6
 
 // Response.
 
-async function encodeResponse({ id, method }, response, { setCookies }, maxBody) {
-  if (!(response?.headers && typeof response.arrayBuffer === "function")) {
+async function encodeResponse({ id, method }, response, { setCookies, signal }, maxBody) {
+  if (!(response?.headers && (response.body === null || typeof response.body?.getReader === "function"))) {
     throw new TypeError("onRequest must return a Response");
   }
   const { status } = response;
-  if (status < 200) throw new WsproxyError(`a Response of type ${response.type} can't be passed on`, { status });
+  if (status < 200) throw new WsproxyError(`a Response of type ${response.type} can't be passed on`);
   const head = { type: "http_response", id, status, headers: headersOf(response, method, setCookies) };
   if (method === "HEAD" || bodilessStatuses.has(status)) {
-    response.body?.cancel().catch(() => {});
+    cancelBody(response);
     return encodeMessage(head, new Uint8Array());
   }
-  const body = new Uint8Array(await response.arrayBuffer());
-  if (body.length > maxBody) {
-    throw new WsproxyError(`a Response of ${body.length} bytes is larger than maxBody, ${maxBody}`, { status });
+  return encodeMessage(head, await readBody(response, maxBody, signal));
+}
+
+/**
+ * Reads a body of up to maxBody bytes. Unlike arrayBuffer() it stops at the
+ * limit, and when the signal is aborted, and then cancels the stream.
+ */
+async function readBody(response, maxBody, signal) {
+  const buffer = new ByteBuffer();
+  if (response.body === null) return buffer.bytes;
+  if (response.bodyUsed || response.body.locked) throw new TypeError("the body of the Response was read already");
+  const reader = response.body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await untilAborted(reader.read(), signal);
+      if (done) return buffer.bytes;
+      // By its tag: it may be of an iframe.
+      if (value?.[Symbol.toStringTag] !== "Uint8Array") throw new TypeError("a Response's stream must consist of Uint8Arrays");
+      if (buffer.length + value.length > maxBody) {
+        throw new WsproxyError(`a Response is larger than maxBody, ${maxBody} bytes`);
+      }
+      buffer.append(value);
+    }
+  } catch (error) {
+    reader.cancel(error).catch(() => {});
+    throw error;
   }
-  return encodeMessage(head, body);
 }
 
 /** The headers as the protocol wants them: a string, or an array where a name repeats. */

@@ -1,8 +1,9 @@
 import { tunnelAddress } from "./address.js";
 import { Connection, parseFrame } from "./connection.js";
 import { closeError, WsproxyError } from "./error.js";
-import { answer } from "./http.js";
+import { answer, timeoutAnswer } from "./http.js";
 import { Outlet } from "./outlet.js";
+import { Deadline } from "./request.js";
 import { openSocket } from "./socket.js";
 
 /** Bytes that may wait in the WebSocket before an answer joins them; raw connections and credit go past it. */
@@ -22,7 +23,8 @@ export class Session {
   #options;
   #window;
   #connections = new Map(); // connId to Connection
-  #abandoned = new AbortController(); // aborted when no answer can be sent any more
+  #requests = new Set(); // Deadlines of those that have not been answered
+  #over = false; // nothing can be sent any more
   #answers = Promise.resolve(); // ends when every answer so far has been sent
   #signal;
   #stop = () => this.close(this.#signal.reason);
@@ -33,7 +35,7 @@ export class Session {
   /**
    * Registers a tunnel.
    *
-   * @param {object} options see `TunnelOptions` in wsproxy.d.ts, with onError and maxBody
+   * @param {object} options see `TunnelOptions` in wsproxy.d.ts, with onError, maxBody and requestTimeout
    * @param {AbortSignal} signal closes it
    * @returns {Promise<Session>} that is ready
    */
@@ -70,7 +72,7 @@ export class Session {
   }
 
   received(data) {
-    if (this.#abandoned.signal.aborted) return;
+    if (this.#over) return;
     try {
       if (typeof data === "string") this.#control(JSON.parse(data));
       else this.#data(parseFrame(data));
@@ -113,15 +115,31 @@ export class Session {
     this.#resolveReady();
   }
 
-  /** Answers go one by one, as there is room, so that they do not pile up in front of everything else. */
+  /**
+   * Answers go one by one, as there is room, so that they do not pile up in
+   * front of everything else. The protocol has no message that tells that the
+   * server has given a request up, so the time-out is kept here too; it
+   * includes the wait for room.
+   */
   async #answer(message) {
-    const { onRequest, onError, maxBody } = this.#options;
-    const text = await answer(message, {
-      url: this.url, signal: this.#abandoned.signal, onRequest, onError, maxBody,
-    });
+    const { onRequest, onError, maxBody, requestTimeout } = this.#options;
+    const deadline = new Deadline(requestTimeout);
+    const { signal } = deadline;
+    this.#requests.add(deadline);
+    let text = await answer(message, { url: this.url, signal, onRequest, onError, maxBody });
+    const giveUp = () => {
+      text = undefined; // it may be large
+      if (this.#over) return;
+      text = timeoutAnswer(message);
+      onError(signal.reason);
+    };
+    if (signal.aborted) giveUp();
+    else signal.addEventListener("abort", giveUp);
     this.#answers = this.#answers.then(async () => {
       await this.outlet.room(answerRoom);
-      this.outlet.send(text);
+      deadline.clear();
+      this.#requests.delete(deadline);
+      if (text !== undefined) this.outlet.send(text);
     });
   }
 
@@ -158,7 +176,9 @@ export class Session {
   }
 
   #loseAll(error) {
+    this.#over = true;
     for (const connection of [...this.#connections.values()]) connection.lost(error);
-    this.#abandoned.abort(error);
+    for (const request of this.#requests) request.abort(error);
+    this.#requests.clear();
   }
 }

@@ -1,5 +1,6 @@
 import { plainAddress } from "./address.js";
 import { refusalError, WsproxyError } from "./error.js";
+import { untilAborted } from "./request.js";
 
 /** How long the question why a WebSocket did not open may take, in milliseconds. */
 const diagnosisTimeout = 5000;
@@ -61,16 +62,6 @@ async function currentToken(token, signal) {
     throw new TypeError("the token has characters that no JSON Web Token has");
   }
   return bearer;
-}
-
-/** A promise that ends with the signal too. */
-function untilAborted(promise, signal) {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort);
-    Promise.resolve(promise).then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }
 
 /**

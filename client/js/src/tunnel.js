@@ -1,8 +1,11 @@
 import { closeError, WsproxyError } from "./error.js";
+import { positive } from "./options.js";
 import { Session } from "./session.js";
 
 /** TUNNEL_MAX_BODY as the server has it without configuration, in bytes. */
 const defaultMaxBody = 10 << 20;
+/** TUNNEL_HTTP_TIMEOUT as the server has it without configuration, in milliseconds. */
+const defaultRequestTimeout = 60_000;
 /** Milliseconds before the first new attempt, and at most between two. */
 const defaultPauses = { firstDelay: 500, maxDelay: 30_000 };
 /** How long a session must have lived, in milliseconds, for the pauses to begin anew. */
@@ -33,6 +36,7 @@ class Tunnel {
   closed;
 
   #options;
+  #onError;
   #pauses;
   #stop = new AbortController();
   #closing; // the reason of a stop by close(), told apart from an aborted signal
@@ -43,9 +47,11 @@ class Tunnel {
   constructor(options) {
     this.#options = {
       ...options,
-      maxBody: options.maxBody ?? defaultMaxBody,
-      onError: options.onError ?? ((error) => console.error("wsproxy:", error)),
+      maxBody: positive(options, "maxBody") ?? defaultMaxBody,
+      requestTimeout: positive(options, "requestTimeout") ?? defaultRequestTimeout,
+      onError: (error) => this.#report(error),
     };
+    this.#onError = options.onError ?? logError;
     this.#pauses = options.reconnect ? { ...defaultPauses, ...options.reconnect } : undefined;
     this.closed = new Promise((resolve, reject) => {
       this.#resolveClosed = resolve;
@@ -124,6 +130,15 @@ class Tunnel {
     return { code: 1000, reason: "" };
   }
 
+  /** An onError that throws must not take the tunnel with it either. */
+  #report(error) {
+    try {
+      this.#onError(error);
+    } catch (failure) {
+      logError(failure);
+    }
+  }
+
   /** A callback that fails must not take the tunnel with it. */
   #tell(callback, value) {
     try {
@@ -132,6 +147,10 @@ class Tunnel {
       this.#options.onError(error);
     }
   }
+}
+
+function logError(error) {
+  console.error("wsproxy:", error);
 }
 
 /**

@@ -118,6 +118,12 @@ test("requests and answers of odd shapes", async (t) => {
       "/none": () => undefined,
       "/throws": () => { throw new Error("secret"); },
       "/rejects": () => Promise.reject(new Error("secret")),
+      "/locked": () => {
+        const response = new Response("read by somebody else");
+        response.body.getReader();
+        return response;
+      },
+      "/text": () => new Response(new ReadableStream({ start: (c) => c.enqueue("text") })),
       "/used": async () => {
         const response = new Response("once");
         await response.text();
@@ -143,16 +149,16 @@ test("requests and answers of odd shapes", async (t) => {
   assert.equal(String((await outside(url, { path: "/stream" })).body), "ab");
   assert.equal(String((await outside(url, { path: "/length" })).body), "four");
   assert.deepEqual(await page.run((page) => page.state.errors), []);
-  for (const [path, expected] of [["/error", 502], ["/throws", 500], ["/rejects", 500], ["/used", 502], ["/large", 502], ["/broken", 502]]) {
+  for (const [path, expected] of [["/error", 502], ["/throws", 500], ["/rejects", 500], ["/used", 502], ["/large", 502], ["/broken", 502], ["/locked", 502], ["/text", 502]]) {
     const answer = await outside(url, { path });
     assert.equal(answer.status, expected, path);
     assert.match(String(answer.body), /^The page behind this tunnel .*\.\n$/, path);
     assert.equal(answer.headers["content-type"], "text/plain; charset=utf-8");
   }
   const errors = await page.run((page) => page.state.errors);
-  assert.equal(errors.length, 6);
+  assert.equal(errors.length, 8);
   assert.deepEqual(errors.slice(1, 3), ["secret", "secret"]);
-  assert.match(errors[4], /10001 bytes is larger than maxBody/);
+  assert.match(errors[4], /larger than maxBody, 10000 bytes/);
 
   const withBody = await outside(url, { path: "/body", body: "query", headers: { "Content-Length": "5" } });
   assert.deepEqual(JSON.parse(withBody.body), { body: "query", has: false });
@@ -266,4 +272,137 @@ test("a tunnel that ends tells the handlers of pending requests", async (t) => {
   });
   assert.equal(told, true);
   assert.equal((await answer).status, 502);
+});
+
+/**
+ * A page whose answers are streams without end. state.streams has what became
+ * of each, by its path: how many bytes were asked for, and why it was cancelled.
+ */
+async function openEndless(t, options, env) {
+  const { server, page, outside } = await setUp(t, env);
+  const url = await page.run(async (page, { url, options }) => {
+    const { state } = page;
+    Object.assign(state, { streams: {}, errors: [], came: 0 });
+    const endless = (path, chunk) => {
+      const stream = state.streams[path] = { given: 0 };
+      return new Response(new ReadableStream({
+        async pull(controller) {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          stream.given += chunk;
+          controller.enqueue(new Uint8Array(chunk));
+        },
+        cancel(reason) { stream.cancelled = page.told(reason); },
+      }));
+    };
+    state.tunnel = await page.openTunnel({
+      url,
+      ...options,
+      onError: (error) => state.errors.push(page.told(error)),
+      onRequest: async (request, { path, method, signal }) => {
+        state.came++;
+        signal.addEventListener("abort", () => { state.aborted = page.told(signal.reason); });
+        if (path === "/fast") return endless(path, 100_000);
+        if (path === "/slow") return endless(path, 1);
+        if (path === "/hangs") {
+          const stream = state.streams[path] = { given: 0 };
+          return new Response(new ReadableStream({ cancel(reason) { stream.cancelled = page.told(reason); } }));
+        }
+        if (path === "/never") return new Promise(() => {});
+        if (path === "/late") {
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+          return endless(path, 1);
+        }
+        if (method === "HEAD") return endless(path, 1);
+        return new Response("still here");
+      },
+    });
+    return state.tunnel.url;
+  }, { url: server.ws, options });
+  /** Why the stream was cancelled, as soon as it is. */
+  const cancelled = (path) => page.run(async ({ state, until }, path) => {
+    await until(() => state.streams[path]?.cancelled);
+    return state.streams[path].cancelled;
+  }, path);
+  return { server, page, url, outside, cancelled };
+}
+
+test("an answer above maxBody is read no further, and its stream cancelled", async (t) => {
+  const { page, url, outside, cancelled } = await openEndless(t, { maxBody: 1_000_000 });
+  const answer = await outside(url, { path: "/fast" });
+  assert.equal(answer.status, 502);
+  assert.match((await cancelled("/fast")).message, /larger than maxBody/);
+  const { given } = await page.run(({ state }) => state.streams["/fast"]);
+  assert.ok(given > 1_000_000 && given <= 1_300_000, `${given} bytes were read of an answer with maxBody 1000000`);
+  assert.equal(String((await outside(url)).body), "still here");
+});
+
+test("the body of an answer to HEAD is cancelled and not read", async (t) => {
+  const { url, outside, cancelled } = await openEndless(t);
+  assert.equal((await outside(url, { path: "/head", method: "HEAD" })).status, 200);
+  await cancelled("/head");
+});
+
+test("an answer that takes too long is given up", async (t) => {
+  const { page, url, outside, cancelled } = await openEndless(t, { requestTimeout: 200 });
+  for (const path of ["/slow", "/hangs", "/never", "/late"]) {
+    await page.run(({ state }) => { delete state.aborted; });
+    const answer = await outside(url, { path });
+    assert.equal(answer.status, 504, path);
+    assert.equal(String(answer.body), "The page behind this tunnel did not answer in time.\n", path);
+    if (path !== "/never") assert.equal((await cancelled(path)).name, "TimeoutError", path);
+    assert.equal((await page.run(({ state }) => state.aborted))?.name, "TimeoutError", path);
+  }
+  const errors = await page.run(({ state }) => state.errors);
+  assert.deepEqual(errors.map(({ name }) => name), Array(4).fill("TimeoutError"));
+  assert.match(errors[0].message, /requestTimeout, 200 ms/);
+  assert.equal(String((await outside(url)).body), "still here");
+});
+
+test("the end of the tunnel cancels the answers that are being read", async (t) => {
+  for (const end of ["close", "kill"]) {
+    const { server, page, url, outside, cancelled } = await openEndless(t);
+    const answers = ["/late", "/slow", "/hangs"].map((path) => outside(url, { path }).catch(() => {}));
+    await page.run(({ state, until }) => until(() => state.came === 3));
+    if (end === "close") await page.run(({ state }) => state.tunnel.close());
+    else await server.kill();
+    for (const path of ["/slow", "/hangs", "/late"]) {
+      const { name, code } = await cancelled(path);
+      assert.deepEqual({ name, code }, { name: "WsproxyError", code: end === "close" ? 1000 : 1006 }, path);
+    }
+    await Promise.all(answers);
+    assert.deepEqual(await page.run(({ state }) => state.errors), [], "closed tells of the end, onError does not");
+  }
+});
+
+test("an answer in chunks of one byte", async (t) => {
+  const { server, page, outside } = await setUp(t);
+  const url = await page.run(async (page, url) => {
+    const tunnel = await page.openTunnel({
+      url,
+      onRequest: () => {
+        let count = 0;
+        return new Response(new ReadableStream({
+          pull(controller) {
+            if (count === 20_000) controller.close();
+            else controller.enqueue(Uint8Array.of(count++ & 0xff));
+          },
+        }));
+      },
+    });
+    return tunnel.url;
+  }, server.ws);
+  const { body } = await outside(url);
+  assert.equal(digest(body), digest(Buffer.from(Array.from({ length: 20_000 }, (_, i) => i & 0xff))));
+});
+
+test("limits that are none are refused", async (t) => {
+  const page = await openPage(t);
+  for (const options of [{ maxBody: "10 MiB" }, { maxBody: 0 }, { requestTimeout: -1 }, { requestTimeout: "60s" }]) {
+    const { error } = await page.run(
+      (page, options) => page.outcome(page.openTunnel({ url: "ws://127.0.0.1:1", ...options })), options);
+    assert.equal(error.name, "TypeError", JSON.stringify(options));
+  }
+  const { error } = await page.run((page) => page.outcome(
+    page.connectRelay({ url: "ws://127.0.0.1:1", host: "h", port: 1, maxUnread: NaN })));
+  assert.equal(error.name, "TypeError");
 });
