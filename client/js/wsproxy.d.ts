@@ -37,7 +37,16 @@ interface CloudflareAccessTarget {
   cfSecret: string;
 }
 
-export type RelayOptions = ServerOptions & (TCPTarget | CloudflareAccessTarget);
+interface RelayLimits {
+  /**
+   * Bytes that may have come and wait to be read from `readable`; with more the
+   * relay ends with an error. A page can't pause a WebSocket, so a target that
+   * sends faster than the page reads would fill the page's memory. Default: 64 MiB.
+   */
+  maxUnread?: number;
+}
+
+export type RelayOptions = ServerOptions & RelayLimits & (TCPTarget | CloudflareAccessTarget);
 
 /** How a WebSocket ended. The code of an end in order is 1000. */
 export interface CloseInfo {
@@ -50,7 +59,8 @@ export interface Relay {
    * What the target sends. It closes when the target has ended in order, and
    * errors with a `WsproxyError` otherwise. Cancelling it closes the relay.
    *
-   * A page cannot pause a WebSocket: what is not read waits in the page's memory.
+   * A page can't pause a WebSocket: what is not read waits in the page's memory,
+   * up to `maxUnread`.
    */
   readable: ReadableStream<Bytes>;
   /**
@@ -89,7 +99,12 @@ export interface TunnelRequestInfo {
   remoteAddr: string;
   /** The body of a GET or HEAD, which a Request can't have. */
   body?: Bytes;
-  /** Aborted when no answer can be sent any more, since the tunnel has ended. */
+  /**
+   * Aborted when an answer is of no use any more: after `requestTimeout`, with a
+   * `TimeoutError`, or when the tunnel has ended before the answer was sent. An
+   * answer's body that is being read is then cancelled. That the outside client
+   * has gone is not known: the protocol has no message for it.
+   */
   signal: AbortSignal;
   /**
    * Values of `Set-Cookie`, to be added to. Browsers drop that header from a
@@ -137,7 +152,7 @@ export interface ReconnectOptions {
 export interface TunnelOptions extends ServerOptions {
   /**
    * Answers an HTTP request. Without it all are answered 501; one that throws,
-   * 500. The answer's body is read whole before it is sent.
+   * 500. The answer's body is read whole, up to `maxBody`, before it is sent.
    */
   onRequest?: (request: Request, info: TunnelRequestInfo) => Response | Promise<Response>;
   /**
@@ -158,10 +173,19 @@ export interface TunnelOptions extends ServerOptions {
    */
   reconnect?: boolean | ReconnectOptions;
   /**
-   * Largest body of an answer in bytes; larger ones become 502. To be what the
-   * server has as TUNNEL_MAX_BODY. Default: 10 MiB, as there.
+   * Largest body of an answer in bytes. Reading stops there, the body's stream
+   * is cancelled, and the request answered 502. To be what the server has as
+   * TUNNEL_MAX_BODY. Default: 10 MiB, as there.
    */
   maxBody?: number;
+  /**
+   * Milliseconds from a request's arrival until its answer is handed to the
+   * WebSocket. Then the request is given up: `signal` of its TunnelRequestInfo is
+   * aborted, the answer's stream cancelled, and the request answered 504. To be
+   * what the server has as TUNNEL_HTTP_TIMEOUT, which does not tell the page that
+   * it has given a request up. Default: 60,000, as there.
+   */
+  requestTimeout?: number;
 }
 
 export interface Tunnel extends Readonly<TunnelAddress> {

@@ -1,14 +1,14 @@
 import { bytesOf, encodeText } from "./bytes.js";
 import { connectionError, WsproxyError } from "./error.js";
+import { Inlet } from "./inlet.js";
 import { pieceSize } from "./outlet.js";
 
 /**
  * One raw TCP connection of a tunnel: its two streams and its credit in both
  * directions; docs/protocol.md, 5 and 6.
  *
- * The readable's own queue is the window. What the page has taken out of it is
- * what may be given back, so a page that does not read holds up this connection
- * and no other.
+ * Credit is given for what the page has read. So no more than a window waits
+ * for it, and a page that does not read stops this connection and no other.
  */
 export class Connection {
   /** What the page gets. */
@@ -23,8 +23,7 @@ export class Connection {
   #mayArrive; // payload bytes that the server may still send
   #maySend; // payload bytes that the page may still send
   #creditCame; // wakes the write that waits for credit
-  #input; // controller of readable
-  #inputEnded = false;
+  #input;
   #discards = false; // the page has cancelled readable
   #output; // controller of writable
   #over = false; // nothing is sent any more
@@ -39,11 +38,8 @@ export class Connection {
     this.#id = connId;
     this.#header = frameHeader(connId);
     this.#window = this.#mayArrive = this.#maySend = window;
-    const readable = new ReadableStream({
-      start: (controller) => { this.#input = controller; },
-      pull: () => this.#giveBack(),
-      cancel: () => this.#discard(),
-    }, new ByteLengthQueuingStrategy({ highWaterMark: window }));
+    this.#input = new Inlet({ taken: () => this.#giveCredit(), cancelled: () => this.#discard() });
+    const { readable } = this.#input;
     const writable = new WritableStream({
       start: (controller) => this.#startOutput(controller),
       write: (chunk) => this.#write(chunk),
@@ -62,20 +58,25 @@ export class Connection {
       this.fail(new WsproxyError("the server sent more than it had credit for"));
       return;
     }
-    if (payload.length === 0 || this.#inputEnded) return;
-    if (this.#discards) this.#giveBack();
-    else this.#input.enqueue(payload);
+    if (this.#discards) this.#giveCredit();
+    else this.#input.push(payload);
   }
 
-  /** @param {number} bytes that may be sent beside what may already be */
+  /**
+   * The server widens the window of a connection that is in use by giving more
+   * than it has passed on, and counts on it that all of it may be used.
+   *
+   * @param {number} bytes that may be sent beside what may already be
+   */
   credited(bytes) {
-    this.#maySend = Math.min(this.#maySend + bytes, this.#window);
+    if (!(Number.isSafeInteger(bytes) && bytes > 0)) return;
+    this.#maySend += bytes;
     this.#creditCame?.();
   }
 
   /** The server's tcp_close. After eof the page may still send. */
   closedByServer(reason) {
-    if (reason === "eof") this.#endInput();
+    if (reason === "eof") this.#input.close();
     else this.#fail(connectionError(reason));
   }
 
@@ -96,9 +97,8 @@ export class Connection {
    * Gives credit for what the page has taken, a quarter window at a time: the
    * protocol asks for a half at the latest. It is called after each read.
    */
-  #giveBack() {
-    const queued = this.#discards ? 0 : this.#window - this.#input.desiredSize;
-    const taken = this.#window - this.#mayArrive - queued;
+  #giveCredit() {
+    const taken = this.#window - this.#mayArrive - this.#input.waiting;
     if (this.#over || taken < this.#window / 4) return;
     this.#mayArrive += taken;
     this.#link.sendControl({ type: "tcp_credit", connId: this.#id, bytes: taken });
@@ -107,7 +107,7 @@ export class Connection {
   /** What still comes is dropped, without holding the peer up: the page may have an answer to write. */
   #discard() {
     this.#discards = true;
-    this.#giveBack();
+    this.#giveCredit();
   }
 
   // What the page does with writable.
@@ -151,7 +151,7 @@ export class Connection {
     if (this.#over) return;
     this.#link.sendControl({ type: "tcp_close", connId: this.#id });
     this.#end();
-    this.#endInput();
+    this.#input.close();
   }
 
   // Ends.
@@ -160,16 +160,9 @@ export class Connection {
     if (this.#over) return;
     this.error = error;
     this.#end();
-    this.#inputEnded = true;
     this.#input.error(error);
     this.#output.error(error);
     this.#creditCame?.();
-  }
-
-  #endInput() {
-    if (this.#inputEnded) return;
-    this.#inputEnded = true;
-    if (!this.#discards) this.#input.close();
   }
 
   #end() {

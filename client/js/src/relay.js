@@ -1,15 +1,20 @@
 import { relayAddress } from "./address.js";
 import { bytesOf } from "./bytes.js";
 import { closeError, WsproxyError } from "./error.js";
+import { Inlet } from "./inlet.js";
 import { Outlet, pieceSize } from "./outlet.js";
+import { positive } from "./options.js";
 import { openSocket } from "./socket.js";
+
+/** Bytes that may wait for the page to read them, without the option maxUnread. */
+const defaultMaxUnread = 64 << 20;
 
 /**
  * Opens a TCP connection to a host and port, through the server. Documented in
  * wsproxy.d.ts; docs/protocol.md, 3.
  */
 export async function connectRelay(options) {
-  const relay = new Relay(options.signal);
+  const relay = new Relay(options);
   await openSocket(relayAddress(options), options, relay);
   const { readable, writable, closed } = relay;
   return { readable, writable, closed };
@@ -23,24 +28,23 @@ class Relay {
   #outlet;
   #signal;
   #aborted = () => this.#fail(this.#signal.reason);
-  #input; // controller of readable
+  #input;
+  #maxUnread; // bytes
   #output; // controller of writable
   #resolveClosed;
   #rejectClosed;
-  #inputEnded = false;
   #ended = false; // closed is settled
 
-  constructor(signal) {
-    this.#signal = signal;
+  constructor(options) {
+    this.#signal = options.signal;
+    this.#maxUnread = positive(options, "maxUnread") ?? defaultMaxUnread;
     this.closed = new Promise((resolve, reject) => {
       this.#resolveClosed = resolve;
       this.#rejectClosed = reject;
     });
     this.closed.catch(() => {}); // who does not look at it is told by the streams
-    this.readable = new ReadableStream({
-      start: (controller) => { this.#input = controller; },
-      cancel: () => this.#hangUp(),
-    });
+    this.#input = new Inlet({ cancelled: () => this.#hangUp() });
+    this.readable = this.#input.readable;
     this.writable = new WritableStream({
       start: (controller) => this.#startOutput(controller),
       write: (chunk) => this.#write(chunk),
@@ -57,15 +61,18 @@ class Relay {
   }
 
   received(data) {
-    if (this.#inputEnded || typeof data === "string") return; // the server sends no text
-    this.#input.enqueue(new Uint8Array(data));
+    if (typeof data === "string") return; // the server sends no text
+    this.#input.push(new Uint8Array(data));
+    if (this.#input.waiting > this.#maxUnread) {
+      this.#fail(new WsproxyError(`more than maxUnread, ${this.#maxUnread} bytes, wait to be read by the page`));
+    }
   }
 
   ended({ code, reason }) {
     if (code !== 1000) this.#fail(closeError({ code, reason }));
     if (this.#ended) return;
     this.#end();
-    this.#endInput();
+    this.#input.close();
     this.#output.error(new WsproxyError("the relay has ended", { code, reason }));
     this.#resolveClosed({ code, reason });
   }
@@ -114,7 +121,6 @@ class Relay {
 
   /** Nothing more is wanted; what was written is delivered. */
   #hangUp() {
-    this.#inputEnded = true;
     this.#output.error(new WsproxyError("the relay was closed by cancelling its readable"));
     this.#outlet.close();
   }
@@ -124,17 +130,10 @@ class Relay {
   #fail(error = new WsproxyError("the relay was aborted")) {
     if (this.#ended) return;
     this.#end();
-    this.#inputEnded = true;
     this.#input.error(error);
     this.#output.error(error);
     this.#outlet.close();
     this.#rejectClosed(error);
-  }
-
-  #endInput() {
-    if (this.#inputEnded) return;
-    this.#inputEnded = true;
-    this.#input.close();
   }
 
   #end() {

@@ -9,8 +9,11 @@ import { inTime } from "./support/wait.js";
 
 const window = 262_144;
 
-/** Plays the server of one tunnel, whose page has `handler` as onConnection. */
-async function play(t, handler, ready = { window }) {
+/**
+ * Plays the server of one tunnel, whose page has `handler` as onConnection and
+ * answers each request with as many bytes as its path says.
+ */
+async function play(t, handler, ready = { window }, options = {}) {
   const listener = new WebSocketServer({ host: "127.0.0.1", port: 0 });
   t.after(() => {
     for (const client of listener.clients) client.terminate();
@@ -27,16 +30,18 @@ async function play(t, handler, ready = { window }) {
     send(wire, { type: "tunnel_ready", tunnelUrl: "http://t.example.com", rawPort: 1, ...ready });
   });
   const page = await openPage(t);
-  wire.opening = page.run(async (page, { url, handler }) => {
+  wire.opening = page.run(async (page, { url, handler, options }) => {
     const { state } = page;
     state.errors = [];
     const onConnection = new Function("page", `return ${handler}`)(page);
     state.tunnel = await page.openTunnel({
       url,
+      ...options,
+      onRequest: (request, info) => new Response("x".repeat(Number(info.path.slice(1)))),
       onConnection: (connection) => onConnection(connection, state),
       onError: (error) => state.errors.push(page.told(error)),
     });
-  }, { url: `http://127.0.0.1:${listener.address().port}/`, handler });
+  }, { url: `http://127.0.0.1:${listener.address().port}/`, handler, options });
   wire.opening.catch(() => {});
   return { page, wire };
 }
@@ -106,6 +111,59 @@ test("the page sends within its credit", async (t) => {
   send(wire, { type: "tcp_credit", connId: "a1", bytes: 65_536 });
   assert.deepEqual(await next(wire), { connId: "a1", bytes: 1 });
   assert.deepEqual(await next(wire), { type: "tcp_close", connId: "a1" });
+});
+
+test("credit that widens the window counts whole", async (t) => {
+  const total = 4 * window;
+  const { wire } = await play(t, `async ({writable}) => {
+    const writer = writable.getWriter();
+    await writer.write(new Uint8Array(${total}));
+    await writer.close();
+  }`);
+  await wire.opening;
+  send(wire, { type: "tcp_open", connId: "a1", remoteAddr: "192.0.2.1:1" });
+  for (const bytes of [undefined, "1", -1, 0, 0.5]) send(wire, { type: "tcp_credit", connId: "a1", bytes }); // none
+  send(wire, { type: "tcp_credit", connId: "a1", bytes: 3 * window });
+  for (let sent = 0; sent < total;) sent += (await next(wire)).bytes;
+  assert.deepEqual(await next(wire), { type: "tcp_close", connId: "a1" });
+});
+
+test("small messages that wait are gathered", async (t) => {
+  const { page, wire } = await play(t, `({readable, id}, state) => { state[id] = readable; }`);
+  await wire.opening;
+  send(wire, { type: "tcp_open", connId: "a1", remoteAddr: "192.0.2.1:1" });
+  const sent = Buffer.from(Array.from({ length: 40_000 }, (_, i) => i % 251));
+  for (let i = 0; i < 20_000; i++) sendData(wire, "a1", sent.subarray(i, i + 1));
+  sendData(wire, "a1", sent.subarray(20_000, 39_999)); // one that is large
+  sendData(wire, "a1", sent.subarray(39_999));
+  send(wire, { type: "tcp_close", connId: "a1", reason: "eof" });
+  send(wire, { type: "tcp_open", connId: "b2", remoteAddr: "192.0.2.1:2" });
+  const lengths = await page.run(async ({ state, until }) => {
+    await until(() => state.b2); // so all of the first has come
+    const chunks = [];
+    const reader = state.a1.getReader();
+    for (let next; !(next = await reader.read()).done;) chunks.push(next.value);
+    state.read = [...new Uint8Array(await new Blob(chunks).arrayBuffer())];
+    return chunks.map((chunk) => chunk.length);
+  });
+  assert.deepEqual(lengths, [16_384, 3_616, 19_999, 1]);
+  assert.deepEqual(Buffer.from(await page.run(({ state }) => state.read)), sent);
+});
+
+test("an answer that there is no room for in time is given up", async (t) => {
+  const { page, wire } = await play(t, "() => {}", { window }, { requestTimeout: 3000, maxBody: 32 << 20 });
+  await wire.opening;
+  wire.socket.pause();
+  const large = 16 << 20; // more than the kernels on the way take
+  send(wire, { type: "http_request", id: "r1", method: "GET", path: `/${large}`, headers: {}, body: "" });
+  send(wire, { type: "http_request", id: "r2", method: "GET", path: "/5", headers: {}, body: "" });
+  await page.run(({ state, until }) => until(() => state.errors.length > 0));
+  const errors = await page.run(({ state }) => state.errors);
+  assert.deepEqual(errors.map(({ name }) => name), ["TimeoutError"]);
+  wire.socket.resume();
+  const [first, second] = [await next(wire), await next(wire)];
+  assert.deepEqual([first.id, first.status], ["r1", 200]);
+  assert.deepEqual([second.id, second.status], ["r2", 504]);
 });
 
 test("a server that sends more than its credit loses that connection", async (t) => {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { closedPort, readAll, readBytes, startHandTarget, startTarget } from "./support/peers.js";
 import { openPage } from "./support/place.js";
 import { startServer } from "./support/server.js";
-import { eventually } from "./support/wait.js";
+import { eventually, inTime } from "./support/wait.js";
 
 const MiB = 1 << 20;
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
@@ -90,6 +90,48 @@ test("a target that speaks first and ends", async (t) => {
   assert.equal(got.text, "220 hello\r\n");
   assert.deepEqual(got.closed, { code: 1000, reason: "" });
   assert.equal(got.writing.error.name, "WsproxyError");
+});
+
+test("a page that does not read loses the relay, and not its memory", async (t) => {
+  const [server, page, target] = await Promise.all([startServer(t), openPage(t), startHandTarget(t)]);
+  await page.run(async (page, { url, host, port }) => {
+    page.state.relay = await page.connectRelay({ url, host, port, maxUnread: 1_000_000 });
+  }, { url: server.ws, ...target });
+  const socket = await target.next();
+  // By an end, or by a reset if the server had not read all of it.
+  const gone = new Promise((resolve) => socket.on("end", resolve).on("close", resolve));
+  socket.write(Buffer.alloc(1_000_000));
+  socket.write(Buffer.alloc(4 * MiB));
+  const got = await page.run(async (page) => {
+    const { relay } = page.state;
+    return {
+      closed: await page.outcome(relay.closed),
+      reading: await page.outcome(relay.readable.getReader().read()),
+    };
+  });
+  for (const { error } of [got.closed, got.reading]) {
+    assert.equal(error?.name, "WsproxyError");
+    assert.match(error.message, /more than maxUnread, 1000000 bytes/);
+  }
+  socket.resume();
+  await inTime("the end of the target's connection", gone);
+});
+
+test("maxUnread counts what waits and not what was read", async (t) => {
+  const [server, page, target] = await Promise.all([startServer(t), openPage(t), startHandTarget(t)]);
+  await page.run(async (page, { url, host, port }) => {
+    const relay = await page.connectRelay({ url, host, port, maxUnread: 100_000 });
+    page.state.reader = relay.readable.getReader();
+  }, { url: server.ws, ...target });
+  const socket = await target.next();
+  for (let round = 0; round < 5; round++) {
+    socket.write(Buffer.alloc(90_000));
+    await page.run(async ({ state }) => {
+      for (let rest = 90_000; rest > 0;) rest -= (await state.reader.read()).value.length;
+    });
+  }
+  socket.end();
+  assert.equal((await page.run(({ state }) => state.reader.read())).done, true);
 });
 
 test("closing writable delivers everything, and then the end", async (t) => {

@@ -7,7 +7,7 @@ import {
 
 export async function relays(signal: AbortSignal): Promise<CloseInfo> {
   const token: Token = async () => "token";
-  const options: RelayOptions = { url: new URL("wss://p"), host: "h", port: 22, token, signal };
+  const options: RelayOptions = { url: new URL("wss://p"), host: "h", port: 22, token, signal, maxUnread: 1 << 20 };
   const relay: Relay = await connectRelay(options);
   await connectRelay({ url: "wss://p", cfDomain: "d", cfId: "i", cfSecret: "s", token: null });
   const writer = relay.writable.getWriter();
@@ -48,6 +48,7 @@ export async function tunnels(): Promise<void> {
     onError: (error: unknown) => console.log(error),
     reconnect: { firstDelay: 100, maxDelay: 1000 },
     maxBody: 1 << 20,
+    requestTimeout: 10_000,
   };
   const tunnel: Tunnel = await openTunnel(options);
   await openTunnel({ url: "wss://p", reconnect: true, onRequest: () => new Response("at once") });
