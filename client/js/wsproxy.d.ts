@@ -137,8 +137,16 @@ export interface TunnelConnection {
 export interface TunnelAddress {
   /** Such as `https://4ee39bcd8da45d39.tunnel.example.com`. */
   url: string;
-  /** TCP port on the server's address, or 0 if none was free. */
+  /** TCP port on `rawHost`, or 0 if none was free. */
   rawPort: number;
+  /** The host to connect to for `rawPort`. Undefined if the server does not say; then it is the server's own. */
+  rawHost: string | undefined;
+  /**
+   * Whether the server passes credentials on: cookies and `Authorization` to the
+   * page, `Set-Cookie` from it (TUNNEL_FORWARD_CREDENTIALS). If not, logins fail.
+   * Undefined if the server does not say.
+   */
+  credentials: boolean | undefined;
 }
 
 /** All in milliseconds. */
@@ -210,7 +218,10 @@ export class WsproxyError extends Error {
   readonly name: "WsproxyError";
   /** WebSocket close code; 1006 for one that did not open or was lost. Undefined if only one connection ended. */
   readonly code: number | undefined;
-  /** The server's own words: its sentence, or the reason of a tcp_close (`reset`, `limit`, ...). Else empty. */
+  /**
+   * The server's own words: its sentence, or the reason of a tcp_close (`reset`,
+   * `limit`, `slow`, `unknown`, `restart`, `shutdown`; a later server may have others). Else empty.
+   */
   readonly reason: string;
   /** HTTP status with which the server refused the WebSocket, if it could be learned. */
   readonly status: number | undefined;

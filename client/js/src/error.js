@@ -20,7 +20,7 @@ export class WsproxyError extends Error {
   }
 }
 
-/** What close codes mean; the list is in docs/protocol.md, 2. */
+/** What close codes mean; the list is in docs/protocol.md, 2. For others the server's reason says it. */
 const closeCodes = {
   1000: "the server has ended it in order",
   1001: "the server is shutting down; connect again to reach its successor",
@@ -55,9 +55,10 @@ export function closeError({ code, reason }) {
 /**
  * The error of a tunnel's connection that the server has ended by force.
  *
- * @param {string} reason
+ * @param {string} [reason] a later version of the server may have others
  */
-export function connectionError(reason) {
+export function connectionError(reason = "") {
+  if (!reason) return new WsproxyError("the connection was closed");
   return new WsproxyError(`${closeReasons[reason] ?? "the connection was closed"} (${reason})`, { reason });
 }
 

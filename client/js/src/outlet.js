@@ -1,9 +1,6 @@
 /** Bytes that may wait in a WebSocket before a writer is held up: enough to keep a fast line busy between two looks. */
 export const highWater = 1 << 20;
-/**
- * Payload bytes of one message. The server takes a relay's messages up to
- * 1 MiB, and 64 KiB is what it handles at once.
- */
+/** Payload bytes of one message: as many as the server handles at once. Others get their turn between two. */
 export const pieceSize = 64 << 10;
 /** Longest time between two looks at what waits, in milliseconds. */
 const longestPause = 50;

@@ -13,9 +13,8 @@ const answerRoom = 256 << 10;
  * One WebSocket of a tunnel, from its registration to its end; docs/protocol.md, 4.
  */
 export class Session {
-  /** The tunnel's public address and raw port, once it is ready. */
-  url;
-  rawPort;
+  /** What tunnel_ready says, as a `TunnelAddress`, once it has come. */
+  address;
   /** Resolves to `{code, reason}` when the WebSocket has closed, with `error` if this side found fault with it. */
   whenEnded;
 
@@ -44,7 +43,7 @@ export class Session {
     const ready = new Promise((resolve) => { session.#resolveReady = resolve; });
     await openSocket(tunnelAddress(options.url), { token: options.token, signal }, session);
     await Promise.race([ready, session.whenEnded]);
-    if (session.url === undefined) {
+    if (session.address === undefined) {
       signal.throwIfAborted();
       const end = await session.whenEnded;
       throw end.error ?? closeError(end);
@@ -103,14 +102,13 @@ export class Session {
     }
   }
 
-  #ready({ tunnelUrl, rawPort, window }) {
-    if (!(window > 0)) {
+  #ready({ tunnelUrl, rawPort, rawHost, credentials, window }) {
+    if (!(Number.isSafeInteger(window) && window > 0)) {
       this.#fault = new WsproxyError("the server does not speak flow=credit, which this client needs");
       this.close(this.#fault);
       return;
     }
-    this.url = tunnelUrl;
-    this.rawPort = rawPort;
+    this.address = { url: tunnelUrl, rawPort, rawHost, credentials };
     this.#window = window;
     this.#resolveReady();
   }
@@ -126,7 +124,7 @@ export class Session {
     const deadline = new Deadline(requestTimeout);
     const { signal } = deadline;
     this.#requests.add(deadline);
-    let text = await answer(message, { url: this.url, signal, onRequest, onError, maxBody });
+    let text = await answer(message, { url: this.address.url, signal, onRequest, onError, maxBody });
     const giveUp = () => {
       text = undefined; // it may be large
       if (this.#over) return;

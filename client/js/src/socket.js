@@ -20,6 +20,13 @@ const longestSentence = 500;
  * @returns {Promise<void>} rejects with a WsproxyError, or with the signal's reason
  */
 export async function openSocket(address, { token, signal }, receiver) {
+  if (typeof globalThis.WebSocket !== "function") {
+    throw new WsproxyError(
+      "there is no WebSocket here: Node has one from version 22 on, and from 20.10 on with `node --experimental-websocket`; "
+        + "elsewhere set globalThis.WebSocket to a class of that kind, such as the one of the package ws",
+      { code: 1006 },
+    );
+  }
   const bearer = await currentToken(token, signal);
   const socket = newSocket(address, bearer);
   socket.binaryType = "arraybuffer";
@@ -44,7 +51,7 @@ export async function openSocket(address, { token, signal }, receiver) {
       if (isOpen) receiver.ended({ code, reason });
       else settle(resolve, false);
     };
-    // Close follows, but in Node 22 not if it never opened.
+    // Close follows, but in Node's own WebSocket not if it never opened.
     socket.onerror = () => {
       if (!isOpen) settle(resolve, false);
     };
@@ -74,8 +81,9 @@ function newSocket(address, bearer) {
   try {
     return new WebSocket(address.href, protocols);
   } catch (cause) {
+    const isMixed = globalThis.location?.protocol === "https:" && address.protocol === "ws:";
     throw new WsproxyError(
-      "the browser does not open this WebSocket; a page that came by https can use wss only",
+      isMixed ? "a page that came by https can use wss only, not ws" : `no WebSocket could be made for ${address.origin}`,
       { code: 1006, cause },
     );
   }

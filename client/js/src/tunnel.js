@@ -12,8 +12,12 @@ const defaultPauses = { firstDelay: 500, maxDelay: 30_000 };
 const settledAfter = 30_000;
 /** A 401 may get better, since a token can be fresh the next time, or the server's keys there again. */
 const mostUnauthorized = 3;
-/** Close codes and HTTP statuses that will be the same the next time. */
-const finalCodes = new Set([1002, 1003, 1007, 1008]);
+/**
+ * Close codes and HTTP statuses that will be the same the next time. 4001:
+ * another client has taken the tunnel over; two that reconnect would take it
+ * from each other for ever.
+ */
+const finalCodes = new Set([1002, 1003, 1007, 1008, 4001]);
 const finalStatuses = new Set([400, 403, 404]);
 
 /**
@@ -24,8 +28,10 @@ export async function openTunnel(options) {
   const tunnel = new Tunnel(options);
   await tunnel.start();
   return {
-    get url() { return tunnel.session.url; },
-    get rawPort() { return tunnel.session.rawPort; },
+    get url() { return tunnel.session.address.url; },
+    get rawPort() { return tunnel.session.address.rawPort; },
+    get rawHost() { return tunnel.session.address.rawHost; },
+    get credentials() { return tunnel.session.address.credentials; },
     closed: tunnel.closed,
     close: () => tunnel.close(),
   };
@@ -84,7 +90,7 @@ class Tunnel {
 
   async #open() {
     this.session = await Session.open(this.#options, this.#stop.signal);
-    this.#tell(this.#options.onReady, { url: this.session.url, rawPort: this.session.rawPort });
+    this.#tell(this.#options.onReady, { ...this.session.address });
   }
 
   /** Resolves when the tunnel has ended in order, rejects when by an error, for good in either case. */

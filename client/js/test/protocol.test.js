@@ -37,6 +37,7 @@ async function play(t, handler, ready = { window }, options = {}) {
     state.tunnel = await page.openTunnel({
       url,
       ...options,
+      onReady: (address) => { state.ready = address; },
       onRequest: (request, info) => new Response("x".repeat(Number(info.path.slice(1)))),
       onConnection: (connection) => onConnection(connection, state),
       onError: (error) => state.errors.push(page.told(error)),
@@ -184,14 +185,15 @@ test("every reason of a tcp_close but eof errors both streams", async (t) => {
     state[id] = [reading.error, (await writing).error];
   }`);
   await wire.opening;
-  for (const reason of ["reset", "limit", "slow", "unknown", "restart", "shutdown", "of a later version"]) {
-    const connId = reason.replaceAll(" ", "");
+  for (const reason of ["reset", "limit", "slow", "unknown", "restart", "shutdown", "of a later version", undefined]) {
+    const connId = `c${reason}`.replaceAll(" ", "");
     send(wire, { type: "tcp_open", connId, remoteAddr: "192.0.2.1:1" });
     for (let sent = 0; sent < window;) sent += (await next(wire)).bytes;
     send(wire, { type: "tcp_close", connId, reason });
     for (const error of await state(page, connId)) {
       assert.equal(error.name, "WsproxyError");
-      assert.equal(error.reason, reason);
+      assert.equal(error.reason, reason ?? "");
+      assert.doesNotMatch(error.message, /undefined/);
     }
   }
   assert.deepEqual(wire.messages, [], "a connection that is gone needs no answer");
@@ -211,6 +213,29 @@ test("eof, and then a second tcp_close", async (t) => {
   for (let sent = 0; sent < window;) sent += (await next(wire)).bytes;
   send(wire, { type: "tcp_close", connId: "a1", reason: "reset" });
   assert.equal((await state(page, "writing")).error.reason, "reset");
+});
+
+test("what the server says of the tunnel, or does not", async (t) => {
+  for (const said of [{ rawHost: "t.example.com", credentials: true }, { rawHost: "t.example.com", credentials: false }, {}]) {
+    const { page, wire } = await play(t, "() => {}", { window, ...said });
+    await wire.opening;
+    const { told, ready } = await page.run(({ state: { tunnel, ready } }) => {
+      const { url, rawPort, rawHost, credentials } = tunnel;
+      return { told: { url, rawPort, rawHost, credentials }, ready };
+    });
+    const want = { url: "http://t.example.com", rawPort: 1, ...said };
+    assert.deepEqual(JSON.parse(JSON.stringify(told)), want);
+    assert.deepEqual(JSON.parse(JSON.stringify(ready)), want);
+  }
+});
+
+test("a tunnel that another client has taken over is not registered anew", async (t) => {
+  const { page, wire } = await play(t, "() => {}", { window }, { reconnect: true });
+  await wire.opening;
+  wire.socket.close(4001, "taken over");
+  const { error } = await page.run((page) => page.outcome(page.state.tunnel.closed));
+  assert.equal(error.code, 4001);
+  assert.match(error.message, /taken over/);
 });
 
 test("a server that speaks another protocol", async (t) => {

@@ -43,7 +43,10 @@ export async function tunnels(): Promise<void> {
       console.log(remoteAddr.toUpperCase(), id.toUpperCase());
       return readable.pipeTo(writable);
     },
-    onReady: ({ url, rawPort }: TunnelAddress) => console.log(url.toUpperCase(), rawPort.toFixed()),
+    onReady: ({ url, rawPort, rawHost, credentials }: TunnelAddress) => {
+      const told: [string, number, string | undefined, boolean | undefined] = [url, rawPort, rawHost, credentials];
+      console.log(told);
+    },
     onLost: (error: WsproxyError) => console.log(error.reason),
     onError: (error: unknown) => console.log(error),
     reconnect: { firstDelay: 100, maxDelay: 1000 },
@@ -53,6 +56,9 @@ export async function tunnels(): Promise<void> {
   const tunnel: Tunnel = await openTunnel(options);
   await openTunnel({ url: "wss://p", reconnect: true, onRequest: () => new Response("at once") });
   console.log(tunnel.url.toUpperCase(), tunnel.rawPort.toFixed());
+  console.log(tunnel.rawHost?.toUpperCase(), tunnel.credentials === false);
+  // @ts-expect-error the server may not say
+  tunnel.rawHost.toUpperCase();
   // @ts-expect-error the tunnel's own
   tunnel.url = "x";
   // @ts-expect-error an answer is a Response
