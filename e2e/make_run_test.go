@@ -34,7 +34,7 @@ func makeRun(t *testing.T) *server {
 		s.code = cmd.ProcessState.ExitCode()
 		close(s.exited)
 	}()
-	t.Cleanup(func() { // only if the test has failed; make ends with its child
+	t.Cleanup(func() { // if it still runs; make ends with its child
 		for _, pid := range []int{s.pid, cmd.Process.Pid} {
 			if pid != 0 && !s.hasEnded() {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
