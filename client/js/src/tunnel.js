@@ -106,6 +106,7 @@ class Tunnel {
       this.#tell(this.#options.onLost, error);
       if (Date.now() - start > settledAfter) attempts = 0;
       try {
+        await wait(Math.random() * restartSpread(end), this.#stop.signal);
         attempts = await this.#reopen(attempts);
       } catch (error) {
         if (this.#stop.signal.aborted) return this.#stopped();
@@ -166,6 +167,20 @@ function logError(error) {
  */
 function pause({ firstDelay, maxDelay }, attempts, signal) {
   const longest = Math.min(firstDelay * 2 ** attempts, maxDelay);
+  return wait(longest * (0.5 + Math.random() / 2), signal);
+}
+
+/**
+ * Over how many milliseconds the server, when it shuts down, wants its clients
+ * to come back, so that its successor is not met by all at once; 0 for another
+ * end.
+ */
+function restartSpread({ code, reason }) {
+  const [, seconds] = (code === 1001 && /^restart, retry within (\d{1,4}) s$/.exec(reason)) || [];
+  return 1000 * (seconds ?? 0);
+}
+
+function wait(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const done = () => {
@@ -174,7 +189,7 @@ function pause({ firstDelay, maxDelay }, attempts, signal) {
       if (signal.aborted) reject(signal.reason);
       else resolve();
     };
-    const timer = setTimeout(done, longest * (0.5 + Math.random() / 2));
+    const timer = setTimeout(done, milliseconds);
     signal.addEventListener("abort", done);
   });
 }

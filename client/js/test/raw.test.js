@@ -261,5 +261,5 @@ test("a server that shuts down ends connections and the tunnel, and says why", a
   assert.ok(error.reason === "shutdown" || error.code === 1001, JSON.stringify(error));
   const closed = await page.run((page) => page.outcome(page.state.tunnel.closed));
   assert.equal(closed.error.code, 1001);
-  assert.equal(closed.error.reason, "the server is shutting down");
+  assert.equal(closed.error.reason, "restart, retry within 1 s");
 });

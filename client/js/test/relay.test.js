@@ -196,7 +196,7 @@ test("a server that shuts down says so", async (t) => {
   server.signal("SIGTERM");
   const got = await page.run((page) => page.outcome(page.state.relay.closed));
   assert.equal(got.error.code, 1001);
-  assert.equal(got.error.reason, "the server is shutting down");
+  assert.equal(got.error.reason, "restart, retry within 1 s");
 });
 
 test("a server that is killed is a lost connection", async (t) => {
