@@ -93,6 +93,7 @@ func TestHandlerThatFailsBeginsAnew(t *testing.T) {
 		{"granted", failOnce[*messages.Granted](), func(st *faultStage) { st.extra = append(st.extra, st.asks("a", "GET")) }, 0},
 		{"refused", failOnce[*messages.Refused](), func(st *faultStage) {
 			st.extra = append(st.extra, st.asks("a", "GET"), st.asks("b", "GET")) // one too many
+			st.pass(protocolTurn)
 		}, 0},
 		{"accepted", failOnce[*messages.Accepted](), func(st *faultStage) {
 			s := st.r.stream("c3")

@@ -1,19 +1,35 @@
 package actors
 
 import (
+	"net/netip"
+
 	"wsproxy/messages"
+)
+
+// An IPv6 network is counted by more than one prefix (protocol, section 6): a
+// site usually gets a /48 or a /56 (RFC 6177), and so has hundreds of the /64s
+// that limits count as one client. Its /48 has some times the bound of a /64.
+const (
+	wideBits   = 48
+	wideFactor = 4
 )
 
 // A ledger says who holds how much of which limit. It belongs to the limits
 // actor, and outlives its incarnations.
 type ledger struct {
 	bounds [messages.ClaimKinds]int // how many units each claim has; 0 = any number
-	taken  map[messages.Claim]int   // units held, by all holders
+	taken  map[messages.Claim]int   // units held, by all holders; of an IPv6 /64 those of its /48 too
 	held   map[string][]messages.Claim
+	queue  *queue // who waits until something comes back
 }
 
 func newLedger(bounds [messages.ClaimKinds]int) *ledger {
-	return &ledger{bounds: bounds, taken: make(map[messages.Claim]int), held: make(map[string][]messages.Claim)}
+	return &ledger{
+		bounds: bounds,
+		taken:  make(map[messages.Claim]int),
+		held:   make(map[string][]messages.Claim),
+		queue:  newQueue(),
+	}
 }
 
 // refusals are the reasons for refusing each kind of claim.
@@ -25,31 +41,69 @@ var refusals = [messages.ClaimKinds]messages.Reason{
 	messages.ClaimRaw:     messages.ReasonRawLimit,
 }
 
+// wide returns the claim of the network around an IPv6 source, which is counted
+// as well. Other claims have none.
+func wide(c messages.Claim) (w messages.Claim, ok bool) {
+	if c.Source.Bits() <= wideBits || !c.Source.Addr().Is6() {
+		return c, false
+	}
+	c.Source = netip.PrefixFrom(c.Source.Addr(), wideBits).Masked()
+	return c, true
+}
+
+// widest returns the claim under which all are counted that c competes with.
+func widest(c messages.Claim) messages.Claim {
+	w, _ := wide(c)
+	return w
+}
+
+// bound returns how many units a claim has; 0 = any number.
+func (l *ledger) bound(c messages.Claim) int {
+	if c.Source.Bits() == wideBits && c.Source.Addr().Is6() {
+		return wideFactor * l.bounds[c.Kind]
+	}
+	return l.bounds[c.Kind]
+}
+
 // judge returns why the claims can't be granted, or "" if they can. It changes
 // nothing.
 func (l *ledger) judge(claims []messages.Claim) messages.Reason {
 	for i, c := range claims {
-		wanted := 1
-		for _, earlier := range claims[:i] {
-			if earlier == c {
-				wanted++
-			}
+		if l.exceeds(c, claims[:i+1]) {
+			return refusals[c.Kind]
 		}
-		if bound := l.bounds[c.Kind]; bound > 0 && l.taken[c]+wanted > bound {
+		if w, ok := wide(c); ok && l.exceeds(w, claims[:i+1]) {
 			return refusals[c.Kind]
 		}
 	}
 	return ""
 }
 
-// grant books the claims, and reports whether the holder is new.
-func (l *ledger) grant(holder string, claims []messages.Claim) (first bool) {
-	before := l.held[holder]
+// exceeds reports whether the bound of c is too small for what is taken and for
+// those of the claims that count under it.
+func (l *ledger) exceeds(c messages.Claim, claims []messages.Claim) bool {
+	bound := l.bound(c)
+	if bound <= 0 {
+		return false
+	}
+	units := l.taken[c]
+	for _, other := range claims {
+		if other == c || widest(other) == c {
+			units++
+		}
+	}
+	return units > bound
+}
+
+// grant books the claims.
+func (l *ledger) grant(holder string, claims []messages.Claim) {
 	for _, c := range claims {
 		l.taken[c]++
+		if w, ok := wide(c); ok {
+			l.taken[w]++
+		}
 	}
-	l.held[holder] = append(before, claims...)
-	return len(before) == 0
+	l.held[holder] = append(l.held[holder], claims...)
 }
 
 // release takes claims back from a holder, as far as it has them.
@@ -69,16 +123,27 @@ func (l *ledger) release(holder string, claims []messages.Claim) {
 	}
 }
 
-// end takes everything back from a holder.
-func (l *ledger) end(holder string) {
-	for _, c := range l.held[holder] {
+// end takes everything back from a holder, and returns what that was.
+func (l *ledger) end(holder string) []messages.Claim {
+	held := l.held[holder]
+	for _, c := range held {
 		l.drop(c)
 	}
 	delete(l.held, holder)
+	return held
 }
 
 func (l *ledger) drop(c messages.Claim) {
-	if l.taken[c]--; l.taken[c] <= 0 {
-		delete(l.taken, c)
+	lessen(l.taken, c)
+	if w, ok := wide(c); ok {
+		lessen(l.taken, w)
+	}
+}
+
+// lessen takes one from a count. A count of none is not kept: the sources that
+// ever came would stay in the table.
+func lessen(counts map[messages.Claim]int, c messages.Claim) {
+	if counts[c]--; counts[c] <= 0 {
+		delete(counts, c)
 	}
 }

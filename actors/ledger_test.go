@@ -2,33 +2,50 @@ package actors
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"wsproxy/messages"
 )
 
 // A naiveLedger is the ledger as one would first write it: a list of who holds
-// what, counted anew for each question.
+// what and one of who waits for what, gone through anew for each question.
 type naiveLedger struct {
-	bounds [messages.ClaimKinds]int
-	held   []naiveEntry
+	bounds  [messages.ClaimKinds]int
+	held    []naiveEntry
+	waiting []naiveEntry
 }
 
 type naiveEntry struct {
 	holder string
 	claim  messages.Claim
+	tag    string // of those that wait
 }
 
-func (l *naiveLedger) count(c messages.Claim) (n int) {
-	for _, e := range l.held {
+func isWithin(c messages.Claim, kind messages.ClaimKind, network netip.Prefix) bool {
+	return c.Kind == kind && c.Source.Bits() >= network.Bits() && network.Contains(c.Source.Addr())
+}
+
+// exceeds reports whether a list has as many of a claim as its bound, or of
+// claims of its /48 as four times that.
+func (l *naiveLedger) exceeds(list []naiveEntry, c messages.Claim, factor int) bool {
+	same, around := 0, 0
+	network, _ := c.Source.Addr().Prefix(48)
+	for _, e := range list {
 		if e.claim == c {
-			n++
+			same++
+		}
+		if c.Source.Addr().Is6() && isWithin(e.claim, c.Kind, network) {
+			around++
 		}
 	}
-	return n
+	bound := factor * l.bounds[c.Kind]
+	return bound > 0 && (same >= bound || around >= 4*bound)
 }
 
 // acquire tries the claims one by one and takes all back at the first that is
@@ -36,25 +53,50 @@ func (l *naiveLedger) count(c messages.Claim) (n int) {
 func (l *naiveLedger) acquire(holder string, claims []messages.Claim) messages.Reason {
 	before := slices.Clone(l.held)
 	for _, c := range claims {
-		if bound := l.bounds[c.Kind]; bound > 0 && l.count(c) >= bound {
+		if l.exceeds(l.held, c, 1) {
 			l.held = before
 			return refusals[c.Kind]
 		}
-		l.held = append(l.held, naiveEntry{holder, c})
+		l.held = append(l.held, naiveEntry{holder: holder, claim: c})
 	}
 	return ""
 }
 
+// wait reports whether claims wait for their turn.
+func (l *naiveLedger) wait(holder, tag string, claims []messages.Claim) bool {
+	if len(claims) != 1 || claims[0].Kind != messages.ClaimHTTP || l.exceeds(l.waiting, claims[0], 4) {
+		return false
+	}
+	l.waiting = append(l.waiting, naiveEntry{holder, claims[0], tag})
+	return true
+}
+
+// admit grants whatever can be granted of what waits.
+func (l *naiveLedger) admit() (tags []string) {
+	for i := 0; i < len(l.waiting); {
+		e := l.waiting[i]
+		if l.acquire(e.holder, []messages.Claim{e.claim}) != "" {
+			i++
+			continue
+		}
+		tags = append(tags, e.tag)
+		l.waiting = slices.Delete(l.waiting, i, i+1)
+	}
+	return tags
+}
+
 func (l *naiveLedger) release(holder string, claims []messages.Claim) {
 	for _, c := range claims {
-		if i := slices.Index(l.held, naiveEntry{holder, c}); i >= 0 {
+		if i := slices.Index(l.held, naiveEntry{holder: holder, claim: c}); i >= 0 {
 			l.held = slices.Delete(l.held, i, i+1)
 		}
 	}
 }
 
 func (l *naiveLedger) end(holder string) {
-	l.held = slices.DeleteFunc(l.held, func(e naiveEntry) bool { return e.holder == holder })
+	its := func(e naiveEntry) bool { return e.holder == holder }
+	l.held = slices.DeleteFunc(l.held, its)
+	l.waiting = slices.DeleteFunc(l.waiting, its)
 }
 
 // ledgerClaims are few, so that random sequences meet.
@@ -64,6 +106,14 @@ var ledgerClaims = []messages.Claim{
 	{Kind: messages.ClaimUser, User: "ann"},
 	{Kind: messages.ClaimUser, User: "bob"},
 	{Kind: messages.ClaimLookup, Source: netip.MustParsePrefix("192.0.2.1/32")},
+	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("192.0.2.1/32")},
+	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8::/64")},
+	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8:0:1::/64")},
+	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8:0:2::/64")},
+	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8:0:3::/64")},
+	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8:0:4::/64")},
+	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8:0:5::/64")},
+	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8:1::/64")},
 }
 
 // runLedger reads a sequence of operations from script, makes them on a ledger
@@ -83,53 +133,111 @@ func runLedger(t *testing.T, script []byte) {
 	}
 	real, naive := newLedger(bounds), &naiveLedger{bounds: bounds}
 	for step := 0; len(script) > 0; step++ {
-		op, holder := next()%6, fmt.Sprint("holder-", next()%4)
+		op, holder := next()%8, fmt.Sprint("holder-", next()%4)
 		claims := make([]messages.Claim, next()%4)
 		for i := range claims {
 			claims[i] = ledgerClaims[next()%len(ledgerClaims)]
 		}
 		switch op {
-		case 0, 1, 2:
+		case 0, 1, 2, 3:
 			want := naive.acquire(holder, claims)
 			got := real.judge(claims)
 			if got != want {
 				t.Fatalf("step %d: %s asks for %v: %q, want %q", step, holder, claims, got, want)
 			}
 			if got == "" {
-				isNew := len(real.held[holder]) == 0
-				if first := real.grant(holder, claims); first != isNew {
-					t.Fatalf("step %d: the grant says that a new holder is %v, want %v", step, first, isNew)
-				}
+				real.grant(holder, claims)
+				break
 			}
-		case 3, 4:
+			tag := fmt.Sprint(step)
+			waits := real.mayWait(holder, tag, claims)
+			if want := naive.wait(holder, tag, claims); waits != want {
+				t.Fatalf("step %d: that %v may wait is %v, want %v", step, claims, waits, want)
+			}
+			if waits {
+				real.queue.add(&waiting{holder: &actor.PID{Id: holder}, claims: claims, tag: tag})
+			}
+		case 4, 5:
 			naive.release(holder, claims)
 			real.release(holder, claims)
-		case 5:
+			compareAdmitted(t, step, real.admit(claims), naive.admit())
+		case 6:
 			naive.end(holder)
-			real.end(holder)
+			real.forsake(holder)
+			compareAdmitted(t, step, real.admit(real.end(holder)), naive.admit())
+		case 7:
+			if i := next(); len(naive.waiting) > 0 {
+				e := naive.waiting[i%len(naive.waiting)]
+				naive.waiting = slices.Delete(naive.waiting, i%len(naive.waiting), i%len(naive.waiting)+1)
+				real.queue.remove(real.queue.of[e.holder][e.tag])
+			}
 		}
 		compareLedgers(t, step, real, naive)
 	}
 }
 
+// compareAdmitted fails unless the same were admitted, and in order of arrival
+// within each network.
+func compareAdmitted(t *testing.T, step int, admitted []*waiting, want []string) {
+	t.Helper()
+	var got []string
+	last := make(map[messages.Claim]int)
+	for _, w := range admitted {
+		got = append(got, w.tag)
+		var arrived int
+		_, _ = fmt.Sscan(w.tag, &arrived)
+		key := widest(w.claims[0])
+		if arrived < last[key] {
+			t.Fatalf("step %d: admitted in the order %v", step, got)
+		}
+		last[key] = arrived
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Fatalf("step %d: admitted are %v, want %v", step, got, want)
+	}
+}
+
 func compareLedgers(t *testing.T, step int, real *ledger, naive *naiveLedger) {
 	t.Helper()
-	units := 0
-	for _, c := range ledgerClaims {
-		want := naive.count(c)
-		units += want
-		if got := real.taken[c]; got != want {
-			t.Fatalf("step %d: %v is taken %d times, want %d", step, c, got, want)
+	// What nobody holds must not be in a table: it would grow for ever.
+	for _, c := range []struct {
+		what string
+		got  map[messages.Claim]int
+		list []naiveEntry
+	}{{"taken", real.taken, naive.held}, {"waited for", real.queue.count, naive.waiting}} {
+		want := make(map[messages.Claim]int)
+		for _, e := range c.list {
+			want[e.claim]++
+			if e.claim.Source.Addr().Is6() {
+				around := e.claim
+				around.Source, _ = e.claim.Source.Addr().Prefix(48)
+				want[around]++
+			}
 		}
-		if _, kept := real.taken[c]; kept && want == 0 {
-			t.Fatalf("step %d: %v is kept in the table though nobody holds it: the table would grow for ever", step, c)
+		if !maps.Equal(c.got, want) {
+			t.Fatalf("step %d: %s is %v, want %v", step, c.what, c.got, want)
 		}
 	}
+	units, lines, holders := len(naive.held), 0, 0
 	for _, held := range real.held {
 		units -= len(held)
 	}
-	if units != 0 {
-		t.Fatalf("step %d: the holders' lists and the counts differ by %d", step, units)
+	for _, line := range real.queue.lines {
+		lines += line.Len()
+	}
+	for _, of := range real.queue.of {
+		holders += len(of)
+	}
+	if n := len(naive.waiting); units != 0 || lines != n || holders != n || real.queue.order.Len() != n {
+		t.Fatalf("step %d: the holders' lists differ by %d; %d wait, %d in lines, %d of holders, %d in order",
+			step, units, n, lines, holders, real.queue.order.Len())
+	}
+	for i, e := 0, real.queue.order.Front(); e != nil; i, e = i+1, e.Next() {
+		if got, want := e.Value.(*waiting).tag, naive.waiting[i].tag; got != want {
+			t.Fatalf("step %d: number %d in order is %s, want %s", step, i, got, want)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package actors
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -42,14 +44,27 @@ type limits struct {
 	book *ledger // outlives this incarnation
 }
 
+// endWaiting asks the limits to refuse those that have waited for long enough.
+type endWaiting struct{}
+
 func (a *limits) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.Acquire:
 		a.acquire(ctx, m)
 	case *messages.Release:
 		a.book.release(m.Holder.Id, m.Claims)
+		a.admit(ctx, m.Claims)
+	case *messages.Withdraw:
+		if w := a.book.queue.of[m.Holder.Id][m.Tag]; w != nil {
+			a.book.queue.remove(w)
+		}
 	case *actor.Terminated:
-		a.book.end(m.Who.Id)
+		a.book.forsake(m.Who.Id)
+		a.admit(ctx, a.book.end(m.Who.Id))
+	case *endWaiting:
+		a.book.queue.timed = false
+		defer a.schedule(ctx) // whatever goes wrong, those that are left have their timer
+		a.endWaiting(ctx)
 	}
 }
 
@@ -60,16 +75,62 @@ func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 	if ctx.Sender() != nil {
 		to = ctx.Sender()
 	}
-	defer func() { ctx.Send(to, answer) }()
+	defer func() {
+		if answer != nil {
+			ctx.Send(to, answer)
+		}
+	}()
 
-	if reason := a.book.judge(m.Claims); reason != "" {
+	reason := a.book.judge(m.Claims)
+	known := a.book.knows(m.Holder.Id)
+	switch {
+	case reason == "":
+		a.book.grant(m.Holder.Id, m.Claims)
+		answer = &messages.Granted{Claims: m.Claims, Tag: m.Tag}
+	case a.book.mayWait(m.Holder.Id, m.Tag, m.Claims):
+		a.book.queue.add(&waiting{
+			holder: m.Holder, to: to, claims: slices.Clone(m.Claims), tag: m.Tag, until: time.Now().Add(waitPatience),
+		})
+		answer = nil
+		a.schedule(ctx)
+	default:
 		answer = &messages.Refused{Reason: reason, Tag: m.Tag}
 		return
 	}
-	if a.book.grant(m.Holder.Id, m.Claims) {
+	if !known {
 		ctx.Watch(m.Holder) // a holder that has ended already comes back at once
 	}
-	answer = &messages.Granted{Claims: m.Claims, Tag: m.Tag}
+}
+
+// admit gives what has come back to those that wait for it.
+func (a *limits) admit(ctx actor.Context, freed []messages.Claim) {
+	for _, w := range slices.Backward(a.book.admit(freed)) {
+		// Deferred, so that one that can't be told keeps no other from its word.
+		defer ctx.Send(w.to, &messages.Granted{Claims: w.claims, Tag: w.tag})
+	}
+}
+
+// schedule sees to it that the one that has waited longest is looked at when
+// its time is over. All have the same patience: so one timer does for all.
+func (a *limits) schedule(ctx actor.Context) {
+	q := a.book.queue
+	w := q.first()
+	if w == nil || q.timed {
+		return
+	}
+	q.timed = true
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	time.AfterFunc(time.Until(w.until), func() { root.Send(self, &endWaiting{}) })
+}
+
+// endWaiting refuses those that have waited for long enough. The timer may be
+// that of one who waits no longer: then there are none.
+func (a *limits) endWaiting(ctx actor.Context) {
+	q := a.book.queue
+	for w := q.first(); w != nil && !time.Now().Before(w.until); w = q.first() {
+		q.remove(w)
+		ctx.Send(w.to, &messages.Refused{Reason: refusals[w.claims[0].Kind], Tag: w.tag})
+	}
 }
 
 // sessionClaims returns what a session or tunnel takes of the limits.

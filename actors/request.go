@@ -31,14 +31,17 @@ func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
 	r := &request{open: m, claims: []messages.Claim{{Kind: messages.ClaimHTTP, Source: m.Count}}}
 	a.requests[m.ID] = r
 	// The slot's holder is this handler, which may fail without it: the id
-	// comes back with the answer.
+	// comes back with the answer. That may take some seconds, in which the
+	// request waits for its turn.
 	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: r.claims, Tag: m.ID})
 }
 
 // isBusy reports whether the tunnel has as many requests as it may. Those that
-// the limits have not judged don't count: else one source address that is over
-// its limit would take the place of others.
-func (a *handler) isBusy() bool { return a.admitted+len(a.leaving) >= a.needs.MaxHTTP }
+// the limits have not judged, or let wait, don't count: else one source address
+// that is over its limit would take the place of others.
+func (a *handler) isBusy() bool {
+	return a.needs.MaxHTTP > 0 && a.admitted+len(a.leaving) >= a.needs.MaxHTTP
+}
 
 func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 	r := a.requests[m.Tag]
@@ -95,7 +98,9 @@ func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answe
 	if r.granted {
 		a.admitted--
 	}
-	if r.granted && answer.Response == nil {
+	if !r.granted {
+		ctx.Send(a.needs.Limits, &messages.Withdraw{Holder: ctx.Self(), Tag: id})
+	} else if answer.Response == nil {
 		a.mux.Forget(id)
 		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: r.claims})
 	}

@@ -48,6 +48,7 @@ const (
 // has changed must not change the tests with it.
 const (
 	protocolIdle   = 30 * time.Second // of a half-closed connection
+	protocolTurn   = 5 * time.Second  // of a request that waits for its turn
 	protocolWindow = 10 * time.Second // of ten failures
 	protocolShare  = 1 << 20          // of what waits for an outside peer
 )
@@ -129,7 +130,7 @@ func (r *tunnelRig) alive(pid *actor.PID) bool {
 // taken returns how much of a limit is taken in all.
 func (r *tunnelRig) taken(kind messages.ClaimKind) (n int) {
 	for claim, units := range r.book.taken {
-		if claim.Kind == kind {
+		if claim.Kind == kind && (claim.Source.Bits() != wideBits || claim.Source.Addr().Is4()) {
 			n += units
 		}
 	}
@@ -145,11 +146,23 @@ func (r *tunnelRig) wantTaken(address, http, raw int) {
 	}
 }
 
-// wantFree fails unless nothing is taken any more, and every port is free.
+// wantWaiting fails unless so many claims wait for their turn.
+func (r *tunnelRig) wantWaiting(n int) {
+	r.t.Helper()
+	if got := r.book.queue.order.Len(); got != n {
+		r.t.Errorf("%d claims wait, want %d", got, n)
+	}
+}
+
+// wantFree fails unless nothing is taken or waited for any more, and every port
+// is free.
 func (r *tunnelRig) wantFree() {
 	r.t.Helper()
 	if len(r.book.taken)+len(r.book.held) > 0 {
 		r.t.Errorf("claims are left: %v", r.book.held)
+	}
+	if q := r.book.queue; q.order.Len()+len(q.lines)+len(q.count)+len(q.of) > 0 {
+		r.t.Errorf("somebody waits: %v %v %v", q.lines, q.count, q.of)
 	}
 	p := r.probe()
 	for range rigLastPort - rigFirstPort + 1 {

@@ -36,7 +36,7 @@ type Tunnels struct {
 	// PortTries is how many ports a tunnel tries before it goes without one.
 	PortTries int
 	// MaxHTTP bounds the HTTP requests under way in one tunnel, MaxConns its
-	// raw connections.
+	// raw connections; 0 = no limit.
 	MaxHTTP, MaxConns int
 	// StallTimeout is how long a raw peer that acknowledges nothing may hold
 	// up a tunnel without flow=credit.

@@ -25,13 +25,16 @@ const ClaimKinds = int(claimKinds)
 // A Claim is one unit of one limit: for a source address, or for a user.
 type Claim struct {
 	Kind   ClaimKind
-	Source netip.Prefix // who is counted, for claims by address: an IPv4 address, or an IPv6 /64
+	Source netip.Prefix // who is counted, for claims by address: an IPv4 address, or an IPv6 /64, whose /48 is counted too
 	User   string       // who is counted, for claims by user
 }
 
 // Acquire asks the limits actor for all of Claims or none. Holder, or whoever
 // asks in its place by a request, is answered with [Granted] or [Refused]. What is granted belongs to it, and comes back
 // with a [Release] or when it ends.
+//
+// One ClaimHTTP that can't be granted waits for its turn: the answer comes when
+// a slot is free, or after some seconds. Until then [Withdraw] takes it back.
 type Acquire struct {
 	Holder *actor.PID
 	Claims []Claim
@@ -55,4 +58,12 @@ type Refused struct {
 type Release struct {
 	Holder *actor.PID
 	Claims []Claim
+}
+
+// Withdraw takes back the [Acquire] of Holder with this tag, if it still waits:
+// nobody wants the slot any more. It is not answered. If the grant has crossed
+// it, that is answered with a [Release].
+type Withdraw struct {
+	Holder *actor.PID
+	Tag    string
 }

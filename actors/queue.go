@@ -1,0 +1,172 @@
+package actors
+
+import (
+	"container/list"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+const (
+	// waitFactor is how many times its bound a source may have waiting: fixed by
+	// the protocol (section 4.2). A browser over HTTP/2 asks for 100 files at once.
+	waitFactor = 4
+	// waitPatience is how long one waits for its turn: fixed by the protocol.
+	waitPatience = 5 * time.Second
+	// maxWaiting is how many wait over all sources. Each is an outside client's
+	// request, which costs its connection and goroutine a hundred times what it
+	// costs here (some 300 bytes): four times as many as there are connections
+	// by default (MAX_HTTP_CONNS), so that it is never the tighter bound.
+	maxWaiting = 4 * 4096
+)
+
+// waits says which kinds of claims wait for their turn. Who opens a session or
+// looks a name up is told at once instead: it knows what to do about it.
+var waits = [messages.ClaimKinds]bool{messages.ClaimHTTP: true}
+
+// A waiting is one claim that waits until a unit of its limit comes back.
+type waiting struct {
+	holder *actor.PID
+	to     *actor.PID // who is answered
+	claims []messages.Claim
+	tag    string
+	until  time.Time
+
+	inOrder, inLine *list.Element
+}
+
+// A queue holds the claims that wait. It belongs to a ledger, and sees to order
+// and bounds; the ledger sees to what is granted.
+//
+// Those of one source wait in one line. The /64s of an IPv6 /48 share theirs,
+// because they compete for the bound of that.
+type queue struct {
+	order list.List // of *waiting, all of them in order of arrival: the first is due first
+	lines map[messages.Claim]*list.List
+	count map[messages.Claim]int         // of those that wait: by source, and by /48
+	of    map[string]map[string]*waiting // by holder and tag
+	timed bool                           // a timer for the first one runs
+}
+
+func newQueue() *queue {
+	return &queue{
+		lines: make(map[messages.Claim]*list.List),
+		count: make(map[messages.Claim]int),
+		of:    make(map[string]map[string]*waiting),
+	}
+}
+
+func (q *queue) add(w *waiting) {
+	c, holder := w.claims[0], w.holder.Id
+	key := widest(c)
+	if q.lines[key] == nil {
+		q.lines[key] = list.New()
+	}
+	if q.of[holder] == nil {
+		q.of[holder] = make(map[string]*waiting)
+	}
+	w.inOrder, w.inLine = q.order.PushBack(w), q.lines[key].PushBack(w)
+	q.of[holder][w.tag] = w
+	q.count[c]++
+	if key != c {
+		q.count[key]++
+	}
+}
+
+func (q *queue) remove(w *waiting) {
+	c, holder := w.claims[0], w.holder.Id
+	key := widest(c)
+	q.order.Remove(w.inOrder)
+	q.lines[key].Remove(w.inLine)
+	if q.lines[key].Len() == 0 {
+		delete(q.lines, key)
+	}
+	delete(q.of[holder], w.tag)
+	if len(q.of[holder]) == 0 {
+		delete(q.of, holder)
+	}
+	lessen(q.count, c)
+	if key != c {
+		lessen(q.count, key)
+	}
+}
+
+// first returns the one that has waited longest, or nil.
+func (q *queue) first() *waiting {
+	if front := q.order.Front(); front != nil {
+		return front.Value.(*waiting)
+	}
+	return nil
+}
+
+// mayWait reports whether claims that can't be granted may wait for their turn.
+// Two that have one tag could not be told apart.
+func (l *ledger) mayWait(holder, tag string, claims []messages.Claim) bool {
+	if len(claims) != 1 || !waits[claims[0].Kind] {
+		return false
+	}
+	q, c := l.queue, claims[0]
+	for _, key := range []messages.Claim{c, widest(c)} {
+		if bound := l.bound(key); bound > 0 && q.count[key] >= waitFactor*bound {
+			return false
+		}
+	}
+	return q.order.Len() < maxWaiting && q.of[holder][tag] == nil
+}
+
+// knows reports whether a holder has or waits for anything, and so is watched.
+func (l *ledger) knows(holder string) bool {
+	return len(l.held[holder]) > 0 || len(l.queue.of[holder]) > 0
+}
+
+// admit grants to those that wait what claims that came back have freed, in
+// order of arrival, and returns whom it has granted something. Of a /48 those
+// are passed over whose own /64 is used up.
+func (l *ledger) admit(freed []messages.Claim) (admitted []*waiting) {
+	if l.queue.order.Len() == 0 {
+		return nil
+	}
+	for _, c := range freed {
+		for {
+			w := l.next(widest(c))
+			if w == nil {
+				break
+			}
+			l.queue.remove(w)
+			l.grant(w.holder.Id, w.claims)
+			admitted = append(admitted, w)
+		}
+	}
+	return admitted
+}
+
+// next returns the first in a line to whom something can be granted, or nil. A
+// /48 has the bound of wideFactor /64s, so that no more of those than that are
+// ever asked about.
+func (l *ledger) next(key messages.Claim) *waiting {
+	line := l.queue.lines[key]
+	if line == nil || l.exceeds(key, []messages.Claim{key}) {
+		return nil
+	}
+	var full []messages.Claim
+	for e := line.Front(); e != nil; e = e.Next() {
+		w := e.Value.(*waiting)
+		if c := w.claims[0]; !slices.Contains(full, c) {
+			if l.judge(w.claims) == "" {
+				return w
+			}
+			full = append(full, c)
+		}
+	}
+	return nil
+}
+
+// forsake removes what a holder waits for.
+func (l *ledger) forsake(holder string) {
+	for _, w := range l.queue.of[holder] {
+		l.queue.remove(w)
+	}
+}

@@ -1,0 +1,312 @@
+package actors
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+)
+
+func httpClaim(source string) messages.Claim {
+	return messages.Claim{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix(source)}
+}
+
+const (
+	v4    = "192.0.2.1/32"
+	other = "192.0.2.2/32"
+)
+
+// An asker is a holder of requests' slots: an actor that can end. Its answers
+// go to a probe.
+type asker struct {
+	*rigProbe
+	r      *tunnelRig
+	holder *actor.PID
+}
+
+func (r *tunnelRig) asker() *asker {
+	return &asker{r.probe(), r, r.root.Spawn(actor.PropsFromFunc(func(actor.Context) {}))}
+}
+
+// asks asks for a slot under each of the tags.
+func (a *asker) asks(source string, tags ...string) {
+	a.t.Helper()
+	for _, tag := range tags {
+		a.r.root.RequestWithCustomSender(a.r.limits, &messages.Acquire{
+			Holder: a.holder, Claims: []messages.Claim{httpClaim(source)}, Tag: tag,
+		}, a.pid)
+	}
+	a.r.settle()
+}
+
+func (a *asker) releases(source string) {
+	a.r.send(a.r.limits, &messages.Release{Holder: a.holder, Claims: []messages.Claim{httpClaim(source)}})
+}
+
+func (a *asker) withdraws(tag string) {
+	a.r.send(a.r.limits, &messages.Withdraw{Holder: a.holder, Tag: tag})
+}
+
+func (a *asker) ends() {
+	a.r.root.Stop(a.holder)
+	a.r.settle()
+}
+
+// want fails unless these are the answers since the last look: a tag that was
+// granted something, or one behind a "-" that was refused.
+func (a *asker) want(answers ...string) {
+	a.t.Helper()
+	var got []string
+	for _, m := range a.all() {
+		switch m := m.(type) {
+		case *messages.Granted:
+			if len(m.Claims) != 1 || m.Claims[0].Kind != messages.ClaimHTTP {
+				a.t.Errorf("granted to %s is %v", m.Tag, m.Claims)
+			}
+			got = append(got, m.Tag)
+		case *messages.Refused:
+			if m.Reason != messages.ReasonHTTPLimit {
+				a.t.Errorf("%s is refused for %q", m.Tag, m.Reason)
+			}
+			got = append(got, "-"+m.Tag)
+		}
+	}
+	if !slices.Equal(got, answers) {
+		a.t.Errorf("the answers are %q, want %q", got, answers)
+	}
+}
+
+func numbers(from, to int) (tags []string) {
+	for i := from; i <= to; i++ {
+		tags = append(tags, fmt.Sprint(i))
+	}
+	return tags
+}
+
+func TestRequestsAreGrantedInOrderOfArrival(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 2}}, func(r *tunnelRig) {
+		a := r.asker()
+		a.asks(v4, numbers(1, 10)...)
+		a.want("1", "2")
+		a.asks(v4, "11", "12") // more than four times as many as are under way
+		a.want("-11", "-12")
+		a.asks(other, "o") // somebody else's
+		a.want("o")
+		for i := 3; i <= 5; i++ {
+			a.releases(v4)
+			a.want(fmt.Sprint(i))
+		}
+		a.asks(v4, "13", "14", "15", "16") // there is room again for three
+		a.want("-16")
+		for range 20 {
+			a.releases(v4)
+		}
+		a.want("6", "7", "8", "9", "10", "13", "14", "15")
+		r.wantWaiting(0)
+		r.wantTaken(0, 1, 0) // what was given back without being held freed nothing
+	})
+}
+
+// The wait has an end for each by itself: five seconds after it came.
+func TestRequestWaitsForFiveSeconds(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 2}}, func(r *tunnelRig) {
+		a := r.asker()
+		a.asks(v4, "1", "2", "3")
+		time.Sleep(2 * time.Second)
+		a.asks(v4, "4", "5")
+		a.want("1", "2")
+		time.Sleep(protocolTurn - 2*time.Second - 1)
+		r.settle()
+		a.want()
+		time.Sleep(1)
+		r.settle()
+		a.want("-3")
+		time.Sleep(2*time.Second - 1)
+		a.releases(v4) // in the last moment
+		a.want("4")
+		time.Sleep(1)
+		r.settle()
+		a.want("-5")
+		a.asks(v4, "6") // the timer runs anew after there was nobody
+		time.Sleep(protocolTurn - 1)
+		r.settle()
+		a.want()
+		time.Sleep(1)
+		r.settle()
+		a.want("-6")
+		r.wantWaiting(0)
+	})
+}
+
+func TestWithdrawnRequestLeavesItsPlace(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 1}}, func(r *tunnelRig) {
+		a, b := r.asker(), r.asker()
+		a.asks(v4, "1", "2", "3", "4", "5")
+		b.withdraws("2") // another's
+		a.withdraws("1") // has its slot already
+		a.withdraws("nobody")
+		r.wantWaiting(4)
+		a.withdraws("2")
+		b.asks(v4, "6", "7") // in the place of that, and one too many
+		b.want("-7")
+		a.releases(v4)
+		a.want("1", "3")
+		a.withdraws("4")
+		a.withdraws("5")
+		a.releases(v4)
+		b.want("6")
+		a.want()
+		r.wantWaiting(0)
+		time.Sleep(2 * protocolTurn) // the timer of those finds nobody
+		r.settle()
+		a.want()
+		b.want()
+	})
+}
+
+// A timer that was set for one who has left is no one else's.
+func TestTimerOfAWithdrawnRequestRefusesNobody(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 1}}, func(r *tunnelRig) {
+		a := r.asker()
+		a.asks(v4, "1", "2")
+		time.Sleep(3 * time.Second)
+		a.asks(v4, "3")
+		a.withdraws("2")
+		time.Sleep(protocolTurn - 1)
+		r.settle()
+		a.want("1")
+		time.Sleep(1)
+		r.settle()
+		a.want("-3")
+	})
+}
+
+// What an ended holder has goes to those that wait; what it waits for goes to
+// nobody.
+func TestHolderThatEndsLetsOthersGo(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 3}}, func(r *tunnelRig) {
+		a, b := r.asker(), r.asker()
+		a.asks(v4, "1", "2")
+		b.asks(v4, "3")
+		a.asks(v4, "4", "5")
+		b.asks(v4, "6", "7", "8")
+		a.asks(v4, "9")
+		a.ends()
+		a.want("1", "2")
+		b.want("3", "6", "7")
+		r.wantWaiting(1)
+		b.ends()
+		r.wantFree()
+	})
+}
+
+// A holder that has nothing yet but waits is watched as well, and one that has
+// ended before leaves nothing.
+func TestHolderThatOnlyWaitsIsWatched(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 1}}, func(r *tunnelRig) {
+		a, b, c := r.asker(), r.asker(), r.asker()
+		a.asks(v4, "1")
+		b.asks(v4, "2")
+		c.ends()
+		c.asks(v4, "3")
+		r.wantWaiting(1)
+		b.ends()
+		r.wantWaiting(0)
+		a.releases(v4)
+		r.wantFree()
+	})
+}
+
+// Only requests wait: who asks for a session or a look-up, or for more than one
+// thing at once, is answered at once.
+func TestOnlyRequestsWait(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{PerAddress: 1, PerUser: 1, HTTP: 1, Raw: 1}}, func(r *tunnelRig) {
+		a := r.asker()
+		for _, claims := range [][]messages.Claim{
+			{addressClaim("192.0.2.1")}, {userClaim("ann")}, {lookupClaim("192.0.2.1")}, {{Kind: messages.ClaimRaw}},
+			{httpClaim(v4), httpClaim(other)},
+		} {
+			for _, want := range []string{"*messages.Granted", "*messages.Refused"} {
+				r.root.RequestWithCustomSender(r.limits, &messages.Acquire{Holder: a.holder, Claims: claims}, a.pid)
+				r.settle()
+				if got := a.all(); len(got) != 1 || fmt.Sprintf("%T", got[0]) != want {
+					t.Errorf("%v: answered is %v, want a %s", claims, got, want)
+				}
+			}
+		}
+		a.asks(v4, "same", "same", "same") // the second of two under one tag could not be withdrawn
+		a.want("-same", "-same")
+		r.wantWaiting(1)
+	})
+}
+
+func TestNobodyWaitsWithoutALimit(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		a := r.asker()
+		a.asks(v4, numbers(1, 1000)...)
+		a.want(numbers(1, 1000)...)
+	})
+}
+
+// Whatever sources there are, the queue has an end.
+func TestQueueIsBounded(t *testing.T) {
+	book := newLedger([messages.ClaimKinds]int{messages.ClaimHTTP: 1})
+	holder := &actor.PID{Id: "holder"}
+	waits := 0
+	for i := range 2 * maxWaiting {
+		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		claims := []messages.Claim{{Kind: messages.ClaimHTTP, Source: netip.PrefixFrom(addr, 32)}}
+		book.grant("other", claims)
+		if tag := addr.String(); book.mayWait(holder.Id, tag, claims) {
+			book.queue.add(&waiting{holder: holder, claims: claims, tag: tag})
+			waits++
+		}
+	}
+	if waits != 16384 {
+		t.Errorf("%d wait", waits)
+	}
+}
+
+// A muteProcess fails whoever sends it something.
+type muteProcess struct{ rigProbe }
+
+func (*muteProcess) SendUserMessage(*actor.PID, any) { panic("injected") }
+
+// One that can't be told of its slot, or of its end, keeps nobody else from
+// that.
+func TestWaitingSurvivesAFailureOfTheLimits(t *testing.T) {
+	for _, how := range []string{"granted", "refused"} {
+		t.Run(how, func(t *testing.T) {
+			inRig(t, rigOptions{bounds: Bounds{HTTP: 3}}, func(r *tunnelRig) {
+				a, b, mute := r.asker(), r.asker(), r.asker()
+				mute.pid, _ = r.system.ProcessRegistry.Add(&muteProcess{}, "mute")
+				a.asks(v4, "1", "2", "3")
+				b.asks(v4, "4")
+				mute.asks(v4, "5")
+				b.asks(v4, "6", "7")
+				a.want("1", "2", "3")
+				if how == "granted" {
+					a.ends()
+					b.want("4", "6")
+					mute.ends()
+					b.want("7")
+				} else {
+					time.Sleep(protocolTurn)
+					r.settle()
+					b.want("-4", "-6", "-7")
+				}
+				if n := len(r.log.of("an actor failed")); n != 1 {
+					t.Errorf("%d failures", n)
+				}
+				a.ends()
+				b.ends()
+				r.wantFree()
+			})
+		})
+	}
+}
