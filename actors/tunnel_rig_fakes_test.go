@@ -129,6 +129,7 @@ type fakeStream struct {
 	held    int64 // bytes booked by Hold and not given back
 	waiting int64
 	acked   int64
+	more    int64 // beyond what the peer has sent
 	ended   messages.CloseReason
 	opened  bool
 	over    bool
@@ -159,9 +160,13 @@ func (s *fakeStream) end() {
 	}
 }
 
-func (s *fakeStream) ID() string             { return s.id }
-func (s *fakeStream) RemoteAddr() string     { return "203.0.113.9:50123" }
-func (s *fakeStream) Moved() (in, out int64) { return 3, 4 }
+func (s *fakeStream) ID() string         { return s.id }
+func (s *fakeStream) RemoteAddr() string { return "203.0.113.9:50123" }
+func (s *fakeStream) Moved() (in, out int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return 3 + s.more, 4
+}
 
 func (s *fakeStream) Own(conn *actor.PID) {
 	s.mu.Lock()
@@ -233,6 +238,12 @@ func (s *fakeStream) Leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.call("leave")
+}
+
+func (s *fakeStream) CloseWrite() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.call("closewrite")
 }
 
 func (s *fakeStream) EndWrite() {

@@ -14,18 +14,21 @@ func TestControlMessagesAreRead(t *testing.T) {
 		in   string
 		want any
 	}{
-		"close":                     {`{"type":"tcp_close","connId":"0123456789ab"}`, &Close{"0123456789ab"}},
+		"close":                     {`{"type":"tcp_close","connId":"0123456789ab"}`, &Close{ConnID: "0123456789ab"}},
+		"close with a reason":       {`{"reason":"eof","type":"tcp_close","connId":"c"}`, &Close{"c", "eof"}},
+		"close with any reason":     {`{"type":"tcp_close","connId":"c","reason":"no such \u20ac"}`, &Close{"c", "no such \u20ac"}},
+		"close with a null reason":  {`{"type":"tcp_close","connId":"c","reason":null}`, &Close{ConnID: "c"}},
 		"credit":                    {`{"type":"tcp_credit","connId":"c","bytes":65536}`, &Credit{"c", 65536}},
-		"type at the end":           {`{"connId":"c","type":"tcp_close"}`, &Close{"c"}},
-		"space everywhere":          {" \t\r\n{ \"type\" : \"tcp_close\" , \"connId\"\n:\r\"c\" } \n", &Close{"c"}},
+		"type at the end":           {`{"connId":"c","type":"tcp_close"}`, &Close{ConnID: "c"}},
+		"space everywhere":          {" \t\r\n{ \"type\" : \"tcp_close\" , \"connId\"\n:\r\"c\" } \n", &Close{ConnID: "c"}},
 		"unknown type":              {`{"type":"tcp_dance","connId":"c"}`, nil},
 		"no type":                   {`{}`, nil},
-		"unknown fields":            {`{"a":[1,-0.5e+7,{"b":null}],"type":"tcp_close","connId":"c","z":true,"":false}`, &Close{"c"}},
+		"unknown fields":            {`{"a":[1,-0.5e+7,{"b":null}],"type":"tcp_close","connId":"c","z":true,"":false}`, &Close{ConnID: "c"}},
 		"null is as if absent":      {`{"type":"tcp_close","connId":null,"bytes":null,"headers":null}`, &Close{}},
-		"null leaves what was said": {`{"type":"tcp_close","connId":"c","connId":null}`, &Close{"c"}},
-		"the last of a name counts": {`{"type":"tcp_open","type":"tcp_close","connId":"a","connId":"c"}`, &Close{"c"}},
-		"names in other case":       {`{"type":"tcp_close","ConnId":"x","CONNID":7,"connId":"c"}`, &Close{"c"}},
-		"a name in escapes":         {`{"\u0074ype":"tcp_close","conn\u0049d":"c"}`, &Close{"c"}},
+		"null leaves what was said": {`{"type":"tcp_close","connId":"c","connId":null}`, &Close{ConnID: "c"}},
+		"the last of a name counts": {`{"type":"tcp_open","type":"tcp_close","connId":"a","connId":"c"}`, &Close{ConnID: "c"}},
+		"names in other case":       {`{"type":"tcp_close","ConnId":"x","CONNID":7,"connId":"c"}`, &Close{ConnID: "c"}},
+		"a name in escapes":         {`{"\u0074ype":"tcp_close","conn\u0049d":"c"}`, &Close{ConnID: "c"}},
 		"response": {
 			`{"type":"http_response","id":"i","status":204,"body":"b","bodyEncoding":"base64","headers":{"A":"1","B":["2","3"],"C":null,"D":[]}}`,
 			&Response{ID: "i", Status: 204, Body: []byte("b"), BodyEncoding: "base64", Headers: []Field{{"A", "1"}, {"B", "2"}, {"B", "3"}}},
@@ -107,6 +110,7 @@ var wrongTypes = []string{
 	`{"type":"http_response","body":{}}`, `{"type":"http_response","bodyEncoding":false}`, `{"type":"http_response","headers":[]}`,
 	`{"headers":"a","type":"http_response"}`, `{"type":"tcp_credit","connId":"c","bytes":[]}`, `{"type":"tcp_credit","connId":"c","bytes":"7"}`,
 	`{"type":"tcp_credit","connId":[],"bytes":7}`,
+	`{"type":"tcp_close","connId":"c","reason":7}`, `{"reason":["eof"],"type":"tcp_close","connId":"c"}`, `{"type":"tcp_close","connId":"c","reason":true,"reason":"eof"}`,
 }
 
 // ignoredTypes have fields of others that are not of the type that these have.
@@ -114,8 +118,8 @@ var ignoredTypes = []string{
 	`{"type":"future","id":5}`, `{"type":"future","headers":[["\u0041"]],"status":{"a":[1.5,"b",null,{}]},"connId":true,"bytes":9e9}`,
 	`{"id":7}`, `{"status":1.0}`, `{"bytes":[]}`, `{"body":{}}`, `{"headers":{"a":1}}`,
 	`{"type":"tcp_close","connId":"c","status":"gone","headers":"a","bytes":1.5,"body":[],"id":{"type":"x"},"bodyEncoding":3}`,
-	`{"type":"tcp_credit","connId":"c","bytes":7,"status":-1.5e9,"id":[[]]}`,
-	`{"type":"http_response","id":"i","status":200,"bytes":"x","connId":5,"body":"b"}`,
+	`{"type":"tcp_credit","connId":"c","bytes":7,"status":-1.5e9,"id":[[]],"reason":{}}`,
+	`{"type":"http_response","id":"i","status":200,"bytes":"x","connId":5,"reason":5,"body":"b"}`,
 	`{"status":"gone","type":"tcp_close","connId":"c"}`,
 	`{"type":"http_response","headers":{"A":1,"B":"b","C":["c",1],"D":["d",null],"E":[["e"]],"F":{},"B":true,"G":["g"]}}`,
 }

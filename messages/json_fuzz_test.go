@@ -36,6 +36,8 @@ func oracleControl(in []byte) (any, error) {
 			err = json.Unmarshal(value, &m.ID)
 		case "connId":
 			err = json.Unmarshal(value, &m.connID)
+		case "reason":
+			err = json.Unmarshal(value, &m.reason)
 		case "status":
 			err = json.Unmarshal(value, &m.Status)
 		case "bytes":
@@ -64,7 +66,7 @@ func oracleControl(in []byte) (any, error) {
 	case "http_response":
 		has = []string{"id", "status", "headers", "body", "bodyEncoding"}
 	case "tcp_close":
-		has = []string{"connId"}
+		has = []string{"connId", "reason"}
 	case "tcp_credit":
 		has = []string{"connId", "bytes"}
 	}
@@ -77,7 +79,7 @@ func oracleControl(in []byte) (any, error) {
 	case "http_response":
 		return &m.Response, nil
 	case "tcp_close":
-		return &Close{m.connID}, nil
+		return &Close{m.connID, m.reason}, nil
 	case "tcp_credit":
 		if m.bytes <= 0 {
 			return nil, errors.New("no credit")
@@ -138,6 +140,8 @@ func FuzzControl(f *testing.F) {
 	f.Add([]byte(`{"type":"http_response","id":"0123456789ab","status":200,"headers":{"A":"1","B":["2","\u20ac"]},"body":"\ud83d\ude00","bodyEncoding":""}`))
 	f.Add([]byte(`{"type":"tcp_close","connId":"c","x":[[[1,2.5e-3,{"a":null}],true],false]}`))
 	f.Add([]byte(`{"type":"tcp_credit","connId":"c","bytes":262144}`))
+	f.Add([]byte(`{"type":"tcp_close","connId":"c","reason":"e\u006ff"}`))
+	f.Add([]byte(`{"reason":7,"type":"tcp_close","connId":"c","reason":"eof"}`))
 	f.Add([]byte(`{"type":"tcp_close","x":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `,"connId":"c"}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if bytes.Count(in, []byte("["))+bytes.Count(in, []byte("{")) > 10_000 {

@@ -80,17 +80,21 @@ type Stream interface {
 	// EndRead drops what waits for the client, which wants no more of it. What
 	// the outside peer still sends is read to no purpose.
 	EndRead()
+	// CloseWrite ends the sending side towards the outside peer once all that
+	// waits has been written; the connection goes on until the peer ends too.
+	// What is written after it is dropped. EndWrite, or Abort, follows.
+	CloseWrite()
 	// EndWrite closes the connection in an orderly way once all that waits
 	// for the outside peer has been written. What waits for the client goes
 	// its way. Answer: [StreamClosed].
 	EndWrite()
-	// Leave tells the client, after what waits for it, that the connection
-	// ends with its tunnel. What the outside peer still sends is read to no
-	// purpose; what waits for the peer is delivered, and the stream needs the
-	// tunnel's Mux no longer. EndWrite follows.
+	// Leave says that the tunnel has ended: nothing is announced to the client
+	// any more, and what waits for it is dropped. What the outside peer still
+	// sends is read to no purpose; what waits for the peer is delivered, and
+	// the stream needs the tunnel's Mux no longer. EndWrite follows.
 	Leave()
-	// Abort resets the connection at once, drops what waits, and tells the
-	// client why. Answer: [StreamClosed].
+	// Abort resets the connection at once and drops what waits. It tells the
+	// client why, if that is a reason that IsTold. Answer: [StreamClosed].
 	Abort(reason CloseReason)
 	// Ended returns the reason of the first Abort, or "".
 	Ended() CloseReason

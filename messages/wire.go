@@ -70,10 +70,11 @@ func IsSubdomain(s string) bool {
 	return true
 }
 
-// A CloseReason is why a raw connection ended, as tcp_close says it.
+// A CloseReason is why a raw connection ended: what tcp_close says, or what
+// only log and metrics do. It never holds foreign text.
 type CloseReason string
 
-// The reasons of tcp_close.
+// The reasons of the proxy's tcp_close: fixed by the protocol.
 const (
 	CloseEOF      CloseReason = "eof"      // the outside peer ended its stream
 	CloseReset    CloseReason = "reset"    // the outside connection broke
@@ -82,6 +83,33 @@ const (
 	CloseUnknown  CloseReason = "unknown"  // there is no such connection
 	CloseRestart  CloseReason = "restart"  // the tunnel's handler failed and began anew
 	CloseShutdown CloseReason = "shutdown" // the server is shutting down
+)
+
+// Reasons that are only for log and metrics: the client knows, because it has
+// ended the connection itself, or is gone.
+const (
+	CloseClient      CloseReason = "client_closed" // the client closed the connection
+	CloseClientReset CloseReason = "client_reset"  // the client closed it with the reason reset
+	CloseRefused     CloseReason = "refused"       // the client has no service for it
+	CloseTunnelEnded CloseReason = "tunnel_ended"  // its tunnel ended, and not for a shutdown
+)
+
+// IsTold reports whether the client is told of an end for this reason, by
+// tcp_close.
+func (r CloseReason) IsTold() bool {
+	switch r {
+	case CloseEOF, CloseReset, CloseLimit, CloseSlow, CloseUnknown, CloseRestart, CloseShutdown:
+		return true
+	}
+	return false
+}
+
+// The reasons of the client's tcp_close that mean something with flow=credit:
+// fixed by the protocol. Any other, and none, is the end of both directions.
+const (
+	ClientEOF     = "eof"     // the client sends no more; the other direction goes on
+	ClientReset   = "reset"   // the outside connection is to be reset
+	ClientRefused = "refused" // there is no service: the outside connection is to be reset
 )
 
 // Ready is tunnel_ready.
@@ -208,8 +236,9 @@ type Response struct {
 // A Field is a header field. A name with several values is several fields.
 type Field struct{ Name, Value string }
 
-// Close is tcp_close from the client.
-type Close struct{ ConnID string }
+// Close is tcp_close from the client. Reason is as the client wrote it: see
+// [ClientEOF] and those beside it.
+type Close struct{ ConnID, Reason string }
 
 // Credit is tcp_credit from the client.
 type Credit struct {
@@ -222,6 +251,7 @@ type control struct {
 	Response
 	kind   string
 	connID string
+	reason string
 	bytes  int
 	wrong  fields // those that came with a value of the wrong type
 }
@@ -237,6 +267,7 @@ const (
 	fieldBody
 	fieldBodyEncoding
 	fieldHeaders
+	fieldReason
 )
 
 // fieldsOf returns the fields that a type of control messages has. Only these
@@ -246,7 +277,7 @@ func fieldsOf(kind string) fields {
 	case "http_response":
 		return fieldID | fieldStatus | fieldHeaders | fieldBody | fieldBodyEncoding
 	case "tcp_close":
-		return fieldConnID
+		return fieldConnID | fieldReason
 	case "tcp_credit":
 		return fieldConnID | fieldBytes
 	}
@@ -273,7 +304,7 @@ func DecodeControl(b []byte) (any, error) {
 	case "http_response":
 		return &m.Response, nil
 	case "tcp_close":
-		return &Close{ConnID: m.connID}, nil
+		return &Close{ConnID: m.connID, Reason: m.reason}, nil
 	case "tcp_credit":
 		if m.bytes <= 0 {
 			return nil, errors.New("tcp_credit must give at least one byte")
@@ -325,6 +356,9 @@ func (m *control) field(r *jsonReader, name []byte) (err error) {
 	case "connId":
 		which = fieldConnID
 		m.connID, err = r.text()
+	case "reason":
+		which = fieldReason
+		m.reason, err = r.text()
 	case "status":
 		which = fieldStatus
 		m.Status, err = r.integer()

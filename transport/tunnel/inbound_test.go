@@ -107,9 +107,9 @@ var tunnelInputs = []struct {
 	input []byte
 	want  []string
 }{
-	{"control in text", wsFrame(0x81, []byte(`{"type":"tcp_close","connId":"c"}`)), []string{"*messages.Close {ConnID:c}"}},
+	{"control in text", wsFrame(0x81, []byte(`{"type":"tcp_close","connId":"c"}`)), []string{"*messages.Close {ConnID:c Reason:}"}},
 	{"control in binary", wsFrame(0x82, []byte(`{"type":"tcp_credit","connId":"c","bytes":7}`)), []string{"*messages.Credit {ConnID:c Bytes:7}"}},
-	{"control in frames, a ping between", join(wsFrame(0x01, []byte(`{"type":"tcp_`)), wsFrame(0x89, []byte("p")), wsFrame(0x00, nil), wsFrame(0x80, []byte(`close","connId":"c"}`))), []string{"*messages.Close {ConnID:c}"}},
+	{"control in frames, a ping between", join(wsFrame(0x01, []byte(`{"type":"tcp_`)), wsFrame(0x89, []byte("p")), wsFrame(0x00, nil), wsFrame(0x80, []byte(`close","connId":"c"}`))), []string{"*messages.Close {ConnID:c Reason:}"}},
 	{"unknown control", wsFrame(0x81, []byte(`{"type":"dance"}`)), nil},
 	{"data", wsFrame(0x82, tunnelData("0123456789ab", []byte("hello"))), []string{"data 0123456789ab: hello"}},
 	{"data in frames", join(wsFrame(0x02, tunnelData("c", []byte("he"))), wsFrame(0x00, []byte("ll")), wsFrame(0x80, []byte("o"))), []string{"data c: hello"}},
@@ -128,7 +128,7 @@ var tunnelInputs = []struct {
 	{"empty messages", join(wsFrame(0x82, nil), wsFrame(0x81, nil)), []string{"garbage: a data frame that ends in its header", "garbage: a data frame that ends in its header"}},
 	{"text that is no JSON", wsFrame(0x81, []byte("hello")), []string{"garbage: a field of a control message has the wrong type"}},
 	{"data in text", wsFrame(0x81, tunnelData("c", []byte("y"))), []string{"garbage: a field of a control message has the wrong type"}},
-	{"broken JSON, and life goes on", join(wsFrame(0x81, []byte("{")), wsFrame(0x81, []byte(`{"type":"tcp_close","connId":"c"}`))), []string{"garbage: a control message is not valid JSON", "*messages.Close {ConnID:c}"}},
+	{"broken JSON, and life goes on", join(wsFrame(0x81, []byte("{")), wsFrame(0x81, []byte(`{"type":"tcp_close","connId":"c"}`))), []string{"garbage: a control message is not valid JSON", "*messages.Close {ConnID:c Reason:}"}},
 	{"after the close nothing", join(wsFrame(0x88, nil), wsFrame(0x82, tunnelData("c", []byte("y")))), nil},
 	{"a long response", wsFrame(0x81, []byte(`{"type":"http_response","id":"i","status":200,"body":"`+strings.Repeat("a", 70_000)+`"}`)),
 		[]string{fmt.Sprintf("%T %+v", &messages.Response{}, messages.Response{ID: "i", Status: 200, Body: bytes.Repeat([]byte("a"), 70_000)})}},
