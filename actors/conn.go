@@ -19,22 +19,37 @@ const halfClosedPatience = 30 * time.Second
 const heldLook = halfClosedPatience / 16
 
 // flushPatience is how long an outside peer may acknowledge nothing of what is
-// left for it when the client has closed the connection, or waits to say more
-// on one that the peer has half closed.
+// left for it when the client has closed the connection, has ended its own
+// direction, or waits to say more on one that the peer has half closed.
 const flushPatience = 30 * time.Second
+
+// rawClaims is what a raw connection takes of the limits.
+var rawClaims = []messages.Claim{{Kind: messages.ClaimRaw}}
 
 // idleCheck asks a half-closed conn whether it has been idle for long enough, or
 // its peer has stalled.
 type idleCheck struct{ acked int64 } // when bytes waited at the last look; else -1
 
-// flushCheck asks a conn that the client has closed whether its outside peer
-// has taken anything since.
-type flushCheck struct{ acked int64 }
+// flushCheck asks a conn whose client has said its last whether anything has
+// moved since.
+type flushCheck struct {
+	moved int64
+	watch int // that it belongs to: a new one has begun if it is not the conn's
+}
 
-// conn is one raw TCP connection: its credit and its half-closed state. The
-// bytes that wait are its stream's.
+// conn is one raw TCP connection: its credit and which directions have ended.
+// The bytes that wait are its stream's.
 //
-//	claiming -> open -> half closed (the peer has ended) -> closing
+//	claiming -> open -> half closed (the peer has ended) --> closing -> ended
+//	                 -> client ended (its eof was written) ->
+//
+// Either end may come first; both are the orderly end of the connection. So are
+// the client's close, in any state, and the end of the tunnel. What resets it
+// does so in any state: the peer, the client, an overrun, a stall. None of the
+// states lasts for ever but by the will of both sides: open and client ended last
+// while the outside peer is there, whose kernel is asked by TCP's keepalive, and
+// takes what waits for it; half closed while the client has something to say;
+// closing while the peer takes something.
 type conn struct {
 	needs  *Tunnels
 	mux    messages.Mux
@@ -50,6 +65,8 @@ type conn struct {
 	passed  int       // bytes written since credit was last given back (flow=credit)
 	idle    time.Time // since when the client could have sent something and has not (half closed)
 	late    bool      // it was closed for being idle, and the client does not know
+	watch   int       // which watch of the peer's taking is under way
+	asked   bool      // the handler was asked for a slot
 }
 
 // abortConn tells a conn to reset its connection.
@@ -67,8 +84,9 @@ type connState uint8
 const (
 	connClaiming connState = iota
 	connOpen
-	connHalfClosed // the outside peer will send no more
-	connClosing    // the stream was told to end
+	connHalfClosed  // the outside peer will send no more
+	connClientEnded // the client will send no more
+	connClosing     // the stream was told to end
 	connEnded
 )
 
@@ -80,14 +98,18 @@ func (a *conn) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		a.stream.Own(ctx.Self())
-		ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: []messages.Claim{{Kind: messages.ClaimRaw}}})
+		a.claim(ctx)
+	case *claimAgain:
+		a.claim(ctx)
 	case *messages.Granted:
 		a.open()
 	case *messages.Refused:
-		a.log.Debug("raw connection refused", "peer", a.stream.RemoteAddr(), "reason", string(m.Reason))
-		a.state = connClosing
-		a.stream.Reject()
-		a.end(ctx)
+		a.refused(ctx, m.Reason)
+	case *giveWay:
+		if a.state == connHalfClosed {
+			a.late = true
+			a.endWrite(ctx)
+		}
 	case *messages.Data:
 		a.data(ctx, m.Data)
 	case *messages.Flushed:
@@ -95,10 +117,7 @@ func (a *conn) Receive(ctx actor.Context) {
 	case *messages.Credit:
 		a.stream.Credit(m.Bytes)
 	case *messages.Close:
-		if a.state == connOpen || a.state == connHalfClosed {
-			a.stream.EndRead()
-			a.endWrite(ctx)
-		}
+		a.clientClosed(ctx, m.Reason)
 	case *messages.OutsideEnded:
 		a.outsideEnded(ctx, m.Reason)
 	case *endConn:
@@ -112,8 +131,8 @@ func (a *conn) Receive(ctx actor.Context) {
 			a.watchHalfClosed(ctx, m.acked)
 		}
 	case *flushCheck:
-		if a.state == connClosing {
-			a.watchFlush(ctx, m.acked)
+		if m.watch == a.watch {
+			a.watchFlush(ctx, m.moved)
 		}
 	case *messages.StreamClosed:
 		a.end(ctx)
@@ -123,6 +142,29 @@ func (a *conn) Receive(ctx actor.Context) {
 			a.report()
 		}
 	}
+}
+
+func (a *conn) claim(ctx actor.Context) {
+	if a.state == connClaiming {
+		ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: rawClaims})
+	}
+}
+
+// refused asks the handler, once, whether another connection of the tunnel gives
+// way; else the outside peer is turned away.
+func (a *conn) refused(ctx actor.Context, reason messages.Reason) {
+	if a.state != connClaiming {
+		return
+	}
+	if reason == messages.ReasonRawLimit && !a.asked {
+		a.asked = true
+		ctx.Send(ctx.Parent(), &slotWanted{a.stream.ID()})
+		return
+	}
+	a.log.Debug("raw connection refused", "peer", a.stream.RemoteAddr(), "reason", string(reason))
+	a.state = connClosing
+	a.stream.Reject()
+	a.end(ctx)
 }
 
 func (a *conn) open() {
@@ -160,13 +202,61 @@ func (a *conn) data(ctx actor.Context, b []byte) {
 // quarter window at a time: the protocol asks for a half at the latest.
 func (a *conn) flushed(n int) {
 	a.idle = time.Now() // before, the client may have had no credit
-	if !a.credit || a.state >= connClosing {
+	if !a.credit || a.state >= connClientEnded {
 		return
 	}
 	if a.passed += n; a.passed >= messages.Window/4 {
 		a.mux.Control(messages.EncodeCredit(a.stream.ID(), a.passed))
 		a.allowed += a.passed
 		a.passed = 0
+	}
+}
+
+// clientClosed is the client's tcp_close. Its reason means something with
+// flow=credit only: clients of the public protocol have none.
+func (a *conn) clientClosed(ctx actor.Context, reason string) {
+	if a.state == connClaiming || a.state == connEnded { // it does not know of it
+		return
+	}
+	if !a.credit {
+		reason = ""
+	}
+	switch reason {
+	case messages.ClientReset:
+		a.clientReset(messages.CloseClientReset)
+	case messages.ClientRefused:
+		a.clientReset(messages.CloseRefused)
+	case messages.ClientEOF:
+		a.clientEnded(ctx)
+	default:
+		if a.state < connClosing {
+			a.stream.EndRead()
+			a.endWrite(ctx)
+		}
+	}
+}
+
+// clientReset resets the outside connection, also one that is closing: what is
+// left for the peer is part of what the client has given up.
+func (a *conn) clientReset(reason messages.CloseReason) {
+	if a.state == connClosing {
+		a.stream.Abort(reason)
+		return
+	}
+	a.stream.EndRead()
+	a.abort(reason)
+}
+
+// clientEnded ends the client's direction. The other one goes on until the peer
+// ends it, unless it has.
+func (a *conn) clientEnded(ctx actor.Context) {
+	switch a.state {
+	case connOpen:
+		a.state = connClientEnded
+		a.stream.CloseWrite()
+		a.startWatch(ctx)
+	case connHalfClosed:
+		a.endWrite(ctx)
 	}
 }
 
@@ -178,8 +268,8 @@ func (a *conn) leave(ctx actor.Context) {
 		a.state = connClosing
 		a.stream.Reject()
 		a.end(ctx)
-	case connOpen, connHalfClosed:
-		a.reason = messages.CloseShutdown
+	case connOpen, connHalfClosed, connClientEnded:
+		a.reason = messages.CloseTunnelEnded
 		a.endWrite(ctx)
 	}
 }
@@ -189,23 +279,44 @@ func (a *conn) leave(ctx actor.Context) {
 func (a *conn) endWrite(ctx actor.Context) {
 	a.state = connClosing
 	a.stream.EndWrite()
+	a.startWatch(ctx)
+}
+
+// startWatch begins to see to it that a peer that takes nothing any more does
+// not keep its connection for ever, once the client has said its last.
+func (a *conn) startWatch(ctx actor.Context) {
+	a.watch++
 	a.watchFlush(ctx, -1)
 }
 
-// watchFlush sees to it that a peer that takes nothing any more does not keep
-// its connection for ever.
+// watchFlush resets a connection whose peer has taken nothing of what waits for
+// it since the last look. While the client may still be sent something, a peer
+// that is busy sending is not stalled: it may mean to read later. One that has
+// taken all is waited for as long as it likes, as while the connection was open.
 func (a *conn) watchFlush(ctx actor.Context, before int64) {
-	_, acked := a.stream.Waiting()
-	if acked == before {
-		a.stream.Abort(messages.CloseSlow)
+	waiting, moved := a.stream.Waiting()
+	if a.state == connClientEnded {
+		if waiting == 0 {
+			return
+		}
+		in, _ := a.stream.Moved()
+		moved += in
+	}
+	if moved == before {
+		if a.state == connClientEnded {
+			a.abort(messages.CloseSlow)
+		} else {
+			a.stream.Abort(messages.CloseSlow)
+		}
 		return
 	}
-	self, root := ctx.Self(), ctx.ActorSystem().Root
-	time.AfterFunc(flushPatience, func() { root.Send(self, &flushCheck{acked}) })
+	self, root, check := ctx.Self(), ctx.ActorSystem().Root, &flushCheck{moved, a.watch}
+	time.AfterFunc(flushPatience, func() { root.Send(self, check) })
 }
 
 func (a *conn) abort(reason messages.CloseReason) {
 	a.state, a.reason = connClosing, reason
+	a.watch++ // nothing is left to watch
 	a.stream.Abort(reason)
 }
 
@@ -220,7 +331,11 @@ func (a *conn) outsideEnded(ctx actor.Context, reason messages.CloseReason) {
 		}
 	case a.state == connOpen:
 		a.state, a.reason, a.idle = connHalfClosed, reason, time.Now()
+		ctx.Send(ctx.Parent(), &halfClosed{a.stream.ID(), a.idle})
 		a.watchHalfClosed(ctx, -1)
+	case a.state == connClientEnded:
+		a.reason = reason
+		a.endWrite(ctx)
 	}
 }
 
@@ -265,7 +380,7 @@ func (a *conn) report() {
 		return
 	}
 	in, out := a.stream.Moved()
-	reason := cmp.Or(a.stream.Ended(), a.reason, "client_closed")
+	reason := cmp.Or(a.stream.Ended(), a.reason, messages.CloseClient)
 	a.needs.Meter.RawEnded(reason, in, out)
 	a.log.Info("raw connection ended", "conn", a.stream.ID(), "peer", a.stream.RemoteAddr(), "reason", string(reason),
 		"bytes_in", in, "bytes_out", out, "duration_ms", time.Since(a.started).Milliseconds())

@@ -74,13 +74,31 @@ func TestRawConnectionIsLoggedWithItsReason(t *testing.T) {
 			v.r.settle()
 		}, messages.CloseReset},
 		{"overrun", func(v *rigTunnel, s *fakeStream) { v.tell(data("c1", messages.Window+1)) }, messages.CloseLimit},
-		{"tunnel ended", func(v *rigTunnel, s *fakeStream) { v.end() }, messages.CloseShutdown},
+		{"tunnel ended", func(v *rigTunnel, s *fakeStream) { v.end() }, "tunnel_ended"},
 		{"shutdown", func(v *rigTunnel, s *fakeStream) { v.say(&messages.Shutdown{}) }, messages.CloseShutdown},
+		{"tunnel ended after the peer", func(v *rigTunnel, s *fakeStream) {
+			v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseEOF})
+			v.end()
+		}, "tunnel_ended"},
+		{"shutdown while it outlives its tunnel", func(v *rigTunnel, s *fakeStream) {
+			s.slow = true
+			v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
+			v.say(&messages.Shutdown{})
+		}, "shutdown"},
+		{"client reset", func(v *rigTunnel, s *fakeStream) { v.tell(closeFor("c1", "reset")) }, "client_reset"},
+		{"client refused", func(v *rigTunnel, s *fakeStream) { v.tell(closeFor("c1", "refused")) }, "refused"},
+		{"client ended, then peer", func(v *rigTunnel, s *fakeStream) {
+			v.tell(closeFor("c1", "eof"))
+			v.toConn(s, &messages.OutsideEnded{Reason: messages.CloseEOF})
+		}, "eof"},
+		{"client ended, then closed", func(v *rigTunnel, s *fakeStream) {
+			v.tell(closeFor("c1", "eof"), closeOf("c1"))
+		}, "client_closed"},
 		{"restart", func(v *rigTunnel, s *fakeStream) {
 			v.r.fault = failOnce[*messages.Garbage]()
 			v.tell(&messages.Garbage{})
 		}, messages.CloseRestart},
-		{"handler stopped", func(v *rigTunnel, s *fakeStream) { v.r.root.Stop(v.owner); v.r.settle() }, messages.CloseShutdown},
+		{"handler stopped", func(v *rigTunnel, s *fakeStream) { v.r.root.Stop(v.owner); v.r.settle() }, "tunnel_ended"},
 		{"stopped", func(v *rigTunnel, s *fakeStream) { v.r.root.Stop(s.owner); v.r.settle() }, messages.CloseReset},
 		{"failed", func(v *rigTunnel, s *fakeStream) {
 			s.panicIn = "write"

@@ -27,6 +27,7 @@ type handler struct {
 	admitted int                 // how many of them the limits have admitted
 	leaving  map[string]struct{} // ids of those whose answer is on its way to the outside client
 	conns    map[string]*rawConn // by connId
+	yielding int                 // how many of them give way to others
 	ended    endedIDs            // of requests and connections
 	unknown  *recentIDs          // connIds that were answered with tcp_close already; outlives this incarnation
 	stalls   stallWatch          // judges who holds the tunnel up
@@ -39,6 +40,8 @@ type handler struct {
 type rawConn struct {
 	pid    *actor.PID
 	stream messages.Stream
+	idle   time.Time // since when the client has sent nothing, if the peer has ended; else zero
+	yields bool      // it gives way to another, and does not count any more
 }
 
 func newHandler(needs *Tunnels, mux messages.Mux, credit bool, unknown *recentIDs, log *slog.Logger) *handler {
@@ -122,6 +125,12 @@ func (a *handler) handle(ctx actor.Context) {
 	case *actor.Terminated:
 		a.connStopped(m.Who)
 		a.reportEmpty(ctx)
+	case *halfClosed:
+		if c := a.conns[m.id]; c != nil {
+			c.idle = m.since
+		}
+	case *slotWanted:
+		a.slotWanted(ctx, m.id)
 	case *lateData:
 		a.answerUnknown(m.id)
 	case *judgeStalls:
@@ -184,6 +193,9 @@ func (a *handler) data(ctx actor.Context, m *messages.Data) {
 	if c.stream.Hold(len(m.Data)) > messages.ConnShare && a.stalls.add(m.ConnID) {
 		a.stalls.schedule(ctx)
 	}
+	if !c.idle.IsZero() {
+		c.idle = time.Now()
+	}
 	ctx.Send(c.pid, m)
 }
 
@@ -194,10 +206,10 @@ func (a *handler) answerUnknown(id string) {
 	}
 }
 
-// accepted takes a raw connection in, if there is room for it. Its conn asks
-// for what is shared with other tunnels.
+// accepted takes a raw connection in, if there is room for it or another gives
+// way. Its conn asks for what is shared with other tunnels.
 func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
-	if a.closed != "" || len(a.conns) >= a.needs.MaxConns || a.conns[stream.ID()] != nil {
+	if a.closed != "" || a.conns[stream.ID()] != nil || a.isFull() && !a.makeRoom(ctx) {
 		a.log.Debug("raw connection refused", "peer", stream.RemoteAddr(), "reason", string(messages.ReasonRawLimit))
 		stream.Reject()
 		return
@@ -212,8 +224,15 @@ func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
 // the connection's own lane: an answer to what it still sends would overtake
 // that, and the data before it.
 func (a *handler) connEnded(id string) {
-	if c := a.conns[id]; c != nil && c.stream.Ended() != "" {
+	c := a.conns[id]
+	if c == nil {
+		return
+	}
+	if c.stream.Ended().IsTold() {
 		a.unknown.add(id)
+	}
+	if c.yields {
+		a.yielding--
 	}
 	delete(a.conns, id)
 }
@@ -259,8 +278,11 @@ func (a *handler) reportEmpty(ctx actor.Context) {
 func (a *handler) close(ctx actor.Context, reason messages.Reason) {
 	a.refuseAll(ctx, reason)
 	a.stalls.end()
-	why := messages.CloseShutdown
-	if reason == messages.ReasonRestarted {
+	why := messages.CloseTunnelEnded
+	switch reason {
+	case messages.ReasonShutdown:
+		why = messages.CloseShutdown
+	case messages.ReasonRestarted:
 		why = messages.CloseRestart
 	}
 	for id, c := range a.conns {

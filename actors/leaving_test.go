@@ -36,7 +36,7 @@ func TestRawConnectionsOutliveTheirTunnel(t *testing.T) {
 		why  string
 	}{
 		{"closed by the client", []any{&messages.Data{ConnID: "c1", Data: []byte("a")}, closeOf("c1")}, "write a, endread, endwrite", "client_closed"},
-		{"open", []any{&messages.Data{ConnID: "c1", Data: []byte("a")}}, "write a, endwrite", "shutdown"},
+		{"open", []any{&messages.Data{ConnID: "c1", Data: []byte("a")}}, "write a, endwrite", "tunnel_ended"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inRig(t, rigOptions{}, func(r *tunnelRig) {

@@ -35,8 +35,10 @@ type tunnelRig struct {
 type rigOptions struct {
 	byHand bool // limits and ports are a probe, which the test answers for
 	bounds Bounds
-	needs  Tunnels // zero fields get the defaults below
+	needs  Tunnels // zero fields get defaults
 }
+
+const noLimit = -1 // of a bound in rigOptions
 
 const (
 	rigFirstPort = 10000
@@ -95,8 +97,14 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	needs.Limits, needs.Ports, needs.Meter, needs.Log = r.limits, r.ports, r.meter, log
 	needs.PublicURL = "https://*.t.example"
 	needs.PortTries = max(needs.PortTries, 3)
-	needs.MaxHTTP = max(needs.MaxHTTP, 3)
-	needs.MaxConns = max(needs.MaxConns, 3)
+	for _, bound := range []*int{&needs.MaxHTTP, &needs.MaxConns} {
+		switch *bound {
+		case noLimit:
+			*bound = 0
+		case 0:
+			*bound = 3
+		}
+	}
 	needs.StallTimeout = 3 * time.Second
 	needs.Inject = func(message any) {
 		if r.fault != nil {
