@@ -1,5 +1,7 @@
 package messages
 
+import "strconv"
+
 // A Reason says why a session ended or a request was refused. It is the value
 // that log lines and metric labels carry, so it never holds foreign text.
 type Reason string
@@ -74,13 +76,13 @@ const (
 
 // CloseFor returns the close code and the text that tell a client of the
 // reason. The texts stay below the 123 bytes that a close frame has room for
-// (RFC 6455, section 5.5).
+// (RFC 6455, section 5.5). That of a shutdown is better told by [RestartText].
 func CloseFor(r Reason) (code int, text string) {
 	switch r {
 	case ReasonClientClosed, ReasonClientGone, ReasonTargetEnded:
 		return CloseNormal, ""
 	case ReasonShutdown:
-		return CloseGoingAway, "restart" // who sends it says when to come back
+		return CloseGoingAway, RestartText(1)
 	case ReasonProtocolError:
 		return CloseProtocolError, "frame not allowed by RFC 6455"
 	case ReasonTextMessage:
@@ -95,4 +97,16 @@ func CloseFor(r Reason) (code int, text string) {
 		return CloseInternal, "target reset the connection"
 	}
 	return CloseInternal, "internal failure"
+}
+
+// retryRate is how many sessions a second a server that has begun anew is to
+// meet: fixed by the protocol (section 8). Each is a handshake and a signature to
+// check; all at once would look like an attack, and be refused as one.
+const retryRate = 500
+
+// RestartText is what the close frames of a shutdown say when so many sessions
+// end by it. Clients wait a random part of the time that it names.
+func RestartText(sessions int) string {
+	seconds := max((sessions+retryRate-1)/retryRate, 1)
+	return "restart, retry within " + strconv.Itoa(seconds) + " s"
 }

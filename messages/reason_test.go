@@ -1,9 +1,11 @@
 package messages
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -83,5 +85,20 @@ func TestCloseCodeTellsTheReason(t *testing.T) {
 	}
 	if _, text := CloseFor(ReasonTargetUnreachable); text != "cannot reach target" {
 		t.Errorf("the contract's text for an unreachable target is %q", text)
+	}
+}
+
+// Section 8 of the protocol: five hundred clients a second.
+func TestRestartTextSpreadsTheClients(t *testing.T) {
+	for sessions, seconds := range map[int]int{0: 1, 1: 1, 500: 1, 501: 2, 1000: 2, 1001: 3, 100_000: 200} {
+		if got, want := RestartText(sessions), fmt.Sprintf("restart, retry within %d s", seconds); got != want {
+			t.Errorf("for %d sessions it is %q, want %q", sessions, got, want)
+		}
+	}
+	if text := RestartText(math.MaxInt32); len(text) > 123 {
+		t.Errorf("%q does not fit a close frame", text)
+	}
+	if _, text := CloseFor(ReasonShutdown); text != "restart, retry within 1 s" {
+		t.Errorf("a shutdown's text is %q", text)
 	}
 }

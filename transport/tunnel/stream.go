@@ -250,7 +250,7 @@ func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 	}
 	s.over, s.aborted, s.chunks, s.waiting = true, reason, nil, 0
 	s.share.end()
-	if s.opened && reason != "" { // before done: at its end the out pump closes the queue
+	if s.opened && reason.IsTold() { // before done: at its end the out pump closes the queue
 		s.queue.send(s.mux.frameClose(s.id, reason), true)
 	}
 	close(s.done)

@@ -1,7 +1,6 @@
 package wsock
 
 import (
-	"fmt"
 	"io"
 	"time"
 
@@ -101,11 +100,8 @@ func (s *Session) sendClose(reason messages.Reason) {
 	}
 }
 
-// restartText is what a client is told when the server shuts down (protocol,
-// section 8).
-func (h *Host) restartText() string {
-	return fmt.Sprintf("restart, retry within %d s", max(1, h.restart.Load()))
-}
+// restartText is what a client is told when the server shuts down.
+func (h *Host) restartText() string { return messages.RestartText(int(h.restarting.Load())) }
 
 // Refuse closes a WebSocket that no session wants, so that the close arrives.
 func (h *Host) Refuse(c *Conn, reason messages.Reason) {

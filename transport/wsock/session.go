@@ -12,11 +12,11 @@ import (
 
 // A Host is what the sessions of a process share. Any goroutine may use it.
 type Host struct {
-	root      *actor.RootContext
-	keepalive *Keepalive
-	log       *slog.Logger
-	attached  atomic.Int64 // sessions that have a WebSocket and are not closed
-	restart   atomic.Int64 // seconds within which clients are to come back; 0 while the server lives
+	root       *actor.RootContext
+	keepalive  *Keepalive
+	log        *slog.Logger
+	attached   atomic.Int64 // sessions that have a WebSocket and are not closed
+	restarting atomic.Int64 // sessions that a shutdown ends; 0 while the server lives
 }
 
 // NewHost returns a host whose sessions send through root and are judged by
@@ -31,16 +31,10 @@ func (h *Host) Log() *slog.Logger { return h.log }
 // Send sends a message to an actor.
 func (h *Host) Send(to *actor.PID, message any) { h.root.Send(to, message) }
 
-// reconnectsPerSecond is how many clients a successor is to get a second after
-// a restart: fixed by the protocol, section 8.
-const reconnectsPerSecond = 500
-
-// AnnounceRestart fixes within how many seconds the clients of now are told to
-// come back: so many that [reconnectsPerSecond] come in each, and at least one.
-// Called once, before the sessions are told to end.
-func (h *Host) AnnounceRestart() {
-	h.restart.Store(max(1, (h.attached.Load()+reconnectsPerSecond-1)/reconnectsPerSecond))
-}
+// AnnounceRestart counts the clients that are to come back: it says how long
+// each is told to wait at most, see [messages.RestartText]. Called once, before
+// the sessions are told to end.
+func (h *Host) AnnounceRestart() { h.restarting.Store(h.attached.Load()) }
 
 // A Session is the server's end of what a client has begun: a relay, or a
 // tunnel. It has a WebSocket, which [Session.Attach] gives it: the session's
