@@ -257,9 +257,11 @@ func TestLedgerAgreesWithANaiveOne(t *testing.T) {
 
 func FuzzLedger(f *testing.F) {
 	f.Add([]byte{})
-	f.Add([]byte{1, 1, 1, 0, 0, 2, 0, 0, 0, 1, 1, 0})          // the same claim twice in one request
-	f.Add([]byte{2, 2, 2, 0, 0, 2, 0, 2, 3, 0, 1, 0, 5, 0, 0}) // acquire, release a part, end
-	f.Add([]byte{1, 0, 0, 0, 0, 1, 0, 3, 1, 1, 0, 0, 1, 1, 0}) // release what another holds
+	f.Add([]byte{1, 1, 1, 0, 0, 2, 0, 2, 0, 0})                         // the same claim twice in one request
+	f.Add([]byte{2, 2, 2, 0, 0, 2, 0, 2, 3, 0, 4, 0, 1, 0, 6, 0, 0})    // acquire, release a part, end
+	f.Add([]byte{1, 0, 0, 0, 0, 1, 0, 1, 0, 4, 1, 1, 0})                // release what another holds
+	f.Add([]byte{0, 0, 0, 1, 0, 0, 0, 1, 5, 0, 1, 1, 5, 4, 0, 1, 5})    // wait, and have one's turn
+	f.Add([]byte{0, 0, 0, 1, 0, 0, 0, 1, 6, 0, 1, 1, 6, 7, 1, 0, 0, 6}) // wait, and leave
 	f.Fuzz(runLedger)
 }
 

@@ -81,6 +81,14 @@ func (a *asker) want(answers ...string) {
 	}
 }
 
+// wantWaiting fails unless so many claims wait for their turn.
+func (r *tunnelRig) wantWaiting(n int) {
+	r.t.Helper()
+	if got := r.book.queue.order.Len(); got != n {
+		r.t.Errorf("%d claims wait, want %d", got, n)
+	}
+}
+
 func numbers(from, to int) (tags []string) {
 	for i := from; i <= to; i++ {
 		tags = append(tags, fmt.Sprint(i))
@@ -123,20 +131,20 @@ func TestRequestWaitsForFiveSeconds(t *testing.T) {
 		time.Sleep(protocolTurn - 2*time.Second - 1)
 		r.settle()
 		a.want()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		r.settle()
 		a.want("-3")
 		time.Sleep(2*time.Second - 1)
 		a.releases(v4) // in the last moment
 		a.want("4")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		r.settle()
 		a.want("-5")
 		a.asks(v4, "6") // the timer runs anew after there was nobody
 		time.Sleep(protocolTurn - 1)
 		r.settle()
 		a.want()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		r.settle()
 		a.want("-6")
 		r.wantWaiting(0)
@@ -180,7 +188,7 @@ func TestTimerOfAWithdrawnRequestRefusesNobody(t *testing.T) {
 		time.Sleep(protocolTurn - 1)
 		r.settle()
 		a.want("1")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		r.settle()
 		a.want("-3")
 	})

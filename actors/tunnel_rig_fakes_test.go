@@ -1,9 +1,7 @@
 package actors
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 
@@ -335,75 +333,4 @@ func (m *rigMeter) of(what string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.counts[what]
-}
-
-// A rigLog keeps the lines of the log.
-type rigLog struct {
-	mu    sync.Mutex
-	lines []rigLine
-}
-
-type rigLine struct {
-	level   slog.Level
-	message string
-	fields  map[string]any
-}
-
-// of returns the lines that begin so.
-func (l *rigLog) of(message string) (lines []rigLine) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.lines {
-		if strings.HasPrefix(line.message, message) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
-
-// forget forgets the lines so far.
-func (l *rigLog) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = nil
-}
-
-// wantLine fails unless one line begins so, and has these fields and no other.
-func (r *tunnelRig) wantLine(level slog.Level, message string, fields map[string]any) {
-	r.t.Helper()
-	found := r.log.of(message)
-	if len(found) != 1 {
-		r.t.Errorf("%d lines say %q", len(found), message)
-		return
-	}
-	if found[0].level != level {
-		r.t.Errorf("%q has level %v", message, found[0].level)
-	}
-	if got, want := fmt.Sprint(found[0].fields), fmt.Sprint(fields); got != want {
-		r.t.Errorf("%q has the fields\n%s, want\n%s", message, got, want)
-	}
-}
-
-type rigHandler struct {
-	log   *rigLog
-	attrs []slog.Attr
-}
-
-func (h rigHandler) Enabled(context.Context, slog.Level) bool { return true }
-func (h rigHandler) WithGroup(string) slog.Handler            { return h }
-func (h rigHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	h.attrs = append(append([]slog.Attr(nil), h.attrs...), attrs...)
-	return h
-}
-
-func (h rigHandler) Handle(_ context.Context, r slog.Record) error {
-	line := rigLine{level: r.Level, message: r.Message, fields: make(map[string]any)}
-	for _, a := range h.attrs {
-		line.fields[a.Key] = a.Value.Resolve().Any()
-	}
-	r.Attrs(func(a slog.Attr) bool { line.fields[a.Key] = a.Value.Resolve().Any(); return true })
-	h.log.mu.Lock()
-	defer h.log.mu.Unlock()
-	h.log.lines = append(h.log.lines, line)
-	return nil
 }

@@ -154,14 +154,6 @@ func (r *tunnelRig) wantTaken(address, http, raw int) {
 	}
 }
 
-// wantWaiting fails unless so many claims wait for their turn.
-func (r *tunnelRig) wantWaiting(n int) {
-	r.t.Helper()
-	if got := r.book.queue.order.Len(); got != n {
-		r.t.Errorf("%d claims wait, want %d", got, n)
-	}
-}
-
 // wantFree fails unless nothing is taken or waited for any more, and every port
 // is free.
 func (r *tunnelRig) wantFree() {
