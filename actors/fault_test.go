@@ -8,6 +8,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/messages"
 )
 
@@ -170,7 +171,7 @@ func TestPanicInSpawningAnswersTheHandler(t *testing.T) {
 func TestSessionIsRefusedWhenTheLimitsFail(t *testing.T) {
 	h := newHouse(t, Bounds{})
 	log := slog.New(slog.DiscardHandler)
-	limits := h.system.Root.Spawn(guardedProps(log, func() actor.Actor { return &limits{book: &ledger{}} }, // no maps to write to
+	limits := h.system.Root.Spawn(guardedProps(log, func() actor.Actor { return &limits{book: &book{Ledger: &ledger.Ledger{}}} }, // no maps to write to
 		actor.WithGuardian(resume)))
 	h.relays = h.system.Root.Spawn(guardedProps(log, func() actor.Actor {
 		return &relays{session: relayProps(&Relays{Limits: limits, Meter: h.meter, Log: log})}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/messages"
 )
 
@@ -22,17 +23,23 @@ type Bounds struct {
 // SpawnLimits starts the actor that counts for all others who has how many
 // sessions. A failure loses one request, and no slot. workers may be nil.
 func SpawnLimits(system *actor.ActorSystem, bounds Bounds, workers *Workers, log *slog.Logger) (*actor.PID, error) {
-	book := newLedger([messages.ClaimKinds]int{
+	entries := ledger.New([messages.ClaimKinds]int{
 		messages.ClaimAddress: bounds.PerAddress,
 		messages.ClaimUser:    bounds.PerUser,
 		messages.ClaimLookup:  bounds.PerAddress,
 		messages.ClaimHTTP:    bounds.HTTP,
 		messages.ClaimRaw:     bounds.Raw,
 	})
-	return spawnLimits(system, book, workers, log)
+	return spawnLimits(system, &book{Ledger: entries}, workers, log)
 }
 
-func spawnLimits(system *actor.ActorSystem, book *ledger, workers *Workers, log *slog.Logger) (*actor.PID, error) {
+// A book is what outlives an incarnation of the limits.
+type book struct {
+	*ledger.Ledger
+	timed bool // a timer for the one that has waited longest runs
+}
+
+func spawnLimits(system *actor.ActorSystem, book *book, workers *Workers, log *slog.Logger) (*actor.PID, error) {
 	props := guardedProps(log, func() actor.Actor { return &limits{book: book} },
 		actor.WithGuardian(resume), workers.option())
 	return system.Root.SpawnNamed(props, "limits")
@@ -41,7 +48,7 @@ func spawnLimits(system *actor.ActorSystem, book *ledger, workers *Workers, log 
 // limits grants claims and takes them back. Slots belong to PIDs: when a
 // holder ends, for whatever reason, its slots are free again.
 type limits struct {
-	book *ledger // outlives this incarnation
+	book *book // outlives this incarnation
 }
 
 // endWaiting asks the limits to refuse those that have waited for long enough.
@@ -52,17 +59,15 @@ func (a *limits) Receive(ctx actor.Context) {
 	case *messages.Acquire:
 		a.acquire(ctx, m)
 	case *messages.Release:
-		a.book.release(m.Holder.Id, m.Claims)
+		a.book.Release(m.Holder.Id, m.Claims)
 		a.admit(ctx, m.Claims)
 	case *messages.Withdraw:
-		if w := a.book.queue.of[m.Holder.Id][m.Tag]; w != nil {
-			a.book.queue.remove(w)
-		}
+		a.book.Withdraw(m.Holder.Id, m.Tag)
 	case *actor.Terminated:
-		a.book.forsake(m.Who.Id)
-		a.admit(ctx, a.book.end(m.Who.Id))
+		a.book.Forsake(m.Who.Id)
+		a.admit(ctx, a.book.End(m.Who.Id))
 	case *endWaiting:
-		a.book.queue.timed = false
+		a.book.timed = false
 		defer a.schedule(ctx) // whatever goes wrong, those that are left have their timer
 		a.endWaiting(ctx)
 	}
@@ -81,15 +86,15 @@ func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 		}
 	}()
 
-	reason := a.book.judge(m.Claims)
-	known := a.book.knows(m.Holder.Id)
+	reason := a.book.Judge(m.Claims)
+	known := a.book.Knows(m.Holder.Id)
 	switch {
 	case reason == "":
-		a.book.grant(m.Holder.Id, m.Claims)
+		a.book.Grant(m.Holder.Id, m.Claims)
 		answer = &messages.Granted{Claims: m.Claims, Tag: m.Tag}
-	case a.book.mayWait(m.Holder.Id, m.Tag, m.Claims):
-		a.book.queue.add(&waiting{
-			holder: m.Holder, to: to, claims: slices.Clone(m.Claims), tag: m.Tag, until: time.Now().Add(waitPatience),
+	case a.book.MayWait(m.Holder.Id, m.Tag, m.Claims):
+		a.book.Wait(&ledger.Waiting{
+			Holder: m.Holder, To: to, Claims: slices.Clone(m.Claims), Tag: m.Tag, Until: time.Now().Add(ledger.Patience),
 		})
 		answer = nil
 		a.schedule(ctx)
@@ -104,32 +109,29 @@ func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 
 // admit gives what has come back to those that wait for it.
 func (a *limits) admit(ctx actor.Context, freed []messages.Claim) {
-	for _, w := range slices.Backward(a.book.admit(freed)) {
+	for _, w := range slices.Backward(a.book.Admit(freed)) {
 		// Deferred, so that one that can't be told keeps no other from its word.
-		defer ctx.Send(w.to, &messages.Granted{Claims: w.claims, Tag: w.tag})
+		defer ctx.Send(w.To, &messages.Granted{Claims: w.Claims, Tag: w.Tag})
 	}
 }
 
 // schedule sees to it that the one that has waited longest is looked at when
 // its time is over. All have the same patience: so one timer does for all.
 func (a *limits) schedule(ctx actor.Context) {
-	q := a.book.queue
-	w := q.first()
-	if w == nil || q.timed {
+	w := a.book.First()
+	if w == nil || a.book.timed {
 		return
 	}
-	q.timed = true
+	a.book.timed = true
 	self, root := ctx.Self(), ctx.ActorSystem().Root
-	time.AfterFunc(time.Until(w.until), func() { root.Send(self, &endWaiting{}) })
+	time.AfterFunc(time.Until(w.Until), func() { root.Send(self, &endWaiting{}) })
 }
 
 // endWaiting refuses those that have waited for long enough. The timer may be
 // that of one who waits no longer: then there are none.
 func (a *limits) endWaiting(ctx actor.Context) {
-	q := a.book.queue
-	for w := q.first(); w != nil && !time.Now().Before(w.until); w = q.first() {
-		q.remove(w)
-		ctx.Send(w.to, &messages.Refused{Reason: refusals[w.claims[0].Kind], Tag: w.tag})
+	for w := a.book.First(); w != nil && !time.Now().Before(w.Until); w = a.book.First() {
+		ctx.Send(w.To, &messages.Refused{Reason: a.book.Expire(w), Tag: w.Tag})
 	}
 }
 

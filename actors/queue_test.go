@@ -84,7 +84,7 @@ func (a *asker) want(answers ...string) {
 // wantWaiting fails unless so many claims wait for their turn.
 func (r *tunnelRig) wantWaiting(n int) {
 	r.t.Helper()
-	if got := r.book.queue.order.Len(); got != n {
+	if got := r.book.Waiting(); got != n {
 		r.t.Errorf("%d claims wait, want %d", got, n)
 	}
 }
@@ -259,25 +259,6 @@ func TestNobodyWaitsWithoutALimit(t *testing.T) {
 		a.asks(v4, numbers(1, 1000)...)
 		a.want(numbers(1, 1000)...)
 	})
-}
-
-// Whatever sources there are, the queue has an end.
-func TestQueueIsBounded(t *testing.T) {
-	book := newLedger([messages.ClaimKinds]int{messages.ClaimHTTP: 1})
-	holder := &actor.PID{Id: "holder"}
-	waits := 0
-	for i := range 2 * maxWaiting {
-		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		claims := []messages.Claim{{Kind: messages.ClaimHTTP, Source: netip.PrefixFrom(addr, 32)}}
-		book.grant("other", claims)
-		if tag := addr.String(); book.mayWait(holder.Id, tag, claims) {
-			book.queue.add(&waiting{holder: holder, claims: claims, tag: tag})
-			waits++
-		}
-	}
-	if waits != 16384 {
-		t.Errorf("%d wait", waits)
-	}
 }
 
 // A muteProcess fails whoever sends it something.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/messages"
 )
 
@@ -22,7 +23,7 @@ type tunnelRig struct {
 	t       *testing.T
 	system  *actor.ActorSystem
 	root    *actor.RootContext
-	book    *ledger    // of the limits actor
+	book    *book      // of the limits actor
 	limits  *actor.PID // the limits actor, or asked
 	ports   *actor.PID // the ports actor, or asked
 	tunnels *actor.PID
@@ -85,7 +86,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	var err error
 	if !options.byHand {
 		b := options.bounds
-		r.book = newLedger([messages.ClaimKinds]int{b.PerAddress, b.PerUser, b.PerAddress, b.HTTP, b.Raw})
+		r.book = &book{Ledger: ledger.New([messages.ClaimKinds]int{b.PerAddress, b.PerUser, b.PerAddress, b.HTTP, b.Raw})}
 		if r.limits, err = spawnLimits(r.system, r.book, nil, log); err != nil {
 			t.Fatal(err)
 		}
@@ -136,14 +137,7 @@ func (r *tunnelRig) alive(pid *actor.PID) bool {
 }
 
 // taken returns how much of a limit is taken in all.
-func (r *tunnelRig) taken(kind messages.ClaimKind) (n int) {
-	for claim, units := range r.book.taken {
-		if claim.Kind == kind && (claim.Source.Bits() != wideBits || claim.Source.Addr().Is4()) {
-			n += units
-		}
-	}
-	return n
-}
+func (r *tunnelRig) taken(kind messages.ClaimKind) int { return r.book.Taken(kind) }
 
 // wantTaken fails unless so much of the limits is taken.
 func (r *tunnelRig) wantTaken(address, http, raw int) {
@@ -158,11 +152,9 @@ func (r *tunnelRig) wantTaken(address, http, raw int) {
 // is free.
 func (r *tunnelRig) wantFree() {
 	r.t.Helper()
-	if len(r.book.taken)+len(r.book.held) > 0 {
-		r.t.Errorf("claims are left: %v", r.book.held)
-	}
-	if q := r.book.queue; q.order.Len()+len(q.lines)+len(q.count)+len(q.of) > 0 {
-		r.t.Errorf("somebody waits: %v %v %v", q.lines, q.count, q.of)
+	if !r.book.Empty() {
+		r.t.Errorf("of addresses, requests and raw connections are left %d, %d and %d, and %d wait",
+			r.taken(messages.ClaimAddress), r.taken(messages.ClaimHTTP), r.taken(messages.ClaimRaw), r.book.Waiting())
 	}
 	p := r.probe()
 	for range rigLastPort - rigFirstPort + 1 {

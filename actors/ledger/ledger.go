@@ -1,4 +1,4 @@
-package actors
+package ledger
 
 import (
 	"net/netip"
@@ -14,17 +14,19 @@ const (
 	wideFactor = 4
 )
 
-// A ledger says who holds how much of which limit. It belongs to the limits
+// A Ledger says who holds how much of which limit. It belongs to the limits
 // actor, and outlives its incarnations.
-type ledger struct {
+type Ledger struct {
 	bounds [messages.ClaimKinds]int // how many units each claim has; 0 = any number
 	taken  map[messages.Claim]int   // units held, by all holders; of an IPv6 /64 those of its /48 too
 	held   map[string][]messages.Claim
 	queue  *queue // who waits until something comes back
 }
 
-func newLedger(bounds [messages.ClaimKinds]int) *ledger {
-	return &ledger{
+// New returns a ledger without entries. bounds are how many units each kind of
+// claim has; 0 = any number.
+func New(bounds [messages.ClaimKinds]int) *Ledger {
+	return &Ledger{
 		bounds: bounds,
 		taken:  make(map[messages.Claim]int),
 		held:   make(map[string][]messages.Claim),
@@ -58,16 +60,16 @@ func widest(c messages.Claim) messages.Claim {
 }
 
 // bound returns how many units a claim has; 0 = any number.
-func (l *ledger) bound(c messages.Claim) int {
+func (l *Ledger) bound(c messages.Claim) int {
 	if c.Source.Bits() == wideBits && c.Source.Addr().Is6() {
 		return wideFactor * l.bounds[c.Kind]
 	}
 	return l.bounds[c.Kind]
 }
 
-// judge returns why the claims can't be granted, or "" if they can. It changes
+// Judge returns why the claims can't be granted, or "" if they can. It changes
 // nothing.
-func (l *ledger) judge(claims []messages.Claim) messages.Reason {
+func (l *Ledger) Judge(claims []messages.Claim) messages.Reason {
 	for i, c := range claims {
 		if l.exceeds(c, claims[:i+1]) {
 			return refusals[c.Kind]
@@ -81,7 +83,7 @@ func (l *ledger) judge(claims []messages.Claim) messages.Reason {
 
 // exceeds reports whether the bound of c is too small for what is taken and for
 // those of the claims that count under it.
-func (l *ledger) exceeds(c messages.Claim, claims []messages.Claim) bool {
+func (l *Ledger) exceeds(c messages.Claim, claims []messages.Claim) bool {
 	bound := l.bound(c)
 	if bound <= 0 {
 		return false
@@ -95,8 +97,8 @@ func (l *ledger) exceeds(c messages.Claim, claims []messages.Claim) bool {
 	return units > bound
 }
 
-// grant books the claims.
-func (l *ledger) grant(holder string, claims []messages.Claim) {
+// Grant books the claims.
+func (l *Ledger) Grant(holder string, claims []messages.Claim) {
 	for _, c := range claims {
 		l.taken[c]++
 		if w, ok := wide(c); ok {
@@ -106,8 +108,8 @@ func (l *ledger) grant(holder string, claims []messages.Claim) {
 	l.held[holder] = append(l.held[holder], claims...)
 }
 
-// release takes claims back from a holder, as far as it has them.
-func (l *ledger) release(holder string, claims []messages.Claim) {
+// Release takes claims back from a holder, as far as it has them.
+func (l *Ledger) Release(holder string, claims []messages.Claim) {
 	for _, c := range claims {
 		held := l.held[holder]
 		for i, h := range held {
@@ -123,8 +125,8 @@ func (l *ledger) release(holder string, claims []messages.Claim) {
 	}
 }
 
-// end takes everything back from a holder, and returns what that was.
-func (l *ledger) end(holder string) []messages.Claim {
+// End takes everything back from a holder, and returns what that was.
+func (l *Ledger) End(holder string) []messages.Claim {
 	held := l.held[holder]
 	for _, c := range held {
 		l.drop(c)
@@ -133,7 +135,7 @@ func (l *ledger) end(holder string) []messages.Claim {
 	return held
 }
 
-func (l *ledger) drop(c messages.Claim) {
+func (l *Ledger) drop(c messages.Claim) {
 	lessen(l.taken, c)
 	if w, ok := wide(c); ok {
 		lessen(l.taken, w)
@@ -146,4 +148,24 @@ func lessen(counts map[messages.Claim]int, c messages.Claim) {
 	if counts[c]--; counts[c] <= 0 {
 		delete(counts, c)
 	}
+}
+
+// Taken returns the units of a kind that are held, by all holders. It goes over
+// all entries.
+func (l *Ledger) Taken(kind messages.ClaimKind) (units int) {
+	for _, held := range l.held {
+		for _, c := range held {
+			if c.Kind == kind {
+				units++
+			}
+		}
+	}
+	return units
+}
+
+// Empty reports whether nothing is held or waited for, and nothing is left of
+// what was.
+func (l *Ledger) Empty() bool {
+	q := l.queue
+	return len(l.taken)+len(l.held)+q.order.Len()+len(q.lines)+len(q.count)+len(q.of) == 0
 }

@@ -1,4 +1,4 @@
-package actors
+package ledger
 
 import (
 	"container/list"
@@ -14,8 +14,8 @@ const (
 	// waitFactor is how many times its bound a source may have waiting: fixed by
 	// the protocol (section 4.2). A browser over HTTP/2 asks for 100 files at once.
 	waitFactor = 4
-	// waitPatience is how long one waits for its turn: fixed by the protocol.
-	waitPatience = 5 * time.Second
+	// Patience is how long one waits for its turn: fixed by the protocol.
+	Patience = 5 * time.Second
 	// maxWaiting is how many wait over all sources. Each is an outside client's
 	// request, which costs its connection and goroutine a hundred times what it
 	// costs here (some 300 bytes): four times as many as there are connections
@@ -27,13 +27,13 @@ const (
 // looks a name up is told at once instead: it knows what to do about it.
 var waits = [messages.ClaimKinds]bool{messages.ClaimHTTP: true}
 
-// A waiting is one claim that waits until a unit of its limit comes back.
-type waiting struct {
-	holder *actor.PID
-	to     *actor.PID // who is answered
-	claims []messages.Claim
-	tag    string
-	until  time.Time
+// A Waiting is one claim that waits until a unit of its limit comes back.
+type Waiting struct {
+	Holder *actor.PID
+	To     *actor.PID // who is answered
+	Claims []messages.Claim
+	Tag    string
+	Until  time.Time // when it is refused
 
 	inOrder, inLine *list.Element
 }
@@ -44,47 +44,46 @@ type waiting struct {
 // Those of one source wait in one line. The /64s of an IPv6 /48 share theirs,
 // because they compete for the bound of that.
 type queue struct {
-	order list.List // of *waiting, all of them in order of arrival: the first is due first
+	order list.List // of *Waiting, all of them in order of arrival: the first is due first
 	lines map[messages.Claim]*list.List
 	count map[messages.Claim]int         // of those that wait: by source, and by /48
-	of    map[string]map[string]*waiting // by holder and tag
-	timed bool                           // a timer for the first one runs
+	of    map[string]map[string]*Waiting // by holder and tag
 }
 
 func newQueue() *queue {
 	return &queue{
 		lines: make(map[messages.Claim]*list.List),
 		count: make(map[messages.Claim]int),
-		of:    make(map[string]map[string]*waiting),
+		of:    make(map[string]map[string]*Waiting),
 	}
 }
 
-func (q *queue) add(w *waiting) {
-	c, holder := w.claims[0], w.holder.Id
+func (q *queue) add(w *Waiting) {
+	c, holder := w.Claims[0], w.Holder.Id
 	key := widest(c)
 	if q.lines[key] == nil {
 		q.lines[key] = list.New()
 	}
 	if q.of[holder] == nil {
-		q.of[holder] = make(map[string]*waiting)
+		q.of[holder] = make(map[string]*Waiting)
 	}
 	w.inOrder, w.inLine = q.order.PushBack(w), q.lines[key].PushBack(w)
-	q.of[holder][w.tag] = w
+	q.of[holder][w.Tag] = w
 	q.count[c]++
 	if key != c {
 		q.count[key]++
 	}
 }
 
-func (q *queue) remove(w *waiting) {
-	c, holder := w.claims[0], w.holder.Id
+func (q *queue) remove(w *Waiting) {
+	c, holder := w.Claims[0], w.Holder.Id
 	key := widest(c)
 	q.order.Remove(w.inOrder)
 	q.lines[key].Remove(w.inLine)
 	if q.lines[key].Len() == 0 {
 		delete(q.lines, key)
 	}
-	delete(q.of[holder], w.tag)
+	delete(q.of[holder], w.Tag)
 	if len(q.of[holder]) == 0 {
 		delete(q.of, holder)
 	}
@@ -95,16 +94,16 @@ func (q *queue) remove(w *waiting) {
 }
 
 // first returns the one that has waited longest, or nil.
-func (q *queue) first() *waiting {
+func (q *queue) first() *Waiting {
 	if front := q.order.Front(); front != nil {
-		return front.Value.(*waiting)
+		return front.Value.(*Waiting)
 	}
 	return nil
 }
 
-// mayWait reports whether claims that can't be granted may wait for their turn.
+// MayWait reports whether claims that can't be granted may wait for their turn.
 // Two that have one tag could not be told apart.
-func (l *ledger) mayWait(holder, tag string, claims []messages.Claim) bool {
+func (l *Ledger) MayWait(holder, tag string, claims []messages.Claim) bool {
 	if len(claims) != 1 || !waits[claims[0].Kind] {
 		return false
 	}
@@ -117,15 +116,39 @@ func (l *ledger) mayWait(holder, tag string, claims []messages.Claim) bool {
 	return q.order.Len() < maxWaiting && q.of[holder][tag] == nil
 }
 
-// knows reports whether a holder has or waits for anything, and so is watched.
-func (l *ledger) knows(holder string) bool {
+// Wait has claims wait that may. Their Until must not be before that of any other
+// that waits.
+func (l *Ledger) Wait(w *Waiting) { l.queue.add(w) }
+
+// Withdraw removes what a holder waits for by a tag, if it does.
+func (l *Ledger) Withdraw(holder, tag string) {
+	if w := l.queue.of[holder][tag]; w != nil {
+		l.queue.remove(w)
+	}
+}
+
+// First returns the one that has waited longest, or nil.
+func (l *Ledger) First() *Waiting { return l.queue.first() }
+
+// Expire removes the one that has waited longest, and returns the reason for
+// which it is refused.
+func (l *Ledger) Expire(w *Waiting) messages.Reason {
+	l.queue.remove(w)
+	return refusals[w.Claims[0].Kind]
+}
+
+// Waiting returns how many wait.
+func (l *Ledger) Waiting() int { return l.queue.order.Len() }
+
+// Knows reports whether a holder has or waits for anything, and so is watched.
+func (l *Ledger) Knows(holder string) bool {
 	return len(l.held[holder]) > 0 || len(l.queue.of[holder]) > 0
 }
 
-// admit grants to those that wait what claims that came back have freed, in
+// Admit grants to those that wait what claims that came back have freed, in
 // order of arrival, and returns whom it has granted something. Of a /48 those
 // are passed over whose own /64 is used up.
-func (l *ledger) admit(freed []messages.Claim) (admitted []*waiting) {
+func (l *Ledger) Admit(freed []messages.Claim) (admitted []*Waiting) {
 	if l.queue.order.Len() == 0 {
 		return nil
 	}
@@ -136,7 +159,7 @@ func (l *ledger) admit(freed []messages.Claim) (admitted []*waiting) {
 				break
 			}
 			l.queue.remove(w)
-			l.grant(w.holder.Id, w.claims)
+			l.Grant(w.Holder.Id, w.Claims)
 			admitted = append(admitted, w)
 		}
 	}
@@ -146,16 +169,16 @@ func (l *ledger) admit(freed []messages.Claim) (admitted []*waiting) {
 // next returns the first in a line to whom something can be granted, or nil. A
 // /48 has the bound of wideFactor /64s, so that no more of those than that are
 // ever asked about.
-func (l *ledger) next(key messages.Claim) *waiting {
+func (l *Ledger) next(key messages.Claim) *Waiting {
 	line := l.queue.lines[key]
 	if line == nil || l.exceeds(key, []messages.Claim{key}) {
 		return nil
 	}
 	var full []messages.Claim
 	for e := line.Front(); e != nil; e = e.Next() {
-		w := e.Value.(*waiting)
-		if c := w.claims[0]; !slices.Contains(full, c) {
-			if l.judge(w.claims) == "" {
+		w := e.Value.(*Waiting)
+		if c := w.Claims[0]; !slices.Contains(full, c) {
+			if l.Judge(w.Claims) == "" {
 				return w
 			}
 			full = append(full, c)
@@ -164,8 +187,8 @@ func (l *ledger) next(key messages.Claim) *waiting {
 	return nil
 }
 
-// forsake removes what a holder waits for.
-func (l *ledger) forsake(holder string) {
+// Forsake removes what a holder waits for.
+func (l *Ledger) Forsake(holder string) {
 	for _, w := range l.queue.of[holder] {
 		l.queue.remove(w)
 	}

@@ -1,4 +1,4 @@
-package actors
+package ledger
 
 import (
 	"fmt"
@@ -131,7 +131,7 @@ func runLedger(t *testing.T, script []byte) {
 	for i := range bounds {
 		bounds[i] = next() % 4 // 0 is no limit
 	}
-	real, naive := newLedger(bounds), &naiveLedger{bounds: bounds}
+	real, naive := New(bounds), &naiveLedger{bounds: bounds}
 	for step := 0; len(script) > 0; step++ {
 		op, holder := next()%8, fmt.Sprint("holder-", next()%4)
 		claims := make([]messages.Claim, next()%4)
@@ -141,30 +141,30 @@ func runLedger(t *testing.T, script []byte) {
 		switch op {
 		case 0, 1, 2, 3:
 			want := naive.acquire(holder, claims)
-			got := real.judge(claims)
+			got := real.Judge(claims)
 			if got != want {
 				t.Fatalf("step %d: %s asks for %v: %q, want %q", step, holder, claims, got, want)
 			}
 			if got == "" {
-				real.grant(holder, claims)
+				real.Grant(holder, claims)
 				break
 			}
 			tag := fmt.Sprint(step)
-			waits := real.mayWait(holder, tag, claims)
+			waits := real.MayWait(holder, tag, claims)
 			if want := naive.wait(holder, tag, claims); waits != want {
 				t.Fatalf("step %d: that %v may wait is %v, want %v", step, claims, waits, want)
 			}
 			if waits {
-				real.queue.add(&waiting{holder: &actor.PID{Id: holder}, claims: claims, tag: tag})
+				real.queue.add(&Waiting{Holder: &actor.PID{Id: holder}, Claims: claims, Tag: tag})
 			}
 		case 4, 5:
 			naive.release(holder, claims)
-			real.release(holder, claims)
-			compareAdmitted(t, step, real.admit(claims), naive.admit())
+			real.Release(holder, claims)
+			compareAdmitted(t, step, real.Admit(claims), naive.admit())
 		case 6:
 			naive.end(holder)
-			real.forsake(holder)
-			compareAdmitted(t, step, real.admit(real.end(holder)), naive.admit())
+			real.Forsake(holder)
+			compareAdmitted(t, step, real.Admit(real.End(holder)), naive.admit())
 		case 7:
 			if i := next(); len(naive.waiting) > 0 {
 				e := naive.waiting[i%len(naive.waiting)]
@@ -178,15 +178,15 @@ func runLedger(t *testing.T, script []byte) {
 
 // compareAdmitted fails unless the same were admitted, and in order of arrival
 // within each network.
-func compareAdmitted(t *testing.T, step int, admitted []*waiting, want []string) {
+func compareAdmitted(t *testing.T, step int, admitted []*Waiting, want []string) {
 	t.Helper()
 	var got []string
 	last := make(map[messages.Claim]int)
 	for _, w := range admitted {
-		got = append(got, w.tag)
+		got = append(got, w.Tag)
 		var arrived int
-		_, _ = fmt.Sscan(w.tag, &arrived)
-		key := widest(w.claims[0])
+		_, _ = fmt.Sscan(w.Tag, &arrived)
+		key := widest(w.Claims[0])
 		if arrived < last[key] {
 			t.Fatalf("step %d: admitted in the order %v", step, got)
 		}
@@ -199,7 +199,7 @@ func compareAdmitted(t *testing.T, step int, admitted []*waiting, want []string)
 	}
 }
 
-func compareLedgers(t *testing.T, step int, real *ledger, naive *naiveLedger) {
+func compareLedgers(t *testing.T, step int, real *Ledger, naive *naiveLedger) {
 	t.Helper()
 	// What nobody holds must not be in a table: it would grow for ever.
 	for _, c := range []struct {
@@ -235,7 +235,7 @@ func compareLedgers(t *testing.T, step int, real *ledger, naive *naiveLedger) {
 			step, units, n, lines, holders, real.queue.order.Len())
 	}
 	for i, e := 0, real.queue.order.Front(); e != nil; i, e = i+1, e.Next() {
-		if got, want := e.Value.(*waiting).tag, naive.waiting[i].tag; got != want {
+		if got, want := e.Value.(*Waiting).Tag, naive.waiting[i].tag; got != want {
 			t.Fatalf("step %d: number %d in order is %s, want %s", step, i, got, want)
 		}
 	}
@@ -266,11 +266,11 @@ func FuzzLedger(f *testing.F) {
 }
 
 func TestLedgerDoesNotKeepTheCallersSlice(t *testing.T) {
-	l := newLedger([messages.ClaimKinds]int{})
+	l := New([messages.ClaimKinds]int{})
 	claims := []messages.Claim{ledgerClaims[0], ledgerClaims[2]}
-	l.grant("a", claims)
+	l.Grant("a", claims)
 	claims[0] = ledgerClaims[1] // the message may be used again by who sent it
-	l.end("a")
+	l.End("a")
 	if len(l.taken) != 0 {
 		t.Errorf("still taken: %v", l.taken)
 	}
