@@ -51,6 +51,9 @@ func (l *fakeLink) Request(_ string, message []byte) bool {
 	return true
 }
 
+// TakesInline says yes, as every client of the public protocol does.
+func (l *fakeLink) TakesInline(int) bool { return true }
+
 func (l *fakeLink) Forget(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

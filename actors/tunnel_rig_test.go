@@ -96,7 +96,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	}
 	needs := options.needs
 	needs.Limits, needs.Ports, needs.Meter, needs.Log = r.limits, r.ports, r.meter, log
-	needs.PublicURL = "https://*.t.example"
+	needs.PublicURL, needs.RawHost, needs.Credentials = "https://*.t.example", "raw.example", true
 	needs.PortTries = max(needs.PortTries, 3)
 	for _, bound := range []*int{&needs.MaxHTTP, &needs.MaxConns} {
 		switch *bound {

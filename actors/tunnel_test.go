@@ -18,8 +18,8 @@ func TestTunnelReadyIsWhatTheProtocolSays(t *testing.T) {
 			port   int
 			want   string
 		}{
-			{false, 10000, `{"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10000}`},
-			{true, 10001, `{"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10001,"window":262144}`},
+			{false, 10000, `{"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10000,"rawHost":"raw.example","credentials":true}`},
+			{true, 10001, `{"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10001,"rawHost":"raw.example","credentials":true,"window":262144}`},
 		} {
 			v := r.knock(func(open *messages.OpenTunnel) { open.Credit = test.credit })
 			v.say(&messages.Upgraded{})
@@ -99,7 +99,7 @@ func TestBusyPortIsSkipped(t *testing.T) {
 		v.say(&messages.PortOpened{Port: 10001, Err: errors.New("address already in use")})
 		v.want("own", "listen 10000", "listen 10001", "listen 10002")
 		v.say(&messages.PortOpened{Port: 10002})
-		v.want(fmt.Sprintf(`start {"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10002}`, v.subdomain()))
+		v.want(fmt.Sprintf(`start {"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10002,"rawHost":"raw.example","credentials":true}`, v.subdomain()))
 		if n := len(r.log.of("no raw port")); n > 0 {
 			t.Error("a warning though a port was found")
 		}
@@ -125,7 +125,7 @@ func TestTunnelWithoutAPortHasHTTP(t *testing.T) {
 				for port := uint16(10000); busy && port <= 10002; port++ {
 					v.say(&messages.PortOpened{Port: port, Err: errors.New("address already in use")})
 				}
-				want := fmt.Sprintf(`start {"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":0}`, v.subdomain())
+				want := fmt.Sprintf(`start {"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":0,"rawHost":"raw.example","credentials":true}`, v.subdomain())
 				if calls := v.take(); calls[len(calls)-1] != want || busy && len(calls) != 5 || !busy && len(calls) != 2 {
 					t.Errorf("the mux was told %q", calls)
 				}

@@ -100,8 +100,14 @@ func FuzzTokenFrom(f *testing.F) {
 		case !strings.Contains(authorization, token) && !strings.Contains(offered, "bearer."+token):
 			t.Errorf("%q is from nowhere", token)
 		}
-		if OffersSubprotocol(header) && !strings.Contains(offered, Subprotocol) {
-			t.Error("a subprotocol was seen that isn't offered")
+		switch name := SelectSubprotocol(header); name {
+		case "":
+		case Subprotocol, LegacySubprotocol:
+			if !strings.Contains(offered, name) {
+				t.Errorf("%q is selected, which isn't offered", name)
+			}
+		default:
+			t.Errorf("%q is selected, which the server doesn't speak", name)
 		}
 	})
 }

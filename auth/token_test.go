@@ -52,26 +52,35 @@ func TestTokenFrom(t *testing.T) {
 	}
 }
 
-func TestOffersSubprotocol(t *testing.T) {
+func TestSelectSubprotocol(t *testing.T) {
 	for name, c := range map[string]struct {
 		lines []string
-		want  bool
+		want  string
 	}{
-		"none":           {nil, false},
-		"empty":          {[]string{""}, false},
-		"alone":          {[]string{"wsproxy.v1"}, true},
-		"in a list":      {[]string{"chat, wsproxy.v1 ,bearer.abc"}, true},
-		"on line two":    {[]string{"chat", "bearer.abc,wsproxy.v1"}, true},
-		"another":        {[]string{"wsproxy.v2"}, false},
-		"longer":         {[]string{"wsproxy.v1x"}, false},
-		"in other case":  {[]string{"WSPROXY.V1"}, false},
-		"token only":     {[]string{"bearer.abc"}, false},
-		"in the token":   {[]string{"bearer.wsproxy.v1"}, false},
-		"no comma":       {[]string{"chat wsproxy.v1"}, false},
-		"with semicolon": {[]string{"wsproxy.v1;q=1"}, false},
+		"none":                 {nil, ""},
+		"empty":                {[]string{""}, ""},
+		"alone":                {[]string{"wsproxy.v1"}, "wsproxy.v1"},
+		"in a list":            {[]string{"chat, wsproxy.v1 ,bearer.abc"}, "wsproxy.v1"},
+		"on line two":          {[]string{"chat", "bearer.abc,wsproxy.v1"}, "wsproxy.v1"},
+		"another":              {[]string{"wsproxy.v2"}, ""},
+		"longer":               {[]string{"wsproxy.v1x"}, ""},
+		"in other case":        {[]string{"WSPROXY.V1"}, ""},
+		"token only":           {[]string{"bearer.abc"}, ""},
+		"in the token":         {[]string{"bearer.wsproxy.v1"}, ""},
+		"no comma":             {[]string{"chat wsproxy.v1"}, ""},
+		"with semicolon":       {[]string{"wsproxy.v1;q=1"}, ""},
+		"older":                {[]string{"binary"}, "binary"},
+		"older in a list":      {[]string{"base64, binary ,bearer.abc"}, "binary"},
+		"older on line two":    {[]string{"base64", "binary"}, "binary"},
+		"older before ours":    {[]string{"binary, wsproxy.v1"}, "wsproxy.v1"},
+		"older after ours":     {[]string{"wsproxy.v1, binary"}, "wsproxy.v1"},
+		"older a line before":  {[]string{"binary", "wsproxy.v1"}, "wsproxy.v1"},
+		"older in other case":  {[]string{"Binary"}, ""},
+		"older within another": {[]string{"binary2, xbinary"}, ""},
+		"older in the token":   {[]string{"bearer.binary"}, ""},
 	} {
-		if got := OffersSubprotocol(http.Header{"Sec-Websocket-Protocol": c.lines}); got != c.want {
-			t.Errorf("%s: %v, want %v", name, got, c.want)
+		if got := SelectSubprotocol(http.Header{"Sec-Websocket-Protocol": c.lines}); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

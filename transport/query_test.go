@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http/httpguts"
+
+	"wsproxy/transport/relay"
 )
 
 // queryCases are what clients ask for. They seed the fuzzing too.
@@ -24,6 +26,10 @@ var queryCases = []struct {
 	{"cf_domain=&host=example.com&port=22", "example.com:22", ""},
 	{"cf_domain=ssh.example.com&cf_id=i&cf_secret=s", "ssh.example.com:443", "i"},
 	{"cf_domain=ssh.example.com&cf_id=" + strings.Repeat("i", 512) + "&cf_secret=s", "ssh.example.com:443", strings.Repeat("i", 512)},
+	// The known client always sends host and port.
+	{"cf_domain=ssh.example.com&cf_id=i&cf_secret=s&host=other.example&port=22", "ssh.example.com:443", "i"},
+	{"host=127.1&port=0&cf_domain=ssh.example.com&cf_id=i&cf_secret=s", "ssh.example.com:443", "i"},
+	{"cf_domain=ssh.example.com&cf_id=i&cf_secret=s&port=", "ssh.example.com:443", "i"},
 	{"", "", ""},
 	{"host=example.com", "", ""},
 	{"port=22", "", ""},
@@ -52,8 +58,8 @@ var queryCases = []struct {
 	{"cf_domain=ssh.example.com&cf_id=i%0d%0aX:y&cf_secret=s", "", ""},
 	{"cf_domain=ssh.example.com&cf_id=i&cf_secret=s%00", "", ""},
 	{"cf_domain=ssh.example.com&cf_id=" + strings.Repeat("i", 513) + "&cf_secret=s", "", ""},
-	{"cf_domain=ssh.example.com&cf_id=i&cf_secret=s&host=example.com", "", ""},
-	{"cf_domain=ssh.example.com&cf_id=i&cf_secret=s&port=", "", ""},
+	{"cf_domain=ssh.example.com&cf_id=i&host=example.com&port=22", "", ""},
+	{"cf_secret=s&host=example.com&port=22", "", ""},
 }
 
 func TestRelayQueryIsReadOneWay(t *testing.T) {
@@ -102,7 +108,7 @@ func FuzzRelayQuery(f *testing.F) {
 			}
 			return
 		}
-		if target.Literal() || target.Port != accessPort || query.Has("host") || query.Has("port") {
+		if target.Literal() || target.Port != relay.AccessPort || !strings.EqualFold(target.Host, strings.TrimSuffix(query.Get("cf_domain"), ".")) {
 			t.Fatalf("%q leads to %v by Access", raw, target)
 		}
 		for _, v := range []string{access.ID, access.Secret} {

@@ -18,15 +18,17 @@ import (
 
 	"wsproxy/actors"
 	"wsproxy/auth"
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/wsock"
 )
 
 // A desk is a server whose relays actor is this test: what the handlers ask it
 // comes out of opened.
 type desk struct {
 	*Server
-	*probe
+	*testkit.Probe
 	refusals
 }
 
@@ -64,16 +66,16 @@ func newDesk(t testing.TB, change func(*Config)) *desk {
 	t.Helper()
 	system := actors.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
-	keepalive := NewKeepalive(time.Hour)
+	keepalive := wsock.NewKeepalive(time.Hour)
 	t.Cleanup(keepalive.Close)
 	origins, err := netpolicy.ParseOrigins("https://app.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{probe: newProbe(t, system)}
+	d := &desk{Probe: testkit.NewProbe(t, system)}
 	config := Config{
-		Root: system.Root, Relays: d.pid, Policy: netpolicy.New(netpolicy.Options{}), Origins: origins,
-		Keepalive: keepalive, DialTimeout: patience, Ping: time.Hour, Meter: &d.refusals, Log: slog.New(slog.DiscardHandler),
+		Root: system.Root, Relays: d.PID, Policy: netpolicy.New(netpolicy.Options{}), Origins: origins,
+		Keepalive: keepalive, DialTimeout: testkit.Patience, Ping: time.Hour, Meter: &d.refusals, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&config)
@@ -84,11 +86,11 @@ func newDesk(t testing.TB, change func(*Config)) *desk {
 
 // opened returns the next request for a session.
 func (d *desk) opened() *messages.OpenRelay {
-	d.t.Helper()
-	m := receive(d.t, d.got)
+	d.T.Helper()
+	m := testkit.Receive(d.T, d.Got)
 	open, ok := m.(*messages.OpenRelay)
 	if !ok {
-		d.t.Fatalf("the relays are sent a %T", m)
+		d.T.Fatalf("the relays are sent a %T", m)
 	}
 	return open
 }
@@ -184,7 +186,7 @@ func TestFirstFailingCheckAnswers(t *testing.T) {
 		if got := answer.Header.Get("WWW-Authenticate"); (got == "Bearer") != (c.status == 401) {
 			t.Errorf("%v: WWW-Authenticate is %q", c.request.URL, got)
 		}
-		if len(d.got) > 0 {
+		if len(d.Got) > 0 {
 			t.Errorf("%v: the actors are asked", c.request.URL)
 		}
 	}
@@ -217,28 +219,28 @@ func TestActorsAreAskedForWhatTheRequestSays(t *testing.T) {
 
 func TestAdmittedWithoutAnUpgradeIsAbandoned(t *testing.T) {
 	d := newDesk(t, nil)
-	session := newProbe(t, d.probeSystem())
+	session := testkit.NewProbe(t, d.probeSystem())
 	request := handshake("/relay?host=192.0.2.1&port=22")
 	request.Header.Set("Sec-WebSocket-Version", "8")
-	go func() { d.opened().Answer <- messages.Admission{Session: session.pid} }()
+	go func() { d.opened().Answer <- messages.Admission{Session: session.PID} }()
 	answer := d.serve(request)
 	wantSentence(t, answer, http.StatusUpgradeRequired)
 	if answer.Header.Get("Upgrade") != "websocket" || answer.Header.Get("Sec-WebSocket-Version") != "13" {
 		t.Errorf("the header does not say what to upgrade to: %v", answer.Header)
 	}
-	if _, ok := receive(t, session.got).(*messages.Abandoned); !ok {
+	if _, ok := testkit.Receive(t, session.Got).(*messages.Abandoned); !ok {
 		t.Error("the session is not told")
 	}
 }
 
 // probeSystem returns the system that the desk's probe lives in.
-func (d *desk) probeSystem() *actor.ActorSystem { return d.root.ActorSystem() }
+func (d *desk) probeSystem() *actor.ActorSystem { return d.Root.ActorSystem() }
 
 // The client goes away while the actors think: whatever they admit then must
 // hear that nobody will come.
 func TestClientThatLeavesDuringAdmissionIsAbandoned(t *testing.T) {
 	d := newDesk(t, nil)
-	session := newProbe(t, d.probeSystem())
+	session := testkit.NewProbe(t, d.probeSystem())
 	ctx, leave := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -247,9 +249,9 @@ func TestClientThatLeavesDuringAdmissionIsAbandoned(t *testing.T) {
 	}()
 	open := d.opened()
 	leave()
-	receive(t, ended)
-	open.Answer <- messages.Admission{Session: session.pid}
-	if _, ok := receive(t, session.got).(*messages.Abandoned); !ok {
+	testkit.Receive(t, ended)
+	open.Answer <- messages.Admission{Session: session.PID}
+	if _, ok := testkit.Receive(t, session.Got).(*messages.Abandoned); !ok {
 		t.Error("the session is not told")
 	}
 }
@@ -265,19 +267,19 @@ func dialDesk(t *testing.T, d *desk, admit func(*messages.OpenRelay), headers ht
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ws.Close() })
-	_ = ws.SetReadDeadline(time.Now().Add(patience))
+	_ = ws.SetReadDeadline(time.Now().Add(testkit.Patience))
 	return ws, answer
 }
 
 // The actor failed between its admission and the upgrade: the client must not
 // be left with a WebSocket that leads nowhere.
-func TestUpgradeAfterTheLineIsFinishedIsClosed(t *testing.T) {
+func TestUpgradeAfterThePairIsFinishedIsClosed(t *testing.T) {
 	d := newDesk(t, nil)
-	session := newProbe(t, d.probeSystem())
+	session := testkit.NewProbe(t, d.probeSystem())
 	ws, _ := dialDesk(t, d, func(open *messages.OpenRelay) {
-		open.Pair.Own(session.pid)
+		open.Pair.Own(session.PID)
 		open.Pair.Finish(messages.ReasonInternal)
-		open.Answer <- messages.Admission{Session: session.pid}
+		open.Answer <- messages.Admission{Session: session.PID}
 	}, nil)
 	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, messages.CloseInternal) {
 		t.Errorf("the client reads %v", err)
@@ -301,11 +303,11 @@ func TestSubprotocolIsSelectedOnlyIfOffered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t, nil)
-			session := newProbe(t, d.probeSystem())
+			session := testkit.NewProbe(t, d.probeSystem())
 			_, answer := dialDesk(t, d, func(open *messages.OpenRelay) {
-				open.Pair.Own(session.pid)
-				open.Answer <- messages.Admission{Session: session.pid}
-				<-session.got // Upgraded
+				open.Pair.Own(session.PID)
+				open.Answer <- messages.Admission{Session: session.PID}
+				<-session.Got // Upgraded
 				open.Pair.Finish(messages.ReasonShutdown)
 			}, http.Header{"Sec-Websocket-Protocol": c.offers})
 			if got := answer.Header.Get("Sec-WebSocket-Protocol"); got != c.want {

@@ -16,6 +16,7 @@ import (
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport"
+	"wsproxy/transport/wsock"
 )
 
 // A stand is a whole server on loopback, put together as main does it, for
@@ -42,7 +43,7 @@ func newStand(t testing.TB) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keepalive := transport.NewKeepalive(30 * time.Second)
+	keepalive := wsock.NewKeepalive(30 * time.Second)
 	server := transport.NewServer(transport.Config{
 		Root: system.Root, Relays: relays, Policy: netpolicy.New(netpolicy.Options{}), Keepalive: keepalive,
 		DialTimeout: 10 * time.Second, Ping: 30 * time.Second, Meter: noMeter{}, Log: log,
