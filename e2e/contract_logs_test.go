@@ -81,11 +81,6 @@ func TestSessionLines(t *testing.T) {
 			closing(t, ws)
 			ws.Close()
 		}},
-		{"message_too_big", patient, sinkServer, -1, 0, func(t *testing.T, ws *websocket.Conn) {
-			_ = ws.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20+1))
-			closing(t, ws)
-			ws.Close()
-		}},
 		{"protocol_error", patient, echoServer, 0, 0, func(t *testing.T, ws *websocket.Conn) {
 			_, _ = ws.NetConn().Write([]byte{0x82, 1, 'x'}) // a frame without a mask
 			closing(t, ws)

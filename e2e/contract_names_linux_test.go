@@ -119,6 +119,9 @@ func TestNamesAreNormalised(t *testing.T) {
 	if line := s.waitLog(t, "relay started"); line["target"] != "target.example:"+port {
 		t.Errorf("the target is logged as %v", line["target"])
 	}
+	if r := ask(t, s, "GET", accessPath("Service.EXAMPLE.", "id", "secret")); r.status != 426 {
+		t.Errorf("a service's name with a dot behind it: status %d, want 426", r.status)
+	}
 }
 
 // An address has at most as many look-ups under way as it may have sessions.

@@ -123,13 +123,14 @@ func TestRefusalsAreReadableForAllowedOrigins(t *testing.T) {
 	}
 }
 
-// A page that sends Authorization by fetch asks first; that takes no token.
+// A page that sends Authorization or a Content-Type by fetch asks first; that
+// takes no token.
 func TestPreflight(t *testing.T) {
 	t.Parallel()
 	keys := newIssuer(t)
 	some := start(t, "CLERK_JWKS_URL="+keys.url, "ALLOWED_ORIGINS=https://app.example")
 	all := start(t, "CLERK_JWKS_URL="+keys.url)
-	question := []string{"Access-Control-Request-Method: GET", "Access-Control-Request-Headers: authorization"}
+	question := []string{"Access-Control-Request-Method: GET", "Access-Control-Request-Headers: authorization,content-type"}
 	for _, c := range []struct {
 		name    string
 		s       *server
@@ -148,7 +149,7 @@ func TestPreflight(t *testing.T) {
 				}
 				origin := r.header.Get("Access-Control-Allow-Origin")
 				methods, headers := r.header.Get("Access-Control-Allow-Methods"), r.header.Get("Access-Control-Allow-Headers")
-				if c.allowed && (origin != c.origin && origin != "*" || !strings.Contains(methods, "GET") || !strings.EqualFold(headers, "authorization")) {
+				if c.allowed && (origin != c.origin && origin != "*" || !strings.Contains(methods, "GET") || !strings.EqualFold(headers, "authorization, content-type")) {
 					t.Errorf("origin %q, methods %q, headers %q; want them allowed", origin, methods, headers)
 				}
 				if !c.allowed && origin+methods+headers != "" {

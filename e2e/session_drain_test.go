@@ -83,7 +83,7 @@ func TestDrainingEndsWhatLives(t *testing.T) {
 
 	var first, last time.Duration
 	for i, ws := range sessions {
-		got := expectClosed(t, ws, websocket.CloseGoingAway, "")
+		got := expectClosed(t, ws, websocket.CloseGoingAway, "restart, retry within 1 s")
 		last = time.Since(signalled)
 		if i == 0 {
 			first = last

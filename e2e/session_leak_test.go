@@ -103,7 +103,8 @@ func (w *waysToEnd) ways() map[string]func() error {
 		"the target is unreachable":                 w.await(w.closed, nil, 1011),
 		"a text message":                            w.await(w.echo, frame(finBit|opText, []byte("x")), 1003),
 		"a forbidden frame":                         w.await(w.floods, frame(finBit|0x5, nil), 1002),
-		"a message above the limit":                 w.await(w.echo, frameHeader(finBit|opBinary, 2<<20), 1009),
+		"the client ends within a message":          w.endWithin,
+		"bytes come with the handshake":             w.early,
 		"the client resets":                         w.vanish(w.floods, (*rawClient).vanish),
 		"the client resets without a word":          w.vanish(w.echo, (*rawClient).vanish),
 		"the client's connection ends":              w.vanish(w.echo, func(c *rawClient) { c.Close() }),
@@ -146,6 +147,33 @@ func (w *waysToEnd) vanish(url string, vanish func(*rawClient)) func() error {
 		_, _ = io.Copy(io.Discard, c)
 		return nil
 	}
+}
+
+// endWithin ends the client's sending side in the middle of a message.
+func (w *waysToEnd) endWithin() error {
+	c, err := openRaw(w.echo, nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write(append(frameHeader(finBit|opBinary, 2<<20), make([]byte, 1000)...)); err != nil {
+		return err
+	}
+	if err := c.CloseWrite(); err != nil {
+		return err
+	}
+	if e, err := c.toClose(); err != nil || e.code != 1000 || e.bytes != 1000 {
+		return fmt.Errorf("want close 1000 after 1000 bytes, got %d after %d, error %v", e.code, e.bytes, err)
+	}
+	return nil
+}
+
+func (w *waysToEnd) early() error {
+	r, err := request(w.s.addr, "GET", strings.TrimPrefix(w.plainURL, w.s.url("")), append(upgrading(), "", "x")...)
+	if err == nil && r.status != http.StatusBadRequest {
+		err = fmt.Errorf("answered %d", r.status)
+	}
+	return err
 }
 
 func (w *waysToEnd) plain() error {

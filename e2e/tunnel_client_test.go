@@ -30,6 +30,8 @@ type tunnelMessage struct {
 	Type         string            `json:"type"`
 	TunnelURL    string            `json:"tunnelUrl,omitempty"`
 	RawPort      *int              `json:"rawPort,omitempty"`
+	RawHost      string            `json:"rawHost,omitempty"`
+	Credentials  *bool             `json:"credentials,omitempty"`
 	Window       int               `json:"window,omitempty"`
 	ID           string            `json:"id,omitempty"`
 	Method       string            `json:"method,omitempty"`
@@ -122,7 +124,7 @@ func tunnelOpen(t *testing.T, s *server, script tunnelScript) *tunnelClient {
 	_ = ws.SetReadDeadline(time.Time{})
 	c.binary = kind == websocket.BinaryMessage
 	ready, err := tunnelDecode(data)
-	if err != nil || ready.Type != "tunnel_ready" || ready.RawPort == nil {
+	if err != nil || ready.Type != "tunnel_ready" || ready.RawPort == nil || ready.RawHost == "" || ready.Credentials == nil {
 		t.Fatalf("the first message is %s: %v", data, err)
 	}
 	if want := map[bool]int{true: tunnelWindow}[c.credit]; ready.Window != want {

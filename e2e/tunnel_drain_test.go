@@ -78,7 +78,7 @@ func TestTunnelDrain(t *testing.T) {
 // An answer that came just before the last tunnel ended is passed on whole.
 func TestTunnelDrainLastAnswer(t *testing.T) {
 	t.Parallel()
-	s := tunnelServer(t)
+	s := tunnelServer(t, "SHUTDOWN_TIMEOUT=1m") // a busy machine takes seconds for the answer
 	body := strings.Repeat("x", 8<<20)
 	c := tunnelOpen(t, s, tunnelScript{http: func(c *tunnelClient, m tunnelMessage) {
 		s.signal(syscall.SIGTERM)

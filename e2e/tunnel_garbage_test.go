@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,7 +92,7 @@ func tunnelBadAnswers(c *tunnelClient, m tunnelMessage) {
 		{}, {"status": 0}, {"status": 101}, {"status": 600}, {"status": -1}, {"status": 1 << 40},
 		{"status": 200, "body": "a$b=", "bodyEncoding": "base64"}, {"status": 200, "body": "YWJ", "bodyEncoding": "base64"},
 		{"status": 200, "body": "x", "bodyEncoding": "gzip"}, {"status": 200, "body": "four", "headers": tunnelJSON{"Content-Length": "5"}},
-		{"status": 200, "body": "4\r\nWiki\r\n5\r\npe", "headers": tunnelJSON{"Transfer-Encoding": "chunked"}},
+		{"status": 200, "headers": tunnelJSON{"X-Many": slices.Repeat([]string{"v"}, 201)}},
 	}
 	answer := tunnelJSON{"type": "http_response", "id": m.ID}
 	maps.Copy(answer, bad[n%len(bad)])
@@ -291,6 +292,7 @@ func TestTunnelGarbageUnread(t *testing.T) {
 func TestTunnelBadFrames(t *testing.T) {
 	t.Parallel()
 	s := tunnelServer(t, "TUNNEL_MAX_BODY=64KiB")
+	const most = 2*64<<10 + 1<<20 // bytes of a message
 	for name, test := range map[string]struct {
 		bytes []byte
 		code  int
@@ -300,8 +302,9 @@ func TestTunnelBadFrames(t *testing.T) {
 		"unknown opcode":    {[]byte{0x83, 0x81, 0, 0, 0, 0, 'x'}, websocket.CloseProtocolError},
 		"nothing continued": {[]byte{0x80, 0x81, 0, 0, 0, 0, 'x'}, websocket.CloseProtocolError},
 		"large ping":        {[]byte{0x89, 0xfe, 0, 126, 0, 0, 0, 0}, websocket.CloseProtocolError},
-		"too large":         {append(binary.BigEndian.AppendUint64([]byte{0x82, 0xff}, 2*64<<10+1<<20+1), 0, 0, 0, 0), websocket.CloseMessageTooBig},
-		"enormous":          {append(binary.BigEndian.AppendUint64([]byte{0x81, 0xff}, 1<<62), 0, 0, 0, 0), websocket.CloseMessageTooBig},
+		"too large":         {frame(finBit|opBinary, tunnelFrame("0123456789ab", make([]byte, most))), websocket.CloseMessageTooBig},
+		"too large JSON":    {frame(finBit|opText, []byte(`{"type":"tcp_close","connId":"`+strings.Repeat("x", most))), websocket.CloseMessageTooBig},
+		"enormous":          {append(frameHeader(finBit|opBinary, 1<<62), make([]byte, most+1)...), websocket.CloseMessageTooBig},
 	} {
 		c, held := tunnelHeld(t, s, "")
 		waiting := tunnelStart(t, tunnelHTTP(t), s, c.host, "/", nil, nil)
@@ -315,7 +318,7 @@ func TestTunnelBadFrames(t *testing.T) {
 		}
 	}
 	c := tunnelOpen(t, s, tunnelScript{http: func(c *tunnelClient, m tunnelMessage) {
-		_ = c.send(tunnelJSON{"type": "http_response", "id": m.ID, "status": 200, "pad": strings.Repeat("p", 2*64<<10+1<<20-200)})
+		_ = c.send(tunnelJSON{"type": "http_response", "id": m.ID, "status": 200, "pad": strings.Repeat("p", most-200)})
 	}})
 	if reply := tunnelGet(t, tunnelHTTP(t), s, c.host, "/"); reply.status != 200 {
 		t.Errorf("the largest message: %d", reply.status)

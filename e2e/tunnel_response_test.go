@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,10 +85,10 @@ func TestTunnelResponses(t *testing.T) {
 		{"chunked in base64", h{"status": 200, "headers": chunked, "body": b64([]byte("2\r\n\xff\x00\r\n0\r\n\r\n")), "bodyEncoding": "base64"}, "", ok, "\xff\x00", nil},
 		{"chunked and empty", h{"status": 200, "headers": chunked, "body": "0\r\n\r\n"}, "", ok, "", nil},
 		{"chunked but decoded", h{"status": 200, "headers": chunked, "body": "<p>already decoded"}, "", ok, "<p>already decoded", nil},
-		{"chunked and cut", h{"status": 200, "headers": chunked, "body": "4\r\nWiki\r\n5\r\npe"}, "", bad, "", nil},
-		{"chunked without an end", h{"status": 200, "headers": chunked, "body": "4\r\nWiki\r\n"}, "", bad, "", nil},
-		{"chunked and more", h{"status": 200, "headers": chunked, "body": "1\r\nx\r\n0\r\n\r\nmore"}, "", bad, "", nil},
-		{"chunked and wrong", h{"status": 200, "headers": chunked, "body": "3\r\nWiki\r\n0\r\n\r\n"}, "", bad, "", nil},
+		{"chunked and cut", h{"status": 200, "headers": chunked, "body": "4\r\nWiki\r\n5\r\npe"}, "", ok, "4\r\nWiki\r\n5\r\npe", nil},
+		{"chunked without an end", h{"status": 200, "headers": chunked, "body": "4\r\nWiki\r\n"}, "", ok, "4\r\nWiki\r\n", nil},
+		{"chunked and more", h{"status": 200, "headers": chunked, "body": "1\r\nx\r\n0\r\n\r\nmore"}, "", ok, "1\r\nx\r\n0\r\n\r\nmore", nil},
+		{"chunked and wrong", h{"status": 200, "headers": chunked, "body": "3\r\nWiki\r\n0\r\n\r\n"}, "", ok, "3\r\nWiki\r\n0\r\n\r\n", nil},
 	}
 	s := tunnelServer(t, "TUNNEL_MAX_BODY=1MiB")
 	var answers []tunnelJSON
@@ -121,24 +122,33 @@ func TestTunnelResponses(t *testing.T) {
 
 func TestTunnelResponseHeaders(t *testing.T) {
 	t.Parallel()
-	many := tunnelJSON{}
-	for i := range 150 {
-		many[fmt.Sprintf("X-%d", i)] = "v"
+	many := func(n int) tunnelJSON {
+		headers := tunnelJSON{}
+		for i := range n {
+			headers[fmt.Sprintf("X-%d", i)] = "v"
+		}
+		return headers
 	}
 	answers := []tunnelJSON{
 		{"status": 200, "headers": tunnelJSON{
 			"Connection": "close, X-Hop", "X-Hop": "1", "Keep-Alive": "1", "Proxy-Connection": "1", "TE": "1", "Trailer": "X", "Upgrade": "h2c",
 			"Strict-Transport-Security": "max-age=1", "public-key-pins": "x",
+			"X-Accel-Redirect": "/etc/passwd", "x-accel-limit-rate": "1", "X-Sendfile": "/etc/passwd", "X-Lighttpd-Send-File": "/x", "X-Reproxy-URL": "http://x/",
+			"Clear-Site-Data": "*", "Set-Cookie2": "a=1",
 			"Access-Control-Allow-Origin": "*", "Content-Security-Policy": "default-src 'none'", "x-lower": "1", "Date": "Thu, 01 Jan 1970 00:00:00 GMT",
 			"Set-Cookie": []string{"a=1; Domain=tunnel.test; Path=/", "b=2; domain = .tunnel.test;Secure", "c=domain=3; DOMAIN"},
 			"Vary":       []string{"A", "B"}, "X-Empty": "", "X-Utf8": "ü", "Server": "its own", "WWW-Authenticate": "Basic",
 		}},
 		{"status": 200, "headers": tunnelJSON{
 			"": "1", "a b": "1", "x:y": "1", "nül": "1", "a\nb": "1", "X-Crlf": "a\r\nX-Injected: 1", "X-Nul": "a\x00b", "X-Del": "a\x7f",
-			"X-8k": strings.Repeat("v", 8<<10), "X-More": strings.Repeat("v", 8<<10+1), "X-Good": "1", "X-Null": nil, "X-None": []string{},
+			"X-Long": strings.Repeat("v", 9<<10), "X-Good": "1", "X-Null": nil, "X-None": []string{},
 			"X-Some": []any{"1", strings.Repeat("v", 9<<10), "2\n", "3"},
 		}},
-		{"status": 200, "headers": many},
+		{"status": 302, "headers": tunnelJSON{"Location": "https://login.example/?state=" + strings.Repeat("v", 16<<10), "X-Long": strings.Repeat("v", 47<<10)}},
+		{"status": 200, "headers": many(200)},
+		{"status": 200, "headers": many(201)},
+		{"status": 200, "headers": tunnelJSON{"X-Long": strings.Repeat("v", 64<<10)}},
+		{"status": 200, "headers": tunnelJSON{"Set-Cookie": slices.Repeat([]string{"a=1"}, 201)}},
 	}
 	for _, credentials := range []bool{false, true} {
 		s := tunnelServer(t, fmt.Sprintf("TUNNEL_FORWARD_CREDENTIALS=%v", credentials))
@@ -174,16 +184,26 @@ func TestTunnelResponseHeaders(t *testing.T) {
 			want["Set-Cookie"] = []string{"a=1; Path=/", "b=2;Secure", "c=domain=3"}
 		}
 		check("/0", want)
-		check("/1", http.Header{"X-8k": {strings.Repeat("v", 8<<10)}, "X-Good": {"1"}, "X-Some": {"1", "3"}})
+		check("/1", http.Header{"X-Long": {strings.Repeat("v", 9<<10)}, "X-Good": {"1"}, "X-Some": {"1", strings.Repeat("v", 9<<10), "3"}})
+		// Whatever passes at all passes whole, and if there is too much nothing does.
 		reply := tunnelGet(t, client, s, c.host, "/2")
+		if location, long := reply.header.Get("Location"), reply.header.Get("X-Long"); reply.status != 302 || len(location) < 16<<10 || len(long) != 47<<10 {
+			t.Errorf("a Location of 16 KiB arrives as %d bytes, another header of 47 KiB as %d, status %d", len(location), len(long), reply.status)
+		}
+		reply = tunnelGet(t, client, s, c.host, "/3")
 		count := 0
 		for name := range reply.header {
 			if strings.HasPrefix(name, "X-") {
 				count++
 			}
 		}
-		if reply.status != 200 || count != 100 {
-			t.Errorf("of 150 headers %d arrive, status %d", count, reply.status)
+		if reply.status != 200 || count != 200 {
+			t.Errorf("of 200 headers %d arrive, status %d", count, reply.status)
+		}
+		for _, path := range []string{"/4", "/5", "/6"} {
+			if reply := tunnelGet(t, client, s, c.host, path); reply.status != 502 || !strings.Contains(reply.body, "headers") || reply.header.Get("X-Long") != "" {
+				t.Errorf("%s, which has too many headers: %d %q", path, reply.status, reply.body)
+			}
 		}
 	}
 }

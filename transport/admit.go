@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -51,9 +52,10 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, ask func(answer c
 		s.refuse(w, r, refusalFor(reason))
 		return
 	}
-	client := s.upgrade(w, r)
+	abandon := sync.OnceFunc(func() { s.config.Root.Send(session, &messages.Abandoned{}) })
+	client := s.upgrade(w, r, abandon)
 	if client == nil {
-		s.config.Root.Send(session, &messages.Abandoned{})
+		abandon()
 		return
 	}
 	if !attach(client) {

@@ -42,17 +42,22 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// ownAnswer is how net/http goes on in an answer to what it can't read. No
+// ownHeader is the header of net/http's answers to what it can't read. No
 // handler's answer is like it: they all have a Date.
-const ownAnswer = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+var ownHeader = []byte("Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")
 
-// Write counts an answer that is net/http's own.
+// Write counts an answer that is net/http's own. Behind its status may stand
+// what is wrong.
 func (c *edgeConn) Write(p []byte) (int, error) {
-	switch {
-	case bytes.HasPrefix(p, []byte("HTTP/1.1 400 Bad Request"+ownAnswer)):
-		c.meter.Refused("http", messages.ReasonBadRequest)
-	case bytes.HasPrefix(p, []byte("HTTP/1.1 431 Request Header Fields Too Large"+ownAnswer)):
-		c.meter.Refused("http", messages.ReasonHeaderTooBig)
+	if status, found := bytes.CutPrefix(p, []byte("HTTP/1.1 ")); found {
+		line, rest, _ := bytes.Cut(status, []byte("\r\n"))
+		switch {
+		case !bytes.HasPrefix(rest, ownHeader):
+		case bytes.HasPrefix(line, []byte("431 ")):
+			c.meter.Refused("http", messages.ReasonHeaderTooBig)
+		default:
+			c.meter.Refused("http", messages.ReasonBadRequest)
+		}
 	}
 	return c.HeaderConn.Write(p)
 }

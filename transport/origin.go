@@ -18,8 +18,8 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 }
 
 // preflight answers the question that a browser asks before a request with an
-// Authorization header, or with a Content-Type of JSON. Whether the origin is allowed is in allowOrigin's
-// header.
+// Authorization header, or with a Content-Type of JSON. Whether the origin is
+// allowed is in allowOrigin's header.
 func preflight(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	if header.Get("Access-Control-Allow-Origin") != "" && r.Header.Get("Access-Control-Request-Method") != "" {

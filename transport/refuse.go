@@ -41,10 +41,7 @@ func refusalFor(reason messages.Reason) refusal {
 
 // refuse answers a request that no session comes of.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
-	endpoint := strings.TrimPrefix(r.URL.Path, "/")
-	s.config.Meter.Refused(endpoint, no.reason)
-	s.config.Log.Debug("request refused", "endpoint", endpoint, "status", no.status,
-		"reason", string(no.reason), "source", s.config.Sources.OfRequest(r).String())
+	s.count(r, no)
 	switch no.status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, section 11.6.1
@@ -56,4 +53,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 		w.Header().Set("Retry-After", "1")
 	}
 	forward.Answer(w, r, no.status, no.sentence)
+}
+
+// count counts and logs a refusal.
+func (s *Server) count(r *http.Request, no refusal) {
+	endpoint := strings.TrimPrefix(r.URL.Path, "/")
+	s.config.Meter.Refused(endpoint, no.reason)
+	s.config.Log.Debug("request refused", "endpoint", endpoint, "status", no.status,
+		"reason", string(no.reason), "source", s.config.Sources.OfRequest(r).String())
 }

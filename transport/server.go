@@ -112,15 +112,15 @@ const tunnelMessageExtra = 1 << 20
 // Its Shutdown ends the discarding of what clients still send after their
 // answer.
 func (s *Server) HTTP() *http.Server {
-	alive, shutdown := context.WithCancel(context.Background())
+	ending, shutdown := context.WithCancel(context.Background())
 	server := &http.Server{
 		Handler:                      s,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a tunnel's to answer
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  idleTimeout,
-		MaxHeaderBytes:               maxHeader,
+		MaxHeaderBytes:               maxHeader - 4096, // net/http reads that much more
 		ErrorLog:                     slog.NewLogLogger(s.config.Log.Handler(), slog.LevelWarn),
-		BaseContext:                  func(net.Listener) context.Context { return alive },
+		BaseContext:                  func(net.Listener) context.Context { return forward.WithEnding(context.Background(), ending) },
 		ConnContext:                  withConn,
 	}
 	server.RegisterOnShutdown(shutdown)

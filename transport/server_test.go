@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/gorilla/websocket"
 
 	"wsproxy/actors"
 	"wsproxy/auth"
@@ -82,6 +82,26 @@ func newDesk(t testing.TB, change func(*Config)) *desk {
 	}
 	d.Server = NewServer(config)
 	return d
+}
+
+// listen serves d on loopback until the test ends.
+func (d *desk) listen(t *testing.T) (address string, server *http.Server) {
+	t.Helper()
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server = d.HTTP()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(d.Listener(l))
+	}()
+	t.Cleanup(func() {
+		server.Close()
+		<-ended
+	})
+	return l.Addr().String(), server
 }
 
 // opened returns the next request for a session.
@@ -217,6 +237,21 @@ func TestActorsAreAskedForWhatTheRequestSays(t *testing.T) {
 	}
 }
 
+// HTTP/1.0 knows no upgrades (RFC 6455, section 4.1).
+func TestHandshakeOfHTTP10IsNone(t *testing.T) {
+	d := newDesk(t, nil)
+	request := handshake("/relay?host=192.0.2.1&port=22")
+	request.Proto, request.ProtoMajor, request.ProtoMinor = "HTTP/1.0", 1, 0
+	go func() {
+		open := d.opened()
+		if open.Upgrade {
+			t.Error("the actors are told of a handshake")
+		}
+		open.Answer <- messages.Admission{Refusal: messages.ReasonNotWebSocket}
+	}()
+	wantSentence(t, d.serve(request), http.StatusUpgradeRequired)
+}
+
 func TestAdmittedWithoutAnUpgradeIsAbandoned(t *testing.T) {
 	d := newDesk(t, nil)
 	session := testkit.NewProbe(t, d.probeSystem())
@@ -256,70 +291,6 @@ func TestClientThatLeavesDuringAdmissionIsAbandoned(t *testing.T) {
 	}
 }
 
-// dialDesk opens a WebSocket at a real listener, admitted by admit.
-func dialDesk(t *testing.T, d *desk, admit func(*messages.OpenRelay), headers http.Header) (*websocket.Conn, *http.Response) {
-	t.Helper()
-	server := httptest.NewServer(d)
-	t.Cleanup(server.Close)
-	go func() { admit(d.opened()) }()
-	ws, answer, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(server.URL, "http")+"/relay?host=192.0.2.1&port=22", headers)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ws.Close() })
-	_ = ws.SetReadDeadline(time.Now().Add(testkit.Patience))
-	return ws, answer
-}
-
-// The actor failed between its admission and the upgrade: the client must not
-// be left with a WebSocket that leads nowhere.
-func TestUpgradeAfterThePairIsFinishedIsClosed(t *testing.T) {
-	d := newDesk(t, nil)
-	session := testkit.NewProbe(t, d.probeSystem())
-	ws, _ := dialDesk(t, d, func(open *messages.OpenRelay) {
-		open.Pair.Own(session.PID)
-		open.Pair.Finish(messages.ReasonInternal)
-		open.Answer <- messages.Admission{Session: session.PID}
-	}, nil)
-	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, messages.CloseInternal) {
-		t.Errorf("the client reads %v", err)
-	}
-}
-
-// The name is selected if it was offered, in whichever line, and an entry with
-// a token never (protocol, section 5).
-func TestSubprotocolIsSelectedOnlyIfOffered(t *testing.T) {
-	for name, c := range map[string]struct {
-		offers []string
-		want   string
-	}{
-		"none":            {nil, ""},
-		"name":            {[]string{"wsproxy.v1"}, "wsproxy.v1"},
-		"name and token":  {[]string{"bearer.good, wsproxy.v1"}, "wsproxy.v1"},
-		"in two lines":    {[]string{"bearer.good", "wsproxy.v1"}, "wsproxy.v1"},
-		"token alone":     {[]string{"bearer.good"}, ""},
-		"something else":  {[]string{"chat, wsproxy.v2"}, ""},
-		"name in capital": {[]string{"WSPROXY.V1"}, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := newDesk(t, nil)
-			session := testkit.NewProbe(t, d.probeSystem())
-			_, answer := dialDesk(t, d, func(open *messages.OpenRelay) {
-				open.Pair.Own(session.PID)
-				open.Answer <- messages.Admission{Session: session.PID}
-				<-session.Got // Upgraded
-				open.Pair.Finish(messages.ReasonShutdown)
-			}, http.Header{"Sec-Websocket-Protocol": c.offers})
-			if got := answer.Header.Get("Sec-WebSocket-Protocol"); got != c.want {
-				t.Errorf("selected %q, want %q", got, c.want)
-			}
-			if answer.Header.Get("Sec-WebSocket-Extensions") != "" {
-				t.Error("an extension is agreed on")
-			}
-		})
-	}
-}
-
 func TestHealthSaysThatTheServerDrains(t *testing.T) {
 	d := newDesk(t, func(c *Config) { c.Auth = onlyToken("good") }) // none of health's business
 	for _, want := range []struct {
@@ -354,8 +325,9 @@ func TestOnlyAllowedOriginsReadAnswers(t *testing.T) {
 		if got := header.Get("Access-Control-Allow-Origin"); got != want {
 			t.Errorf("%q: allowed is %q, want %q", origin, got, want)
 		}
-		if got := header.Get("Access-Control-Allow-Headers") != ""; got != (want != "") {
-			t.Errorf("%q: headers are allowed: %v", origin, got)
+		headers := map[bool]string{true: "Authorization, Content-Type"}[want != ""]
+		if got := header.Get("Access-Control-Allow-Headers"); got != headers {
+			t.Errorf("%q: the headers %q are allowed, want %q", origin, got, headers)
 		}
 		if header.Get("Vary") != "Origin" {
 			t.Errorf("%q: a cache may give the answer to another origin", origin)

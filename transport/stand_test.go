@@ -47,8 +47,8 @@ func newStand(t testing.TB) *stand {
 	server := transport.NewServer(transport.Config{
 		Root: system.Root, Relays: relays, Policy: netpolicy.New(netpolicy.Options{}), Keepalive: keepalive,
 		DialTimeout: 10 * time.Second, Ping: 30 * time.Second, Meter: noMeter{}, Log: log,
-	}).HTTP()
-	s := &stand{address: serve(t, server)}
+	})
+	s := &stand{address: serve(t, server.HTTP(), server.Listener)}
 	t.Cleanup(func() { // after the sessions' own cleanup has ended them
 		done := make(chan struct{})
 		system.Root.Send(relays, &messages.Drain{Done: done})
@@ -60,13 +60,13 @@ func newStand(t testing.TB) *stand {
 }
 
 // serve runs an HTTP server on loopback until the test ends.
-func serve(t testing.TB, server *http.Server) string {
+func serve(t testing.TB, server *http.Server, wrap func(*net.TCPListener) net.Listener) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = server.Serve(l) }()
+	go func() { _ = server.Serve(wrap(l)) }()
 	t.Cleanup(func() { server.Close() })
 	return l.Addr().String()
 }
@@ -93,7 +93,7 @@ func newBaseline(t testing.TB, target string) *stand {
 			_ = far.(*net.TCPConn).CloseWrite()
 		}()
 		_, _ = io.Copy(near, struct{ io.Reader }{far}) // without ReadFrom and WriteTo, as through any wrapper
-	})})}
+	})}, func(l *net.TCPListener) net.Listener { return l })}
 }
 
 type gorillaStream struct {

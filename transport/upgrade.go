@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -45,12 +46,14 @@ func isHandshake(r *http.Request) bool {
 }
 
 // upgrade turns the request into a WebSocket, or answers it and returns nil.
-// The HTTP handler must return soon: its goroutine and its buffers live as
-// long as it does.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) *wsock.Conn {
+// Before it answers it calls abandon, which gives the session's slot back: the
+// client may go on sending for some seconds. The HTTP handler must return soon:
+// its goroutine and its buffers live as long as it does.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, abandon func()) *wsock.Conn {
 	bare := &bareWriter{ResponseWriter: w}
 	handshake := upgrader // a copy, for its Error
 	handshake.Error = func(_ http.ResponseWriter, r *http.Request, status int, _ error) {
+		abandon()
 		switch {
 		case bare.early != nil:
 			s.refuseEarly(r, bare.early)
@@ -111,20 +114,28 @@ func (w *bareWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // refuseEarly answers a handshake with which bytes have come: a client must not
 // send any before it has the answer. The connection is not net/http's any more.
 func (s *Server) refuseEarly(r *http.Request, conn net.Conn) {
+	defer conn.Close()
 	no := refusalFor(messages.ReasonEarlyBytes)
-	s.config.Meter.Refused(strings.TrimPrefix(r.URL.Path, "/"), no.reason)
+	s.count(r, no)
 	_ = conn.SetDeadline(time.Now().Add(messages.Linger))
 	answer := http.Response{
 		StatusCode: no.status, ProtoMajor: 1, ProtoMinor: 1, Close: true, ContentLength: int64(len(no.sentence)) + 1,
-		Header: http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "Cache-Control": {"no-store"}},
-		Body:   io.NopCloser(strings.NewReader(no.sentence + "\n")),
+		Header: http.Header{
+			"Content-Type": {"text/plain; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
+			"Date": {time.Now().UTC().Format(http.TimeFormat)},
+		},
+		Body: io.NopCloser(strings.NewReader(no.sentence + "\n")),
 	}
-	if answer.Write(conn) == nil {
-		if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-			_, _ = io.Copy(io.Discard, conn)
-		}
+	var whole bytes.Buffer // the Response would write each line by itself
+	if answer.Write(&whole) != nil {
+		return
 	}
-	conn.Close()
+	if _, err := conn.Write(whole.Bytes()); err != nil {
+		return
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, conn)
+	}
 }
 
 // whyUnattached is why a session was gone when its WebSocket was there: the

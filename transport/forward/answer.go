@@ -39,7 +39,7 @@ func Answer(w http.ResponseWriter, r *http.Request, status int, sentence string)
 		return
 	}
 	_ = control.SetReadDeadline(time.Now().Add(messages.Linger))
-	defer context.AfterFunc(r.Context(), func() { _ = control.SetReadDeadline(longAgo) })() // the server ends
+	defer context.AfterFunc(endingOf(r.Context()), func() { _ = control.SetReadDeadline(longAgo) })() // the server ends
 	_, _ = io.Copy(io.Discard, r.Body)
 }
 
