@@ -100,6 +100,34 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 }
 
 // Without TUNNEL_DOMAIN /tunnel is 404 before any other check.
+// What the HTTP library answers by itself, because it can't read it, is counted
+// as all that is refused is.
+func TestUnreadableRequests(t *testing.T) {
+	t.Parallel()
+	s := start(t, "METRICS_ADDR=127.0.0.1:0")
+	long := "X-Long: " + strings.Repeat("x", 64<<10)
+	for _, c := range []struct {
+		path, line, reason string
+		status             int
+	}{
+		{"/100%", "X: y", "bad_request", 400},
+		{"/%zz", "X: y", "bad_request", 400},
+		{"/health", "no header", "bad_request", 400},
+		{"/health", long, "header_too_big", 431},
+	} {
+		before := s.refusals(t, "http", c.reason)
+		if r := ask(t, s, "GET", c.path, c.line); r.status != c.status {
+			t.Errorf("%s, %.20s: status %d, want %d", c.path, c.line, r.status, c.status)
+		}
+		if n := s.refusals(t, "http", c.reason) - before; n != 1 {
+			t.Errorf("%s, %.20s: counted %d times as %s", c.path, c.line, n, c.reason)
+		}
+	}
+	if r := ask(t, s, "GET", "/health%20"); r.status != 404 {
+		t.Errorf("an escape: status %d, want 404", r.status)
+	}
+}
+
 func TestTunnelIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	keys := newIssuer(t)

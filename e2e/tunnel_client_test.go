@@ -74,7 +74,8 @@ type tunnelClient struct {
 	t      testing.TB
 	script tunnelScript
 	ws     *websocket.Conn
-	url    string // what tunnel_ready said
+	ready  tunnelMessage
+	url    string // what ready said
 	host   string // of url
 	port   int    // of raw TCP
 	conns  chan *tunnelRawConn
@@ -135,6 +136,7 @@ func tunnelOpen(t *testing.T, s *server, script tunnelScript) *tunnelClient {
 		t.Fatal(err)
 	}
 	c.url, c.host, c.port = ready.TunnelURL, u.Hostname(), *ready.RawPort
+	c.ready = ready
 	go c.readAll()
 	t.Cleanup(func() {
 		ws.Close()

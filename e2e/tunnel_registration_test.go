@@ -24,6 +24,9 @@ func TestTunnelReady(t *testing.T) {
 	if c.binary {
 		t.Error("control messages are binary")
 	}
+	if c.ready.RawHost != tunnelDomain || *c.ready.Credentials {
+		t.Errorf("raw ports are at %q, credentials pass: %v", c.ready.RawHost, *c.ready.Credentials)
+	}
 	if conn := tunnelDial(t, c.port); conn != nil {
 		conn.Close()
 	}
@@ -35,10 +38,14 @@ func TestTunnelReady(t *testing.T) {
 		t.Errorf("two tunnels at %s, port %d", other.host, other.port)
 	}
 
-	laptop := tunnelServer(t, "TUNNEL_DOMAIN=tunnel.localhost", "TUNNEL_PUBLIC_URL=http://*.tunnel.localhost:8080")
+	laptop := tunnelServer(t, "TUNNEL_DOMAIN=tunnel.localhost", "TUNNEL_PUBLIC_URL=http://*.tunnel.localhost:8080",
+		"TUNNEL_RAW_HOST=raw.example", "TUNNEL_FORWARD_CREDENTIALS=true")
 	c = tunnelOpen(t, laptop, tunnelScript{})
 	if !regexp.MustCompile(`^http://[0-9a-f]{16}\.tunnel\.localhost:8080$`).MatchString(c.url) {
 		t.Errorf("the URL is %q", c.url)
+	}
+	if c.ready.RawHost != "raw.example" || !*c.ready.Credentials {
+		t.Errorf("raw ports are at %q, credentials pass: %v", c.ready.RawHost, *c.ready.Credentials)
 	}
 }
 

@@ -34,6 +34,9 @@ func TestTunnelRequestHeaders(t *testing.T) {
 				"Expect: 100-continue", "Accept-Encoding: gzip",
 				"Cookie: a=1", "cookie: b=2", "Authorization: Bearer x", "Proxy-Authorization: Basic y",
 				"X-CSRF-Token: c", "X-XSRF-TOKEN: d",
+				"X_Forwarded_For: 198.51.100.1", "X-Forwarded_Host: evil.example", "Forwarded: for=198.51.100.1", "X-Real-IP: 198.51.100.1", "X_Real_IP: 198.51.100.1",
+				"Proxy: http://evil.example", "Content_Length: 7", "Transfer_Encoding: chunked", "X-Named-Too: kept",
+				"X-Latin1: gr\xfc\xdfe", "X-Mixed: \xc3\xbc\xfc", "X-Under_Score: kept",
 				"X-Forwarded-For: 198.51.100.1", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https",
 				"Accept: a", "Accept: b", "X-Empty:", "X-Quote: \"a\\b\"", "X-Utf8: grüße", "User-Agent: test/1", "Origin: https://other.example",
 				"Content-Type: text/plain")
@@ -47,7 +50,8 @@ func TestTunnelRequestHeaders(t *testing.T) {
 			}
 			m := <-seen
 			want := map[string]string{
-				"Accept": "a, b", "X-Empty": "", "X-Quote": `"a\b"`, "X-Utf8": "grüße", "User-Agent": "test/1",
+				"Accept": "a, b", "X-Empty": "", "X-Quote": `"a\b"`, "X-Utf8": "grüße",
+				"X-Latin1": "grüße", "X-Mixed": "Ã¼ü", "X-Named-Too": "kept", "X-Under_score": "kept", "User-Agent": "test/1",
 				"Origin": "https://other.example", "Content-Type": "text/plain",
 				"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": c.host + ":8080", "X-Forwarded-Proto": "http",
 			}
@@ -86,6 +90,8 @@ func TestTunnelForwardedFor(t *testing.T) {
 		from, by string
 	}{
 		{http.Header{"X-Forwarded-For": {"192.0.2.1, 203.0.113.9"}, "X-Forwarded-Proto": {"https"}}, "203.0.113.9", "https"},
+		{http.Header{"X-Forwarded-For": {"203.0.113.9"}, "X-Forwarded-Proto": {"wss"}}, "203.0.113.9", "https"},
+		{http.Header{"X-Forwarded-For": {"203.0.113.9"}, "X-Forwarded-Proto": {"WS, https"}}, "203.0.113.9", "http"},
 		{http.Header{"X-Forwarded-For": {"203.0.113.9", "127.0.0.5"}, "X-Forwarded-Proto": {"gopher"}}, "203.0.113.9", "http"},
 		{http.Header{"X-Real-Ip": {"::ffff:203.0.113.8"}}, "203.0.113.8", "http"},
 		{nil, "127.0.0.1", "http"},
@@ -110,6 +116,7 @@ func TestTunnelRequestLines(t *testing.T) {
 		{"GET", "/health", ""}, {"GET", "/relay?host=x&port=1", ""}, {"GET", "/tunnel", ""}, {"GET", "/metrics", ""},
 		{"OPTIONS", "*", ""}, {"OPTIONS", "/health", ""}, {"GET", "/#x", ""}, {"GET", "/\"\\<>", ""},
 		{"GET", "http://" + c.host + "/abs/../x?y=%20", "/abs/../x?y=%20"},
+		{"GET", "/gr\xfc\xdfe/\xc3\xbc?q=\xe4\xff%2f", "/gr%FC%DFe/ü?q=%E4%FF%2f"}, {"GET", "/\xf0\x9f\x98\x80/\xed\xa0\x80", "/\U0001F600/%ED%A0%80"},
 		{"HEAD", "/h", ""}, {"PUT", "/p", ""}, {"PATCH", "/p", ""}, {"DELETE", "/d", ""}, {"POST", "/", ""},
 		{"TRACE", "/t", ""}, {"PROPFIND", "/dav", ""}, {"M-SEARCH", "/m", ""}, {"GET", "/" + strings.Repeat("long/", 4000), ""},
 	} {

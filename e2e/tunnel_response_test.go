@@ -208,6 +208,36 @@ func TestTunnelResponseHeaders(t *testing.T) {
 	}
 }
 
+// The names of headers look as everywhere else in a 304, too: some clients want
+// them so.
+func TestTunnelNotModifiedNames(t *testing.T) {
+	t.Parallel()
+	s := tunnelServer(t)
+	headers := tunnelJSON{"content-length": "99", "content-type": "text/css", "etag": "x", "X-Text": "content-length: 1"}
+	c := tunnelAnswers(t, s, []tunnelJSON{{"status": 304, "headers": headers}, {"status": 200}})
+	wire := tunnelWireTo(t, s)
+	for round := range 3 { // one connection
+		wire.say(t, "GET /0 HTTP/1.1", "Host: "+c.host)
+		head := ""
+		for !strings.HasSuffix(head, "\r\n\r\n") {
+			line, err := wire.in.ReadString('\n')
+			if err != nil {
+				t.Fatalf("after %q: %v", head, err)
+			}
+			head += line
+		}
+		for _, line := range []string{"\r\nContent-Length: 99\r\n", "\r\nContent-Type: text/css\r\n", "\r\nEtag: x\r\n", "\r\nX-Text: content-length: 1\r\n"} {
+			if strings.Count(head, line) != 1 {
+				t.Errorf("round %d: the header is %q, without %q", round, head, line)
+			}
+		}
+		wire.say(t, "GET /1 HTTP/1.1", "Host: "+c.host)
+		if reply := wire.hear(t, "GET"); reply.status != 200 || reply.length != 0 {
+			t.Errorf("then comes %+v", reply)
+		}
+	}
+}
+
 // A connection carries one request after another, over good answers and bad.
 func TestTunnelKeepAlive(t *testing.T) {
 	t.Parallel()
