@@ -8,21 +8,21 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
-// newSocketPair returns a socket, and its peer's bare end. The kernel's buffer
+// newConnPair returns a Conn, and its peer's bare end. The kernel's buffer
 // is small, so that it soon takes frames in parts; not the peer's, which would
 // wait for the kernel's timers then.
-func newSocketPair(t testing.TB) (*Conn, *net.TCPConn) {
+func newConnPair(t testing.TB) (*Conn, *net.TCPConn) {
 	t.Helper()
-	near, far := tcpPair(t)
+	near, far := testkit.TCPPair(t)
 	_ = far.SetWriteBuffer(64 << 10)
 	s, err := NewConn(far)
 	if err != nil {
@@ -41,20 +41,20 @@ func dataFrame(p []byte) []byte {
 // frame that begins within another makes the peer refuse everything after it.
 func TestFramesOfManyWritersDoNotInterleave(t *testing.T) {
 	const writers, frames = 4, 50
-	s, peer := newSocketPair(t)
-	client := gorillaClient(t, peer)
+	s, peer := newConnPair(t)
+	client := testkit.GorillaClient(t, peer)
 	var wait, noise sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range writers {
 		wait.Go(func() {
 			for seq := range frames {
-				p := append(fmt.Appendf(nil, "%d %d ", i, seq), pattern(seq*seq*7%20000)...)
+				p := append(fmt.Appendf(nil, "%d %d ", i, seq), testkit.Pattern(seq*seq*7%20000)...)
 				frame := dataFrame(p)
 				parts := [][]byte{frame}
 				if cut := len(frame) / 2; i%2 > 0 { // a frame may come in parts
 					parts = [][]byte{frame[:cut], frame[cut:]}
 				}
-				if err := s.write(parts...); err != nil {
+				if err := s.Write(parts...); err != nil {
 					t.Error(err)
 					return
 				}
@@ -74,10 +74,10 @@ func TestFramesOfManyWritersDoNotInterleave(t *testing.T) {
 		})
 	}
 	until(func(int) { s.ping() })
-	until(func(i int) { s.answer(pattern(i % maxControl)) })
+	until(func(i int) { s.answer(testkit.Pattern(i % maxControl)) })
 	until(func(int) { s.flush() })
 	closed := make(chan struct{})
-	defer func() { receive(t, closed) }()
+	defer func() { testkit.Receive(t, closed) }()
 	go func() {
 		defer close(closed)
 		wait.Wait()
@@ -91,7 +91,7 @@ func TestFramesOfManyWritersDoNotInterleave(t *testing.T) {
 	pongs := 0
 	client.SetPingHandler(func(string) error { return nil }) // there may be none: a ping is skipped while somebody writes
 	client.SetPongHandler(func(text string) error {
-		if text != string(pattern(len(text))) {
+		if text != string(testkit.Pattern(len(text))) {
 			return fmt.Errorf("a pong is damaged: %q", text)
 		}
 		pongs++
@@ -110,7 +110,7 @@ func TestFramesOfManyWritersDoNotInterleave(t *testing.T) {
 		if _, err := fmt.Sscanf(string(p[:min(len(p), 20)]), "%d %d ", &writer, &seq); err != nil || seq != next[writer] {
 			t.Fatalf("writer %d's frame %d comes where %d should: %v", writer, seq, next[writer], err)
 		}
-		if !bytes.HasSuffix(p, pattern(seq*seq*7%20000)) {
+		if !bytes.HasSuffix(p, testkit.Pattern(seq*seq*7%20000)) {
 			t.Fatalf("frame %d is damaged", seq)
 		}
 		next[writer]++
@@ -128,12 +128,12 @@ func TestFramesOfManyWritersDoNotInterleave(t *testing.T) {
 // A client that sends pings and reads nothing must not stop its reader, and is
 // answered when it does read.
 func TestAnswerNeverWaitsForThePeer(t *testing.T) {
-	s, peer := newSocketPair(t)
+	s, peer := newConnPair(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for i, stuck := 0, 0; stuck < 1000; i++ { // until the kernel takes no more, and on
-			s.answer(fmt.Appendf(nil, "%d %s", i, pattern(100)))
+			s.answer(fmt.Appendf(nil, "%d %s", i, testkit.Pattern(100)))
 			s.ping()
 			if s.pong.Load() != nil {
 				stuck++
@@ -141,9 +141,9 @@ func TestAnswerNeverWaitsForThePeer(t *testing.T) {
 		}
 		s.answer([]byte("the last"))
 	}()
-	receive(t, done)
+	testkit.Receive(t, done)
 
-	client := gorillaClient(t, peer)
+	client := testkit.GorillaClient(t, peer)
 	answered := make(chan struct{})
 	client.SetPingHandler(func(string) error { return nil })
 	client.SetPongHandler(func(text string) error {
@@ -157,7 +157,7 @@ func TestAnswerNeverWaitsForThePeer(t *testing.T) {
 		_, _, err := client.ReadMessage()
 		ended <- err
 	}()
-	eventually(t, "the last ping is answered", func() bool {
+	testkit.Eventually(t, "the last ping is answered", func() bool {
 		s.flush() // as the keepalive does
 		select {
 		case <-answered:
@@ -171,22 +171,22 @@ func TestAnswerNeverWaitsForThePeer(t *testing.T) {
 	if err := s.writeClose(messages.CloseNormal, ""); err != nil {
 		t.Error(err)
 	}
-	receive(t, ended)
+	testkit.Receive(t, ended)
 }
 
 // A pong that had to wait for a data frame goes out after it, by nobody's help.
 func TestPongFollowsTheWriteThatHeldItUp(t *testing.T) {
-	s, peer := newSocketPair(t)
+	s, peer := newConnPair(t)
 	written := make(chan error, 1)
-	go func() { written <- s.write(bytes.Repeat(dataFrame(pattern(16<<10)), 512)) }() // 8 MiB, more than the kernel takes
-	eventually(t, "the write waits for the peer", s.writing.Load)
+	go func() { written <- s.Write(bytes.Repeat(dataFrame(testkit.Pattern(16<<10)), 512)) }() // 8 MiB, more than the kernel takes
+	testkit.Eventually(t, "the write waits for the peer", s.writing.Load)
 	asked := time.Now()
 	s.answer([]byte("held up"))
 	s.ping() // is skipped
-	if took := time.Since(asked); took > patience/2 {
+	if took := time.Since(asked); took > testkit.Patience/2 {
 		t.Errorf("the answer took %v", took)
 	}
-	client := gorillaClient(t, peer)
+	client := testkit.GorillaClient(t, peer)
 	got := 0
 	client.SetPingHandler(func(string) error { t.Error("a ping came"); return nil })
 	client.SetPongHandler(func(text string) error {
@@ -202,7 +202,7 @@ func TestPongFollowsTheWriteThatHeldItUp(t *testing.T) {
 		}
 		got++
 	}
-	if err := receive(t, written); err != nil {
+	if err := testkit.Receive(t, written); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.writeClose(messages.CloseNormal, ""); err != nil {
@@ -217,17 +217,17 @@ func TestPongFollowsTheWriteThatHeldItUp(t *testing.T) {
 }
 
 func TestNothingFollowsTheCloseFrame(t *testing.T) {
-	s, peer := newSocketPair(t)
+	s, peer := newConnPair(t)
 	if err := s.writeClose(messages.CloseGoingAway, "bye"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.write(dataFrame([]byte("x"))); !errors.Is(err, errCloseSent) {
+	if err := s.Write(dataFrame([]byte("x"))); !errors.Is(err, errCloseSent) {
 		t.Errorf("a write after the close frame: %v", err)
 	}
 	if err := s.writeClose(messages.CloseNormal, ""); !errors.Is(err, errCloseSent) {
 		t.Errorf("a second close frame: %v", err)
 	}
-	if got := s.failure(errCloseSent); got != messages.ReasonInternal {
+	if got := s.Failure(errCloseSent); got != messages.ReasonInternal {
 		t.Errorf("the reason is %q", got)
 	}
 	s.answer([]byte("x"))
@@ -244,72 +244,53 @@ func TestNothingFollowsTheCloseFrame(t *testing.T) {
 
 // The kernel learns of a reset while nobody writes: the ping finds it.
 func TestPingFindsABrokenConnection(t *testing.T) {
-	s, peer := newSocketPair(t)
+	s, peer := newConnPair(t)
 	s.ping()
 	if s.broken.Load() {
 		t.Fatal("a healthy connection is called broken")
 	}
 	_ = peer.SetLinger(0)
 	peer.Close()
-	eventually(t, "the connection is known to be broken", func() bool {
+	testkit.Eventually(t, "the connection is known to be broken", func() bool {
 		s.ping()
 		return s.broken.Load()
 	})
 }
 
 func TestWhoeverGaveTheClientUpNamesTheReason(t *testing.T) {
-	s, _ := newSocketPair(t)
+	s, _ := newConnPair(t)
 	var told []messages.Reason
 	s.gaveUp = func(r messages.Reason) { told = append(told, r) }
-	if got := s.failure(io.EOF); got != messages.ReasonClientGone {
+	if got := s.Failure(io.EOF); got != messages.ReasonClientGone {
 		t.Errorf("without a verdict it is %q", got)
 	}
 	s.giveUp(messages.ReasonClientSilent)
 	s.giveUp(messages.ReasonClientStalled)
-	if got := s.failure(os.ErrDeadlineExceeded); got != messages.ReasonClientSilent {
+	if got := s.Failure(os.ErrDeadlineExceeded); got != messages.ReasonClientSilent {
 		t.Errorf("the reason is %q", got)
 	}
 	if len(told) != 1 || told[0] != messages.ReasonClientSilent {
 		t.Errorf("told: %q", told)
 	}
-	if _, err := s.conn.Read(make([]byte, 1)); !isTimeout(err) {
+	if _, err := s.conn.Read(make([]byte, 1)); !testkit.IsTimeout(err) {
 		t.Errorf("a read then gets %v", err)
 	}
-	if err := s.write(dataFrame([]byte("x"))); !isTimeout(err) {
+	if err := s.Write(dataFrame([]byte("x"))); !testkit.IsTimeout(err) {
 		t.Errorf("a write then gets %v", err)
-	}
-}
-
-func TestResetIsToldFromAnEnd(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want bool
-	}{
-		{nil, false},
-		{io.EOF, false},
-		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}, false},
-		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ECONNRESET)}, true},
-		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, true},
-		{os.ErrDeadlineExceeded, false},
-		{net.ErrClosed, false},
-	} {
-		if got := isReset(c.err); got != c.want {
-			t.Errorf("%v: %v, want %v", c.err, got, c.want)
-		}
 	}
 }
 
 // A WebSocket that nobody wants is told so, and its client may read that even
 // though it is still sending.
 func TestRefusedWebSocketReadsItsClose(t *testing.T) {
-	s, peer := newSocketPair(t)
-	client := gorillaClient(t, peer)
+	s, peer := newConnPair(t)
+	client := testkit.GorillaClient(t, peer)
 	refused := make(chan struct{})
-	go func() { s.refuse(messages.ReasonInternal); close(refused) }()
+	go func() { NewHost(nil, nil, nil).Refuse(s, messages.ReasonInternal); close(refused) }()
 	sending := make(chan struct{})
 	go func() {
 		defer close(sending)
-		for client.WriteMessage(websocket.BinaryMessage, pattern(10_000)) == nil {
+		for client.WriteMessage(websocket.BinaryMessage, testkit.Pattern(10_000)) == nil {
 		}
 	}()
 	client.SetCloseHandler(func(int, string) error { return nil }) // nothing but an end of the connection ends the sending
@@ -317,27 +298,27 @@ func TestRefusedWebSocketReadsItsClose(t *testing.T) {
 		t.Errorf("the client reads %v", err)
 	}
 	peer.Close()
-	receive(t, sending)
-	receive(t, refused)
+	testkit.Receive(t, sending)
+	testkit.Receive(t, refused)
 }
 
 // The kernel may take a part of a control frame. The rest of it goes out before
 // anything else, whoever writes next.
 func TestRestOfAControlFrameGoesOutFirst(t *testing.T) {
-	ping := controlFrame(opPing, pattern(50))
+	ping := controlFrame(opPing, testkit.Pattern(50))
 	data := dataFrame([]byte("data"))
 	pong := controlFrame(opPong, []byte("pong"))
 	for name, c := range map[string]struct {
 		next func(*Conn) error
 		want []byte
 	}{
-		"a data frame":  {func(s *Conn) error { return s.write(data) }, data},
+		"a data frame":  {func(s *Conn) error { return s.Write(data) }, data},
 		"a close frame": {func(s *Conn) error { return s.writeClose(1000, "") }, closeFrame(1000, "")},
 		"a pong":        {func(s *Conn) error { s.answer([]byte("pong")); return nil }, pong},
 		"a ping":        {func(s *Conn) error { s.ping(); s.answer(nil); return nil }, controlFrame(opPong, nil)}, // is skipped
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, peer := newSocketPair(t)
+			s, peer := newConnPair(t)
 			if _, err := s.conn.Write(ping[:20]); err != nil {
 				t.Fatal(err)
 			}
@@ -357,10 +338,10 @@ func TestRestOfAControlFrameGoesOutFirst(t *testing.T) {
 // With the kernel's buffer full, a frame begun must be kept to its last byte,
 // and one not begun must be dropped whole.
 func TestFullKernelTearsNoFrame(t *testing.T) {
-	s, peer := newSocketPair(t)
+	s, peer := newConnPair(t)
 	frames := 0
 	for full := false; !full; {
-		full = !s.offer(controlFrame(opPing, pattern(125))) || len(s.rest) > 0
+		full = !s.offer(controlFrame(opPing, testkit.Pattern(125))) || len(s.rest) > 0
 		if !full {
 			frames++
 		}
@@ -370,10 +351,10 @@ func TestFullKernelTearsNoFrame(t *testing.T) {
 	} else {
 		s.ping() // not begun: dropped
 	}
-	client := gorillaClient(t, peer)
+	client := testkit.GorillaClient(t, peer)
 	pings := 0
 	client.SetPingHandler(func(text string) error {
-		if text != string(pattern(125)) {
+		if text != string(testkit.Pattern(125)) {
 			return errors.New("a damaged ping")
 		}
 		pings++

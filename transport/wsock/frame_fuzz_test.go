@@ -38,6 +38,14 @@ func FuzzFrames(f *testing.F) {
 		}
 
 		theirs := gorillaReads(t, input, texts)
+		if theirs.outcome == outcomeBig && ours.outcome == outcomeOpen {
+			// Lengths of fragments that add up to more than an int64: here
+			// nothing counts them, and no input is as long.
+			if !bytes.HasPrefix(ours.payload, theirs.payload) || !slices.Equal(ours.pings, theirs.pings) {
+				t.Fatalf("before the difference: payload %q, gorilla %q", ours.payload, theirs.payload)
+			}
+			return
+		}
 		if excused(ours, theirs, d) {
 			if !bytes.HasPrefix(theirs.payload, ours.payload) || len(ours.pings) > len(theirs.pings) {
 				t.Fatalf("before the difference: payload %q, gorilla %q", ours.payload, theirs.payload)
@@ -81,7 +89,7 @@ func excused(ours, theirs reading, d *decoder) bool {
 
 // longForm reports whether the last header has its length in more bytes than
 // it needs, or with the first bit set, which section 5.2 forbids: gorilla takes
-// the one, and the other for a message above its limit.
+// the one, and the other for a message that is too long.
 func longForm(d *decoder) bool {
 	switch d.head[1] & 0x7f {
 	case 126:

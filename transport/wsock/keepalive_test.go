@@ -7,10 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
-// A patient is a socket whose keepalive is this test: it beats when the test
+// A patient is a Conn whose keepalive is this test: it beats when the test
 // says so, and no clock decides.
 type patient struct {
 	*Conn
@@ -20,8 +21,8 @@ type patient struct {
 }
 
 func newPatient(t *testing.T) *patient {
-	s, peer := newSocketPair(t)
-	p := &patient{socket: s, peer: peer, verdict: make(chan messages.Reason, 8)}
+	s, peer := newConnPair(t)
+	p := &patient{Conn: s, peer: peer, verdict: make(chan messages.Reason, 8)}
 	s.gaveUp = func(r messages.Reason) { p.verdict <- r }
 	return p
 }
@@ -47,7 +48,7 @@ func (p *patient) survives(t *testing.T, beats int) {
 
 func (p *patient) wantVerdict(t *testing.T, want messages.Reason) {
 	t.Helper()
-	if got := receive(t, p.verdict); got != want {
+	if got := testkit.Receive(t, p.verdict); got != want {
 		t.Fatalf("given up for %q, want %q", got, want)
 	}
 }
@@ -98,15 +99,15 @@ func TestBrokenConnectionIsGivenUpThoughNobodyListens(t *testing.T) {
 func (p *patient) stall(t *testing.T) (ended chan error) {
 	t.Helper()
 	ended = make(chan error, 1)
-	go func() { ended <- p.write(make([]byte, 8<<20)) }()
-	eventually(t, "the write waits", p.writing.Load)
+	go func() { ended <- p.Write(make([]byte, 8<<20)) }()
+	testkit.Eventually(t, "the write waits", p.writing.Load)
 	return ended
 }
 
 func TestStalledWriteIsGivenUp(t *testing.T) {
 	p := newPatient(t)
 	ended := p.stall(t)
-	eventually(t, "the client is given up", func() bool {
+	testkit.Eventually(t, "the client is given up", func() bool {
 		p.heard.Add(1) // it sends, but does not read
 		p.beatOnce()
 		return len(p.verdict) > 0
@@ -115,10 +116,10 @@ func TestStalledWriteIsGivenUp(t *testing.T) {
 	if p.beats < beatsOfPatience {
 		t.Errorf("given up after %d beats, want %d at least", p.beats, beatsOfPatience)
 	}
-	if err := receive(t, ended); !isTimeout(err) {
+	if err := testkit.Receive(t, ended); !testkit.IsTimeout(err) {
 		t.Errorf("the write ends with %v", err)
 	}
-	if got := p.failure(nil); got != messages.ReasonClientStalled {
+	if got := p.Failure(nil); got != messages.ReasonClientStalled {
 		t.Errorf("the pumps are told %q", got)
 	}
 }
@@ -133,18 +134,18 @@ func TestSlowReaderIsNotGivenUp(t *testing.T) {
 	ended := p.stall(t)
 	for range 4 {
 		before := BytesAcked(p.raw)
-		eventually(t, "the client's kernel acknowledges more", func() bool {
+		testkit.Eventually(t, "the client's kernel acknowledges more", func() bool {
 			_, _ = io.CopyN(io.Discard, p.peer, 256<<10)
 			return BytesAcked(p.raw) != before
 		})
 		p.survives(t, beatsOfPatience-2) // without that it would be given up in the next round
 	}
 	go func() { _, _ = io.Copy(io.Discard, p.peer) }()
-	if err := receive(t, ended); err != nil {
+	if err := testkit.Receive(t, ended); err != nil {
 		t.Errorf("the write ends with %v", err)
 	}
 	settle := func() { // what it takes late, be it a ping, would excuse it
-		eventually(t, "the client's kernel has taken all", func() bool { return BytesAcked(p.raw) >= bytesWritten(p.raw) })
+		testkit.Eventually(t, "the client's kernel has taken all", func() bool { return BytesAcked(p.raw) >= bytesWritten(p.raw) })
 	}
 	for range beatsOfPatience - 1 { // from here on it has been pinged
 		settle()
@@ -214,25 +215,25 @@ func TestKeepaliveFindsTheSilentAmongTheLively(t *testing.T) {
 			lively.heard.Add(1) // as if it had answered
 		}
 	}()
-	k.add(lively.socket)
-	k.add(silent.socket)
+	k.add(lively.Conn)
+	k.add(silent.Conn)
 	silent.wantVerdict(t, messages.ReasonClientSilent)
-	k.remove(silent.socket)
+	k.remove(silent.Conn)
 	before := pings.Load()
-	eventually(t, "the lively one is pinged on", func() bool { return pings.Load() > before+3 })
+	testkit.Eventually(t, "the lively one is pinged on", func() bool { return pings.Load() > before+3 })
 	if lively.pulse.phase == silent.pulse.phase {
 		t.Error("all pings go out at the same beat")
 	}
-	k.remove(lively.socket)
+	k.remove(lively.Conn)
 	lively.conn.Close()
 }
 
 func TestKeepaliveThatHasEndedHoldsNobodyUp(t *testing.T) {
 	k := NewKeepalive(time.Hour)
 	one, two := newPatient(t), newPatient(t)
-	k.add(one.socket)
+	k.add(one.Conn)
 	k.Close()
-	k.add(two.socket)
-	k.remove(one.socket)
-	k.remove(two.socket)
+	k.add(two.Conn)
+	k.remove(one.Conn)
+	k.remove(two.Conn)
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"unicode/utf8"
+
+	"wsproxy/internal/testkit"
 )
 
 // The decoder unmasks towards the start of its buffer, over bytes that it has
@@ -41,13 +43,13 @@ func TestUnmaskAgreesWithTheNaiveLoop(t *testing.T) {
 }
 
 func TestUnmaskTwiceIsNothing(t *testing.T) {
-	p := pattern(1000)
+	p := testkit.Pattern(1000)
 	unmask(p, p, 0xdeadbeef)
-	if bytes.Equal(p, pattern(1000)) {
+	if bytes.Equal(p, testkit.Pattern(1000)) {
 		t.Fatal("it changes nothing")
 	}
 	unmask(p, p, 0xdeadbeef)
-	if !bytes.Equal(p, pattern(1000)) {
+	if !bytes.Equal(p, testkit.Pattern(1000)) {
 		t.Error("the bytes are not what they were")
 	}
 }
@@ -61,7 +63,7 @@ func TestCloseCodesThatMayBeSent(t *testing.T) {
 		return false
 	}
 	for code := range 1 << 16 {
-		if got := validClose(closePayload(code, "")); got != legal(code) {
+		if got := validClose(testkit.ClosePayload(code, "")); got != legal(code) {
 			t.Errorf("code %d: %v", code, got)
 		}
 	}

@@ -3,8 +3,6 @@ package wsock
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
 	"io"
 	"net"
@@ -33,15 +31,9 @@ const (
 	outcomeOpen  outcome = "open"  // the bytes end where more may come
 	outcomeClose outcome = "close" // a close frame
 	outcomeText  outcome = "text"  // a text message
-	outcomeBig   outcome = "big"   // a message above the limit
+	outcomeBig   outcome = "big"   // a message longer than gorilla can count
 	outcomeBad   outcome = "bad"   // something that the RFC does not allow
 )
-
-// acceptKey is Sec-WebSocket-Accept of RFC 6455, section 4.2.2.
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
 
 // A tape is a net.Conn that plays bytes and drops what is written.
 type tape struct {
@@ -82,7 +74,6 @@ func gorillaReads(t testing.TB, input []byte, texts bool) (r reading) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ws.SetReadLimit(messages.MaxClientMessage)
 	ws.SetPingHandler(func(text string) error { r.pings = append(r.pings, text); return nil })
 	ws.SetPongHandler(func(string) error { return nil })
 	ws.SetCloseHandler(func(int, string) error { return nil })
@@ -120,16 +111,17 @@ func (r *reading) end(err error) {
 	}
 }
 
-// relayDecoder returns a decoder that is set as a relay's.
-func relayDecoder() *decoder {
-	return &decoder{limit: messages.MaxClientMessage, onPing: func([]byte) {}}
+// newDecoder returns a decoder that allows no text messages and does not stop at
+// the ends of others.
+func newDecoder() *decoder {
+	return &decoder{onPing: func([]byte) {}}
 }
 
 // decoderReads is what the decoder makes of a client's bytes when they come cut
 // into pieces. cut returns the next piece's size.
 func decoderReads(t testing.TB, input []byte, byWord, texts bool, cut func() int) (reading, *decoder) {
 	var r reading
-	d := relayDecoder()
+	d := newDecoder()
 	d.byWord, d.texts = byWord, texts
 	d.onPing = func(p []byte) { r.pings = append(r.pings, string(p)) }
 	var message []byte
@@ -168,8 +160,6 @@ func decoderReads(t testing.TB, input []byte, byWord, texts bool, cut func() int
 				switch reason {
 				case messages.ReasonTextMessage:
 					r.outcome = outcomeText
-				case messages.ReasonMessageTooBig:
-					r.outcome = outcomeBig
 				case messages.ReasonProtocolError:
 					r.outcome = outcomeBad
 				default:

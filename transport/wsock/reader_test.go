@@ -8,22 +8,24 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wsproxy/internal/testkit"
 )
 
 func TestReaderReturnsWhatCameInOrder(t *testing.T) {
-	near, far := tcpPair(t)
+	near, far := testkit.TCPPair(t)
 	r, err := NewReader(far, ServerHeader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := pattern(300_000)
+	sent := testkit.Pattern(300_000)
 	go func() {
 		_, _ = near.Write(sent)
 		_ = near.CloseWrite()
 	}()
 	var got []byte
 	for {
-		buf, n, err := r.read()
+		buf, n, err := r.Read()
 		if err == io.EOF {
 			break
 		}
@@ -39,21 +41,21 @@ func TestReaderReturnsWhatCameInOrder(t *testing.T) {
 	if !bytes.Equal(got, sent) {
 		t.Errorf("%d bytes came, of %d", len(got), len(sent))
 	}
-	if _, _, err := r.read(); err != io.EOF {
+	if _, _, err := r.Read(); err != io.EOF {
 		t.Errorf("after the end it returns %v", err)
 	}
 }
 
 // The one thing that makes an idle session cheap.
 func TestIdleReadersHoldNoBuffer(t *testing.T) {
-	if n := pooled.held(); n > 0 {
+	if n := pooled.Held(); n > 0 {
 		t.Fatalf("%d buffers are held before the test", n)
 	}
 	const readers = 50
 	waiting, ended := make(chan bool, readers), make(chan error, readers)
 	var peers []*net.TCPConn
 	for range readers {
-		near, far := tcpPair(t)
+		near, far := testkit.TCPPair(t)
 		peers = append(peers, near)
 		r, err := NewReader(far, 0)
 		if err != nil {
@@ -68,7 +70,7 @@ func TestIdleReadersHoldNoBuffer(t *testing.T) {
 			return done
 		}
 		go func() {
-			buf, n, err := r.read()
+			buf, n, err := r.Read()
 			if err == nil && (n != 1 || buf[0] != 'x') {
 				err = errors.New("wrong bytes")
 			}
@@ -79,18 +81,18 @@ func TestIdleReadersHoldNoBuffer(t *testing.T) {
 		}()
 	}
 	for range readers {
-		if !receive(t, waiting) {
+		if !testkit.Receive(t, waiting) {
 			t.Error("a reader waits with a buffer in its hand")
 		}
 	}
-	if n := pooled.held(); n > 0 {
+	if n := pooled.Held(); n > 0 {
 		t.Errorf("%d buffers are held by %d idle readers", n, readers)
 	}
 	for _, peer := range peers {
 		_, _ = peer.Write([]byte("x"))
 	}
 	for range readers {
-		if err := receive(t, ended); err != nil {
+		if err := testkit.Receive(t, ended); err != nil {
 			t.Error(err)
 		}
 	}
@@ -102,28 +104,28 @@ func TestWaitingReaderEnds(t *testing.T) {
 		want func(error) bool
 	}{
 		"by the peer's end":   {func(near, _ *net.TCPConn) { near.Close() }, func(err error) bool { return err == io.EOF }},
-		"by a deadline":       {func(_, far *net.TCPConn) { _ = far.SetReadDeadline(longAgo) }, isTimeout},
-		"by a later deadline": {func(_, far *net.TCPConn) { _ = far.SetReadDeadline(time.Now().Add(time.Millisecond)) }, isTimeout},
+		"by a deadline":       {func(_, far *net.TCPConn) { _ = far.SetReadDeadline(longAgo) }, testkit.IsTimeout},
+		"by a later deadline": {func(_, far *net.TCPConn) { _ = far.SetReadDeadline(time.Now().Add(time.Millisecond)) }, testkit.IsTimeout},
 		"by closing":          {func(_, far *net.TCPConn) { far.Close() }, func(err error) bool { return errors.Is(err, net.ErrClosed) }},
 		"by a reset": {func(near, _ *net.TCPConn) { _ = near.SetLinger(0); near.Close() },
-			func(err error) bool { return errors.Is(err, syscall.ECONNRESET) && isReset(err) }},
+			func(err error) bool { return errors.Is(err, syscall.ECONNRESET) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			near, far := tcpPair(t)
+			near, far := testkit.TCPPair(t)
 			r, err := NewReader(far, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ended := make(chan error, 1)
 			go func() {
-				_, _, err := r.read()
+				_, _, err := r.Read()
 				ended <- err
 			}()
 			c.end(near, far)
-			if err := receive(t, ended); !c.want(err) {
+			if err := testkit.Receive(t, ended); !c.want(err) {
 				t.Errorf("it returns %v", err)
 			}
-			if n := pooled.held(); n > 0 {
+			if n := pooled.Held(); n > 0 {
 				t.Errorf("%d buffers are held", n)
 			}
 		})
@@ -131,13 +133,13 @@ func TestWaitingReaderEnds(t *testing.T) {
 }
 
 func TestReaderOfAClosedConnection(t *testing.T) {
-	_, far := tcpPair(t)
+	_, far := testkit.TCPPair(t)
 	r, err := NewReader(far, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	far.Close()
-	if _, _, err := r.read(); !errors.Is(err, net.ErrClosed) {
+	if _, _, err := r.Read(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("it returns %v", err)
 	}
 }
