@@ -110,6 +110,47 @@ func FrameKey(first byte, payload []byte, key [4]byte) []byte {
 	return f
 }
 
+// ServerFrame returns a server's frame: one without a mask.
+func ServerFrame(first byte, payload []byte) []byte {
+	f := FrameKey(first, payload, [4]byte{})
+	f[1] &^= 0x80
+	at := len(f) - len(payload)
+	return append(f[:at-4], payload...)
+}
+
+// ReadFrame reads a frame of either side, and takes off its mask.
+func ReadFrame(r io.Reader) (first byte, payload []byte, err error) {
+	head := make([]byte, 2, 14)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return 0, nil, err
+	}
+	n, masked := uint64(head[1]&0x7f), head[1]&0x80 != 0
+	long := map[uint64]int{126: 2, 127: 8}[n]
+	more := head[2 : 2+long]
+	if masked {
+		more = head[2 : 2+long+4]
+	}
+	if _, err := io.ReadFull(r, more); err != nil {
+		return 0, nil, err
+	}
+	if long > 0 {
+		n = 0
+		for _, b := range more[:long] {
+			n = n<<8 | uint64(b)
+		}
+	}
+	payload = make([]byte, n)
+	if _, err := io.ReadFull(r, payload); err != nil {
+		return 0, nil, err
+	}
+	if masked {
+		for i := range payload {
+			payload[i] ^= more[long+i%4]
+		}
+	}
+	return head[0], payload, nil
+}
+
 func ClosePayload(code int, text string) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(code)), text...)
 }
@@ -170,7 +211,7 @@ func GorillaClient(t testing.TB, conn *net.TCPConn) *websocket.Conn {
 	return ws
 }
 
-// A Probe stands in for the actor that owns a line.
+// A Probe stands in for the actor that owns a session.
 type Probe struct {
 	T    testing.TB
 	PID  *actor.PID

@@ -141,7 +141,15 @@ func (u *accessUpstream) closeWrite() {
 }
 
 func (u *accessUpstream) raw() (syscall.RawConn, error) {
-	return u.ws.NetConn().(*tls.Conn).NetConn().(*net.TCPConn).SyscallConn()
+	conn := u.ws.NetConn()
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	bare, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return bare.SyscallConn()
 }
 
 // drain reads below the WebSocket, which reads no more once a deadline has
@@ -160,3 +168,7 @@ func (u *accessUpstream) Close() error {
 	u.pinger.Stop()
 	return u.ws.Close()
 }
+
+// abort needs no more than Close: a WebSocket ends in order by a close frame
+// only.
+func (u *accessUpstream) abort() { u.Close() }

@@ -14,25 +14,30 @@ import (
 type upPump struct {
 	pair *Pair
 	to   upstream // nil until the target is there
-	full bool     // the target takes no more
+	kept bool     // something of the client's has waited for the target
+	full bool     // the target takes no more, or there will be none
+}
+
+// pumpUp starts to read the client. boundaries says whether the target is told
+// where messages end.
+func (p *Pair) pumpUp(boundaries bool) {
+	up := upPump{pair: p}
+	p.session.Read("up", wsock.Receiver{Boundaries: boundaries, Payload: up.take, Ended: up.ended})
 }
 
 // take takes a piece of what the client sends. A target that takes no more may
 // still have sent bytes that the client is to get; the down pump finds their
 // end.
 func (u *upPump) take(data []byte, _, end bool) (refused messages.Reason) {
-	for u.to == nil {
-		to, kept := u.pair.early.add(data, end)
-		if kept {
+	for u.to == nil && !u.full {
+		var kept bool
+		if u.to, kept = u.pair.early.add(data, end); kept {
+			u.kept = true
 			return ""
 		}
-		if to == nil {
-			if refused = u.awaitTarget(); refused != "" {
-				return refused
-			}
-			continue
+		if u.to == nil {
+			u.full = !u.awaitTarget()
 		}
-		u.to = to
 	}
 	if u.full {
 		return ""
@@ -45,27 +50,47 @@ func (u *upPump) take(data []byte, _, end bool) (refused messages.Reason) {
 	return ""
 }
 
-// leftLook is how often a client that has sent more than can wait is looked at
-// while its target is dialled: that much later at most it is found to be gone.
-const leftLook = 250 * time.Millisecond
+const (
+	// leftLook is how often a client that has sent more than can wait is looked
+	// at while its target is dialled.
+	leftLook = 250 * time.Millisecond
+	// lastChance is how long dialling goes on for what a client has sent that
+	// has left: most targets are there by then. With leftLook it is less than
+	// the second within which a client that has left is to be noticed.
+	lastChance = 500 * time.Millisecond
+)
 
-// awaitTarget waits for the end of dialling, and returns a reason if the client
-// is gone meanwhile.
-func (u *upPump) awaitTarget() messages.Reason {
+// awaitTarget waits for the end of dialling, but not long for a client that has
+// left, and reports whether the target is there.
+func (u *upPump) awaitTarget() bool {
 	look := time.NewTicker(leftLook)
 	defer look.Stop()
+	var late <-chan time.Time
 	for {
 		select {
 		case <-u.pair.dialed:
-			if u.pair.upstream == nil {
-				return messages.ReasonTargetUnreachable // told already, by the dialling pump
-			}
-			return ""
+			return u.pair.upstream != nil
+		case <-late:
+			return false
 		case <-look.C:
-			if u.pair.session.Conn().HasEnded() {
-				return messages.ReasonClientGone
+			if late == nil && u.pair.session.HasLeft() {
+				late = time.After(lastChance)
 			}
 		}
+	}
+}
+
+// ended gives what the client has sent a last chance to reach its target.
+func (u *upPump) ended() {
+	if !u.kept || u.full {
+		return
+	}
+	late := time.NewTimer(lastChance)
+	defer late.Stop()
+	select {
+	case <-u.pair.dialed:
+	case <-u.pair.session.Closing().Done():
+	case <-late.C:
 	}
 }
 

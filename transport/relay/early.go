@@ -41,17 +41,19 @@ func (e *early) add(data []byte, end bool) (to upstream, kept bool) {
 	return nil, true
 }
 
-// open passes on what was kept. What comes after that goes to the target
-// itself.
-func (e *early) open(to upstream) error {
+// open passes on what was kept, and returns how many bytes the target took. What
+// comes after that goes to the target itself. A target that takes no more may
+// still have sent bytes that the client is to get; its reader finds their end.
+func (e *early) open(to upstream) (passed int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	pieces := e.pieces
 	e.to, e.pieces = to, nil
 	for _, piece := range pieces {
 		if err := to.write(piece.data, piece.end); err != nil {
-			return err
+			break
 		}
+		passed += int64(len(piece.data))
 	}
-	return nil
+	return passed
 }

@@ -22,6 +22,7 @@ func (p *Pair) Finish(reason messages.Reason) {
 // known. The client gets its last bytes and the close frame, the target its
 // last bytes and FIN; then both are read to their ends.
 func (p *Pair) finish(reason messages.Reason) messages.Reason {
+	late := time.Now().Add(messages.Linger)
 	if p.dialed != nil {
 		<-p.dialed // at once, since its context has ended
 	}
@@ -29,6 +30,7 @@ func (p *Pair) finish(reason messages.Reason) messages.Reason {
 	if p.upstream != nil {
 		_ = p.upstream.SetReadDeadline(longAgo)
 		_ = p.upstream.SetWriteDeadline(longAgo)
+		p.upstream.closeWrite() // a client that reads slowly does not hold it up
 	}
 	if p.downDone != nil {
 		<-p.downDone
@@ -37,28 +39,23 @@ func (p *Pair) finish(reason messages.Reason) messages.Reason {
 		p.session.Close(reason)
 		return reason
 	}
-	p.upstream.closeWrite()
 	if reason == messages.ReasonTargetEnded && p.upstream.broke() {
 		reason = messages.ReasonTargetReset
 	}
 	// Beside each other: the target may wait for its words to be read before
 	// it reads on.
 	targetDone := make(chan struct{})
-	wsock.StartPump(p.session.Log(), "upstream linger", func() { p.finishUpstream(reason) }, func() { close(targetDone) })
+	wsock.StartPump(p.session.Log(), "upstream linger", func() { p.finishUpstream(reason, late) }, func() { close(targetDone) })
 	p.session.Close(reason)
 	<-targetDone
 	return reason
 }
 
 // finishUpstream lets the target read what it was sent: it has as long as its
-// kernel acknowledges something new, at a shutdown [messages.Linger] in all.
-func (p *Pair) finishUpstream(reason messages.Reason) {
-	raw, err := p.upstream.raw()
-	if err != nil {
-		return
-	}
-	if reason == messages.ReasonShutdown {
-		_ = p.upstream.SetReadDeadline(time.Now().Add(messages.Linger))
+// kernel acknowledges something new, at a shutdown until late.
+func (p *Pair) finishUpstream(reason messages.Reason, late time.Time) {
+	if raw, err := p.upstream.raw(); reason == messages.ReasonShutdown || err != nil {
+		_ = p.upstream.SetReadDeadline(late)
 	} else {
 		_ = p.upstream.SetReadDeadline(time.Time{})
 		linger := wsock.NewLinger(raw, func() { _ = p.upstream.SetReadDeadline(longAgo) })

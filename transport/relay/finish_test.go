@@ -7,49 +7,52 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/wsock"
 )
 
 func TestFinishBeforeTheClientCame(t *testing.T) {
 	r := newBareRig(t)
-	r.line.Finish(messages.ReasonAbandoned)
-	r.line.Finish(messages.ReasonInternal)
+	r.pair.Finish(messages.ReasonAbandoned)
+	r.pair.Finish(messages.ReasonInternal)
 	r.wantClosed(messages.ReasonAbandoned)
-	near, far := tcpPair(t)
-	s, err := newSocket(far)
+	near, far := testkit.TCPPair(t)
+	client, err := wsock.NewConn(far)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.line.attach(s) {
-		t.Error("a line that is closed takes a client")
+	if r.pair.Attach(client) {
+		t.Error("a pair that is closed takes a client")
 	}
 	near.Close()
 }
 
-// Either the line gets the client and closes it, or the caller keeps it: both
+// Either the pair gets the client and closes it, or the caller keeps it: both
 // or none would leak a socket or close it twice.
 func TestFinishAndAttachRace(t *testing.T) {
 	for range 50 {
 		r := newBareRig(t)
-		near, far := tcpPair(t)
-		s, err := newSocket(far)
+		near, far := testkit.TCPPair(t)
+		client, err := wsock.NewConn(far)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var wait sync.WaitGroup
 		attached := false
-		wait.Go(func() { attached = r.line.attach(s) })
-		wait.Go(func() { r.line.Finish(messages.ReasonInternal) })
+		wait.Go(func() { attached = r.pair.Attach(client) })
+		wait.Go(func() { r.pair.Finish(messages.ReasonInternal) })
 		near.Close()
 		r.wantClosed(messages.ReasonInternal)
 		wait.Wait()
-		if err := s.conn.SetDeadline(time.Time{}); attached != (err != nil) {
+		if err := far.SetDeadline(time.Time{}); attached != (err != nil) {
 			t.Fatalf("attached: %v, closed: %v", attached, err)
 		}
 		far.Close()
@@ -58,8 +61,8 @@ func TestFinishAndAttachRace(t *testing.T) {
 
 func TestFinishTwiceClosesOnce(t *testing.T) {
 	r := newRunningRig(t)
-	r.line.Finish(messages.ReasonShutdown)
-	r.line.Finish(messages.ReasonInternal)
+	r.pair.Finish(messages.ReasonShutdown)
+	r.pair.Finish(messages.ReasonInternal)
 	r.wantClose(messages.CloseGoingAway)
 	r.target.Close()
 	r.wantClosed(messages.ReasonShutdown)
@@ -67,7 +70,7 @@ func TestFinishTwiceClosesOnce(t *testing.T) {
 
 func TestFinishBeforeDialing(t *testing.T) {
 	r := newRig(t)
-	r.line.Finish(messages.ReasonShutdown)
+	r.pair.Finish(messages.ReasonShutdown)
 	r.wantClose(messages.CloseGoingAway)
 	r.wantClosed(messages.ReasonShutdown)
 }
@@ -75,21 +78,21 @@ func TestFinishBeforeDialing(t *testing.T) {
 func TestFinishWhileResolving(t *testing.T) {
 	r := newBareRig(t)
 	stuck := stuckResolver{make(chan struct{})}
-	r.line.tools.policy = netpolicy.New(netpolicy.Options{Resolver: stuck})
-	r.line.target = netpolicy.Target{Host: "stuck.example", Port: 80}
-	r.line.Resolve()
-	receive(t, stuck.asked)
-	r.line.Finish(messages.ReasonAbandoned)
-	// The resolving ends with the line, not at its own time limit; which of the
+	r.pair.settings.Policy = netpolicy.New(netpolicy.Options{Resolver: stuck})
+	r.pair.target = netpolicy.Target{Host: "stuck.example", Port: 80}
+	r.pair.Resolve()
+	testkit.Receive(t, stuck.asked)
+	r.pair.Finish(messages.ReasonAbandoned)
+	// The resolving ends with the pair, not at its own time limit; which of the
 	// two is told first is open.
 	closed, resolved := false, false
 	for !closed || !resolved {
-		switch m := receive(t, r.got).(type) {
+		switch m := testkit.Receive(t, r.Got).(type) {
 		case *messages.PairClosed:
 			closed = true
 		case *messages.TargetResolved:
 			if resolved = true; !m.Refused {
-				t.Error("the target resolves though the line is closed")
+				t.Error("the target resolves though the pair is closed")
 			}
 		}
 	}
@@ -99,9 +102,9 @@ func TestFinishWhileResolving(t *testing.T) {
 // until it is told to stop.
 func TestFinishWhileDialing(t *testing.T) {
 	r := newRig(t)
-	r.line.access = &Access{ID: "id", Secret: "secret"}
-	r.line.addrs = []netip.AddrPort{r.listen.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort()}
-	r.line.Dial()
+	r.pair.access = &Access{ID: "id", Secret: "secret"}
+	r.pair.addrs = []netip.AddrPort{r.listen.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort()}
+	r.pair.Dial()
 	target, err := r.listen.AcceptTCP()
 	if err != nil {
 		t.Fatal(err)
@@ -110,14 +113,14 @@ func TestFinishWhileDialing(t *testing.T) {
 	if _, err := io.ReadFull(target, make([]byte, 1)); err != nil { // the TLS hello
 		t.Fatal(err)
 	}
-	r.line.Finish(messages.ReasonShutdown)
+	r.pair.Finish(messages.ReasonShutdown)
 	if m := next[*messages.TargetDialed](r); m.Failure != messages.ReasonTargetUnreachable {
 		t.Errorf("the failure is %q", m.Failure)
 	}
 	r.wantClose(messages.CloseGoingAway)
 	r.wantClosed(messages.ReasonShutdown)
-	if r.line.access != nil {
-		t.Error("the line keeps the secret")
+	if r.pair.access != nil {
+		t.Error("the pair keeps the secret")
 	}
 	if _, err := io.ReadAll(target); err != nil {
 		t.Errorf("the target's connection is not closed: %v", err)
@@ -136,14 +139,14 @@ func TestShutdownOfAClientThatDoesNotRead(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, "the line waits for its client", func() bool {
-		before := r.line.down.Load()
-		tick := time.NewTimer(20 * time.Millisecond)
-		<-tick.C
-		return r.line.client.writing.Load() && r.line.down.Load() == before
+	testkit.Eventually(t, "the pair waits for its client", func() bool {
+		before := r.pair.down.Load()
+		<-time.After(50 * time.Millisecond)
+		_, unacked := r.pair.session.Conn().SendWindow()
+		return unacked > 0 && r.pair.down.Load() == before
 	})
 	started := time.Now()
-	r.line.Finish(messages.ReasonShutdown)
+	r.pair.Finish(messages.ReasonShutdown)
 	r.wantClosed(messages.ReasonShutdown)
 	if took := time.Since(started); took > messages.Linger+3*time.Second {
 		t.Errorf("it took %v, the protocol allows %v", took, messages.Linger)
@@ -180,53 +183,56 @@ func TestPeersThatDoNotEndAreLeftAfterTheLinger(t *testing.T) {
 	}
 }
 
-// A brokenFar panics where it is told to, and waits elsewhere.
-type brokenFar struct {
+// A brokenUpstream panics where it is told to, and waits elsewhere.
+type brokenUpstream struct {
 	panicIn  string
 	wasReset bool
 	closed   chan struct{}
 	once     sync.Once
 }
 
-func (f *brokenFar) stop() { f.once.Do(func() { close(f.closed) }) }
-func (f *brokenFar) fail(method string) {
-	if f.panicIn == method {
+func (u *brokenUpstream) stop() { u.once.Do(func() { close(u.closed) }) }
+func (u *brokenUpstream) fail(method string) {
+	if u.panicIn == method {
 		panic("injected into " + method)
 	}
 }
 
-func (f *brokenFar) read() (*buffer, int, error) {
-	f.fail("read")
-	<-f.closed
+func (u *brokenUpstream) read() (*wsock.Buffer, int, error) {
+	u.fail("read")
+	<-u.closed
 	return nil, 0, errors.New("closed")
 }
-func (f *brokenFar) write([]byte, bool) error          { f.fail("write"); return nil }
-func (f *brokenFar) broke() bool                       { return f.wasReset }
-func (f *brokenFar) boundaries() bool                  { f.fail("boundaries"); return true }
-func (f *brokenFar) closeWrite()                       { f.fail("closeWrite") }
-func (f *brokenFar) drain()                            {}
-func (f *brokenFar) SetReadDeadline(t time.Time) error { f.stop(); return nil }
-func (f *brokenFar) SetWriteDeadline(time.Time) error  { return nil }
-func (f *brokenFar) Close() error                      { f.stop(); return nil }
+func (u *brokenUpstream) write([]byte, bool) error { u.fail("write"); return nil }
+func (u *brokenUpstream) broke() bool              { return u.wasReset }
+func (u *brokenUpstream) closeWrite()              { u.fail("closeWrite") }
+func (u *brokenUpstream) drain()                   { u.fail("drain") }
+func (u *brokenUpstream) raw() (syscall.RawConn, error) {
+	u.fail("raw")
+	return nil, errors.ErrUnsupported
+}
+func (u *brokenUpstream) abort()                            { u.stop() }
+func (u *brokenUpstream) SetReadDeadline(t time.Time) error { u.stop(); return nil }
+func (u *brokenUpstream) SetWriteDeadline(time.Time) error  { return nil }
+func (u *brokenUpstream) Close() error                      { u.stop(); return nil }
 
 // A panic in a pump is told to the actor and takes nothing else along: the
 // client still reads why.
 func TestPanicInAPumpEndsItsSessionInOrder(t *testing.T) {
-	for _, method := range []string{"read", "write", "boundaries"} {
+	for _, method := range []string{"read", "write"} {
 		t.Run(method, func(t *testing.T) {
 			var log strings.Builder
-			r := newRig(t)
-			r.line.tools.log = slog.New(slog.NewTextHandler(&log, nil))
-			r.line.far = &brokenFar{panicIn: method, closed: make(chan struct{})}
-			r.line.Pump()
+			r := newRigWith(t, time.Hour, slog.New(slog.NewTextHandler(&log, nil)))
+			r.attach()
+			r.connect(&brokenUpstream{panicIn: method, closed: make(chan struct{})}, false)
 			r.clientSends([]byte("x"))
 			r.finish(messages.ReasonInternal)
 			r.wantClose(messages.CloseInternal)
 			r.wantClosed(messages.ReasonInternal)
-			if text := log.String(); !strings.Contains(text, "a pump failed") || !strings.Contains(text, "injected into "+method) || !strings.Contains(text, "brokenFar") {
+			if text := log.String(); !strings.Contains(text, "a pump failed") || !strings.Contains(text, "injected into "+method) || !strings.Contains(text, "brokenUpstream") {
 				t.Errorf("the log lacks the fault or its stack: %s", text)
 			}
-			eventually(t, "no buffer is held", func() bool { return pooled.held() == 0 })
+			testkit.Eventually(t, "no buffer is held", func() bool { return pooled.Held() == 0 })
 		})
 	}
 }
@@ -234,16 +240,15 @@ func TestPanicInAPumpEndsItsSessionInOrder(t *testing.T) {
 // Even a panic in the closing itself closes both sockets and is told.
 func TestPanicInFinishClosesTheLine(t *testing.T) {
 	r := newRig(t)
-	far := &brokenFar{panicIn: "closeWrite", closed: make(chan struct{})}
-	r.line.far = far
-	r.line.Pump()
-	r.line.Finish(messages.ReasonShutdown)
+	target := &brokenUpstream{panicIn: "closeWrite", closed: make(chan struct{})}
+	r.connect(target, false)
+	r.pair.Finish(messages.ReasonShutdown)
 	for {
-		if _, ok := receive(t, r.got).(*messages.PairClosed); ok {
+		if _, ok := testkit.Receive(t, r.Got).(*messages.PairClosed); ok {
 			break
 		}
 	}
-	receive(t, far.closed)
+	testkit.Receive(t, target.closed)
 	if _, _, err := r.client.ReadMessage(); err == nil {
 		t.Error("the client's socket is open")
 	}
@@ -251,34 +256,34 @@ func TestPanicInFinishClosesTheLine(t *testing.T) {
 
 func TestPanicInResolvingAndDialingIsTold(t *testing.T) {
 	r := newRig(t)
-	r.line.tools.policy = nil
-	r.line.Resolve()
+	r.pair.settings.Policy = nil
+	r.pair.Resolve()
 	if m := next[*messages.TargetResolved](r); !m.Refused {
 		t.Error("a failed look-up is no refusal")
 	}
-	r.line.addrs = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}
-	r.line.Dial()
+	r.pair.addrs = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}
+	r.pair.Dial()
 	if m := next[*messages.TargetDialed](r); m.Failure != messages.ReasonInternal {
 		t.Errorf("the failure is %q", m.Failure)
 	}
-	r.line.Finish(messages.ReasonInternal)
+	r.pair.Finish(messages.ReasonInternal)
 	r.wantClose(messages.CloseInternal)
 	r.wantClosed(messages.ReasonInternal)
 }
 
-// The client's own close frame comes while the line closes for another reason:
+// The client's own close frame comes while the pair closes for another reason:
 // the pump that reads it and the closing must not touch the same field.
 func TestClientsCloseMeetsTheServers(t *testing.T) {
 	for range 10 {
 		r := newRunningRig(t)
-		heard := r.line.client.heard.Load()
-		r.line.Finish(messages.ReasonShutdown)
-		_ = r.client.WriteMessage(websocket.CloseMessage, closePayload(3000, ""))
+		started := time.Now()
+		r.pair.Finish(messages.ReasonShutdown)
+		_ = r.client.WriteMessage(websocket.CloseMessage, testkit.ClosePayload(3000, ""))
 		r.wantClose(messages.CloseGoingAway)
 		r.target.Close()
 		r.wantClosed(messages.ReasonShutdown)
-		if r.line.client.heard.Load() == heard {
-			t.Error("the client's close was not read")
+		if took := time.Since(started); took > messages.Linger/2 {
+			t.Errorf("the client's close was not read: its end was waited for, %v", took)
 		}
 	}
 }

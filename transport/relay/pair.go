@@ -79,7 +79,7 @@ func (p *Pair) Resolve() {
 // client that leaves is noticed, and what it sends waits for the target.
 func (p *Pair) Dial() {
 	p.dialed = make(chan struct{})
-	boundaries := p.access != nil
+	boundaries := p.access != nil // Dial's pump lets go of it
 	failure := messages.ReasonInternal
 	wsock.StartPump(p.session.Log(), "dial", func() {
 		var blocked *netpolicy.BlockedError
@@ -97,8 +97,7 @@ func (p *Pair) Dial() {
 		p.session.Tell(&messages.TargetDialed{Failure: failure})
 		close(p.dialed)
 	})
-	up := upPump{pair: p}
-	p.session.Read("up", wsock.Receiver{Boundaries: boundaries, Payload: up.take})
+	p.pumpUp(boundaries)
 }
 
 func (p *Pair) dial() error {
@@ -127,15 +126,18 @@ func (p *Pair) dial() error {
 }
 
 // connected passes on what the client has sent already, and lets the rest go
-// straight to the target.
+// straight to the target. No target takes long for so little. One that has not
+// taken it when the session closes, or when the time is up, is as if it had not
+// been reached: half of it must not look like all.
 func (p *Pair) connected(ctx context.Context, to upstream) error {
-	p.upstream = to
-	late, _ := ctx.Deadline()
-	_ = to.SetWriteDeadline(late) // no target takes that long for so little
-	if err := p.early.open(to); err != nil {
-		return err
+	settled := context.AfterFunc(ctx, func() { _ = to.SetWriteDeadline(longAgo) })
+	p.up.Add(p.early.open(to))
+	if !settled() {
+		to.abort()
+		return context.Cause(ctx)
 	}
-	return to.SetWriteDeadline(time.Time{})
+	p.upstream = to
+	return nil
 }
 
 // Pump starts copying from the target to the client. The other direction has

@@ -3,35 +3,36 @@ package relay
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
 )
 
 // wantTargetGets fails unless the target has exactly these bytes left to read and then its end.
 func (r *rig) wantTargetGets(want []byte) {
-	r.t.Helper()
+	r.T.Helper()
 	got, err := io.ReadAll(r.target)
 	if err != nil || !bytes.Equal(got, want) {
-		r.t.Fatalf("the target gets %d bytes and %v, want %d bytes and its end", len(got), err, len(want))
+		r.T.Fatalf("the target gets %d bytes and %v, want %d bytes and its end", len(got), err, len(want))
 	}
 }
 
 func (r *rig) clientSends(p []byte) {
-	r.t.Helper()
+	r.T.Helper()
 	if err := r.client.WriteMessage(websocket.BinaryMessage, p); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 }
 
 func TestTargetsEndReachesTheClientAfterItsBytes(t *testing.T) {
 	r := newRunningRig(t)
-	sent := pattern(500_000)
+	sent := testkit.Pattern(500_000)
 	go func() {
 		_, _ = r.target.Write(sent)
 		_ = r.target.CloseWrite()
@@ -39,7 +40,7 @@ func TestTargetsEndReachesTheClientAfterItsBytes(t *testing.T) {
 	got := make(chan []byte, 1)
 	go func() { got <- r.wantClose(messages.CloseNormal) }()
 	r.finish(messages.ReasonTargetEnded)
-	if p := receive(t, got); !bytes.Equal(p, sent) {
+	if p := testkit.Receive(t, got); !bytes.Equal(p, sent) {
 		t.Errorf("the client got %d bytes of %d", len(p), len(sent))
 	}
 	if n, err := r.peer.Read(make([]byte, 1)); err != io.EOF {
@@ -47,17 +48,17 @@ func TestTargetsEndReachesTheClientAfterItsBytes(t *testing.T) {
 	}
 	r.wantTargetGets(nil)
 	r.wantClosed(messages.ReasonTargetEnded)
-	if up, down := r.line.Moved(); up != 0 || down != int64(len(sent)) {
+	if up, down := r.pair.Moved(); up != 0 || down != int64(len(sent)) {
 		t.Errorf("moved %d and %d", up, down)
 	}
 }
 
 func TestClientsCloseReachesTheTargetAfterItsBytes(t *testing.T) {
 	r := newRunningRig(t)
-	sent := pattern(500_000)
+	sent := testkit.Pattern(500_000)
 	go func() {
 		_ = r.client.WriteMessage(websocket.BinaryMessage, sent)
-		_ = r.client.WriteMessage(websocket.CloseMessage, closePayload(3456, "bye"))
+		_ = r.client.WriteMessage(websocket.CloseMessage, testkit.ClosePayload(3456, "bye"))
 	}()
 	got := make(chan []byte, 1)
 	go func() {
@@ -67,18 +68,18 @@ func TestClientsCloseReachesTheTargetAfterItsBytes(t *testing.T) {
 	}()
 	r.finish(messages.ReasonClientClosed)
 	r.wantClose(3456) // the client's own code comes back
-	if p := receive(t, got); !bytes.Equal(p, sent) {
+	if p := testkit.Receive(t, got); !bytes.Equal(p, sent) {
 		t.Errorf("the target got %d bytes of %d", len(p), len(sent))
 	}
 	r.wantClosed(messages.ReasonClientClosed)
-	if up, down := r.line.Moved(); up != int64(len(sent)) || down != 0 {
+	if up, down := r.pair.Moved(); up != int64(len(sent)) || down != 0 {
 		t.Errorf("moved %d and %d", up, down)
 	}
 }
 
 func TestBytesPassBothWaysAtOnce(t *testing.T) {
 	r := newRunningRig(t)
-	up, down := pattern(3_000_000), pattern(2_000_000)
+	up, down := testkit.Pattern(3_000_000), testkit.Pattern(2_000_000)
 	go func() {
 		for i := 0; i < len(up); i += 60_000 {
 			_ = r.client.WriteMessage(websocket.BinaryMessage, up[i:i+60_000])
@@ -100,7 +101,7 @@ func TestBytesPassBothWaysAtOnce(t *testing.T) {
 		}
 		gotDown = append(gotDown, p...)
 	}
-	if !bytes.Equal(gotDown, down) || !bytes.Equal(receive(t, gotUp), up) {
+	if !bytes.Equal(gotDown, down) || !bytes.Equal(testkit.Receive(t, gotUp), up) {
 		t.Error("the bytes are damaged")
 	}
 	r.finish(messages.ReasonClientClosed)
@@ -145,25 +146,25 @@ func TestForbiddenFramesCloseWithTheirCode(t *testing.T) {
 		reason messages.Reason
 		code   int
 	}{
-		"text":    {wsFrame(fin|opText, []byte("hi")), messages.ReasonTextMessage, 1003},
-		"too big": {wsFrame(frameBin, make([]byte, messages.MaxClientMessage+1)), messages.ReasonMessageTooBig, 1009},
-		"no mask": {[]byte{0x82, 0x01, 'x'}, messages.ReasonProtocolError, 1002},
+		"text":      {testkit.Frame(frameText, []byte("hi")), messages.ReasonTextMessage, 1003},
+		"long text": {testkit.Frame(frameText, make([]byte, 3<<20)), messages.ReasonTextMessage, 1003},
+		"no mask":   {[]byte{0x82, 0x01, 'x'}, messages.ReasonProtocolError, 1002},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRunningRig(t)
 			sent := make(chan struct{})
 			go func() {
 				defer close(sent)
-				_, _ = r.peer.Write(wsFrame(frameBin, []byte("before")))
+				_, _ = r.peer.Write(testkit.Frame(frameBin, []byte("before")))
 				_, _ = r.peer.Write(c.bytes)
 				for range 40 { // and goes on
-					_, _ = r.peer.Write(wsFrame(frameBin, pattern(50_000)))
+					_, _ = r.peer.Write(testkit.Frame(frameBin, testkit.Pattern(50_000)))
 				}
 				_ = r.peer.CloseWrite()
 			}()
 			r.finish(c.reason)
 			r.wantClose(c.code)
-			receive(t, sent)
+			testkit.Receive(t, sent)
 			r.wantTargetGets([]byte("before"))
 			r.target.Close()
 			r.wantClosed(c.reason)
@@ -180,11 +181,11 @@ func TestCloseArrivesWhileTheClientSends(t *testing.T) {
 		stop := make(chan struct{})
 		go func() {
 			defer close(sending)
-			chunk := wsFrame(frameBin, pattern(50_000))
+			chunk := testkit.Frame(frameBin, testkit.Pattern(50_000))
 			for {
 				select {
 				case <-stop:
-					_, _ = r.peer.Write(wsFrame(fin|opClose, closePayload(1000, "")))
+					_, _ = r.peer.Write(testkit.Frame(frameClose, testkit.ClosePayload(1000, "")))
 					return
 				default:
 					if _, err := r.peer.Write(chunk); err != nil {
@@ -194,7 +195,7 @@ func TestCloseArrivesWhileTheClientSends(t *testing.T) {
 				}
 			}
 		}()
-		last := pattern(100_000)
+		last := testkit.Pattern(100_000)
 		_, _ = r.target.Write(last)
 		_ = r.target.CloseWrite()
 		r.finish(messages.ReasonTargetEnded)
@@ -202,7 +203,7 @@ func TestCloseArrivesWhileTheClientSends(t *testing.T) {
 		if got := r.wantClose(messages.CloseNormal); !bytes.Equal(got, last) {
 			t.Fatalf("the client got %d of the last %d bytes", len(got), len(last))
 		}
-		receive(t, sending)
+		testkit.Receive(t, sending)
 		_, _ = io.Copy(io.Discard, r.target)
 		r.target.Close()
 		r.wantClosed(messages.ReasonTargetEnded)
@@ -215,18 +216,18 @@ func TestPingsAreAnsweredWhileRelaying(t *testing.T) {
 	r.client.SetPongHandler(func(text string) error { pong <- text; return nil })
 	_ = r.client.WriteMessage(websocket.PingMessage, []byte("are you there"))
 	go func() { r.wantClose(messages.CloseGoingAway) }()
-	if got := receive(t, pong); got != "are you there" {
+	if got := testkit.Receive(t, pong); got != "are you there" {
 		t.Errorf("the pong is %q", got)
 	}
-	r.line.Finish(messages.ReasonShutdown)
+	r.pair.Finish(messages.ReasonShutdown)
 	r.target.Close()
 	r.wantClosed(messages.ReasonShutdown)
 }
 
 func TestResolveRefusesABlockedTarget(t *testing.T) {
 	r := newBareRig(t)
-	r.line.tools.policy = netpolicy.New(netpolicy.Options{Blocked: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-	r.line.Resolve()
+	r.pair.settings.Policy = netpolicy.New(netpolicy.Options{Blocked: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	r.pair.Resolve()
 	if m := next[*messages.TargetResolved](r); !m.Refused {
 		t.Error("it is not refused")
 	}
@@ -236,28 +237,28 @@ func TestResolveRefusesABlockedTarget(t *testing.T) {
 // ports are such a case.
 func TestDialFindsABlockedTarget(t *testing.T) {
 	r := newRig(t)
-	r.line.Resolve()
+	r.pair.Resolve()
 	next[*messages.TargetResolved](r)
-	r.line.tools.policy = netpolicy.New(netpolicy.Options{DefaultBlock: true})
-	r.line.Dial()
+	r.pair.settings.Policy = netpolicy.New(netpolicy.Options{DefaultBlock: true})
+	r.pair.Dial()
 	if m := next[*messages.TargetDialed](r); m.Failure != messages.ReasonTargetBlocked {
 		t.Errorf("the failure is %q", m.Failure)
 	}
-	r.line.Finish(messages.ReasonTargetBlocked)
+	r.pair.Finish(messages.ReasonTargetBlocked)
 	r.wantClose(messages.ClosePolicy)
 	r.wantClosed(messages.ReasonTargetBlocked)
 }
 
 func TestDialFindsNobodyThere(t *testing.T) {
 	r := newRig(t)
-	r.line.Resolve()
+	r.pair.Resolve()
 	next[*messages.TargetResolved](r)
 	r.listen.Close()
-	r.line.Dial()
+	r.pair.Dial()
 	if m := next[*messages.TargetDialed](r); m.Failure != messages.ReasonTargetUnreachable {
 		t.Errorf("the failure is %q", m.Failure)
 	}
-	r.line.Finish(messages.ReasonTargetUnreachable)
+	r.pair.Finish(messages.ReasonTargetUnreachable)
 	r.wantClose(messages.CloseInternal)
 	r.wantClosed(messages.ReasonTargetUnreachable)
 }
@@ -277,9 +278,9 @@ func TestIdleSessionsHoldNoBuffer(t *testing.T) {
 			t.Fatal(err, got)
 		}
 	}
-	eventually(t, "no buffer is held", func() bool { return pooled.held() == 0 })
+	testkit.Eventually(t, "no buffer is held", func() bool { return pooled.Held() == 0 })
 	for _, r := range rigs {
-		r.line.Finish(messages.ReasonShutdown)
+		r.pair.Finish(messages.ReasonShutdown)
 		r.target.Close()
 		go r.wantClose(messages.CloseGoingAway)
 		r.wantClosed(messages.ReasonShutdown)
@@ -313,9 +314,8 @@ func TestClientThatVanishesUnderAWrite(t *testing.T) {
 // end like any other.
 func TestResetFoundByAWriteIsTold(t *testing.T) {
 	r := newRig(t)
-	r.line.far = &brokenFar{closed: make(chan struct{}), wasReset: true}
-	r.line.Pump()
-	r.line.Finish(messages.ReasonTargetEnded)
+	r.connect(&brokenUpstream{closed: make(chan struct{}), wasReset: true}, false)
+	r.pair.Finish(messages.ReasonTargetEnded)
 	r.wantClose(messages.CloseInternal)
 	r.wantClosed(messages.ReasonTargetReset)
 }
@@ -323,12 +323,11 @@ func TestResetFoundByAWriteIsTold(t *testing.T) {
 // What the keepalive finds reaches the session's actor, and ends the session
 // without a goodbye that nobody would hear.
 func TestSilentClientEndsItsSession(t *testing.T) {
-	r := newRig(t)
+	t.Parallel() // waits for the keepalive
+	r := newRigWith(t, testkit.Patience/40, slog.New(slog.DiscardHandler))
+	r.attach()
 	r.dial()
-	quick := NewKeepalive(16 * time.Millisecond)
-	defer quick.Close()
-	r.line.tools.keepalive = quick
-	r.line.Pump()
+	r.pair.Pump()
 	r.clientSends([]byte("last words")) // and no pong, because nobody reads there
 	r.finish(messages.ReasonClientSilent)
 	r.wantTargetGets([]byte("last words"))

@@ -11,22 +11,43 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wsproxy/actors"
+	"wsproxy/internal/testkit"
+	"wsproxy/internal/testkit/buffers"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/wsock"
 )
 
-// A rig is a line with real sockets, and the test in the part of its actor, of
+func TestMain(m *testing.M) {
+	wsock.TrackBuffers(pooled.Made)
+	testkit.VerifyMain(m)
+}
+
+// pooled knows which of the buffers that the tests use are alive.
+var pooled buffers.BufferCount
+
+// First bytes of frames that a client sends.
+const (
+	frameText  = 0x81 // a whole message
+	frameBin   = 0x82 // a whole message
+	frameBegin = 0x02 // the first part of a message
+	frameEnd   = 0x80 // the last part of a message
+	frameClose = 0x88
+	framePing  = 0x89
+)
+
+// A rig is a pair with real sockets, and the test in the part of its actor, of
 // its client and of its target.
 type rig struct {
-	*probe
-	line   *line
+	*testkit.Probe
+	pair   *Pair
 	peer   *net.TCPConn    // the client's end
 	client *websocket.Conn // the client, on peer
 	target *net.TCPConn    // the target's end
 	listen *net.TCPListener
 }
 
-// newRig returns a line that has its client and knows its target's address.
+// newRig returns a pair that has its client and knows its target's address.
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := newBareRig(t)
@@ -34,12 +55,18 @@ func newRig(t testing.TB) *rig {
 	return r
 }
 
-// newBareRig returns a line without a client.
+// newBareRig returns a pair without a client.
 func newBareRig(t testing.TB) *rig {
+	t.Helper()
+	return newRigWith(t, time.Hour, slog.New(slog.DiscardHandler))
+}
+
+// newRigWith returns a pair without a client, which is pinged once per interval.
+func newRigWith(t testing.TB, interval time.Duration, log *slog.Logger) *rig {
 	t.Helper()
 	system := actors.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
-	keepalive := NewKeepalive(time.Hour)
+	keepalive := wsock.NewKeepalive(interval)
 	t.Cleanup(keepalive.Close)
 	listen, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -48,108 +75,120 @@ func newBareRig(t testing.TB) *rig {
 	t.Cleanup(func() { listen.Close() })
 	addr := listen.Addr().(*net.TCPAddr).AddrPort()
 	target := netpolicy.Target{Host: addr.Addr().String(), Port: addr.Port(), Addr: addr.Addr()}
-	r := &rig{probe: newProbe(t, system), listen: listen}
-	r.line = newLine(&lineTools{
-		root: system.Root, policy: netpolicy.New(netpolicy.Options{}), keepalive: keepalive,
-		dialTimeout: patience, ping: time.Hour, log: slog.New(slog.DiscardHandler),
+	r := &rig{Probe: testkit.NewProbe(t, system), listen: listen}
+	r.pair = NewPair(&Settings{
+		Host: wsock.NewHost(system.Root, keepalive, log), Policy: netpolicy.New(netpolicy.Options{}),
+		DialTimeout: testkit.Patience, Ping: time.Hour,
 	}, target, nil)
-	t.Cleanup(r.line.cancel)
-	r.line.Own(r.pid)
+	t.Cleanup(func() { r.pair.Finish(messages.ReasonInternal) }) // of one that its test has not
+	r.pair.Own(r.PID)
 	return r
 }
 
 func (r *rig) attach() {
-	r.t.Helper()
-	near, far := tcpPair(r.t)
-	client, err := newSocket(far)
+	r.T.Helper()
+	near, far := testkit.TCPPair(r.T)
+	client, err := wsock.NewConn(far)
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
-	r.peer, r.client = near, gorillaClient(r.t, near)
-	if !r.line.attach(client) {
-		r.t.Fatal("the line does not want its client")
+	r.peer, r.client = near, testkit.GorillaClient(r.T, near)
+	if !r.pair.Attach(client) {
+		r.T.Fatal("the pair does not want its client")
 	}
 }
 
-// dial connects the line to its target.
+// dial connects the pair to its target.
 func (r *rig) dial() {
-	r.t.Helper()
-	r.line.Resolve()
+	r.T.Helper()
+	r.pair.Resolve()
 	if m := next[*messages.TargetResolved](r); m.Refused {
-		r.t.Fatal("the target is refused")
+		r.T.Fatal("the target is refused")
 	}
-	r.line.Dial()
+	r.pair.Dial()
 	if m := next[*messages.TargetDialed](r); m.Failure != "" {
-		r.t.Fatalf("the target is not reached: %s", m.Failure)
+		r.T.Fatalf("the target is not reached: %s", m.Failure)
 	}
 	target, err := r.listen.AcceptTCP()
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
-	r.t.Cleanup(func() { target.Close() })
-	_ = target.SetDeadline(time.Now().Add(2 * patience))
+	r.T.Cleanup(func() { target.Close() })
+	_ = target.SetDeadline(time.Now().Add(2 * testkit.Patience))
 	r.target = target
 }
 
-// newRunningRig returns a line whose pumps run.
+// connect does what dialling does, for an upstream that is there.
+func (r *rig) connect(to upstream, boundaries bool) {
+	r.T.Helper()
+	r.pair.dialed = make(chan struct{})
+	if err := r.pair.connected(r.T.Context(), to); err != nil {
+		r.T.Fatal(err)
+	}
+	close(r.pair.dialed)
+	r.pair.pumpUp(boundaries)
+	r.pair.Pump()
+}
+
+// newRunningRig returns a pair whose pumps run.
 func newRunningRig(t testing.TB) *rig {
 	t.Helper()
 	r := newRig(t)
 	r.dial()
-	r.line.Pump()
+	r.pair.Pump()
 	return r
 }
 
-// next returns the next message to the line's actor, which must be a T.
+// next returns the next message to the pair's actor, which must be a T.
 func next[T any](r *rig) T {
-	r.t.Helper()
-	m := receive(r.t, r.got)
+	r.T.Helper()
+	m := testkit.Receive(r.T, r.Got)
 	want, ok := m.(T)
 	if !ok {
-		r.t.Fatalf("the actor is told %T %+v, want %T", m, m, want)
+		r.T.Fatalf("the actor is told %T %+v, want %T", m, m, want)
 	}
 	return want
 }
 
 // wantPumpEnd waits for the first pump's end.
 func (r *rig) wantPumpEnd(want messages.Reason) {
-	r.t.Helper()
+	r.T.Helper()
 	if m := next[*messages.PumpEnded](r); m.Reason != want {
-		r.t.Fatalf("the pump ended for %s, want %s", m.Reason, want)
+		r.T.Fatalf("the pump ended for %s, want %s", m.Reason, want)
 	}
 }
 
-// wantClosed waits for the line's end, after which nothing comes.
+// wantClosed waits for the pair's end, after which nothing comes.
 func (r *rig) wantClosed(want messages.Reason) {
-	r.t.Helper()
+	r.T.Helper()
 	for {
-		switch m := receive(r.t, r.got).(type) {
+		switch m := testkit.Receive(r.T, r.Got).(type) {
 		case *messages.PumpEnded: // of the other pump, or of the one that lingers
 		case *messages.PairClosed:
 			if m.Reason != want {
-				r.t.Errorf("the line is closed for %s, want %s", m.Reason, want)
+				r.T.Errorf("the pair is closed for %s, want %s", m.Reason, want)
 			}
-			if len(r.got) > 0 {
-				r.t.Errorf("after its end the line says %T", <-r.got)
+			if len(r.Got) > 0 {
+				r.T.Errorf("after its end the pair says %T", <-r.Got)
 			}
 			return
 		default:
-			r.t.Fatalf("the actor is told %T", m)
+			r.T.Fatalf("the actor is told %T", m)
 		}
 	}
 }
 
 // finish does what an actor does at the end of a session.
 func (r *rig) finish(reason messages.Reason) {
-	r.t.Helper()
+	r.T.Helper()
 	r.wantPumpEnd(reason)
-	r.line.Finish(reason)
+	r.pair.Finish(reason)
 }
 
 // wantClose reads the client's connection to its end, which must be a close
 // frame with this code, and returns the payload that came before.
 func (r *rig) wantClose(code int) (payload []byte) {
-	r.t.Helper()
+	r.T.Helper()
 	for {
 		_, p, err := r.client.ReadMessage()
 		if err == nil {
@@ -157,7 +196,7 @@ func (r *rig) wantClose(code int) (payload []byte) {
 			continue
 		}
 		if !websocket.IsCloseError(err, code) {
-			r.t.Fatalf("the client's end is %v, want close %d", err, code)
+			r.T.Fatalf("the client's end is %v, want close %d", err, code)
 		}
 		return payload
 	}

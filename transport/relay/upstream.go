@@ -35,6 +35,8 @@ type upstream interface {
 	SetReadDeadline(t time.Time) error
 	SetWriteDeadline(t time.Time) error
 	Close() error
+	// abort closes the connection so that it does not look ended to the target.
+	abort()
 }
 
 // A tcpUpstream is a target behind plain TCP.
@@ -71,6 +73,11 @@ func (u *tcpUpstream) broke() bool {
 
 func (u *tcpUpstream) closeWrite() {
 	_ = u.CloseWrite() // fails only if the connection is gone, which its reader finds
+}
+
+func (u *tcpUpstream) abort() {
+	_ = u.SetLinger(0)
+	u.Close()
 }
 
 func (u *tcpUpstream) raw() (syscall.RawConn, error) { return u.SyscallConn() }

@@ -19,7 +19,7 @@ func (s *Session) Finish(reason messages.Reason, run func(messages.Reason) messa
 		closed(reason)
 	case sessionAttached:
 		StartPump(s.host.log, "finish", func() { reason = run(reason) }, func() {
-			s.conn.conn.Close()
+			s.release() // did not come to it if run failed
 			s.host.attached.Add(-1)
 			closed(reason)
 		})
@@ -68,9 +68,7 @@ func (s *Session) isGone(reason messages.Reason) bool {
 // (protocol, section 2). The run of Finish calls it when the writing pump has
 // ended.
 func (s *Session) Close(reason messages.Reason) {
-	defer s.conn.conn.Close()
-	defer s.host.keepalive.remove(s.conn)
-	defer s.conn.stopLinger()
+	defer s.release()
 	s.sendClose(reason)
 	if s.readerDone == nil { // it closes before it began
 		s.Read("discard", Receiver{Texts: true})
@@ -79,6 +77,19 @@ func (s *Session) Close(reason messages.Reason) {
 	if s.garbled {
 		_, _ = io.Copy(io.Discard, s.conn.conn)
 	}
+}
+
+// release lets go of the client, however often it is called.
+func (s *Session) release() {
+	if s.released {
+		return
+	}
+	s.released = true
+	if s.conn.linger != nil {
+		s.conn.linger.Stop()
+	}
+	s.host.keepalive.remove(s.conn)
+	s.conn.conn.Close()
 }
 
 func (s *Session) sendClose(reason messages.Reason) {

@@ -201,16 +201,5 @@ func (s *Conn) Failure(err error) messages.Reason {
 // that can't be told; the window is before Linux 5.4.
 func (s *Conn) SendWindow() (window, unacked int64) { return sendWindow(s.raw) }
 
-// HasEnded reports whether the client has ended its TCP stream, or the
-// connection is no more, though bytes may be left to read. It can't be told on
-// other systems than Linux.
-func (s *Conn) HasEnded() bool { return hasEnded(s.raw) }
-
-func (s *Conn) stopLinger() {
-	if s.linger != nil {
-		s.linger.Stop()
-	}
-}
-
 // longAgo is a deadline that ends every wait at once.
 var longAgo = time.Unix(1, 0)

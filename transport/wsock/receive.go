@@ -21,6 +21,9 @@ type Receiver struct {
 	// message, or with Boundaries the end of one if end is set. It may wait. A
 	// reason refuses the rest of what the client sends.
 	Payload func(data []byte, text, end bool) (refused messages.Reason)
+	// Ended, if not nil, is called when nothing more is read, before the owner
+	// hears of it. It may wait.
+	Ended func()
 	// Received, if not nil, counts the bytes of all frames.
 	Received func(n int)
 }
@@ -33,7 +36,10 @@ func (s *Session) receive(r Receiver) messages.Reason {
 	if err != nil {
 		return messages.ReasonInternal
 	}
-	frames := decoder{onPing: s.conn.answer, texts: r.Texts, byWord: r.Boundaries}
+	at := &place{frames: decoder{onPing: s.conn.answer, texts: r.Texts, byWord: r.Boundaries}}
+	s.at = at
+	defer func() { at.rest = nil }() // whose buffer is given back, or lost to a panic
+	frames := &at.frames
 	refused := false
 	refuse := func(reason messages.Reason) {
 		if !refused {
@@ -57,17 +63,16 @@ func (s *Session) receive(r Receiver) messages.Reason {
 		if r.Received != nil {
 			r.Received(n)
 		}
-		for rest := buf[:n]; len(rest) > 0; {
+		for at.rest = buf[:n]; len(at.rest) > 0; {
 			var data []byte
-			var result decoded
 			var reason messages.Reason
-			data, rest, result, reason = frames.decode(rest)
-			if !refused && !s.discard.Load() && (len(data) > 0 || result == decodedMessage) {
-				if no := r.Payload(data, frames.isText, result == decodedMessage); no != "" {
+			data, at.rest, at.result, reason = frames.decode(at.rest)
+			if !refused && !s.discard.Load() && (len(data) > 0 || at.result == decodedMessage) {
+				if no := r.Payload(data, frames.isText, at.result == decodedMessage); no != "" {
 					refuse(no)
 				}
 			}
-			switch result {
+			switch at.result {
 			case decodedClose:
 				if len(frames.control) >= 2 {
 					s.closeCode = int(binary.BigEndian.Uint16(frames.control))

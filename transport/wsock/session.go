@@ -55,7 +55,9 @@ type Session struct {
 	closing context.Context    // ends when the session begins to close
 	cancel  context.CancelFunc // of closing
 
+	at         *place        // of the reading pump, its own; nil until it starts
 	readerDone chan struct{} // closed when the reading pump has ended; nil until it starts
+	released   bool          // of the pump that Finish starts: the Conn is closed
 	closeCode  int           // of the client's close frame, 0 without one; set before readerDone is closed
 	halfClosed bool          // the client ended its TCP stream without a close frame; set before readerDone is closed
 	garbled    bool          // the client's frames can't be told apart any more; set before readerDone is closed
@@ -126,7 +128,11 @@ func (s *Session) Pump(name string, run func() messages.Reason) (done chan struc
 func (s *Session) Read(name string, r Receiver) {
 	s.readerDone = s.Pump(name, func() messages.Reason {
 		s.host.keepalive.add(s.conn) // here, because it may wait for a beat
-		return s.receive(r)
+		reason := s.receive(r)
+		if r.Ended != nil {
+			r.Ended()
+		}
+		return reason
 	})
 }
 

@@ -56,6 +56,17 @@ func sendWindow(raw syscall.RawConn) (window, unacked int64) {
 	return window, unacked
 }
 
+// unread returns how many bytes have come that nobody has read, or 0 if that
+// can't be told.
+func unread(raw syscall.RawConn) (n int) {
+	_ = raw.Control(func(fd uintptr) {
+		if have, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ); err == nil {
+			n = have
+		}
+	})
+	return n
+}
+
 // hasEnded reports whether the peer has ended its stream, or the connection is
 // no more, though bytes may be left to read.
 func hasEnded(raw syscall.RawConn) bool {

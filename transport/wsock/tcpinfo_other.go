@@ -20,3 +20,6 @@ func sendWindow(syscall.RawConn) (window, unacked int64) { return 0, 0 }
 
 // hasEnded reports false: only Linux tells.
 func hasEnded(syscall.RawConn) bool { return false }
+
+// unread returns 0: only Linux is asked.
+func unread(syscall.RawConn) int { return 0 }
