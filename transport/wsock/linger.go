@@ -17,18 +17,22 @@ const lingerLooks = 16
 // [messages.Linger]. A slow reader has all the time that it needs. It holds no
 // goroutine.
 type Linger struct {
-	raw    syscall.RawConn // set once
-	expire func()          // set once
-	mu     sync.Mutex
-	timer  *time.Timer // under mu; nil when it was stopped
-	acked  uint64      // under mu: bytes acknowledged at the last look
-	since  time.Time   // under mu: when that last changed
+	progress func() uint64 // returns the bytes acknowledged; set once
+	expire   func()        // set once
+	mu       sync.Mutex
+	timer    *time.Timer // under mu; nil when it was stopped
+	acked    uint64      // under mu: bytes acknowledged at the last look
+	since    time.Time   // under mu: when that last changed
 }
 
 // NewLinger begins to look at the peer of a TCP connection, and calls expire at
 // the wait's end, from a goroutine of its own.
 func NewLinger(raw syscall.RawConn, expire func()) *Linger {
-	l := &Linger{raw: raw, expire: expire, acked: BytesAcked(raw), since: time.Now()}
+	return newLinger(func() uint64 { return BytesAcked(raw) }, expire)
+}
+
+func newLinger(progress func() uint64, expire func()) *Linger {
+	l := &Linger{progress: progress, expire: expire, acked: progress(), since: time.Now()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.timer = time.AfterFunc(messages.Linger/lingerLooks, l.look)
@@ -41,7 +45,7 @@ func (l *Linger) look() {
 	if l.timer == nil {
 		return
 	}
-	if acked := BytesAcked(l.raw); acked != l.acked {
+	if acked := l.progress(); acked != l.acked {
 		l.acked, l.since = acked, time.Now()
 	} else if time.Since(l.since) >= messages.Linger {
 		l.timer = nil
