@@ -139,12 +139,7 @@ func TestShutdownOfAClientThatDoesNotRead(t *testing.T) {
 			}
 		}
 	}()
-	testkit.Eventually(t, "the pair waits for its client", func() bool {
-		before := r.pair.down.Load()
-		<-time.After(50 * time.Millisecond)
-		_, unacked := r.pair.session.Conn().SendWindow()
-		return unacked > 0 && r.pair.down.Load() == before
-	})
+	r.wantStalled()
 	started := time.Now()
 	r.pair.Finish(messages.ReasonShutdown)
 	r.wantClosed(messages.ReasonShutdown)

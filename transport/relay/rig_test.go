@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -19,6 +20,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Tests that run beside each other wait for the linger, which takes no
+	// processor.
+	flag.Parse()
+	_ = flag.Set("test.parallel", "32")
 	wsock.TrackBuffers(pooled.Made)
 	testkit.VerifyMain(m)
 }
@@ -200,6 +205,17 @@ func (r *rig) wantClose(code int) (payload []byte) {
 		}
 		return payload
 	}
+}
+
+// wantStalled waits until the pair waits for a client that reads nothing.
+func (r *rig) wantStalled() {
+	r.T.Helper()
+	testkit.Eventually(r.T, "the pair waits for its client", func() bool {
+		before := r.pair.down.Load()
+		<-time.After(50 * time.Millisecond)
+		_, unacked := r.pair.session.Conn().SendWindow()
+		return unacked > 0 && r.pair.down.Load() == before
+	})
 }
 
 // A stuckResolver answers no question until it is told to stop.
