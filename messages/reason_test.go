@@ -83,10 +83,6 @@ func TestCloseCodeTellsTheReason(t *testing.T) {
 	if code, _ := CloseFor("what nobody has thought of"); code != CloseInternal {
 		t.Errorf("an unknown reason has code %d", code)
 	}
-	// Who ends the session puts ", retry within N s" behind it.
-	if _, text := CloseFor(ReasonShutdown); text != "restart" {
-		t.Errorf("the contract's text for a restart begins with %q", text)
-	}
 	if _, text := CloseFor(ReasonTargetUnreachable); text != "cannot reach target" {
 		t.Errorf("the contract's text for an unreachable target is %q", text)
 	}
