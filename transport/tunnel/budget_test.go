@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -10,14 +11,14 @@ import (
 
 // Whatever adds, gives back and ends at the same time, in whatever order: all
 // comes back, exactly once.
-func TestTallyComesBackExactlyOnce(t *testing.T) {
+func TestAccountComesBackExactlyOnce(t *testing.T) {
 	for round := range 300 {
 		total := NewBudget(nil, 1<<40)
 		tunnel := NewBudget(total, 1<<40)
-		tallies := []*account{{budget: tunnel}, {budget: tunnel}, {budget: total}}
+		accounts := []*account{{budget: tunnel}, {budget: tunnel}, {budget: total}}
 		var all sync.WaitGroup
 		begin := make(chan struct{})
-		for i, owner := range tallies {
+		for i, owner := range accounts {
 			for j := range 3 {
 				all.Go(func() {
 					random := rand.New(rand.NewPCG(uint64(round), uint64(10*i+j)))
@@ -42,7 +43,7 @@ func TestTallyComesBackExactlyOnce(t *testing.T) {
 		}
 		close(begin)
 		all.Wait()
-		for _, owner := range tallies {
+		for _, owner := range accounts {
 			owner.add(1 << 20) // after the end it counts nowhere
 		}
 		if a, b := total.held.Load(), tunnel.held.Load(); a != 0 || b != 0 {
@@ -52,7 +53,7 @@ func TestTallyComesBackExactlyOnce(t *testing.T) {
 }
 
 // One adds just when another ends: nothing falls between the two.
-func TestTallyThatEndsWhileItGrows(t *testing.T) {
+func TestAccountThatEndsWhileItGrows(t *testing.T) {
 	total := NewBudget(nil, 1<<40)
 	for round := range 10_000 {
 		owner := &account{budget: total}
@@ -93,24 +94,24 @@ func TestBudgetCountsAtBothLevels(t *testing.T) {
 			t.Errorf("%s: full %t, the other %t, freed %d times", when, one.full(), other.full(), freed.Load())
 		}
 	}
-	one.add(59)
+	one.Add(59)
 	check("one below its bound", false, false, 0)
-	one.add(1)
+	one.Add(1)
 	check("one at its bound", true, false, 0)
-	other.add(40)
+	other.Add(40)
 	check("all at their bound", true, true, 0)
-	one.add(-1)
+	one.Add(-1)
 	check("all one below", false, false, 1)
-	if total.try(2) || total.held.Load() != 99 {
+	if total.Try(2) || total.held.Load() != 99 {
 		t.Errorf("more than the bound was taken: %d", total.held.Load())
 	}
-	if !total.try(1) || total.try(1) {
+	if !total.Try(1) || total.Try(1) {
 		t.Error("the last byte was not taken, or twice")
 	}
-	one.add(0)
-	total.add(-1)
-	one.add(-59)
-	other.add(-40)
+	one.Add(0)
+	total.Add(-1)
+	one.Add(-59)
+	other.Add(-40)
 	check("at the end", false, false, 2)
 	if total.held.Load() != 0 {
 		t.Errorf("%d bytes are left", total.held.Load())
@@ -125,19 +126,74 @@ func TestBudgetIsNeverOverdrawn(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 2000 {
-				if !total.try(300) {
+				if !total.Try(300) {
 					continue
 				}
 				now := have.Add(300)
 				for was := most.Load(); now > was && !most.CompareAndSwap(was, now); was = most.Load() {
 				}
 				have.Add(-300)
-				total.add(-300)
+				total.Add(-300)
 			}
 		})
 	}
 	all.Wait()
 	if most.Load() > 1000 || total.held.Load() != 0 {
 		t.Errorf("%d were lent at once, %d are left", most.Load(), total.held.Load())
+	}
+}
+
+// What is passed on while the account ends is the other owner's: nothing comes
+// back twice, and nothing is held by nobody.
+func TestAccountThatEndsWhileItIsPassedOn(t *testing.T) {
+	for round := range 10_000 {
+		total := NewBudget(nil, 1<<40)
+		owner := &account{budget: total}
+		owner.add(5)
+		owner.add(7)
+		owner.add(11)
+		var ready atomic.Int32
+		meet := func() {
+			for ready.Add(1); ready.Load() < 3; {
+				runtime.Gosched()
+			}
+		}
+		var all sync.WaitGroup
+		all.Go(func() { meet(); owner.pass(5) })
+		all.Go(func() { meet(); owner.pass(7) })
+		meet()
+		for range round % 60 { // a little later each time
+			_ = owner.held.Load()
+		}
+		owner.end()
+		all.Wait()
+		if held := total.held.Load(); held != 12 {
+			t.Fatalf("%d bytes are held, 12 were passed on", held)
+		}
+	}
+}
+
+// A budget with a reserve takes that much whatever others hold.
+func TestBudgetWithAReserve(t *testing.T) {
+	total := NewBudget(nil, 100)
+	tunnel := NewBudget(total, math.MaxInt64)
+	tunnel.reserve = 30
+	total.Add(100)
+	if tunnel.full() || !tunnel.Try(30) {
+		t.Error("there is no reserve")
+	}
+	if tunnel.full() || tunnel.Try(1) {
+		t.Error("more than the reserve was taken")
+	}
+	if tunnel.Add(1); !tunnel.full() {
+		t.Error("more than the reserve is not too much")
+	}
+	tunnel.Add(-1)
+	total.Add(-100)
+	if tunnel.full() || !tunnel.Try(70) || tunnel.Try(1) {
+		t.Error("what there is was not taken, or more")
+	}
+	if tunnel.Add(-100); total.held.Load() != 0 || tunnel.held.Load() != 0 {
+		t.Errorf("%d and %d bytes are left", total.held.Load(), tunnel.held.Load())
 	}
 }

@@ -10,66 +10,68 @@ import (
 	"testing"
 	"time"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/wsock"
 )
 
-// wantAllClosed waits for the link's end and makes sure that nothing of it is
+// wantAllClosed waits for the Mux's end and makes sure that nothing of it is
 // left, and that it is told once.
-func (r *tunnelRig) wantAllClosed() {
+func (r *rig) wantAllClosed() {
 	r.t.Helper()
 	r.wantClosed()
-	r.link.Finish(messages.ReasonInternal)
-	if listener := r.link.listener.Load(); listener != nil {
+	r.mux.Finish(messages.ReasonInternal)
+	if listener := r.mux.listener.Load(); listener != nil {
 		if conn, err := net.DialTCP("tcp4", nil, listener.Addr().(*net.TCPAddr)); err == nil {
 			conn.Close()
 			r.t.Error("the raw port is still open")
 		}
 	}
-	if r.link.client != nil {
-		if err := r.link.client.conn.SetDeadline(time.Now()); err == nil {
+	if r.served != nil {
+		if err := r.served.SetDeadline(time.Now()); err == nil {
 			r.t.Error("the client's socket is still open")
 		}
 	}
-	for _, m := range r.tunnel.take() {
+	for _, m := range r.tunnel.Take() {
 		if _, again := m.(*messages.MuxClosed); again {
 			r.t.Error("the end is told twice")
 		}
 	}
 }
 
-func TestTunnelFinishBeforeTheClientCame(t *testing.T) {
-	r := newBareTunnelRig(t, dialectText, false, nil)
-	r.link.Finish(messages.ReasonAbandoned)
-	r.link.Finish(messages.ReasonAbandoned)
+func TestFinishBeforeTheClientCame(t *testing.T) {
+	r := newBareRig(t, rigOptions{})
+	r.mux.Finish(messages.ReasonAbandoned)
+	r.mux.Finish(messages.ReasonAbandoned)
 	r.wantAllClosed()
-	_, far := tcpPair(t)
-	client, err := newSocket(far)
+	_, far := testkit.TCPPair(t)
+	client, err := wsock.NewConn(far)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.link.attach(client) {
-		t.Error("a link that is finished takes a client")
+	if r.mux.Attach(client) {
+		t.Error("a Mux that is finished takes a client")
 	}
 }
 
-func TestTunnelFinishBeforeItStarts(t *testing.T) {
-	r := newTunnelRig(t, dialectText, false, nil)
-	r.link.Listen(0)
-	hears[*messages.PortOpened](r.tunnel)
-	r.link.Finish(messages.ReasonInternal)
+func TestFinishBeforeItStarts(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	r.mux.Listen(0)
+	testkit.Hears[*messages.PortOpened](r.tunnel)
+	r.mux.Finish(messages.ReasonInternal)
 	r.wantCloseCode(1011)
 	r.wantAllClosed()
 }
 
 // Everything that waits goes out first, control and data, then the close.
-func TestTunnelFinishFlushesWhatWaits(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+func TestFinishFlushesWhatWaits(t *testing.T) {
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	for i := range 200 {
-		r.link.Control(fmt.Appendf(nil, `{"type":"m","n":%d,"x":%q}`, i, strings.Repeat("y", 20<<10)))
+		r.mux.Control(fmt.Appendf(nil, `{"type":"m","n":%d,"x":%q}`, i, strings.Repeat("y", 20<<10)))
 	}
 	c.Abort(messages.CloseShutdown)
-	r.link.Finish(messages.ReasonShutdown)
+	r.mux.Finish(messages.ReasonShutdown)
 	before := r.wantCloseCode(1001)
 	if len(before) != 201 {
 		var kinds []string
@@ -95,26 +97,26 @@ func TestTunnelFinishFlushesWhatWaits(t *testing.T) {
 }
 
 // A client that vanishes while what waits is being written holds nobody up.
-func TestTunnelFinishEndsWhenTheClientVanishes(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+func TestFinishEndsWhenTheClientVanishes(t *testing.T) {
+	r := startRig(t, rigOptions{})
 	for range 500 {
-		r.link.Control([]byte(`{"type":"` + strings.Repeat("m", 64<<10) + `"}`))
+		r.mux.Control([]byte(`{"type":"` + strings.Repeat("m", 64<<10) + `"}`))
 	}
-	r.link.Finish(messages.ReasonShutdown)
+	r.mux.Finish(messages.ReasonShutdown)
 	_ = r.peer.SetLinger(0)
 	r.peer.Close()
 	r.wantAllClosed()
 }
 
 // The same for a client that was given up: it is not waited for at all.
-func TestTunnelFinishDoesNotWaitForAStalledClient(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+func TestFinishDoesNotWaitForAStalledClient(t *testing.T) {
+	r := startRig(t, rigOptions{})
+	r.clientStopsReading()
 	for range 500 {
-		r.link.Control([]byte(`{"type":"` + strings.Repeat("m", 64<<10) + `"}`))
+		r.mux.Control([]byte(`{"type":"` + strings.Repeat("m", 64<<10) + `"}`))
 	}
-	eventually(t, "the writer waits", func() bool { return r.link.client.writing.Load() })
 	begun := time.Now()
-	r.link.Finish(messages.ReasonClientStalled)
+	r.mux.Finish(messages.ReasonClientStalled)
 	r.wantAllClosed()
 	if took := time.Since(begun); took > messages.Linger/2 {
 		t.Errorf("it took %s", took)
@@ -125,38 +127,38 @@ func TestTunnelFinishDoesNotWaitForAStalledClient(t *testing.T) {
 // for frames, must be woken. This hung once.
 func TestClientGoneWhileTheWriterIsIdle(t *testing.T) {
 	for range 20 {
-		r := startedTunnelRig(t, false, nil)
+		r := startRig(t, rigOptions{})
 		r.peer.Close()
-		if m := hears[*messages.MuxEnded](r.tunnel); m.Reason != messages.ReasonClientGone {
-			t.Errorf("the link ended for %s", m.Reason)
+		if m := testkit.Hears[*messages.MuxEnded](r.tunnel); m.Reason != messages.ReasonClientGone {
+			t.Errorf("the Mux ended for %s", m.Reason)
 		}
-		r.link.Finish(messages.ReasonClientGone)
+		r.mux.Finish(messages.ReasonClientGone)
 		r.wantAllClosed()
 	}
 }
 
-func TestTunnelAnswersTheClientsClose(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
-	if _, err := r.peer.Write(wsFrame(0x88, closePayload(4000, "bye"))); err != nil {
+func TestMuxAnswersTheClientsClose(t *testing.T) {
+	r := startRig(t, rigOptions{})
+	if _, err := r.peer.Write(testkit.Frame(0x88, testkit.ClosePayload(4000, "bye"))); err != nil {
 		t.Fatal(err)
 	}
-	if m := hears[*messages.MuxEnded](r.tunnel); m.Reason != messages.ReasonClientClosed {
-		t.Errorf("the link ended for %s", m.Reason)
+	if m := testkit.Hears[*messages.MuxEnded](r.tunnel); m.Reason != messages.ReasonClientClosed {
+		t.Errorf("the Mux ended for %s", m.Reason)
 	}
-	r.link.Finish(messages.ReasonClientClosed)
+	r.mux.Finish(messages.ReasonClientClosed)
 	r.wantCloseCode(4000)
 	r.peer.Close()
 	r.wantAllClosed()
 }
 
 // The client closes just when the server shuts down: whoever is first, the
-// link ends, and nothing is read that is being written.
-func TestTunnelFinishAndTheClientsCloseRace(t *testing.T) {
+// Mux ends, and nothing is read that is being written.
+func TestFinishAndTheClientsCloseRace(t *testing.T) {
 	for range 30 {
-		r := startedTunnelRig(t, false, nil)
+		r := startRig(t, rigOptions{})
 		var both sync.WaitGroup
-		both.Go(func() { r.link.Finish(messages.ReasonShutdown) })
-		both.Go(func() { _, _ = r.peer.Write(wsFrame(0x88, closePayload(4000, ""))) })
+		both.Go(func() { r.mux.Finish(messages.ReasonShutdown) })
+		both.Go(func() { _, _ = r.peer.Write(testkit.Frame(0x88, testkit.ClosePayload(4000, ""))) })
 		both.Wait()
 		r.wantCloseCode(1001)
 		r.peer.Close()
@@ -166,13 +168,13 @@ func TestTunnelFinishAndTheClientsCloseRace(t *testing.T) {
 
 // Finish while the client sends without pause: the close arrives all the same
 // (protocol, section 2).
-func TestTunnelCloseArrivesWhileTheClientSends(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+func TestCloseArrivesWhileTheClientSends(t *testing.T) {
+	r := startRig(t, rigOptions{})
 	r.handles(func(any) {})
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		frame := wsFrame(0x82, tunnelData("c", pattern(32<<10)))
+		frame := testkit.Frame(0x82, dataMessage("c", testkit.Pattern(32<<10)))
 		for {
 			select {
 			case <-stop:
@@ -184,8 +186,8 @@ func TestTunnelCloseArrivesWhileTheClientSends(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, "the client is sending", func() bool { return r.link.received.Load() > 1<<20 })
-	r.link.Finish(messages.ReasonShutdown)
+	testkit.Eventually(t, "the client is sending", func() bool { return r.mux.received.Load() > 1<<20 })
+	r.mux.Finish(messages.ReasonShutdown)
 	r.wantCloseCode(1001)
 	close(stop)
 	<-ended
@@ -193,11 +195,11 @@ func TestTunnelCloseArrivesWhileTheClientSends(t *testing.T) {
 	r.wantAllClosed()
 }
 
-// What the reader waits for does not keep the link from closing, and what the
+// What the reader waits for does not keep the Mux from closing, and what the
 // actors never handled is given back.
-func TestTunnelFinishWhileTheReaderWaits(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
-	flood := wsFrame(0x82, tunnelData("c", make([]byte, 64<<10)))
+func TestFinishWhileTheReaderWaits(t *testing.T) {
+	r := startRig(t, rigOptions{})
+	flood := testkit.Frame(0x82, dataMessage("c", make([]byte, 64<<10)))
 	go func() {
 		for {
 			if _, err := r.peer.Write(flood); err != nil {
@@ -205,20 +207,20 @@ func TestTunnelFinishWhileTheReaderWaits(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, "the reader waits", func() bool { return r.link.inbound.held.Load() >= inboundWindow })
-	r.link.Finish(messages.ReasonShutdown)
+	testkit.Eventually(t, "the reader waits", func() bool { return r.mux.inbound.held.Load() >= inboundWindow })
+	r.mux.Finish(messages.ReasonShutdown)
 	r.wantCloseCode(1001)
 	r.peer.Close()
 	r.wantAllClosed() // and close looks at the budgets
 }
 
-// The port opens just when the link closes: it does not stay open.
-func TestTunnelFinishAndListenRace(t *testing.T) {
+// The port opens just when the Mux closes: it does not stay open.
+func TestFinishAndListenRace(t *testing.T) {
 	for range 30 {
-		r := newTunnelRig(t, dialectText, false, nil)
+		r := newRig(t, rigOptions{})
 		var both sync.WaitGroup
-		both.Go(func() { r.link.Listen(0) })
-		both.Go(func() { r.link.Finish(messages.ReasonClientGone) })
+		both.Go(func() { r.mux.Listen(0) })
+		both.Go(func() { r.mux.Finish(messages.ReasonClientGone) })
 		both.Wait()
 		opened := false
 		for _, m := range r.wantClosed() {
@@ -227,27 +229,27 @@ func TestTunnelFinishAndListenRace(t *testing.T) {
 			}
 		}
 		for !opened {
-			_, opened = hears[any](r.tunnel).(*messages.PortOpened)
+			_, opened = testkit.Hears[any](r.tunnel).(*messages.PortOpened)
 		}
-		if listener := r.link.listener.Load(); listener != nil {
+		if listener := r.mux.listener.Load(); listener != nil {
 			if conn, err := net.DialTCP("tcp4", nil, listener.Addr().(*net.TCPAddr)); err == nil {
 				conn.Close()
-				t.Fatal("the raw port is open after the link's end")
+				t.Fatal("the raw port is open after the Mux's end")
 			}
 		}
 	}
 }
 
-// A raw connection that no actor has taken when the link closes: the outside
+// A raw connection that no actor has taken when the Mux closes: the outside
 // peer is not left hanging.
-func TestConnectionsThatNobodyTookEndWithTheLink(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+func TestConnectionsThatNobodyTookEndWithTheMux(t *testing.T) {
+	r := startRig(t, rigOptions{})
 	outside := r.dial()
-	hears[*messages.Accepted](r.handler) // and lost: the handler ended just then
-	r.link.Finish(messages.ReasonClientGone)
+	testkit.Hears[*messages.Accepted](r.handler) // and lost: the handler ended just then
+	r.mux.Finish(messages.ReasonClientGone)
 	r.wantAllClosed()
 	_ = outside.SetReadDeadline(time.Now().Add(2 * time.Second))
-	if _, err := outside.Read(make([]byte, 1)); isTimeout(err) {
+	if _, err := outside.Read(make([]byte, 1)); testkit.IsTimeout(err) {
 		t.Error("the outside peer's connection is still open")
 	} else if err == io.EOF {
 		t.Log("it was ended in order")

@@ -33,6 +33,7 @@ type inbound struct {
 	unasked bool                 // there was no memory for its beginning, and nobody has waited for some
 	lost    messages.Reason      // why the control message is not kept
 	scan    messages.ControlScan // of one that is not kept
+	answer  bool                 // what is skipped is a response, of any length
 	head    []byte               // the data frame's header so far
 	connID  string               // of the data frame
 	refused messages.Reason      // why nothing more is taken
@@ -109,13 +110,14 @@ func (in *inbound) wantsRoom() bool {
 
 // piece takes a piece of a message, the last one if end is set.
 func (in *inbound) piece(data []byte, text, end bool) {
+	if in.kind == inboundNone && len(data) > 0 {
+		in.begin(data[0], text)
+	}
 	if in.size += int64(len(data)); in.size > in.mux.settings.MaxMessage {
 		in.tooBig()
 	}
 	for len(data) > 0 {
 		switch in.kind {
-		case inboundNone:
-			in.begin(data[0], text)
 		case inboundControl:
 			in.join(data)
 			data = nil
@@ -139,12 +141,19 @@ func (in *inbound) piece(data []byte, text, end bool) {
 // tooBig deals with a message that is longer than it may be. A response is read
 // to its end, and its request is told so; anything else ends the tunnel.
 func (in *inbound) tooBig() {
-	switch in.kind {
-	case inboundControl:
+	switch {
+	case in.kind == inboundControl:
 		in.giveUp(messages.ReasonAnswerTooBig)
-	case inboundHeader, inboundData:
-		in.refused = messages.ReasonMessageTooBig
+	case in.kind == inboundLost:
+		in.lost = messages.ReasonAnswerTooBig
+	case !in.answer:
+		in.refuse()
 	}
+}
+
+// refuse takes no more of what the client sends.
+func (in *inbound) refuse() {
+	in.kind, in.refused = inboundSkip, messages.ReasonMessageTooBig
 }
 
 func (in *inbound) begin(first byte, text bool) {
@@ -205,7 +214,7 @@ func (in *inbound) finish() {
 	case inboundLost:
 		in.endOfLost()
 	}
-	in.kind, in.size, in.head, in.connID = inboundNone, 0, in.head[:0], ""
+	in.kind, in.size, in.head, in.connID, in.answer = inboundNone, 0, in.head[:0], "", false
 }
 
 // control decodes a control message and passes it on. What a response is
@@ -251,21 +260,25 @@ func (in *inbound) giveUp(reason messages.Reason) {
 // seek looks on for what a message is that is not kept.
 func (in *inbound) seek(text []byte) {
 	in.scan.Read(text)
-	if in.scan.Kind() != "" && in.scan.ID() != "" {
+	if kind := in.scan.Kind(); kind == responseType && in.scan.ID() != "" || kind != "" && kind != responseType {
 		in.endOfLost()
 	}
 }
 
+// responseType is the type of a response.
+const responseType = "http_response"
+
 // endOfLost deals with a message that was not kept, when it is known what it is
 // or has ended.
 func (in *inbound) endOfLost() {
+	in.kind = inboundSkip
 	switch {
-	case in.scan.Kind() == "http_response":
+	case in.scan.Kind() == responseType:
+		in.answer = true
 		in.post(&messages.FromClient{Message: &messages.Dropped{ID: in.scan.ID(), Reason: in.lost}}, 0)
 	case in.lost == messages.ReasonAnswerTooBig:
-		in.refused = messages.ReasonMessageTooBig
+		in.refuse()
 	}
-	in.kind = inboundSkip
 }
 
 // post passes a message on that carries n bytes. Each is charged with what it

@@ -4,30 +4,33 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"wsproxy/internal/testkit"
+	"wsproxy/transport/wsock"
 )
 
-// A flightPath is a client that reads so many bytes a second, whose kernel has
+// A path is a client that reads so many bytes a second, whose kernel has
 // room for more, and tells of it so much later. Time is that of a synctest
 // bubble.
-type flightPath struct {
+type path struct {
 	f    inFlight
 	room int64         // bytes in the client's kernel
 	rate int64         // bytes/s
 	late time.Duration // the age of what the window tells
 	free time.Time     // when the client will have read all that was sent
 	wake chan struct{}
-	past []flightSeen
+	past []seen
 }
 
-type flightSeen struct {
+type seen struct {
 	at     time.Time
 	window int64
 }
 
-func newFlightPath(room, rate int64, late time.Duration) *flightPath {
-	p := &flightPath{room: room, rate: rate, late: late, free: time.Now(), wake: make(chan struct{}, 1)}
+func newPath(room, rate int64, late time.Duration) *path {
+	p := &path{room: room, rate: rate, late: late, free: time.Now(), wake: make(chan struct{}, 1)}
 	p.f.look = func() (window, unacked int64) {
-		p.past = append(p.past, flightSeen{time.Now(), p.room - p.waits()})
+		p.past = append(p.past, seen{time.Now(), p.room - p.waits()})
 		for len(p.past) > 1 && !p.past[1].at.After(time.Now().Add(-p.late)) {
 			p.past = p.past[1:]
 		}
@@ -37,14 +40,14 @@ func newFlightPath(room, rate int64, late time.Duration) *flightPath {
 }
 
 // waits returns how many bytes wait in the client's kernel.
-func (p *flightPath) waits() int64 {
+func (p *path) waits() int64 {
 	return int64(max(time.Until(p.free), 0).Seconds() * float64(p.rate))
 }
 
 // pump does for a while what the writing pump does that always has data, and
 // that is woken by other messages, too. It returns how much was sent in a
 // second, and the most that waited.
-func (p *flightPath) pump(long time.Duration, interactive bool) (rate float64, most int64) {
+func (p *path) pump(long time.Duration, interactive bool) (rate float64, most int64) {
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() {
@@ -81,12 +84,12 @@ func (p *flightPath) pump(long time.Duration, interactive bool) (rate float64, m
 }
 
 // A client that reads fast has no more waiting in its kernel than the window,
-// and gets all that it can take. When nobody is in a interactive the kernel decides.
-func TestFlightBoundsWhatIsOnItsWay(t *testing.T) {
+// and gets all that it can take. When nobody waits the kernel decides.
+func TestInFlightBoundsWhatIsOnItsWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newFlightPath(6<<20, 1<<30, 0)
+		p := newPath(6<<20, 1<<30, 0)
 		if _, most := p.pump(time.Second, false); most < 5<<20 {
-			t.Errorf("%d bytes on their way when nobody is in a interactive", most)
+			t.Errorf("%d bytes on their way when nobody waits", most)
 		}
 		p.pump(100*time.Millisecond, true)
 		rate, most := p.pump(time.Second, true)
@@ -94,7 +97,7 @@ func TestFlightBoundsWhatIsOnItsWay(t *testing.T) {
 			t.Errorf("%d bytes on their way, %.0f bytes/s", most, rate)
 		}
 		if _, most := p.pump(interactiveFor/2, false); most > inFlightWindow+inFlightLook {
-			t.Errorf("%d bytes on their way just after the interactive", most)
+			t.Errorf("%d bytes on their way just after somebody waited", most)
 		}
 		if _, most := p.pump(interactiveFor, false); most < 5<<20 {
 			t.Errorf("held back for ever: %d bytes on their way", most)
@@ -104,7 +107,7 @@ func TestFlightBoundsWhatIsOnItsWay(t *testing.T) {
 
 // Whatever the window tells, and how late: nobody gets less than it can take,
 // or a batch each millisecond.
-func TestFlightSlowsNobodyDown(t *testing.T) {
+func TestInFlightSlowsNobodyDown(t *testing.T) {
 	for _, c := range []struct {
 		room, rate int64
 		late       time.Duration
@@ -116,7 +119,7 @@ func TestFlightSlowsNobodyDown(t *testing.T) {
 		{300 << 10, 1 << 30, 100 * time.Millisecond},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			p := newFlightPath(c.room, c.rate, c.late)
+			p := newPath(c.room, c.rate, c.late)
 			p.f.widest = 1 << 30 // never again
 			p.pump(time.Second, true)
 			got, _ := p.pump(10*time.Second, true)
@@ -129,15 +132,15 @@ func TestFlightSlowsNobodyDown(t *testing.T) {
 
 // What waits in the kernel of a client that doesn't read can be told.
 func TestKernelTellsWhatIsOnItsWay(t *testing.T) {
-	near, far := tcpPair(t)
-	raw, err := near.SyscallConn()
+	near, far := testkit.TCPPair(t)
+	conn, err := wsock.NewConn(near)
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() { _, _ = near.Write(make([]byte, 64<<20)) }() // more than any kernel takes
 	widest := int64(0)
-	eventually(t, "the window closes", func() bool {
-		window, unacked := kernelAhead(raw)
+	testkit.Eventually(t, "the window closes", func() bool {
+		window, unacked := conn.SendWindow()
 		widest = max(widest, window)
 		return widest > 0 && window < widest/4 && unacked > 0
 	})

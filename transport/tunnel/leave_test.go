@@ -6,31 +6,32 @@ import (
 	"testing"
 	"time"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
-// A stream needs its link no longer: what waits for the peer when the client is
+// A stream needs its Mux no longer: what waits for the peer when the client is
 // gone reaches it, then the end. Until then it counts as memory.
-func TestStreamOutlivesItsLink(t *testing.T) {
+func TestStreamOutlivesItsMux(t *testing.T) {
 	for _, closed := range []bool{false, true} { // by the client, before
-		r := startedTunnelRig(t, false, nil)
+		r := startRig(t, rigOptions{})
 		c := r.open()
 		const size = 6 << 20 // more than the kernels hold
 		c.Hold(size)
-		c.Write(pattern(size))
+		c.Write(testkit.Pattern(size))
 		if closed {
 			c.EndRead()
 			c.EndWrite()
 		}
 		c.Leave()
-		r.link.Finish(messages.ReasonClientGone)
+		r.mux.Finish(messages.ReasonClientGone)
 		r.wantAllClosed()
 		c.EndWrite()
-		if held := r.tools.total.held.Load(); held == 0 {
+		if held := r.settings.Total.held.Load(); held == 0 {
 			t.Error("nothing counts against the memory of all tunnels")
 		}
 		got, err := io.ReadAll(c.outside)
-		if err != nil || !bytes.Equal(got, pattern(size)) {
+		if err != nil || !bytes.Equal(got, testkit.Pattern(size)) {
 			t.Errorf("the peer reads %d bytes of %d, %v", len(got), size, err)
 		}
 		c.outside.Close()
@@ -38,23 +39,30 @@ func TestStreamOutlivesItsLink(t *testing.T) {
 	}
 }
 
-// The client gets what waits for it, and the word that no more will come.
-func TestLeaveTellsTheClient(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+// The client gets what waits for it, and no word about the end: that is its
+// tunnel's, not the connection's.
+func TestLeaveTellsTheClientNothing(t *testing.T) {
+	r := startRig(t, rigOptions{})
 	c, never := r.open(), r.accept()
 	if _, err := c.outside.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is read", func() bool { in, _ := c.Moved(); return in == 5 })
+	testkit.Eventually(t, "it is read", func() bool { in, _ := c.Moved(); return in == 5 })
 	c.Leave()
 	never.Leave() // the client has not heard of it, and does not
 	never.Open()
-	r.link.Finish(messages.ReasonMessageTooBig)
-	before := r.wantCloseCode(1009)
-	if len(before) != 2 || string(before[0].data) != "hello" || before[1].kind != "tcp_close" || before[1].fields["reason"] != "shutdown" {
+	if _, err := c.outside.Write([]byte("late")); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.outside.CloseWrite()
+	if m := testkit.Hears[*messages.OutsideEnded](c.ear); m.Reason != messages.CloseEOF { // nobody else does
+		t.Errorf("the conn is told %s", m.Reason)
+	}
+	r.mux.Finish(messages.ReasonMessageTooBig)
+	if before := r.wantCloseCode(1009); len(before) != 1 || string(before[0].data) != "hello" {
 		t.Errorf("the client is told %+v", before)
 	}
-	for _, c := range []*tunnelConn{c, never} {
+	for _, c := range []*outsideConn{c, never} {
 		c.EndWrite()
 		if got, err := io.ReadAll(c.outside); err != nil || len(got) > 0 {
 			t.Errorf("the peer reads %q, %v", got, err)
@@ -66,14 +74,14 @@ func TestLeaveTellsTheClient(t *testing.T) {
 
 // Nobody waits for a peer that keeps its side open when the server shuts down.
 func TestShutdownEndsALingeringStream(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	begun := time.Now()
 	c.EndWrite()
 	if got, err := io.ReadAll(c.outside); err != nil || len(got) > 0 {
 		t.Errorf("the peer reads %q, %v", got, err)
 	}
-	eventually(t, "it lingers", func() bool {
+	testkit.Eventually(t, "it lingers", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.over
@@ -87,17 +95,14 @@ func TestShutdownEndsALingeringStream(t *testing.T) {
 
 // What this process carries over a raw connection of its own must not be taken
 // for whole when the tunnel ends.
-func TestLeaveAbortsAnInsideConnection(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
-	near, far, err := socketPair()
+func TestLeaveAbortsAnInnerStream(t *testing.T) {
+	r := startRig(t, rigOptions{})
+	inner, _, err := r.mux.Dial(t.Context(), "192.0.2.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer near.Close()
-	r.link.accepts <- struct{}{}
-	c := &tunnelConn{stream: newStream(r.link, far, "inside"), ear: newTunnelEar(t, r.system)}
-	c.Own(c.ear.pid)
-	c.Open()
+	defer inner.Close()
+	c := r.opensInner()
 	c.Leave()
 	r.wantStreamClosed(c, messages.CloseShutdown)
 }

@@ -1,12 +1,16 @@
 package tunnel
 
 import (
+	"fmt"
+	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
@@ -14,30 +18,30 @@ import (
 // stall time: its request is answered, and the tunnel reads on.
 func TestLargeResponseIsGivenUpForWantOfMemory(t *testing.T) {
 	const stall = 30 * time.Millisecond
-	r := startedTunnelRig(t, false, func(tools *Settings) { tools.stall = stall })
-	r.tools.total.add(r.tools.total.limit) // other tunnels have it all
+	r := startWith(t, func(s *Settings) { s.StallTimeout = stall })
+	r.settings.Total.Add(r.settings.Total.limit) // other tunnels have it all
 	begun := time.Now()
 	response := []byte(`{"type":"http_response","id":"0123456789ab","status":200,"body":"` + strings.Repeat("a", 3<<20) + `"}`)
 	go func() {
 		_ = r.client.WriteMessage(websocket.TextMessage, response)
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(`{"type":"tcp_close","connId":"c"}`))
 	}()
-	hears[*messages.Garbage](r.handler)
-	m := hears[*messages.FromClient](r.handler)
+	testkit.Hears[*messages.Garbage](r.handler)
+	m := testkit.Hears[*messages.FromClient](r.handler)
 	if dropped, ok := m.Message.(*messages.Dropped); !ok || *dropped != (messages.Dropped{ID: "0123456789ab", Reason: messages.ReasonMemory}) || m.Size != 0 {
 		t.Errorf("the request is answered with %+v", m)
 	}
 	if waited := time.Since(begun); waited < 2*stall {
 		t.Errorf("it was given up after %s", waited)
 	}
-	r.link.Handled(0)
-	r.link.Handled(0)
-	eventually(t, "its bytes are given back", func() bool { return r.link.answers.held.Load() == 0 })
-	r.tools.total.add(-r.tools.total.limit) // now there is memory again
-	if m := hears[*messages.FromClient](r.handler); m.Message.(*messages.Close).ConnID != "c" {
+	r.mux.Handled(0)
+	r.mux.Handled(0)
+	testkit.Eventually(t, "its bytes are given back", func() bool { return r.mux.answers.held.Load() == 0 })
+	r.settings.Total.Add(-r.settings.Total.limit) // now there is memory again
+	if m := testkit.Hears[*messages.FromClient](r.handler); m.Message.(*messages.Close).ConnID != "c" {
 		t.Errorf("after it comes %+v", m)
 	}
-	r.link.Handled(33)
+	r.mux.Handled(33)
 }
 
 // A response that would not fit if other tunnels had no memory at all is given
@@ -51,39 +55,191 @@ func TestResponseThatNeverFitsIsGivenUpAtOnce(t *testing.T) {
 }
 
 func testNeverFits(t *testing.T, response string) {
-	r := startedTunnelRig(t, false, func(tools *Settings) {
-		tools.total, tools.stall = NewBudget(nil, 1<<20), time.Hour
+	r := startWith(t, func(s *Settings) {
+		s.Total, s.StallTimeout = NewBudget(nil, 1<<20), time.Hour
 	})
 	go func() {
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(response))
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(`{"type":"tcp_close","connId":"c"}`))
 	}()
-	hears[*messages.Garbage](r.handler)
-	m := hears[*messages.FromClient](r.handler)
+	testkit.Hears[*messages.Garbage](r.handler)
+	m := testkit.Hears[*messages.FromClient](r.handler)
 	if dropped, ok := m.Message.(*messages.Dropped); !ok || dropped.ID != "0123456789ab" || dropped.Reason != messages.ReasonMemory {
 		t.Errorf("the request is answered with %+v", m)
 	}
-	r.link.Handled(0)
-	r.link.Handled(0)
-	if m := hears[*messages.FromClient](r.handler); m.Message.(*messages.Close).ConnID != "c" {
+	r.mux.Handled(0)
+	r.mux.Handled(0)
+	if m := testkit.Hears[*messages.FromClient](r.handler); m.Message.(*messages.Close).ConnID != "c" {
 		t.Errorf("after it comes %+v", m)
 	}
-	r.link.Handled(33)
+	r.mux.Handled(33)
 }
 
 // It waits for memory as long as it may, and is whole then.
 func TestLargeResponseWaitsForMemory(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
-	r.tools.total.add(r.tools.total.limit)
+	r := startRig(t, rigOptions{})
+	r.settings.Total.Add(r.settings.Total.limit)
 	go func() {
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab","body":"`+strings.Repeat("a", 3<<20)+`"}`))
 	}()
-	eventually(t, "the reader waits", func() bool { return r.link.answers.held.Load() > 0 && !r.link.client.reading.Load() })
-	r.tools.total.add(-r.tools.total.limit)
-	m := hears[*messages.FromClient](r.handler)
+	testkit.Eventually(t, "the reader waits", func() bool { return r.mux.answers.held.Load() > 0 && !r.mux.session.Conn().Reading() })
+	r.settings.Total.Add(-r.settings.Total.limit)
+	m := testkit.Hears[*messages.FromClient](r.handler)
 	if answer := m.Message.(*messages.Response); len(answer.Body) != 3<<20 {
 		t.Errorf("the body has %d bytes", len(answer.Body))
 	}
 	r.settle(m)
-	eventually(t, "its bytes are given back", func() bool { return r.tools.total.held.Load() == 0 })
+	testkit.Eventually(t, "its bytes are given back", func() bool { return r.settings.Total.held.Load() == 0 })
+}
+
+// Requests that wait for a client that doesn't read stay within the memory of
+// all, and it comes back when nobody waits for them any more.
+func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
+	const size, limit = 256 << 10, 4 << 20
+	r := startRig(t, rigOptions{credit: true, change: func(s *Settings) { s.Total = NewBudget(nil, limit) }})
+	r.smallBuffers() // and the client takes nothing
+	sent := 0
+	for r.mux.Request(fmt.Sprint(sent), append(make([]byte, 0, size), '{', '}')) {
+		if sent++; r.settings.Total.held.Load() > limit {
+			t.Fatalf("%d bytes are held", r.settings.Total.held.Load())
+		}
+		if sent > 1<<10 {
+			t.Fatal("there is no end of memory")
+		}
+	}
+	testkit.Eventually(t, "one is being written", func() bool { return r.mux.queue.backlog() == sent-1 })
+	for id := range sent {
+		r.mux.Forget(fmt.Sprint(id))
+	}
+	if held := r.settings.Total.held.Load(); held != size {
+		t.Errorf("%d bytes are held, %d are being written", held, size)
+	}
+	go func() { // the client reads at last
+		for {
+			if _, err := r.tryRead(); err != nil {
+				return
+			}
+		}
+	}()
+	testkit.Eventually(t, "nothing is held when what was being written is", func() bool { return r.settings.Total.held.Load() == 0 })
+	if !r.mux.Request("after", make([]byte, size)) {
+		t.Error("there still is no memory")
+	}
+}
+
+// What others hold is no matter to a tunnel's small messages, and none to its
+// raw data.
+func TestTunnelReadsOnWhileOthersHoldAllMemory(t *testing.T) {
+	for _, credit := range []bool{true, false} {
+		r := startRig(t, rigOptions{credit: credit})
+		r.settings.Total.Add(r.settings.Total.limit)
+		var data, responses atomic.Int64
+		stop := r.handles(func(m any) {
+			switch m := m.(type) {
+			case *messages.Data:
+				data.Add(int64(len(m.Data)))
+			case *messages.FromClient:
+				if _, ok := m.Message.(*messages.Response); ok {
+					responses.Add(1)
+				}
+			}
+		})
+		response := []byte(`{"type":"http_response","id":"0123456789ab","body":"` + strings.Repeat("a", memoryReserve/2) + `"}`)
+		for range 16 {
+			r.clientSends(websocket.BinaryMessage, dataMessage("c", testkit.Pattern(256<<10)))
+			r.clientSends(websocket.TextMessage, response)
+		}
+		testkit.Eventually(t, "everything is read", func() bool { return data.Load() == 4<<20 && responses.Load() == 16 })
+		if !r.mux.Request("small", make([]byte, 4<<10)) {
+			t.Error("a small request is refused")
+		}
+		if r.mux.Request("large", make([]byte, 2*memoryReserve)) {
+			t.Error("a large one is not")
+		}
+		stop()
+		r.settings.Total.Add(-r.settings.Total.limit)
+	}
+}
+
+// A tunnel whose own peers hold what is scarce isn't read until they have given
+// some back.
+func TestTunnelWaitsForMemoryThatItsPeersHold(t *testing.T) {
+	r := startRig(t, rigOptions{})
+	r.settings.Total.Add(r.settings.Total.limit)
+	r.mux.buffer.Add(memoryReserve + 1)
+	if !r.mux.Full() {
+		t.Error("the Mux is not full")
+	}
+	var data atomic.Int64
+	stop := r.handles(func(m any) { data.Add(int64(len(m.(*messages.Data).Data))) })
+	go func() { // the first is read: the reader waited for it already
+		for range 2 {
+			_ = r.client.WriteMessage(websocket.BinaryMessage, dataMessage("c", make([]byte, 64<<10)))
+		}
+	}()
+	testkit.Eventually(t, "the reader waits", func() bool { return data.Load() > 0 && !r.mux.session.Conn().Reading() })
+	r.mux.buffer.Add(-1)
+	testkit.Eventually(t, "the reader goes on", func() bool { return data.Load() == 128<<10 })
+	stop()
+	r.mux.buffer.Add(-memoryReserve)
+	r.settings.Total.Add(-r.settings.Total.limit)
+}
+
+// A response that comes whole before it is seen that there is no memory for it
+// is refused as well: else small ones would add up without bound.
+func TestSmallResponseBeyondTheReserveIsRefused(t *testing.T) {
+	r := startRig(t, rigOptions{})
+	r.settings.Total.Add(r.settings.Total.limit)
+	r.mux.memory.Add(memoryReserve) // its outside clients take no answers
+	r.clientSends(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab"}`))
+	m := testkit.Hears[*messages.FromClient](r.handler)
+	if dropped, ok := m.Message.(*messages.Dropped); !ok || *dropped != (messages.Dropped{ID: "0123456789ab", Reason: messages.ReasonMemory}) {
+		t.Errorf("the request is answered with %+v", m)
+	}
+	r.settle(m)
+	r.mux.memory.Add(-memoryReserve)
+	r.settings.Total.Add(-r.settings.Total.limit)
+}
+
+// One that had to wait for memory as it came, and got it, is answered, though
+// its own last bytes are what uses the memory up.
+func TestResponseThatGotItsMemoryIsNotRefused(t *testing.T) {
+	const size = 3 << 20
+	r := startRig(t, rigOptions{})
+	r.settings.Total.Add(r.settings.Total.limit - size) // others
+	body := strings.Repeat("a", size-20)                // with its frame it is longer
+	go r.clientSends(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab","body":"`+body+`"}`))
+	m := testkit.Hears[*messages.FromClient](r.handler)
+	if answer, ok := m.Message.(*messages.Response); !ok || string(answer.Body) != body {
+		t.Errorf("the request is answered with %T", m.Message)
+	}
+	r.settle(m)
+	r.settings.Total.Add(size - r.settings.Total.limit)
+}
+
+// One that comes too slowly for any request to wait for it holds nothing.
+func TestResponseThatNeverEndsIsGivenUp(t *testing.T) {
+	r := startWith(t, func(s *Settings) { s.HTTPTimeout = 100 * time.Millisecond })
+	w, err := r.client.NextWriter(websocket.TextMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, `{"type":"http_response","id":"0123456789ab","body":"`+strings.Repeat("a", 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "it is held", func() bool { return r.mux.memory.held.Load() > 1<<19 })
+	testkit.Eventually(t, "it is given up", func() bool { // at the next sign of life
+		_ = r.client.WriteControl(websocket.PongMessage, nil, time.Now().Add(testkit.Patience))
+		return r.mux.memory.held.Load() == 0
+	})
+	for {
+		m, ok := testkit.Hears[any](r.handler).(*messages.FromClient)
+		if !ok {
+			continue // that it was garbage
+		}
+		if dropped, ok := m.Message.(*messages.Dropped); !ok || dropped.ID != "0123456789ab" {
+			t.Errorf("the request is answered with %+v", m.Message)
+		}
+		return
+	}
 }

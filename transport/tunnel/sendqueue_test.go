@@ -6,15 +6,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"wsproxy/transport/wsock"
 )
 
-// tunnelDrops counts what lanes give back.
-type tunnelDrops struct {
+// drops counts what a sendQueue gives back.
+type drops struct {
 	mu   sync.Mutex
 	seen map[string]int // by the frames' bytes
 }
 
-func (d *tunnelDrops) drop(f frame) {
+func (d *drops) drop(f frame) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.seen == nil {
@@ -24,7 +26,7 @@ func (d *tunnelDrops) drop(f frame) {
 }
 
 // want fails unless these frames came back, each once.
-func (d *tunnelDrops) want(t *testing.T, names string) {
+func (d *drops) want(t *testing.T, names string) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -38,10 +40,10 @@ func (d *tunnelDrops) want(t *testing.T, names string) {
 	}
 }
 
-func tunnelFrame(name string) frame { return frame{bytes: []byte(name)} }
+func namedFrame(name string) frame { return frame{bytes: []byte(name)} }
 
-// tunnelTakes takes a batch and says what it was.
-func tunnelTakes(l *sendQueue) (names string, more bool) {
+// takes takes a batch and says what it was.
+func takes(l *sendQueue) (names string, more bool) {
 	batch, more := l.take(nil, false)
 	var all []string
 	for _, f := range batch {
@@ -51,67 +53,67 @@ func tunnelTakes(l *sendQueue) (names string, more bool) {
 	return strings.Join(all, " "), more
 }
 
-func TestLanesTakeTurnsBehindControl(t *testing.T) {
-	l := newSendQueue((&tunnelDrops{}).drop)
+func TestStreamsTakeTurnsBehindControl(t *testing.T) {
+	l := newSendQueue((&drops{}).drop)
 	a, b, c := l.newStream(), l.newStream(), l.newStream()
 	for _, f := range []string{"a1", "a2", "a3"} {
-		a.send(tunnelFrame(f), false)
+		a.send(namedFrame(f), false)
 	}
-	b.send(tunnelFrame("b1"), true)
-	b.send(tunnelFrame("late"), false)
-	c.send(tunnelFrame("c1"), false)
-	c.send(tunnelFrame("c2"), false)
-	l.sendControl(tunnelFrame("x"))
-	l.sendControl(tunnelFrame("y"))
-	if got, more := tunnelTakes(l); got != "x y a1 b1 c1 a2 c2 a3" || !more {
+	b.send(namedFrame("b1"), true)
+	b.send(namedFrame("late"), false)
+	c.send(namedFrame("c1"), false)
+	c.send(namedFrame("c2"), false)
+	l.sendControl(namedFrame("x"))
+	l.sendControl(namedFrame("y"))
+	if got, more := takes(l); got != "x y a1 b1 c1 a2 c2 a3" || !more {
 		t.Errorf("what goes out: %s, and more: %t", got, more)
 	}
-	if got, more := tunnelTakes(l); got != "" || !more {
+	if got, more := takes(l); got != "" || !more {
 		t.Errorf("out of nothing comes %q, and more: %t", got, more)
 	}
 }
 
-// Large frames of one lane go out one at a time, and the turn goes on where it
+// Large frames of one stream go out one at a time, and the turn goes on where it
 // was at the next batch; control goes first in each.
-func TestLanesKeepTheirTurnsOverBatches(t *testing.T) {
-	l := newSendQueue((&tunnelDrops{}).drop)
+func TestStreamsKeepTheirTurnsOverBatches(t *testing.T) {
+	l := newSendQueue((&drops{}).drop)
 	large := "|" + strings.Repeat(" ", writeBatch)
 	a, b := l.newStream(), l.newStream()
 	for i := range 3 {
-		a.send(tunnelFrame(fmt.Sprint("a", i, large)), false)
-		b.send(tunnelFrame(fmt.Sprint("b", i, large)), false)
+		a.send(namedFrame(fmt.Sprint("a", i, large)), false)
+		b.send(namedFrame(fmt.Sprint("b", i, large)), false)
 	}
-	l.sendControl(tunnelFrame("x" + large))
-	l.sendControl(tunnelFrame("y" + large))
+	l.sendControl(namedFrame("x" + large))
+	l.sendControl(namedFrame("y" + large))
 	for i, want := range []string{"x a0", "y b0", "a1", "b1", "z a2", "b2", ""} {
 		if i == 4 {
-			l.sendControl(tunnelFrame("z"))
+			l.sendControl(namedFrame("z"))
 		}
-		if got, _ := tunnelTakes(l); got != want {
+		if got, _ := takes(l); got != want {
 			t.Errorf("batch %d is %q, want %q", i, got, want)
 		}
 	}
 }
 
-// However much control there is, lanes get their share of each batch.
-func TestControlDoesNotStarveLanes(t *testing.T) {
-	l := newSendQueue((&tunnelDrops{}).drop)
+// However much control there is, streams get their share of each batch.
+func TestControlDoesNotStarveStreams(t *testing.T) {
+	l := newSendQueue((&drops{}).drop)
 	n := l.newStream()
 	for range 10_000 {
-		l.sendControl(tunnelFrame("x|" + strings.Repeat(" ", 1000)))
+		l.sendControl(namedFrame("x|" + strings.Repeat(" ", 1000)))
 	}
 	if l.backlog() != 10_000 {
 		t.Errorf("the backlog is %d", l.backlog())
 	}
-	n.send(tunnelFrame("a"), false)
-	got, _ := tunnelTakes(l)
+	n.send(namedFrame("a"), false)
+	got, _ := takes(l)
 	if !strings.HasSuffix(got, " a") || len(got) > 2*(writeBatch/1000+2) {
 		t.Errorf("the first batch is %q", got)
 	}
 }
 
 func TestDataFramesNeedRoom(t *testing.T) {
-	l := newSendQueue((&tunnelDrops{}).drop)
+	l := newSendQueue((&drops{}).drop)
 	n := l.newStream()
 	tokens := func() (k int) {
 		k = len(n.room)
@@ -121,61 +123,61 @@ func TestDataFramesNeedRoom(t *testing.T) {
 		<-n.room
 		n.send(frame{bytes: []byte("a"), data: true}, false)
 	}
-	n.send(tunnelFrame("close"), true) // needs none
+	n.send(namedFrame("close"), true) // needs none
 	if tokens() != 0 {
 		t.Error("there is room for more than streamDepth")
 	}
-	if got, _ := tunnelTakes(l); got != "a a close" || tokens() != streamDepth {
+	if got, _ := takes(l); got != "a a close" || tokens() != streamDepth {
 		t.Errorf("%s are taken, and there is room for %d", got, tokens())
 	}
 }
 
-func TestCutLaneGivesBackWhatWaits(t *testing.T) {
-	var d tunnelDrops
+func TestCutQueueGivesBackWhatWaits(t *testing.T) {
+	var d drops
 	l := newSendQueue(d.drop)
 	a, b := l.newStream(), l.newStream()
-	a.send(tunnelFrame("a1"), false)
-	a.send(tunnelFrame("a2"), false)
-	b.send(tunnelFrame("b1"), false)
+	a.send(namedFrame("a1"), false)
+	a.send(namedFrame("a2"), false)
+	b.send(namedFrame("b1"), false)
 	a.cut()
-	a.send(tunnelFrame("a3"), true)
+	a.send(namedFrame("a3"), true)
 	a.cut()
-	if got, more := tunnelTakes(l); got != "b1" || !more {
+	if got, more := takes(l); got != "b1" || !more {
 		t.Errorf("what goes out: %s", got)
 	}
 	d.want(t, "a1 a2 a3")
 }
 
-func TestEndedLanesAreStillTaken(t *testing.T) {
-	var d tunnelDrops
+func TestEndedQueueIsStillTaken(t *testing.T) {
+	var d drops
 	l := newSendQueue(d.drop)
 	n, cut := l.newStream(), l.newStream()
 	large := "|" + strings.Repeat(" ", writeBatch)
-	l.sendControl(tunnelFrame("x"))
-	n.send(tunnelFrame("a"+large), false)
-	n.send(tunnelFrame("b"), false)
-	cut.send(tunnelFrame("cut"), false)
+	l.sendControl(namedFrame("x"))
+	n.send(namedFrame("a"+large), false)
+	n.send(namedFrame("b"), false)
+	cut.send(namedFrame("cut"), false)
 	l.end()
 	cut.cut()
-	l.sendControl(tunnelFrame("late1"))
-	n.send(tunnelFrame("late2"), false)
-	if got, more := tunnelTakes(l); got != "x a" || !more {
+	l.sendControl(namedFrame("late1"))
+	n.send(namedFrame("late2"), false)
+	if got, more := takes(l); got != "x a" || !more {
 		t.Errorf("first %s, and more: %t", got, more)
 	}
-	if got, more := tunnelTakes(l); got != "b" || more {
+	if got, more := takes(l); got != "b" || more {
 		t.Errorf("then %s, and more: %t", got, more)
 	}
 	d.want(t, "cut late1 late2")
 }
 
-func TestClearedLanesGiveBackEverything(t *testing.T) {
-	var d tunnelDrops
+func TestClearedQueueGivesBackEverything(t *testing.T) {
+	var d drops
 	l := newSendQueue(d.drop)
 	a, b := l.newStream(), l.newStream()
-	l.sendControl(tunnelFrame("x"))
-	a.send(tunnelFrame("a1"), false)
-	a.send(tunnelFrame("a2"), false)
-	b.send(tunnelFrame("b1"), true)
+	l.sendControl(namedFrame("x"))
+	a.send(namedFrame("a1"), false)
+	a.send(namedFrame("a2"), false)
+	b.send(namedFrame("b1"), true)
 	<-l.wake
 	l.clear()
 	select {
@@ -183,18 +185,18 @@ func TestClearedLanesGiveBackEverything(t *testing.T) {
 	default:
 		t.Error("the writer is not woken")
 	}
-	l.sendControl(tunnelFrame("y"))
-	a.send(tunnelFrame("a3"), false)
+	l.sendControl(namedFrame("y"))
+	a.send(namedFrame("a3"), false)
 	b.cut()
 	l.clear()
-	if got, more := tunnelTakes(l); got != "" || more {
+	if got, more := takes(l); got != "" || more {
 		t.Errorf("out of nothing comes %q, and more: %t", got, more)
 	}
 	d.want(t, "x a1 a2 b1 y a3")
 }
 
-// Many send at once, one takes, lanes are cut and all of it ends at some
-// moment: each frame goes out once or comes back once, and in its lane's order.
+// Many send at once, one takes, streams are cut and all of it ends at some
+// moment: each frame goes out once or comes back once, and in its stream's order.
 func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
 	for round := range 20 {
 		var dropped atomic.Int64
@@ -231,13 +233,13 @@ func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
 			for {
 				batch, more := l.take(nil, false)
 				for _, f := range batch {
-					var lane string
+					var stream string
 					var j int
-					_, _ = fmt.Sscan(string(f.bytes), &lane, &j)
-					if was, ok := last[lane]; ok && j <= was {
-						t.Errorf("lane %s: %d comes after %d", lane, j, was)
+					_, _ = fmt.Sscan(string(f.bytes), &stream, &j)
+					if was, ok := last[stream]; ok && j <= was {
+						t.Errorf("stream %s: %d comes after %d", stream, j, was)
 					}
-					last[lane] = j
+					last[stream] = j
 					taken++
 					wsock.GiveBuffer(f.buf)
 				}
@@ -266,13 +268,13 @@ func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
 }
 
 // A queue that is empty holds nothing of what went through it.
-func TestEmptyLanesHoldNoBuffer(t *testing.T) {
-	before := pooled.held()
+func TestEmptyQueueHoldsNoBuffer(t *testing.T) {
+	before := pooled.Held()
 	l := newSendQueue(func(frame) {})
-	lanesOfAll := make([]*streamQueue, 50)
-	for i := range lanesOfAll {
+	all := make([]*streamQueue, 50)
+	for i := range all {
 		n := l.newStream()
-		lanesOfAll[i] = n
+		all[i] = n
 		for range streamDepth {
 			<-n.room
 			buf := wsock.TakeBuffer()
@@ -289,20 +291,20 @@ func TestEmptyLanesHoldNoBuffer(t *testing.T) {
 			wsock.GiveBuffer(f.buf)
 		}
 	}
-	if held := pooled.held() - before; held > 5 { // the frames above may still be in some register
-		t.Errorf("%d buffers are held by lanes in which nothing waits", held)
+	if held := pooled.Held() - before; held > 5 { // the frames above may still be in some register
+		t.Errorf("%d buffers are held by queues in which nothing waits", held)
 	}
-	for _, n := range lanesOfAll {
+	for _, n := range all {
 		n.cut()
 	}
 }
 
 // While the client must come further first it gets control messages only, but
 // at the end everything.
-func TestLanesHoldDataBack(t *testing.T) {
-	l := newSendQueue((&tunnelDrops{}).drop)
-	l.newStream().send(tunnelFrame("a1"), false)
-	l.sendControl(tunnelFrame("x"))
+func TestDataIsHeldBackButNotControl(t *testing.T) {
+	l := newSendQueue((&drops{}).drop)
+	l.newStream().send(namedFrame("a1"), false)
+	l.sendControl(namedFrame("x"))
 	names := func(urgent bool) (all string) {
 		batch, more := l.take(nil, urgent)
 		for _, f := range batch {
@@ -311,17 +313,17 @@ func TestLanesHoldDataBack(t *testing.T) {
 		return fmt.Sprint(all, more)
 	}
 	if got := names(true) + names(true); got != "xtruetrue" {
-		t.Errorf("in a interactive goes out: %s", got)
+		t.Errorf("while somebody waits goes out: %s", got)
 	}
 	if l.end(); names(true) != "a1false" {
 		t.Error("data is held back at the end")
 	}
 }
 
-// Small data is in a interactive when it comes twice in a row: once may be how a
+// Small data is interactive when it comes twice in a row: once may be how a
 // transfer begins or ends.
-func TestLanesKnowADialogue(t *testing.T) {
-	l := newSendQueue((&tunnelDrops{}).drop)
+func TestDialogueIsKnown(t *testing.T) {
+	l := newSendQueue((&drops{}).drop)
 	n := l.newStream()
 	for i, piece := range []struct {
 		size        int
@@ -337,12 +339,12 @@ func TestLanesKnowADialogue(t *testing.T) {
 
 // What the writer has in hand when it fails comes back, too.
 func TestWriterThatFailsDropsWhatItHolds(t *testing.T) {
-	drops := &tunnelDrops{}
-	l := New(&Settings{total: NewBudget(nil, 1<<30)}, dialectText, false)
+	drops := &drops{}
+	l := New(&Settings{Total: NewBudget(nil, 1<<30)}, func(*Mux) Dialect { return Text }, false)
 	for i := range 3 {
-		f := tunnelFrame(fmt.Sprint(i))
-		f.gone = func() { drops.drop(tunnelFrame(fmt.Sprint("gone", i))) }
-		l.lanes.sendControl(f)
+		f := namedFrame(fmt.Sprint(i))
+		f.gone = func() { drops.drop(namedFrame(fmt.Sprint("gone", i))) }
+		l.queue.sendControl(f)
 	}
 	defer func() {
 		if recover() == nil {
@@ -351,4 +353,24 @@ func TestWriterThatFailsDropsWhatItHolds(t *testing.T) {
 		drops.want(t, "gone0 gone1 gone2")
 	}()
 	l.pumpOut() // has no client to write to
+}
+
+func TestQueueForgetsARequestThatWaits(t *testing.T) {
+	var drops drops
+	l := newSendQueue(drops.drop)
+	for _, name := range []string{"a", "b", "c"} {
+		l.sendControl(frame{bytes: []byte(name), request: name})
+	}
+	l.sendControl(namedFrame("credit"))
+	l.forget("b")
+	l.forget("nobody")
+	drops.want(t, "b")
+	if got, _ := takes(l); got != "a c credit" {
+		t.Errorf("what goes out: %s", got)
+	}
+	l.forget("a") // it is being written
+	drops.want(t, "b")
+	if l.backlog() != 0 {
+		t.Error("something is left")
+	}
 }

@@ -29,6 +29,7 @@ type Stream struct {
 
 	accepted atomic.Bool  // an actor has taken or rejected it
 	noLinger atomic.Bool  // the peer is given no more time to read
+	sentEnd  atomic.Bool  // the sending side towards the peer has ended, or is about to
 	in, out  atomic.Int64 // payload bytes from the peer, and written to it
 
 	mu         sync.Mutex
@@ -196,8 +197,6 @@ func (s *Stream) EndWrite() {
 	signal(s.wake)
 }
 
-// CloseWrite ends the sending side towards the outside peer, when all that waits
-// for it has been written.
 func (s *Stream) CloseWrite() {
 	s.mu.Lock()
 	s.closeWrite = true
@@ -207,9 +206,9 @@ func (s *Stream) CloseWrite() {
 
 func (s *Stream) Leave() {
 	s.mu.Lock()
-	opened, endWrite := s.opened, s.endWrite
+	opened, whole := s.opened, s.endWrite || s.closeWrite
 	s.mu.Unlock()
-	if _, remote := s.conn.(*net.TCPConn); !remote && !endWrite {
+	if _, remote := s.conn.(*net.TCPConn); !remote && !whole {
 		s.Abort(messages.CloseShutdown) // this process must not take it for the end of an answer
 		return
 	}

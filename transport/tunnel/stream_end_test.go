@@ -7,14 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
 // wantStreamClosed waits for the stream's end, which is told once.
-func (r *tunnelRig) wantStreamClosed(c *tunnelConn, why messages.CloseReason) {
+func (r *rig) wantStreamClosed(c *outsideConn, why messages.CloseReason) {
 	r.t.Helper()
 	for {
-		if _, closed := hears[any](c.ear).(*messages.StreamClosed); closed {
+		if _, closed := testkit.Hears[any](c.ear).(*messages.StreamClosed); closed {
 			break
 		}
 	}
@@ -31,10 +32,10 @@ func (r *tunnelRig) wantStreamClosed(c *tunnelConn, why messages.CloseReason) {
 	if c.Ended() != why {
 		r.t.Errorf("it ended for %q afterwards", c.Ended())
 	}
-	if held := r.link.buffer.held.Load(); held != 0 {
+	if held := r.mux.buffer.held.Load(); held != 0 {
 		r.t.Errorf("%d bytes are held for it", held)
 	}
-	for _, m := range c.ear.take() {
+	for _, m := range c.ear.Take() {
 		if _, again := m.(*messages.StreamClosed); again {
 			r.t.Error("the end is told twice")
 		}
@@ -47,19 +48,19 @@ func (r *tunnelRig) wantStreamClosed(c *tunnelConn, why messages.CloseReason) {
 // The client's close: all that was written before reaches a peer that is slow to read it,
 // then the end; what was on its way to the client is not wanted any more.
 func TestEndWriteFlushesFirst(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	const size = 6 << 20 // more than the kernels hold
 	var sent []byte
 	for i := range 96 {
-		piece := append([]byte{byte(i)}, pattern(size/96-1)...)
+		piece := append([]byte{byte(i)}, testkit.Pattern(size/96-1)...)
 		sent = append(sent, piece...)
 		if waiting := c.Hold(len(piece)); waiting > int64(len(sent)) {
 			t.Fatalf("%d bytes wait of %d", waiting, len(sent))
 		}
 		c.Write(piece)
 	}
-	if held := r.link.buffer.held.Load(); held < 1 || held > size-messages.ConnShare {
+	if held := r.mux.buffer.held.Load(); held < 1 || held > size-messages.ConnShare {
 		t.Errorf("%d bytes count against the tunnel", held)
 	}
 	c.EndRead()
@@ -71,7 +72,7 @@ func TestEndWriteFlushesFirst(t *testing.T) {
 	}
 	c.outside.Close()
 	r.wantStreamClosed(c, "")
-	r.link.Control([]byte(`{"type":"mark"}`))
+	r.mux.Control([]byte(`{"type":"mark"}`))
 	if m := r.clientReads(); m.kind != "mark" {
 		t.Errorf("the client, which has closed, is told %+v", m)
 	}
@@ -81,36 +82,33 @@ func TestEndWriteFlushesFirst(t *testing.T) {
 // yet to read, and the conn hears of the peer's end when that is on its way: a
 // slow client has all its time to answer it.
 func TestEndWriteDropsNothingForTheClient(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
-	r.link.client.turn.Lock() // as if the client read nothing
-	r.link.Control([]byte(`{"type":"mark"}`))
-	eventually(t, "the writer waits", func() bool { return r.link.lanes.backlog() == 0 })
-	if _, err := c.outside.Write(pattern(20_000)); err != nil {
+	r.clientStopsReading()
+	if _, err := c.outside.Write(testkit.Pattern(20_000)); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.outside.CloseWrite()
-	eventually(t, "bytes and end wait", func() bool {
-		c.lane.all.mu.Lock()
-		defer c.lane.all.mu.Unlock()
-		return len(c.lane.frames) == 2
+	testkit.Eventually(t, "bytes and end wait", func() bool {
+		c.queue.all.mu.Lock()
+		defer c.queue.all.mu.Unlock()
+		return len(c.queue.frames) == 2
 	})
-	if told := c.ear.take(); len(told) > 0 {
+	if told := c.ear.Take(); len(told) > 0 {
 		t.Errorf("the conn is told %T before the client can hear of it", told[0])
 	}
 	c.EndWrite()
-	r.link.client.turn.Unlock()
 	if m := r.clientReads(); m.kind != "mark" {
 		t.Fatalf("the client is told %+v", m)
 	}
-	if got := r.readData(c, 20_000); !bytes.Equal(got, pattern(20_000)) {
+	if got := r.readData(c, 20_000); !bytes.Equal(got, testkit.Pattern(20_000)) {
 		t.Error("the client does not read what was sent")
 	}
 	if m := r.clientReads(); m.kind != "tcp_close" || m.fields["reason"] != "eof" {
 		t.Errorf("the client is told %+v", m)
 	}
 	for {
-		if m, ended := hears[any](c.ear).(*messages.OutsideEnded); ended {
+		if m, ended := testkit.Hears[any](c.ear).(*messages.OutsideEnded); ended {
 			if m.Reason != messages.CloseEOF {
 				t.Errorf("the conn is told %s", m.Reason)
 			}
@@ -122,7 +120,7 @@ func TestEndWriteDropsNothingForTheClient(t *testing.T) {
 // A peer that sends all the time reads what it was sent, all the same, and is
 // not cut off by a reset.
 func TestEndWriteToAPeerThatSends(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	stop := make(chan struct{})
 	var sending sync.WaitGroup
@@ -138,12 +136,12 @@ func TestEndWriteToAPeerThatSends(t *testing.T) {
 			}
 		}
 	})
-	eventually(t, "it is sending", func() bool { in, _ := c.Moved(); return in > 0 })
+	testkit.Eventually(t, "it is sending", func() bool { in, _ := c.Moved(); return in > 0 })
 	c.Hold(1 << 20)
-	c.Write(pattern(1 << 20))
+	c.Write(testkit.Pattern(1 << 20))
 	c.EndRead()
 	c.EndWrite()
-	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, pattern(1<<20)) {
+	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, testkit.Pattern(1<<20)) {
 		t.Errorf("the peer reads %d bytes, %v", len(got), err)
 	}
 	close(stop)
@@ -155,17 +153,17 @@ func TestEndWriteToAPeerThatSends(t *testing.T) {
 // Abort: the peer sees a reset, the client what came before and then why.
 func TestAbortResetsAndSaysWhy(t *testing.T) {
 	for _, why := range []messages.CloseReason{messages.CloseSlow, messages.CloseLimit, messages.CloseReset} {
-		r := startedTunnelRig(t, false, nil)
+		r := startRig(t, rigOptions{})
 		c := r.open()
 		if _, err := c.outside.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it is read", func() bool { in, _ := c.Moved(); return in == 5 })
+		testkit.Eventually(t, "it is read", func() bool { in, _ := c.Moved(); return in == 5 })
 		for range 200 { // more than the peer's kernel takes: it does not read
 			c.Hold(64 << 10)
 			c.Write(make([]byte, 64<<10))
 		}
-		if r.link.buffer.held.Load() == 0 {
+		if r.mux.buffer.held.Load() == 0 {
 			t.Error("nothing counts against the tunnel")
 		}
 		c.Abort(why)
@@ -178,7 +176,7 @@ func TestAbortResetsAndSaysWhy(t *testing.T) {
 			t.Errorf("the peer's end is %v", err)
 		}
 		r.wantStreamClosed(c, why)
-		r.link.Control([]byte(`{"type":"mark"}`))
+		r.mux.Control([]byte(`{"type":"mark"}`))
 		if m := r.clientReads(); m.kind != "mark" {
 			t.Errorf("then the client is told %+v", m)
 		}
@@ -187,11 +185,11 @@ func TestAbortResetsAndSaysWhy(t *testing.T) {
 
 // A peer that resets: its conn is told, and says what is to become of it.
 func TestOutsideResetIsTold(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	_ = c.outside.SetLinger(0)
 	c.outside.Close()
-	if m := hears[*messages.OutsideEnded](c.ear); m.Reason != messages.CloseReset {
+	if m := testkit.Hears[*messages.OutsideEnded](c.ear); m.Reason != messages.CloseReset {
 		t.Errorf("the conn is told %s", m.Reason)
 	}
 	c.Abort(messages.CloseReset)
@@ -203,7 +201,7 @@ func TestOutsideResetIsTold(t *testing.T) {
 
 // A peer that resets while it is written to: the client hears of it, once.
 func TestWriteToAPeerThatResets(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	for range 200 {
 		c.Hold(64 << 10)
@@ -220,7 +218,7 @@ func TestWriteToAPeerThatResets(t *testing.T) {
 // Whoever closes the socket of a stream that is aborted, its peer sees a reset:
 // the out pump may be faster than the Abort that has woken it.
 func TestAbortIsAResetWhoeverCloses(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	c.finish(messages.CloseRestart, true) // the first half of Abort
 	r.wantStreamClosed(c, messages.CloseRestart)
@@ -231,11 +229,11 @@ func TestAbortIsAResetWhoeverCloses(t *testing.T) {
 
 // One that the client was never told of ends without a word to it.
 func TestConnectionThatWasNotAnnouncedEndsInSilence(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	aborted, rejected := r.accept(), r.accept()
 	aborted.Abort(messages.CloseRestart)
 	rejected.Reject()
-	for _, c := range []*tunnelConn{aborted, rejected} {
+	for _, c := range []*outsideConn{aborted, rejected} {
 		c.Open() // too late
 		if _, err := io.Copy(io.Discard, c.outside); !isReset(err) {
 			t.Errorf("the peer's end is %v", err)
@@ -244,7 +242,7 @@ func TestConnectionThatWasNotAnnouncedEndsInSilence(t *testing.T) {
 			t.Errorf("it holds %d bytes", n)
 		}
 	}
-	r.link.Control([]byte(`{"type":"mark"}`))
+	r.mux.Control([]byte(`{"type":"mark"}`))
 	if m := r.clientReads(); m.kind != "mark" {
 		t.Errorf("the client is told %+v", m)
 	}
@@ -255,7 +253,7 @@ func TestConnectionThatWasNotAnnouncedEndsInSilence(t *testing.T) {
 // sign that it will read more.
 func TestEndWriteLingersOnce(t *testing.T) {
 	t.Parallel()
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	c.Hold(5)
 	c.Write([]byte("hello"))
@@ -285,9 +283,9 @@ func TestPeersEndNeedsNoCredit(t *testing.T) {
 		{"reset behind bytes", 7, true, "reset"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := startedTunnelRig(t, true, nil)
+			r := startRig(t, rigOptions{credit: true})
 			c := r.open()
-			if _, err := c.outside.Write(pattern(messages.Window + test.extra)); err != nil {
+			if _, err := c.outside.Write(testkit.Pattern(messages.Window + test.extra)); err != nil {
 				t.Fatal(err)
 			}
 			r.readData(c, messages.Window)
@@ -300,7 +298,7 @@ func TestPeersEndNeedsNoCredit(t *testing.T) {
 					t.Errorf("the client is told %+v", m)
 				}
 			}
-			if m := hears[*messages.OutsideEnded](c.ear); string(m.Reason) != test.want {
+			if m := testkit.Hears[*messages.OutsideEnded](c.ear); string(m.Reason) != test.want {
 				t.Errorf("the conn is told %s", m.Reason)
 			}
 		})
@@ -310,20 +308,20 @@ func TestPeersEndNeedsNoCredit(t *testing.T) {
 // What waits without credit is no end: it stays where it is, and the end behind
 // it is told in its turn.
 func TestPeersEndWaitsForItsBytes(t *testing.T) {
-	r := startedTunnelRig(t, true, nil)
+	r := startRig(t, rigOptions{credit: true})
 	c := r.open()
-	if _, err := c.outside.Write(pattern(messages.Window + 7)); err != nil {
+	if _, err := c.outside.Write(testkit.Pattern(messages.Window + 7)); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.outside.CloseWrite()
 	r.readData(c, messages.Window)
 	late := time.NewTimer(2 * creditLook)
 	<-late.C
-	if told := c.ear.take(); len(told) > 0 {
+	if told := c.ear.Take(); len(told) > 0 {
 		t.Errorf("the conn is told %T %+v", told[0], told[0])
 	}
 	c.Credit(7)
-	if got := r.readData(c, 7); !bytes.Equal(got, pattern(messages.Window + 7)[messages.Window:]) {
+	if got := r.readData(c, 7); !bytes.Equal(got, testkit.Pattern(messages.Window + 7)[messages.Window:]) {
 		t.Errorf("the client reads %q", got)
 	}
 	if m := r.clientReads(); m.kind != "tcp_close" || m.fields["reason"] != "eof" {

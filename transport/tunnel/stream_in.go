@@ -16,6 +16,7 @@ func (s *Stream) pumpIn() {
 	if err != nil {
 		return
 	}
+	in.SentEnd(&s.sentEnd)
 	allowed := messages.Window
 	for {
 		if _, ok := await(s, in, s.queue.room); !ok {
@@ -34,7 +35,7 @@ func (s *Stream) pumpIn() {
 		}
 		buf, n, err := in.Read()
 		if err != nil {
-			s.peerEnded(err)
+			s.peerEnded(in, err)
 			return
 		}
 		if s.special.Ready != nil {
@@ -70,7 +71,7 @@ func await[T any](s *Stream, in *wsock.Reader, ready <-chan T) (value T, ok bool
 	case value = <-ready:
 		return value, true
 	case <-s.unread:
-		s.peerEnded(drain(in))
+		s.peerEnded(in, drain(in))
 	case <-s.done:
 	}
 	return value, false
@@ -90,13 +91,13 @@ func (s *Stream) awaitCredit(in *wsock.Reader) (n int, ok bool) {
 		case n = <-s.credit:
 			return n, true
 		case <-s.unread:
-			s.peerEnded(drain(in))
+			s.peerEnded(in, drain(in))
 			return 0, false
 		case <-s.done:
 			return 0, false
 		case <-look.C:
 			if err := in.Peek(); err != nil {
-				s.peerEnded(err)
+				s.peerEnded(in, err)
 				return 0, false
 			}
 		}
@@ -120,9 +121,9 @@ func drain(in *wsock.Reader) error {
 // peerEnded tells client and conn that the outside peer will send no more. Of
 // an orderly end the conn hears when it is on its way to the client: what it
 // grants the client begins only then.
-func (s *Stream) peerEnded(err error) {
+func (s *Stream) peerEnded(in *wsock.Reader, err error) {
 	reason := messages.CloseReset
-	if raw, rawErr := s.conn.SyscallConn(); errors.Is(err, io.EOF) && rawErr == nil && !wsock.WasReset(raw) {
+	if errors.Is(err, io.EOF) && !in.WasReset() {
 		reason = messages.CloseEOF
 	}
 	select {

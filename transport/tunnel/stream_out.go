@@ -32,7 +32,7 @@ func (s *Stream) pumpOut() {
 			return
 		case closeWrite && !closed:
 			closed = true
-			_ = s.conn.CloseWrite() // fails only if the connection is gone, which its reader finds
+			s.endSending()
 		default:
 			select {
 			case <-s.wake:
@@ -77,6 +77,13 @@ func (s *Stream) writeOut(chunks [][]byte) bool {
 	return true
 }
 
+// endSending ends the sending side towards the peer. It fails only if the
+// connection is gone, which its reader finds.
+func (s *Stream) endSending() {
+	s.sentEnd.Store(true)
+	_ = s.conn.CloseWrite()
+}
+
 // lingerLooks is how often a peer is looked at within [messages.Linger]: that
 // much later at most its last progress is found to be past.
 const lingerLooks = 16
@@ -86,7 +93,7 @@ const lingerLooks = 16
 // peer that is slow has the time that it needs, as long as it acknowledges
 // something.
 func (s *Stream) endOut() {
-	_ = s.conn.CloseWrite()
+	s.endSending()
 	s.finish("", false)
 	_, acked := s.Waiting()
 	since := time.Now() // when acked last changed

@@ -6,11 +6,13 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/wsock"
 )
 
 // queued returns how many bytes wait in the stream, and how many those take up.
-func (s *stream) queued() (carried, taken int) {
+func (s *Stream) queued() (carried, taken int) {
 	const header = 24 // of a slice
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -25,12 +27,12 @@ func (s *stream) queued() (carried, taken int) {
 // cut into.
 func TestSmallDataTakesUpWhatItCarries(t *testing.T) {
 	for _, size := range []int{1, 2, 7, 100, 1000, 4096, 9000, 20_000} {
-		r := startedTunnelRig(t, false, nil)
+		r := startRig(t, rigOptions{})
 		c := r.accept() // its pumps don't run yet
 		total := 0
 		for total < 400_000 {
 			c.Hold(size)
-			c.Write(keep(make([]byte, size)))
+			c.Write(wsock.Retain(make([]byte, size)))
 			total += size
 		}
 		carried, taken := c.queued()
@@ -45,14 +47,14 @@ func TestSmallDataTakesUpWhatItCarries(t *testing.T) {
 
 // Joined or not, bytes keep their order, and buffers of the pool their owner.
 func TestDataOfAllSizesKeepsItsOrder(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.accept()
-	all, sizes := pattern(3<<20), []int{1, 1, 3, 700, joinable - 1, joinable, 5000, wsock.Poolable - 1, wsock.Poolable, wsock.BufferSize}
+	all, sizes := testkit.Pattern(3<<20), []int{1, 1, 3, 700, joinable - 1, joinable, 5000, wsock.Poolable - 1, wsock.Poolable, wsock.BufferSize}
 	random := rand.New(rand.NewPCG(5, 5))
 	for rest := all; len(rest) > 0; {
 		n := min(sizes[random.IntN(len(sizes))], len(rest))
 		c.Hold(n)
-		c.Write(keep(rest[:n]))
+		c.Write(wsock.Retain(rest[:n]))
 		if rest = rest[n:]; len(rest) < len(all)/2 && !c.opened {
 			c.Open() // what comes now is taken while it comes
 		}
@@ -65,9 +67,9 @@ func TestDataOfAllSizesKeepsItsOrder(t *testing.T) {
 
 // Credit comes back in time, however large the pieces are that wait.
 func TestWhatIsWrittenAtOnceIsBelowAHalfWindow(t *testing.T) {
-	r := startedTunnelRig(t, true, nil)
+	r := startRig(t, rigOptions{credit: true})
 	c := r.accept()
-	all := pattern(messages.Window)
+	all := testkit.Pattern(messages.Window)
 	for rest := all; len(rest) > 0; { // two make more than a quarter
 		n := min(messages.Window/4-10_000, len(rest))
 		c.Hold(n)
@@ -80,7 +82,7 @@ func TestWhatIsWrittenAtOnceIsBelowAHalfWindow(t *testing.T) {
 		t.Errorf("the peer reads %d bytes of %d, %v", len(got), len(all), err)
 	}
 	for flushed := 0; flushed < len(all); {
-		n := hears[*messages.Flushed](c.ear).N
+		n := testkit.Hears[*messages.Flushed](c.ear).N
 		if flushed += n; n > messages.Window/4 {
 			t.Errorf("%d bytes are written before a word is said", n)
 		}

@@ -5,14 +5,16 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
 // passesOn does for a stream what its actors do with what the client sends.
-func (r *tunnelRig) passesOn(c *tunnelConn) {
+func (r *rig) passesOn(c *outsideConn) {
 	r.handles(func(m any) {
 		if data, ok := m.(*messages.Data); ok && data.ConnID == c.ID() {
 			c.Hold(len(data.Data))
@@ -22,7 +24,7 @@ func (r *tunnelRig) passesOn(c *tunnelConn) {
 }
 
 // readData reads n bytes of data of one connection.
-func (r *tunnelRig) readData(c *tunnelConn, n int) (all []byte) {
+func (r *rig) readData(c *outsideConn, n int) (all []byte) {
 	r.t.Helper()
 	for len(all) < n {
 		m := r.clientReads()
@@ -39,19 +41,19 @@ func (r *tunnelRig) readData(c *tunnelConn, n int) (all []byte) {
 
 func TestRawBytesPassBothWaysAtOnce(t *testing.T) {
 	const size = 3 << 20
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	r.passesOn(c)
 	var all sync.WaitGroup
 	all.Go(func() {
-		if _, err := c.outside.Write(pattern(size)); err != nil {
+		if _, err := c.outside.Write(testkit.Pattern(size)); err != nil {
 			t.Error(err)
 		}
 	})
 	all.Go(func() {
-		for rest := pattern(size); len(rest) > 0; {
+		for rest := testkit.Pattern(size); len(rest) > 0; {
 			n := min(len(rest), 50_000)
-			if err := r.client.WriteMessage(websocket.BinaryMessage, tunnelData(c.ID(), rest[:n])); err != nil {
+			if err := r.client.WriteMessage(websocket.BinaryMessage, dataMessage(c.ID(), rest[:n])); err != nil {
 				t.Error(err)
 			}
 			rest = rest[n:]
@@ -59,15 +61,15 @@ func TestRawBytesPassBothWaysAtOnce(t *testing.T) {
 	})
 	all.Go(func() {
 		got := make([]byte, size)
-		if _, err := io.ReadFull(c.outside, got); err != nil || !bytes.Equal(got, pattern(size)) {
+		if _, err := io.ReadFull(c.outside, got); err != nil || !bytes.Equal(got, testkit.Pattern(size)) {
 			t.Errorf("the outside peer does not read what was sent: %v", err)
 		}
 	})
-	if got := r.readData(c, size); !bytes.Equal(got, pattern(size)) {
+	if got := r.readData(c, size); !bytes.Equal(got, testkit.Pattern(size)) {
 		t.Error("the client does not read what was sent")
 	}
 	all.Wait()
-	eventually(t, "nothing waits any more", func() bool {
+	testkit.Eventually(t, "nothing waits any more", func() bool {
 		waiting, acked := c.Waiting()
 		return waiting == 0 && acked >= size
 	})
@@ -75,7 +77,7 @@ func TestRawBytesPassBothWaysAtOnce(t *testing.T) {
 		t.Errorf("%d bytes in and %d out are counted", in, out)
 	}
 	flushed := 0
-	for _, m := range c.ear.take() {
+	for _, m := range c.ear.Take() {
 		flushed += m.(*messages.Flushed).N
 	}
 	if flushed != size {
@@ -86,9 +88,9 @@ func TestRawBytesPassBothWaysAtOnce(t *testing.T) {
 // With flow=credit no byte goes to the client that it has not allowed, and every
 // one that it has.
 func TestCreditIsTheLimitOfWhatTheClientGets(t *testing.T) {
-	r := startedTunnelRig(t, true, nil)
+	r := startRig(t, rigOptions{credit: true})
 	c := r.open()
-	go func() { _, _ = c.outside.Write(pattern(4 << 20)) }()
+	go func() { _, _ = c.outside.Write(make([]byte, 5*messages.MaxWindow)) }()
 	want := 0
 	allow := func(n int) {
 		t.Helper()
@@ -99,7 +101,7 @@ func TestCreditIsTheLimitOfWhatTheClientGets(t *testing.T) {
 		}
 	}
 	allow(messages.Window)
-	for _, n := range []int{1, 7, 40_000, messages.Window} {
+	for _, n := range []int{1, 7, 40_000, messages.Window, messages.MaxWindow} {
 		c.Credit(n)
 		allow(n)
 	}
@@ -107,14 +109,31 @@ func TestCreditIsTheLimitOfWhatTheClientGets(t *testing.T) {
 	c.Credit(6)
 	allow(11)
 	c.Credit(1 << 40)
-	allow(messages.Window) // no client is allowed more
-	c.Credit(messages.Window)
-	c.Credit(messages.Window)
-	c.Credit(messages.Window)
+	allow(messages.MaxWindow) // no client is allowed more
+	c.Credit(messages.MaxWindow)
+	c.Credit(messages.MaxWindow)
+	c.Credit(messages.MaxWindow)
 	in, _ := c.Moved()
-	r.readData(c, messages.Window)
-	if now, _ := c.Moved(); now-in > 3*messages.Window {
+	r.readData(c, messages.MaxWindow)
+	if now, _ := c.Moved(); now-in > 3*messages.MaxWindow {
 		t.Errorf("%d bytes were read", now-in)
+	}
+	c.Abort(messages.CloseShutdown)
+}
+
+// A client widens its window by giving more than it has read: so much is on its
+// way then, while the first window could not be.
+func TestCreditWidensTheWindow(t *testing.T) {
+	r := startRig(t, rigOptions{credit: true})
+	c := r.open()
+	go func() { _, _ = c.outside.Write(make([]byte, 2*messages.MaxWindow)) }()
+	for _, more := range []int{messages.MaxWindow / 2, messages.MaxWindow/2 - messages.Window} {
+		c.Credit(more) // the client has read nothing yet
+	}
+	r.readData(c, messages.MaxWindow)
+	<-time.After(2 * creditLook)
+	if in, _ := c.Moved(); in != messages.MaxWindow {
+		t.Errorf("%d bytes were read from the peer, %d were allowed", in, messages.MaxWindow)
 	}
 	c.Abort(messages.CloseShutdown)
 }
@@ -122,10 +141,10 @@ func TestCreditIsTheLimitOfWhatTheClientGets(t *testing.T) {
 // Its end comes after its bytes, and what the client still sends is delivered
 // until the client has closed too.
 func TestHalfClosedConnectionDeliversOn(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	r.passesOn(c)
-	if _, err := c.outside.Write(pattern(200 << 10)); err != nil {
+	if _, err := c.outside.Write(testkit.Pattern(200 << 10)); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.outside.CloseWrite()
@@ -133,15 +152,15 @@ func TestHalfClosedConnectionDeliversOn(t *testing.T) {
 	if m := r.clientReads(); m.kind != "tcp_close" || m.id != c.ID() || m.fields["reason"] != "eof" {
 		t.Fatalf("the client is told %+v", m)
 	}
-	if m := hears[*messages.OutsideEnded](c.ear); m.Reason != messages.CloseEOF {
+	if m := testkit.Hears[*messages.OutsideEnded](c.ear); m.Reason != messages.CloseEOF {
 		t.Errorf("the conn is told %s", m.Reason)
 	}
-	r.clientSends(websocket.BinaryMessage, tunnelData(c.ID(), pattern(100<<10)))
-	eventually(t, "it is on its way", func() bool { _, received := r.link.Moved(); return received > 100<<10 })
-	hears[*messages.Flushed](c.ear)
-	eventually(t, "it is written", func() bool { _, out := c.Moved(); return out == 100<<10 })
+	r.clientSends(websocket.BinaryMessage, dataMessage(c.ID(), testkit.Pattern(100<<10)))
+	testkit.Eventually(t, "it is on its way", func() bool { _, received := r.mux.Moved(); return received > 100<<10 })
+	testkit.Hears[*messages.Flushed](c.ear)
+	testkit.Eventually(t, "it is written", func() bool { _, out := c.Moved(); return out == 100<<10 })
 	c.EndWrite()
-	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, pattern(100<<10)) {
+	if got, err := io.ReadAll(c.outside); err != nil || !bytes.Equal(got, testkit.Pattern(100<<10)) {
 		t.Errorf("the peer reads %d bytes, %v", len(got), err)
 	}
 	r.wantStreamClosed(c, "")
@@ -150,12 +169,12 @@ func TestHalfClosedConnectionDeliversOn(t *testing.T) {
 // What waits for an outside peer counts against the tunnel beyond its share, and
 // no longer than it waits.
 func TestSharesAndTheTunnelsBudget(t *testing.T) {
-	r := startedTunnelRig(t, false, func(tools *Settings) { tools.buffer = 3 << 20 })
+	r := startWith(t, func(s *Settings) { s.Buffer = 3 << 20 })
 	a, b := r.open(), r.open()
 	check := func(when string, want int64, full bool) {
 		t.Helper()
-		if held := r.link.buffer.held.Load(); held != want || r.link.Full() != full || r.tools.total.held.Load() != want {
-			t.Errorf("%s: %d bytes are held, and it is full: %t", when, held, r.link.Full())
+		if held := r.mux.buffer.held.Load(); held != want || r.mux.Full() != full || r.settings.Total.held.Load() != want {
+			t.Errorf("%s: %d bytes are held, and it is full: %t", when, held, r.mux.Full())
 		}
 	}
 	a.Hold(messages.ConnShare)
@@ -171,33 +190,33 @@ func TestSharesAndTheTunnelsBudget(t *testing.T) {
 	check("the one that had most is closed", 1<<20, false)
 	go func() { _, _ = io.Copy(io.Discard, a.outside) }()
 	a.Write(make([]byte, 2<<20))
-	eventually(t, "it is written", func() bool { waiting, _ := a.Waiting(); return waiting == 0 })
+	testkit.Eventually(t, "it is written", func() bool { waiting, _ := a.Waiting(); return waiting == 0 })
 	check("all is written", 0, false)
 	a.Abort(messages.CloseShutdown)
 }
 
 // What is booked and then not written counts no longer, wherever it is dropped.
 func TestDroppedBytesAreGivenBack(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	c := r.open()
 	_ = c.outside.SetReadBuffer(4096)
 	const size = 16 << 20 // more than the kernels hold: the peer reads nothing
 	c.Hold(size)
 	c.Write(make([]byte, size))
 	c.EndWrite()
-	before := r.link.buffer.held.Load()
+	before := r.mux.buffer.held.Load()
 	for range 8 {
 		c.Hold(1 << 20)
 		c.Write(make([]byte, 1<<20)) // too late
 		c.Hold(1 << 20)
 		c.Drop(make([]byte, 1<<20))
 	}
-	if held := r.link.buffer.held.Load(); held == 0 || held > before {
+	if held := r.mux.buffer.held.Load(); held == 0 || held > before {
 		t.Errorf("%d bytes are held, were %d", held, before)
 	}
 	c.Abort(messages.CloseSlow)
 	c.Drop(make([]byte, 1<<20))
-	if waiting, _ := c.Waiting(); waiting != 0 || r.link.buffer.held.Load() != 0 {
+	if waiting, _ := c.Waiting(); waiting != 0 || r.mux.buffer.held.Load() != 0 {
 		t.Errorf("%d bytes wait at the end", waiting)
 	}
 }
@@ -205,9 +224,9 @@ func TestDroppedBytesAreGivenBack(t *testing.T) {
 // A client that does not read stops the reading of the outside peers, each at
 // the same small number of frames, and no further.
 func TestSlowClientStopsTheOutsidePeers(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	const peers = 4
-	var conns []*tunnelConn
+	var conns []*outsideConn
 	for range peers {
 		conns = append(conns, r.open())
 	}
@@ -220,20 +239,20 @@ func TestSlowClientStopsTheOutsidePeers(t *testing.T) {
 			}
 		}()
 	}
-	waits := func(c *tunnelConn) int {
-		c.lane.all.mu.Lock()
-		defer c.lane.all.mu.Unlock()
-		return len(c.lane.frames)
+	waits := func(c *outsideConn) int {
+		c.queue.all.mu.Lock()
+		defer c.queue.all.mu.Unlock()
+		return len(c.queue.frames)
 	}
 	for _, c := range conns {
-		eventually(t, "the peer is not read any more", func() bool { return waits(c) == streamDepth && len(c.lane.room) == 0 })
+		testkit.Eventually(t, "the peer is not read any more", func() bool { return waits(c) == streamDepth && len(c.queue.room) == 0 })
 	}
 	var before int64
 	for _, c := range conns {
 		in, _ := c.Moved()
 		before += in
 	}
-	r.link.Control([]byte(`{"type":"mark"}`))
+	r.mux.Control([]byte(`{"type":"mark"}`))
 	for r.clientReads().kind != "mark" { // until then comes what the kernels held
 	}
 	turn := make(map[string]int)
@@ -255,31 +274,31 @@ func TestSlowClientStopsTheOutsidePeers(t *testing.T) {
 // The announcement, the bytes and the end of a connection that is over at once
 // come in this order.
 func TestShortConnectionsComeInOrder(t *testing.T) {
-	r := startedTunnelRig(t, false, nil)
+	r := startRig(t, rigOptions{})
 	for range 30 {
 		outside := r.dial()
 		if _, err := outside.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
 		outside.Close()
-		s := hears[*messages.Accepted](r.handler).Stream.(*stream)
-		ear := newTunnelEar(t, r.system)
-		s.Own(ear.pid)
+		s := testkit.Hears[*messages.Accepted](r.handler).Stream.(*Stream)
+		ear := testkit.NewEar(t, r.system)
+		s.Own(ear.PID)
 		s.Open()
 		for _, want := range []string{"tcp_open", "data", "tcp_close"} {
 			if m := r.clientReads(); m.kind != want || m.id != s.ID() || want == "data" && string(m.data) != "hello" {
 				t.Fatalf("the client reads %+v, want %s", m, want)
 			}
 		}
-		hears[*messages.OutsideEnded](ear)
+		testkit.Hears[*messages.OutsideEnded](ear)
 		s.EndWrite()
-		hears[*messages.StreamClosed](ear)
+		testkit.Hears[*messages.StreamClosed](ear)
 	}
 }
 
 // Everything at once, in any order: each stream ends once, and nothing is left.
 func TestStreamsEndOnceWhateverHappens(t *testing.T) {
-	r := startedTunnelRig(t, true, nil)
+	r := startRig(t, rigOptions{credit: true})
 	go func() { // the client reads whatever comes
 		for {
 			if _, err := r.tryRead(); err != nil {
@@ -316,9 +335,9 @@ func TestStreamsEndOnceWhateverHappens(t *testing.T) {
 		c.Abort(messages.CloseShutdown)
 		if i%2 == 0 {
 			for closed := false; !closed; {
-				_, closed = hears[any](c.ear).(*messages.StreamClosed)
+				_, closed = testkit.Hears[any](c.ear).(*messages.StreamClosed)
 			}
 		}
-		eventually(t, "what it held is given back", func() bool { return r.link.buffer.held.Load() == 0 })
+		testkit.Eventually(t, "what it held is given back", func() bool { return r.mux.buffer.held.Load() == 0 })
 	}
 }

@@ -201,5 +201,9 @@ func (s *Conn) Failure(err error) messages.Reason {
 // that can't be told; the window is before Linux 5.4.
 func (s *Conn) SendWindow() (window, unacked int64) { return sendWindow(s.raw) }
 
+// Reading reports whether the client is being waited for: all that has come is
+// dealt with, and nothing holds reading up.
+func (s *Conn) Reading() bool { return s.reading.Load() }
+
 // longAgo is a deadline that ends every wait at once.
 var longAgo = time.Unix(1, 0)

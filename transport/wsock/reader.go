@@ -2,6 +2,7 @@ package wsock
 
 import (
 	"io"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -16,6 +17,7 @@ type Reader struct {
 	buf     *Buffer
 	n       int
 	err     error
+	sentEnd *atomic.Bool // whether this side has ended its stream; nil = it never does
 }
 
 // NewReader returns a reader of a connection that leaves skip bytes free at the
@@ -28,6 +30,21 @@ func NewReader(conn syscall.Conn, skip int) (*Reader, error) {
 	r := &Reader{raw: raw, skip: skip, limit: BufferSize}
 	r.attempt = r.try
 	return r, nil
+}
+
+// SentEnd names what is set before this side ends its own stream, while the
+// peer's goes on.
+func (r *Reader) SentEnd(sent *atomic.Bool) { r.sentEnd = sent }
+
+// hasSentEnd reports whether this side has ended its stream.
+func (r *Reader) hasSentEnd() bool { return r.sentEnd != nil && r.sentEnd.Load() }
+
+// WasReset reports whether the connection was reset and only a write has heard
+// of it. When both sides have ended their streams the kernel says the same of a
+// connection; but then nothing was written since, and who reads hears of a
+// reset.
+func (r *Reader) WasReset() bool {
+	return WasReset(r.raw) && !r.hasSentEnd() // in this order: it may end just now
 }
 
 // Limit has the next reads bring at most n bytes each.
@@ -68,7 +85,7 @@ func (r *Reader) Peek() error {
 		return nil
 	case err != nil:
 		return err
-	case WasReset(r.raw):
+	case r.WasReset() || n > 0 && r.hasSentEnd() && hasError(r.raw):
 		return syscall.ECONNRESET
 	case n == 0:
 		return io.EOF

@@ -31,6 +31,18 @@ func WasReset(raw syscall.RawConn) bool {
 	return reset
 }
 
+// hasError reports whether the kernel has an error to tell whoever reads, which
+// it tells only behind the bytes that wait.
+func hasError(raw syscall.RawConn) bool {
+	found := false
+	_ = raw.Control(func(fd uintptr) {
+		look := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(look, 0)
+		found = err == nil && n > 0 && look[0].Revents&unix.POLLERR != 0
+	})
+	return found
+}
+
 // bytesWritten returns what BytesAcked will be when the peer's kernel has
 // acknowledged all that was written so far, or 0 if that can't be told.
 func bytesWritten(raw syscall.RawConn) uint64 {

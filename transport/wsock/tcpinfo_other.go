@@ -11,6 +11,9 @@ func BytesAcked(syscall.RawConn) uint64 { return 0 }
 // WasReset reports false: only Linux tells.
 func WasReset(syscall.RawConn) bool { return false }
 
+// hasError reports false: an error is found when the bytes before it are read.
+func hasError(syscall.RawConn) bool { return false }
+
 // bytesWritten returns 0: a client that takes its time to read up to a ping
 // then counts as silent.
 func bytesWritten(syscall.RawConn) uint64 { return 0 }

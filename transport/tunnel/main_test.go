@@ -1,0 +1,21 @@
+package tunnel
+
+import (
+	"slices"
+	"testing"
+
+	"wsproxy/internal/testkit"
+	"wsproxy/internal/testkit/buffers"
+	"wsproxy/transport/wsock"
+)
+
+// pooled knows which buffers of the pool are alive.
+var pooled buffers.BufferCount
+
+func TestMain(m *testing.M) {
+	wsock.TrackBuffers(pooled.Made)
+	testkit.VerifyMain(m)
+}
+
+// join returns one slice of all these bytes.
+func join(pieces ...[]byte) []byte { return slices.Concat(pieces...) }
