@@ -92,17 +92,3 @@ func TestShutdownEndsALingeringStream(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 }
-
-// What this process carries over a raw connection of its own must not be taken
-// for whole when the tunnel ends.
-func TestLeaveAbortsAnInnerStream(t *testing.T) {
-	r := startRig(t, rigOptions{})
-	inner, _, err := r.mux.Dial(t.Context(), "192.0.2.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inner.Close()
-	c := r.opensInner()
-	c.Leave()
-	r.wantStreamClosed(c, messages.CloseShutdown)
-}

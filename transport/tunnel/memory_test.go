@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -99,7 +100,9 @@ func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 	r := startRig(t, rigOptions{credit: true, change: func(s *Settings) { s.Total = NewBudget(nil, limit) }})
 	r.smallBuffers() // and the client takes nothing
 	sent := 0
-	for r.mux.Request(fmt.Sprint(sent), append(make([]byte, 0, size), '{', '}')) {
+	message := bytes.Repeat([]byte("x"), size)
+	message[0] = '{'
+	for r.mux.Request(fmt.Sprint(sent), bytes.Clone(message)) {
 		if sent++; r.settings.Total.held.Load() > limit {
 			t.Fatalf("%d bytes are held", r.settings.Total.held.Load())
 		}
@@ -116,7 +119,7 @@ func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 	}
 	go func() { // the client reads at last
 		for {
-			if _, err := r.tryRead(); err != nil {
+			if _, _, err := r.client.ReadMessage(); err != nil {
 				return
 			}
 		}

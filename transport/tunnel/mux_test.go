@@ -63,12 +63,10 @@ func TestConcurrentControlMessagesArriveWhole(t *testing.T) {
 }
 
 // One call writes many frames. They arrive in order and whole, though the kernel
-// takes them in parts, and pings and pongs go out beside them.
+// takes them in parts, and pongs go out beside them.
 func TestManyFramesGoOutAtOnce(t *testing.T) {
-	r := startRig(t, rigOptions{keepalive: time.Second})
-	pings, pongs := 0, 0
-	answer := r.client.PingHandler()
-	r.client.SetPingHandler(func(data string) error { pings++; return answer(data) })
+	r := startRig(t, rigOptions{})
+	pongs := 0
 	r.client.SetPongHandler(func(string) error { pongs++; return nil })
 	r.clientStopsReading()
 	const frames = 20_000 // several system calls take more than 1024 buffers each
@@ -89,7 +87,9 @@ func TestManyFramesGoOutAtOnce(t *testing.T) {
 	}
 	r.mux.Finish(messages.ReasonInternal)
 	r.wantCloseCode(1011)
-	t.Logf("%d pings, %d pongs", pings, pongs)
+	if pongs == 0 {
+		t.Error("no ping was answered")
+	}
 }
 
 func TestPortThatIsTakenIsTold(t *testing.T) {
