@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -149,6 +150,34 @@ func TestMuxAnswersTheClientsClose(t *testing.T) {
 	r.wantCloseCode(4000)
 	r.peer.Close()
 	r.wantAllClosed()
+}
+
+// A client that ends its TCP stream without a close frame is sent what is left,
+// a close frame and the end, and no reset, though it says nothing more.
+func TestClientThatEndsItsStreamIsSentWhatIsLeft(t *testing.T) {
+	r := startRig(t, rigOptions{})
+	c := r.open()
+	r.clientStopsReading()
+	if _, err := c.outside.Write(testkit.Pattern(20_000)); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "it waits", func() bool { in, _ := c.Moved(); return in == 20_000 })
+	if err := r.peer.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if m := testkit.Hears[*messages.MuxEnded](r.tunnel); m.Reason != messages.ReasonClientGone {
+		t.Errorf("the Mux ended for %s", m.Reason)
+	}
+	r.mux.Finish(messages.ReasonClientGone)
+	before := r.wantCloseCode(1000)
+	if len(before) != 2 || before[0].kind != "mark" || !bytes.Equal(before[1].data, testkit.Pattern(20_000)) {
+		t.Errorf("%d messages came before", len(before))
+	}
+	if n, err := r.peer.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("behind the close frame come %d bytes, %v", n, err)
+	}
+	r.wantAllClosed()
+	c.Abort(messages.CloseShutdown)
 }
 
 // The client closes just when the server shuts down: whoever is first, the
