@@ -71,9 +71,9 @@ func (d *fakeDialect) Announce(s *Stream) Announcement {
 	return Announcement{
 		Message: []byte(`{"type":"special","connId":"` + s.ID() + `"}`),
 		Ready:   ready,
-		Pause: func(n int) time.Duration {
-			d.note(func() { d.paused = append(d.paused, n) })
-			return d.pause
+		Pause: func(n int) (pause time.Duration) {
+			d.note(func() { d.paused, pause = append(d.paused, n), d.pause })
+			return pause
 		},
 		Ended: func() { d.note(func() { d.ended = append(d.ended, s.ID()) }) },
 	}
