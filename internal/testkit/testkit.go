@@ -244,7 +244,7 @@ func IsTimeout(err error) bool {
 	return errors.As(err, &e) && e.Timeout()
 }
 
-// A Ear stands in for an actor: it keeps what it is told, however much.
+// An Ear stands in for an actor: it keeps what it is told, however much.
 type Ear struct {
 	t    testing.TB
 	PID  *actor.PID

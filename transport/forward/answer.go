@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"wsproxy/messages"
@@ -26,14 +27,21 @@ func LimitAnswer(w http.ResponseWriter) {
 // writes first and reads then gets the answer and no reset. After that the
 // connection is closed.
 func Answer(w http.ResponseWriter, r *http.Request, status int, sentence string) {
-	w.Header().Set("Cache-Control", "no-store")
+	unread := r.ContentLength != 0 && r.Body != http.NoBody
+	header := w.Header()
+	if unread {
+		header.Set("Connection", "close") // so that net/http doesn't wait for the body itself
+	}
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Length", strconv.Itoa(len(sentence)+1)) // so that the client sees its end at once
 	LimitAnswer(w)
-	if r.ContentLength == 0 || r.Body == http.NoBody {
-		http.Error(w, sentence, status)
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, sentence+"\n")
+	if !unread {
 		return
 	}
-	w.Header().Set("Connection", "close") // so that net/http doesn't wait for the body itself
-	http.Error(w, sentence, status)
 	control := http.NewResponseController(w)
 	if control.Flush() != nil {
 		return

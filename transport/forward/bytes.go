@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"wsproxy/messages"
@@ -50,57 +51,98 @@ func NewCarrier(s CarrierSettings) *Carrier {
 
 type peerKey struct{}
 
+// A passage is a request that is sent as bytes. A request that could not be
+// sent over a connection that was kept may have several uses.
+type passage struct {
+	request  []byte // its body
+	uses     []Use
+	wrote    atomic.Bool // the request has gone out whole
+	switched bool        // the answer is 101
+	answered bool        // the answer's head has come
+	whole    bool        // all of the answer has come
+	last     bool        // the service closes the connection
+}
+
+// got notes the connection that the request goes over.
+func (p *passage) got(use Use) {
+	p.wrote.Store(false)
+	p.uses = append(p.uses, use)
+}
+
+// use is the one that has the answer.
+func (p *passage) use() Use { return p.uses[len(p.uses)-1] }
+
+func (p *passage) end() {
+	for i, use := range p.uses {
+		if i < len(p.uses)-1 {
+			use.End(OutcomeBroken) // tried in vain
+		} else {
+			use.End(p.outcome())
+		}
+	}
+}
+
+func (p *passage) outcome() Outcome {
+	wrote := p.wrote.Load() || p.answered && len(p.request) == 0
+	switch {
+	case p.whole && p.last:
+		return OutcomeLast
+	case p.switched || !wrote:
+		return OutcomeBroken
+	case p.whole:
+		return OutcomeKept
+	}
+	return OutcomeLeft
+}
+
+// Why a request as bytes is given up.
+var (
+	errNoConn      = errors.New("no connection came free")
+	errLate        = errors.New("the answer did not come in time")
+	errInterrupted = errors.New("the tunnel has ended the connection")
+)
+
 // asBytes sends the request as bytes, and answers it.
 func (x *exchange) asBytes(dialect Dialect, body []byte) {
 	peer := net.JoinHostPort(x.source.String(), "0")
-	ctx, cancel := context.WithCancel(context.WithValue(x.r.Context(), peerKey{}, peer))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.WithValue(x.r.Context(), peerKey{}, peer))
+	defer cancel(nil)
+	waits := time.AfterFunc(x.gateway.HTTPTimeout, func() { cancel(errNoConn) })
+	defer waits.Stop()
 	if x.patience > 0 {
-		late := time.AfterFunc(x.patience, cancel)
+		late := time.AfterFunc(x.patience, func() { cancel(errLate) })
 		defer late.Stop()
 		x.accepted = func() { late.Stop() }
 	}
-	ended := x.watch(cancel)
-	var uses []Use
-	outcome := OutcomeBroken
+	ended := x.watch(func() { cancel(nil) })
+	p := &passage{request: body}
 	defer func() {
-		for i, use := range uses {
-			if i < len(uses)-1 {
-				use.End(OutcomeBroken) // tried in vain
-			} else {
-				use.End(outcome)
-			}
-		}
+		p.end()
 		ended()
 		x.cancel(messages.ReasonAbandoned) // it is done, one way or another
 	}()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
-			uses = append(uses, info.Conn.(Conn).Begin(info.IdleTime))
+			waits.Stop()
+			p.got(info.Conn.(Conn).Begin(info.IdleTime, func() { cancel(errInterrupted) }))
 		},
+		WroteRequest: func(info httptrace.WroteRequestInfo) { p.wrote.Store(info.Err == nil) },
 	})
 	proxy := httputil.ReverseProxy{
-		Transport: dialect.Carrier().transport,
-		Rewrite:   func(p *httputil.ProxyRequest) { x.rewrite(p.Out, body) },
-		ModifyResponse: func(answer *http.Response) error {
-			return x.accept(answer, uses[len(uses)-1], func() {
-				outcome = OutcomeKept
-				if answer.Close {
-					outcome = OutcomeLast
-				}
-			})
-		},
-		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
-			x.refuse(x.failed(err))
+		Transport:      dialect.Carrier().transport,
+		Rewrite:        func(r *httputil.ProxyRequest) { x.rewrite(r.Out, body) },
+		ModifyResponse: func(answer *http.Response) error { return x.accept(answer, p) },
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
+			x.refuse(x.failed(r.Context(), err))
 		},
 		ErrorLog: slog.NewLogLogger(x.gateway.Log.Handler(), slog.LevelDebug),
 	}
-	proxy.ServeHTTP(&boundedWriter{x.w, x.gateway.HTTPTimeout}, x.r.WithContext(ctx))
+	proxy.ServeHTTP(&boundedWriter{x.w, x.r, x.gateway.HTTPTimeout}, x.r.WithContext(ctx))
 }
 
-// failed says what the outside client hears when there is no answer. The error
-// may hold bytes of the service: it is no line of any log.
-func (x *exchange) failed(err error) messages.Reason {
+// failed says what the outside client hears when there is no answer. ctx is the
+// attempt's. The error may hold bytes of the service: it is no line of any log.
+func (x *exchange) failed(ctx context.Context, err error) messages.Reason {
 	select {
 	case answer := <-x.answer: // the tunnel has ended, or its handler has failed
 		x.answer <- answer // for cancel, which would wait for another one
@@ -114,7 +156,9 @@ func (x *exchange) failed(err error) messages.Reason {
 		return unfit.reason
 	case x.r.Context().Err() != nil:
 		return messages.ReasonAbandoned
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
+	case context.Cause(ctx) == errNoConn:
+		return messages.ReasonTunnelBusy
+	case context.Cause(ctx) == errLate, errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
 		return messages.ReasonAnswerLate
 	}
 	return messages.ReasonBadAnswer
@@ -159,10 +203,11 @@ func (x *exchange) rewrite(out *http.Request, body []byte) {
 	}
 }
 
-// accept makes of the service's answer what the outside client gets. whole is
-// called when its body has been read to its end.
-func (x *exchange) accept(answer *http.Response, use Use, whole func()) error {
+// accept makes of the service's answer what the outside client gets.
+func (x *exchange) accept(answer *http.Response, p *passage) error {
 	switched := answer.StatusCode == http.StatusSwitchingProtocols
+	p.answered, p.switched, p.last = true, switched, answer.Close
+	p.use().Answered(answer)
 	if !switched && (answer.StatusCode < 200 || answer.StatusCode > 599) {
 		return errStatus
 	}
@@ -186,12 +231,11 @@ func (x *exchange) accept(answer *http.Response, use Use, whole func()) error {
 			header[name] = answer.Header[name]
 		}
 	}
-	use.Answered(answer)
 	if !switched {
 		x.gateway.filterTrailer(answer.Trailer)
 		answer.Body = &answerBody{answer.Body, func() {
 			x.gateway.filterTrailer(answer.Trailer) // what was not announced is there only now
-			whole()
+			p.whole = true
 		}}
 	}
 	answer.Header = header
@@ -217,6 +261,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 // and no longer: one that takes nothing holds a connection for nothing.
 type boundedWriter struct {
 	http.ResponseWriter
+	r       *http.Request
 	timeout time.Duration
 }
 
@@ -231,6 +276,9 @@ func (w *boundedWriter) WriteHeader(status int) {
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		clear(w.Header())
 		return
+	}
+	if status == http.StatusNotModified {
+		keepInNotModified(w.r, w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

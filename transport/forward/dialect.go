@@ -21,6 +21,10 @@ type Dialect interface {
 	// MaxRequest is the longest http_request, in bytes, that the client can be
 	// sent. A longer one goes as bytes.
 	MaxRequest() int
+	// Doubts reports whether the client may have damaged the body of an answer:
+	// one of which no length says that it is whole, or which should be chunked
+	// and is not well-formed.
+	Doubts(body []byte, chunked bool) bool
 	// AskAgain reports whether a request goes as bytes once more, after an
 	// answer that was damaged, or nil for one that was too long to be read.
 	AskAgain(r *http.Request, damaged *messages.Response) bool
@@ -32,8 +36,10 @@ type Dialect interface {
 // Use.
 type Conn interface {
 	// Begin notes that a request uses the connection, which was idle for so
-	// long before; 0 if it is new.
-	Begin(idle time.Duration) Use
+	// long before; 0 if it is new. interrupted is called before a read fails
+	// because the tunnel, and not the service, has ended the connection: nobody
+	// knows whether the service has seen the request.
+	Begin(idle time.Duration, interrupted func()) Use
 }
 
 // A Use is one request's use of a Conn.
@@ -50,9 +56,10 @@ type Outcome uint8
 
 // The outcomes of a Use.
 const (
-	OutcomeBroken Outcome = iota // it was given up, or upgraded: nobody knows what the service does
+	OutcomeBroken Outcome = iota // the service has a part of a request, or the connection was upgraded
 	OutcomeKept                  // it was answered, and the service waits for the next request
 	OutcomeLast                  // it was answered, and the service closes the connection
+	OutcomeLeft                  // the service has the whole request, and nobody wants the answer, or its rest
 )
 
 // dialectOf returns what a tunnel's client needs for HTTP.
@@ -68,6 +75,7 @@ type messagesOnly struct{}
 
 func (messagesOnly) AsBytes(*http.Request, []byte) bool              { return false }
 func (messagesOnly) MaxRequest() int                                 { return math.MaxInt }
+func (messagesOnly) Doubts([]byte, bool) bool                        { return false }
 func (messagesOnly) AskAgain(*http.Request, *messages.Response) bool { return false }
 func (messagesOnly) Carrier() *Carrier                               { return nil }
 

@@ -49,13 +49,13 @@ func (x *exchange) run() {
 	case done:
 	case answer.Response != nil:
 		mux := answer.Mux.(*tunnel.Mux)
-		err := x.respond(answer.Response, mux.Answered(answer.Size))
+		err := x.respond(answer.Response, mux.Answered(answer.Size), dialectOf(mux))
 		x.release()
 		if err == nil || err.reason == messages.ReasonBadAnswer && x.again(mux, answer.Response) {
 			return
 		}
 		x.refuse(err.reason)
-	case answer.Mux != nil && x.again(answer.Mux.(*tunnel.Mux), nil):
+	case answer.Refusal == messages.ReasonAnswerTooBig && x.again(answer.Mux.(*tunnel.Mux), nil):
 	default:
 		x.refuse(answer.Refusal)
 	}

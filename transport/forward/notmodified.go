@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
@@ -9,11 +8,16 @@ import (
 	"sync/atomic"
 )
 
-// An HeaderConn is a connection to the HTTP listener that puts back into
+// A HeaderConn is a connection to the HTTP listener that puts back into
 // canonical case what [keepInNotModified] has hidden from net/http.
 type HeaderConn struct {
 	*net.TCPConn
 	hidden atomic.Bool // the next header written has names to be put back
+
+	// Where that header stands, which may be written in several pieces. They
+	// belong to the goroutine that writes.
+	before byte // the byte before; 0 at the beginning
+	within bool // in a name that is to be put back
 }
 
 type headerConnKey struct{}
@@ -42,13 +46,27 @@ func keepInNotModified(r *http.Request, header http.Header) {
 
 // Write writes p, which is net/http's until it returns.
 func (c *HeaderConn) Write(p []byte) (int, error) {
-	if c.hidden.Load() && c.hidden.Swap(false) {
-		head, _, _ := bytes.Cut(p, []byte("\r\n\r\n"))
-		for _, name := range []string{"\r\nContent-Length:", "\r\nContent-Type:"} {
-			if at := bytes.Index(head, []byte(strings.ToLower(name))); at >= 0 {
-				copy(head[at:], name)
-			}
-		}
+	if c.hidden.Load() {
+		c.canonicalize(p)
 	}
 	return c.TCPConn.Write(p)
+}
+
+// canonicalize puts names that begin in lower case into canonical case, up to
+// the header's end. All others are canonical.
+func (c *HeaderConn) canonicalize(p []byte) {
+	for i, b := range p {
+		switch {
+		case c.before == '\n' && b == '\r': // an empty line
+			c.hidden.Store(false)
+			c.before, c.within = 0, false
+			return
+		case b == ':' || b == '\n':
+			c.within = false
+		case 'a' <= b && b <= 'z' && (c.before == '\n' || c.within && c.before == '-'):
+			c.within = true
+			p[i] -= 'a' - 'A'
+		}
+		c.before = b
+	}
 }

@@ -16,7 +16,7 @@ import (
 // respond passes a tunnel's answer on to the outside client. The error says why
 // it can't be; then nothing was written. held is what the answer is charged, and
 // comes back as its body is written.
-func (x *exchange) respond(answer *messages.Response, held tunnel.Reservation) *unfitError {
+func (x *exchange) respond(answer *messages.Response, held tunnel.Reservation, dialect Dialect) *unfitError {
 	defer func() { held.Keep(0) }()
 	held.Keep(max(held.Held(), int64(len(answer.Body)))) // longer than it came: see messages.DecodeControl
 
@@ -26,7 +26,7 @@ func (x *exchange) respond(answer *messages.Response, held tunnel.Reservation) *
 	var body []byte
 	if unfit == nil {
 		var err error
-		if body, err = g.answerBody(answer, f, r.Method); err != nil {
+		if body, err = g.answerBody(answer, f, r.Method, dialect); err != nil {
 			unfit = &unfitError{messages.ReasonBadAnswer, err.Error()}
 		}
 	}
@@ -86,7 +86,7 @@ func bodiless(method string, status int) bool {
 
 // answerBody returns the body of an answer as the tunnel's service meant it,
 // or an error if it can't be that.
-func (g *Gateway) answerBody(answer *messages.Response, f framing, method string) ([]byte, error) {
+func (g *Gateway) answerBody(answer *messages.Response, f framing, method string, dialect Dialect) ([]byte, error) {
 	if answer.Status < 200 || answer.Status > 599 {
 		return nil, errStatus
 	}
@@ -111,9 +111,12 @@ func (g *Gateway) answerBody(answer *messages.Response, f framing, method string
 		}
 		return nil, nil
 	}
-	decoded := false
-	if f.chunked() {
+	chunked, decoded := f.chunked(), false
+	if chunked {
 		body, decoded = decodeChunked(body)
+	}
+	if !decoded && (chunked || !f.says()) && dialect.Doubts(body, chunked) {
+		return nil, errors.New("its body was damaged by the client")
 	}
 	if int64(len(body)) > g.MaxBody {
 		return nil, errors.New("its body is larger than TUNNEL_MAX_BODY")
@@ -124,6 +127,9 @@ func (g *Gateway) answerBody(answer *messages.Response, f framing, method string
 	}
 	return body, nil
 }
+
+// says reports whether there is a Content-Length that says something.
+func (f framing) says() bool { return !f.fits(-1) }
 
 // fits reports whether a body of n bytes is as long as the answer's
 // Content-Length says: as one of them if they contradict each other. What is no

@@ -29,12 +29,12 @@ type conn struct {
 
 // A use is one request's use of a conn.
 type use struct {
-	conn     *conn
-	over     chan struct{}   // closed at its end
-	outcome  forward.Outcome // set before over is closed
-	answered atomic.Bool     // the answer's head has come
-	upgraded *webSocket      // set before over is closed; nil if it has not become one
-	probe    atomic.Bool     // the connection may have ended; until the first write
+	conn        *conn
+	interrupted func()          // set once: see forward.Conn
+	over        chan struct{}   // closed at its end
+	outcome     forward.Outcome // set before over is closed
+	upgraded    *webSocket      // set before over is closed; nil if it has not become one
+	probe       atomic.Bool     // the connection may have ended; until the first write
 }
 
 // dial opens a stream of this process's own. peer is what the client is told of
@@ -53,13 +53,17 @@ var errUnasked = errors.New("the service sends without having been asked")
 // taken for a whole answer.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.UnixConn.Read(p)
+	u := c.use.Load()
 	switch {
 	case c.closed.Load():
 		return 0, net.ErrClosed
 	case errors.Is(err, io.EOF) && c.stream.Ended() != "":
+		if u != nil {
+			u.interrupted()
+		}
 		return 0, io.ErrUnexpectedEOF
 	}
-	if u := c.use.Load(); n > 0 && u != nil {
+	if n > 0 && u != nil {
 		select {
 		case <-u.over:
 			return 0, errUnasked // net/http would log it, byte by byte
@@ -75,7 +79,10 @@ func (c *conn) Read(p []byte) (int, error) {
 // either whole and read, or in part and lost, and never waits for an answer of
 // a service that is gone.
 func (c *conn) Write(p []byte) (int, error) {
-	const first = 4 // bytes: no request is shorter
+	const first = 4      // bytes: no request is shorter
+	if c.closed.Load() { // what is written now is about letting go
+		return 0, net.ErrClosed
+	}
 	u := c.use.Load()
 	if u == nil || len(p) <= first || !u.probe.CompareAndSwap(true, false) {
 		return c.UnixConn.Write(p)
@@ -85,6 +92,9 @@ func (c *conn) Write(p []byte) (int, error) {
 		return n, err
 	}
 	c.ends(probePause)
+	if c.closed.Load() {
+		return n, net.ErrClosed
+	}
 	m, err := c.UnixConn.Write(p[first:])
 	return n + m, err
 }
@@ -99,8 +109,8 @@ const (
 )
 
 // Begin notes that a request uses the connection.
-func (c *conn) Begin(idle time.Duration) forward.Use {
-	u := &use{conn: c, over: make(chan struct{})}
+func (c *conn) Begin(idle time.Duration, interrupted func()) forward.Use {
+	u := &use{conn: c, interrupted: interrupted, over: make(chan struct{})}
 	u.probe.Store(idle >= probeAfter)
 	c.use.Store(u)
 	return u
@@ -108,11 +118,10 @@ func (c *conn) Begin(idle time.Duration) forward.Use {
 
 // Answered looks at the head of the answer.
 func (u *use) Answered(answer *nethttp.Response) {
-	u.answered.Store(true)
 	switch {
 	case answer.StatusCode == nethttp.StatusSwitchingProtocols:
 		if stream, ok := answer.Body.(io.ReadWriteCloser); ok && isWebSocket(answer) {
-			u.upgraded = &webSocket{ReadWriteCloser: stream, wake: func() { _ = u.conn.SetReadDeadline(longAgo) }}
+			u.upgraded = &webSocket{ReadWriteCloser: stream, conn: u.conn}
 			answer.Body = u.upgraded
 		}
 	case answer.ContentLength < 0 && len(answer.TransferEncoding) == 0:

@@ -61,7 +61,7 @@ func New(mux *tunnel.Mux, credentials bool) *Dialect {
 	}
 }
 
-// ControlOpcode is binary: a text message reaches the client as nothind.
+// ControlOpcode is binary: a text message reaches the client as nothing.
 func (d *Dialect) ControlOpcode() byte { return wsock.OpBinary }
 
 // MaxCoalesced fills a message that the client reads as one.
@@ -155,7 +155,7 @@ func (d *Dialect) DataReceived(connID string) {
 	}
 }
 
-// forget ends an opening that came to nothind.
+// forget ends an opening that came to nothing.
 func (d *Dialect) forget(connID string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -3,6 +3,7 @@ package gossh
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"net"
 	nethttp "net/http"
 	"strconv"
@@ -83,6 +84,10 @@ func (h *http) AsBytes(r *nethttp.Request, body []byte) bool {
 // largeKey stands for the requests that are taken to have answers of one size.
 func largeKey(r *nethttp.Request) string { return r.Method + " " + r.URL.Path }
 
+// Doubts reports whether the client has damaged a body: it passes chunks on as
+// they came, and the rest of what is too long for it not at all.
+func (h *http) Doubts(body []byte, chunked bool) bool { return chunked || len(body) >= maxAnswer }
+
 // AskAgain reports whether an answer was too long for the client, or looks like
 // one that it has damaged: cut off, or a text with bytes in it that were no
 // UTF-8, which JSON has replaced. Also a service that writes UTF-8 makes such:
@@ -100,9 +105,15 @@ func (h *http) AskAgain(r *nethttp.Request, damaged *messages.Response) bool {
 	return damaged.BodyEncoding == "" && bytes.Contains(damaged.Body, []byte("\uFFFD"))
 }
 
-// isCut reports whether an answer says that it is longer than what the client
-// reads.
+// isCut reports whether an answer is longer than what the client reads.
 func isCut(answer *messages.Response) bool {
+	length := len(answer.Body)
+	if answer.BodyEncoding == "base64" {
+		length = base64.StdEncoding.DecodedLen(length)
+	}
+	if length >= maxAnswer {
+		return true
+	}
 	for _, field := range answer.Headers {
 		if length, err := strconv.ParseInt(field.Value, 10, 64); err == nil &&
 			length > maxAnswer && strings.EqualFold(field.Name, "Content-Length") {

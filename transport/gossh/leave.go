@@ -16,6 +16,9 @@ func (c *conn) leave() {
 	if u != nil {
 		<-u.over
 	}
+	if u != nil && u.upgraded != nil {
+		u.upgraded.stop()
+	}
 	_ = c.UnixConn.SetDeadline(time.Time{})
 	drained := make(chan struct{})
 	wsock.StartPump(c.mux.Host().Log(), "inner drain", func() { _, _ = io.Copy(io.Discard, c.UnixConn) }, func() { close(drained) })
@@ -32,11 +35,12 @@ func (c *conn) leave() {
 		c.nudge()
 	case u.outcome == forward.OutcomeKept:
 		c.part()
-	case u.answered.Load():
+	case u.outcome == forward.OutcomeLeft:
 		c.giveUp()
 	}
-	// Else it was given up before it was answered, and nobody knows what the
-	// service does. The client's slot stays taken until the service ends.
+	// Else the service waits for the rest of a request, or speaks a protocol
+	// that nobody knows here: whatever is written would be taken for a part of
+	// that. The client's slot stays taken.
 }
 
 const (
@@ -96,18 +100,30 @@ func (c *conn) part() {
 	c.nudge()
 }
 
-// unparsable is what no HTTP parser takes for a request, to its end: a service
-// that reads on while it answers then ends the connection, an event stream
-// that nobody hears any more among them. Measured with Node.
-const unparsable = "\x00\x01\x02\r\n\r\n"
+const (
+	// unparsable is what no HTTP parser takes for a request, to its end: a
+	// service that reads on while it answers then ends the connection, an event
+	// stream that nobody hears any more among them. Measured with Node.
+	unparsable = "\x00\x01\x02\r\n\r\n"
+	// givenUp is for how long a service that finishes its answer first is
+	// nudged, and givenUpPause how often at least.
+	givenUp      = 10 * time.Minute
+	givenUpPause = 15 * time.Second
+)
 
-// giveUp ends a connection on which an answer is under way that nobody wants.
-// The request has gone out whole, so what follows it is a request of its own.
+// giveUp ends a connection on which an answer is awaited, or under way, that
+// nobody wants. The request has gone out whole, so what follows it is one of
+// its own; and what follows what is unparsable is nothing at all.
 func (c *conn) giveUp() {
 	if _, err := c.UnixConn.Write([]byte(unparsable)); err != nil || c.ends(partPause) {
 		return
 	}
-	c.nudge()
+	begun := time.Now()
+	for pause := nudgePause; time.Since(begun) < givenUp; pause = min(2*pause, givenUpPause) {
+		if _, err := c.UnixConn.Write([]byte{'\n'}); err != nil || c.ends(pause) {
+			return
+		}
+	}
 }
 
 const (

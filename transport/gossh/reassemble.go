@@ -128,7 +128,7 @@ func (r *reassembler) judge(end bool) verdict {
 	return verdictUnclear
 }
 
-// A objectExtent finds the end of a JSON object that comes in pieces. Whether
+// An objectExtent finds the end of a JSON object that comes in pieces. Whether
 // the object is valid it leaves to others.
 type objectExtent struct {
 	depth   int

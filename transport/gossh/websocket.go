@@ -13,17 +13,21 @@ import (
 // watches the frames that pass, and ends when both sides have closed: this
 // client tells no end of the service's, so the visitor would wait for one.
 //
-// net/http's proxy reads in one goroutine and writes in another.
+// net/http's proxy reads in one goroutine and writes in another, which may
+// still be at it when the connection is closed.
 type webSocket struct {
 	io.ReadWriteCloser
-	wake func() // ends a read that waits; set once
+	conn *conn // which that is; set once
+
+	writing sync.Mutex // held while the visitor's bytes are written and followed
+	stopped bool       // under writing: the visitor has gone
 
 	mu          sync.Mutex
 	fromService frames // under mu
 	fromVisitor frames // under mu
 }
 
-var errClosed = errors.New("both sides have closed the WebSocket")
+var errClosed = errors.New("the WebSocket is closed")
 
 func isWebSocket(answer *nethttp.Response) bool {
 	return strings.EqualFold(answer.Header.Get("Upgrade"), "websocket")
@@ -44,14 +48,28 @@ func (w *webSocket) Read(p []byte) (int, error) {
 }
 
 func (w *webSocket) Write(p []byte) (int, error) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if w.stopped {
+		return 0, errClosed
+	}
 	n, err := w.ReadWriteCloser.Write(p)
 	w.mu.Lock()
 	w.fromVisitor.read(p[:n])
 	w.mu.Unlock()
 	if w.bothClosed() {
-		w.wake()
+		_ = w.conn.SetReadDeadline(longAgo) // ends the read that waits
 	}
 	return n, err
+}
+
+// stop lets no more of the visitor's bytes pass. One call of Write may end in
+// the middle of a frame.
+func (w *webSocket) stop() {
+	_ = w.conn.SetWriteDeadline(longAgo) // ends the write that waits
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	w.stopped = true
 }
 
 func (w *webSocket) bothClosed() bool {
