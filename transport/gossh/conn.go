@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	nethttp "net/http"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -117,9 +117,9 @@ func (c *conn) Begin(idle time.Duration, interrupted func()) forward.Use {
 }
 
 // Answered looks at the head of the answer.
-func (u *use) Answered(answer *nethttp.Response) {
+func (u *use) Answered(answer *http.Response) {
 	switch {
-	case answer.StatusCode == nethttp.StatusSwitchingProtocols:
+	case answer.StatusCode == http.StatusSwitchingProtocols:
 		if stream, ok := answer.Body.(io.ReadWriteCloser); ok && isWebSocket(answer) {
 			u.upgraded = &webSocket{ReadWriteCloser: stream, conn: u.conn}
 			answer.Body = u.upgraded

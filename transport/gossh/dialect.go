@@ -33,7 +33,7 @@ const (
 // A Dialect is what a tunnel remembers for such a client. See [tunnel.Dialect]
 // and [forward.Dialect] for its methods.
 type Dialect struct {
-	http
+	requests
 
 	mu       sync.Mutex          // of what follows
 	recent   map[string]struct{} // ids of requests and connections
@@ -55,7 +55,7 @@ type opening struct {
 // in both directions (TUNNEL_FORWARD_CREDENTIALS).
 func New(mux *tunnel.Mux, credentials bool) *Dialect {
 	return &Dialect{
-		http:     newHTTP(mux, credentials),
+		requests: newRequests(mux, credentials),
 		recent:   make(map[string]struct{}),
 		barriers: make(map[string]*opening), openings: make(map[string]*opening),
 	}

@@ -5,7 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net"
-	nethttp "net/http"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,8 +32,8 @@ const (
 	largeRemembered = 64
 )
 
-// http is the part of a Dialect that says which requests go as bytes.
-type http struct {
+// requests is the part of a Dialect that says which requests go as bytes.
+type requests struct {
 	credentials bool             // TUNNEL_FORWARD_CREDENTIALS
 	carrier     *forward.Carrier // set once
 
@@ -41,8 +41,8 @@ type http struct {
 	large map[string]struct{} // under mu: methods and targets whose answers were too large
 }
 
-func newHTTP(mux *tunnel.Mux, credentials bool) http {
-	return http{credentials: credentials, large: make(map[string]struct{}), carrier: forward.NewCarrier(forward.CarrierSettings{
+func newRequests(mux *tunnel.Mux, credentials bool) requests {
+	return requests{credentials: credentials, large: make(map[string]struct{}), carrier: forward.NewCarrier(forward.CarrierSettings{
 		Dial:     func(ctx context.Context, peer string) (net.Conn, error) { return dial(ctx, mux, peer) },
 		MaxConns: maxCarried, MaxIdle: carriedIdle, Timeout: mux.HTTPTimeout(),
 	})}
@@ -50,20 +50,20 @@ func newHTTP(mux *tunnel.Mux, credentials bool) http {
 
 // Carrier carries requests over connections that this client can be made to
 // let go of.
-func (h *http) Carrier() *forward.Carrier { return h.carrier }
+func (q *requests) Carrier() *forward.Carrier { return q.carrier }
 
 // MaxRequest is the longest message that the client reads as one.
-func (h *http) MaxRequest() int { return maxMessage }
+func (q *requests) MaxRequest() int { return maxMessage }
 
 // TakesInline reports whether a request without a body can be sent as a message
 // of n bytes without AsBytes being asked.
-func (h *http) TakesInline(n int) bool {
-	if n > maxMessage || h.credentials {
+func (q *requests) TakesInline(n int) bool {
+	if n > maxMessage || q.credentials {
 		return false
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.large) == 0
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.large) == 0
 }
 
 // AsBytes reports whether http_request can't carry a request: one that becomes
@@ -71,35 +71,35 @@ func (h *http) TakesInline(n int) bool {
 // too long, for the client sends it on as it is written in the JSON; one whose
 // answer was too large before; and any whose answer may set several cookies, of
 // which the client keeps the last.
-func (h *http) AsBytes(r *nethttp.Request, body []byte) bool {
-	if h.credentials || forward.IsUpgrade(r) || forward.WantsEvents(r) || len(body) >= maxMessage || !utf8.Valid(body) {
+func (q *requests) AsBytes(r *http.Request, body []byte) bool {
+	if q.credentials || forward.IsUpgrade(r) || forward.WantsEvents(r) || len(body) >= maxMessage || !utf8.Valid(body) {
 		return true
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, large := h.large[largeKey(r)]
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, large := q.large[largeKey(r)]
 	return large
 }
 
 // largeKey stands for the requests that are taken to have answers of one size.
-func largeKey(r *nethttp.Request) string { return r.Method + " " + r.URL.Path }
+func largeKey(r *http.Request) string { return r.Method + " " + r.URL.Path }
 
 // Doubts reports whether the client has damaged a body: it passes chunks on as
 // they came, and the rest of what is too long for it not at all.
-func (h *http) Doubts(body []byte, chunked bool) bool { return chunked || len(body) >= maxAnswer }
+func (q *requests) Doubts(body []byte, chunked bool) bool { return chunked || len(body) >= maxAnswer }
 
 // AskAgain reports whether an answer was too long for the client, or looks like
 // one that it has damaged: cut off, or a text with bytes in it that were no
 // UTF-8, which JSON has replaced. Also a service that writes UTF-8 makes such:
 // when it puts a part of a character into one chunk, and the rest into the next.
-func (h *http) AskAgain(r *nethttp.Request, damaged *messages.Response) bool {
+func (q *requests) AskAgain(r *http.Request, damaged *messages.Response) bool {
 	if damaged == nil || isCut(damaged) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if len(h.large) >= largeRemembered {
-			clear(h.large)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if len(q.large) >= largeRemembered {
+			clear(q.large)
 		}
-		h.large[largeKey(r)] = struct{}{}
+		q.large[largeKey(r)] = struct{}{}
 		return true
 	}
 	return damaged.BodyEncoding == "" && bytes.Contains(damaged.Body, []byte("\uFFFD"))

@@ -49,9 +49,6 @@ const (
 	// fails: through a real SSH server the third. A page that is busy writes
 	// several at once, which count as one; over six seconds they come apart.
 	nudges = 7
-	// nudgePause is how long after the answer's end the first is written, by
-	// when the service has closed the connection. It is doubled each time.
-	nudgePause = 50 * time.Millisecond
 	// partPause is how long a service's host has to answer the first part of
 	// the last request, and how often is looked for the answer to the whole.
 	partPause = 150 * time.Millisecond
@@ -59,6 +56,11 @@ const (
 	// it does no harm: it was the last request (RFC 9112, section 9.6).
 	partLooks = 14
 )
+
+// nudgePause is how long after the answer's end the first is written, by when
+// the service has closed the connection. It is doubled each time. A variable for
+// tests, which don't wait that long.
+var nudgePause = 50 * time.Millisecond
 
 // nudge writes to a service that has ended, until the client finds out. It
 // reports whether it has.
@@ -126,14 +128,14 @@ func (c *conn) giveUp() {
 	}
 }
 
-const (
-	// closeAnswer is how long a service has to answer the close frame that it
-	// is sent in the place of a visitor who left without one.
-	closeAnswer = 2 * time.Second
-	// halfOpen is after how long a WebSocket's service is nudged again: ws of
-	// npm keeps its socket half-open for 30 s, and the first nudges hit that.
-	halfOpen = 31 * time.Second
-)
+// closeAnswer is how long a service has to answer the close frame that it is
+// sent in the place of a visitor who left without one.
+const closeAnswer = 2 * time.Second
+
+// halfOpen is after how long a WebSocket's service is nudged again: ws of npm
+// keeps its socket half-open for 30 s, and the first nudges hit that. A variable
+// for tests.
+var halfOpen = 31 * time.Second
 
 // leaveWebSocket ends a connection that has become a WebSocket. A service that
 // was not told of the end is told, where the stream of frames allows it.

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	nethttp "net/http"
+	"net/http"
 	"strings"
 	"sync"
 )
@@ -29,7 +29,7 @@ type webSocket struct {
 
 var errClosed = errors.New("the WebSocket is closed")
 
-func isWebSocket(answer *nethttp.Response) bool {
+func isWebSocket(answer *http.Response) bool {
 	return strings.EqualFold(answer.Header.Get("Upgrade"), "websocket")
 }
 

@@ -158,7 +158,7 @@ func Data(id string, p []byte) []byte {
 }
 
 // Peer is what clients are told of the outside peer of a stream.
-const Peer = "192.0.2.1:0"
+const Peer = "127.0.0.1:0"
 
 // A Stream is a stream with an ear in the place of its conn actor.
 type Stream struct {
