@@ -18,6 +18,9 @@ func NewBudget(above *Budget, limit int64) *Budget {
 	return &Budget{above: above, limit: limit}
 }
 
+// Held returns how many bytes are held.
+func (b *Budget) Held() int64 { return b.held.Load() }
+
 // Add takes n bytes, or gives back if n is negative.
 func (b *Budget) Add(n int64) {
 	if n == 0 {

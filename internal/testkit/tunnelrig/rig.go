@@ -24,9 +24,6 @@ import (
 	"wsproxy/transport/wsock"
 )
 
-// total is the memory of all tunnels.
-const total = 256 << 20
-
 // A Rig is a Mux that has started, and the test in the part of its actors and
 // of its client.
 type Rig struct {
@@ -46,7 +43,7 @@ func New(t testing.TB, dialect func(*tunnel.Mux) tunnel.Dialect) *Rig {
 	system := actors.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
 	r := &Rig{
-		T: t, System: system, memory: tunnel.NewBudget(nil, total),
+		T: t, System: system, memory: tunnel.NewBudget(nil, 256<<20),
 		Tunnel: testkit.NewEar(t, system), Handler: testkit.NewEar(t, system),
 	}
 	r.Mux = tunnel.New(settings(t, system, r.memory, time.Hour), dialect, false)
@@ -85,24 +82,9 @@ func (r *Rig) close() {
 			break
 		}
 	}
-	if held := Held(r.memory, total); held != 0 {
+	if held := r.memory.Held(); held != 0 {
 		r.T.Errorf("%d bytes of the memory of all tunnels are held after the Mux's end", held)
 	}
-}
-
-// Held returns how many bytes of a budget with that limit are held.
-func Held(b *tunnel.Budget, limit int64) int64 {
-	low, high := int64(0), limit // what can still be taken is at least low, and at most high
-	for low < high {
-		n := (low + high + 1) / 2
-		if b.Try(n) {
-			b.Add(-n)
-			low = n
-		} else {
-			high = n - 1
-		}
-	}
-	return limit - low
 }
 
 // A Message is what a client reads: the payload of a data frame, or the fields

@@ -1,25 +1,27 @@
-package forward
+package wsock
 
 import (
 	"bytes"
 	"testing"
 
 	"github.com/gorilla/websocket"
+
+	"wsproxy/internal/testkit"
 )
 
 // What the server sends is read by the other implementation, for every length
 // at which the header changes and those that the buffer ends at.
 func TestServerFramesAreReadByGorilla(t *testing.T) {
-	lengths := []int{0, 1, 124, 125, 126, 127, 255, 256, 4096, bufferSize - serverHeader - 1, bufferSize - serverHeader}
-	near, far := tcpPair(t)
-	client := gorillaClient(t, near)
+	lengths := []int{0, 1, 124, 125, 126, 127, 255, 256, 4096, BufferSize - ServerHeader - 1, BufferSize - ServerHeader}
+	near, far := testkit.TCPPair(t)
+	client := testkit.GorillaClient(t, near)
 	go func() {
 		for _, n := range lengths {
-			var frame buffer
-			copy(frame[serverHeader:], pattern(n))
-			start := putHeader(frame[:], opBinary, n)
-			_, _ = far.Write(frame[start : serverHeader+n])
-			_, _ = far.Write(controlFrame(opPing, pattern(min(n, maxControl))))
+			var frame Buffer
+			copy(frame[ServerHeader:], testkit.Pattern(n))
+			start := PutHeader(frame[:], OpBinary, n)
+			_, _ = far.Write(frame[start : ServerHeader+n])
+			_, _ = far.Write(controlFrame(opPing, testkit.Pattern(min(n, maxControl))))
 		}
 		_, _ = far.Write(closeFrame(4321, "bye"))
 	}()
@@ -30,7 +32,7 @@ func TestServerFramesAreReadByGorilla(t *testing.T) {
 		if err != nil {
 			t.Fatalf("length %d: %v", n, err)
 		}
-		if kind != websocket.BinaryMessage || !bytes.Equal(p, pattern(n)) {
+		if kind != websocket.BinaryMessage || !bytes.Equal(p, testkit.Pattern(n)) {
 			t.Errorf("length %d: kind %d, %d bytes", n, kind, len(p))
 		}
 	}
@@ -42,7 +44,7 @@ func TestServerFramesAreReadByGorilla(t *testing.T) {
 		t.Errorf("%d pings of %d", len(pings), len(lengths))
 	}
 	for i, text := range pings {
-		if text != string(pattern(min(lengths[i], maxControl))) {
+		if text != string(testkit.Pattern(min(lengths[i], maxControl))) {
 			t.Errorf("ping %d is %q", i, text)
 		}
 	}

@@ -1,0 +1,75 @@
+package forward
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"wsproxy/internal/testkit"
+	"wsproxy/internal/testkit/buffers"
+	"wsproxy/internal/testkit/tunnelrig"
+	"wsproxy/messages"
+	"wsproxy/netpolicy"
+	"wsproxy/transport/tunnel"
+	"wsproxy/transport/wsock"
+)
+
+// pooled knows all buffers of the tests.
+var pooled buffers.BufferCount
+
+func TestMain(m *testing.M) {
+	wsock.TrackBuffers(pooled.Made)
+	testkit.VerifyMain(m)
+}
+
+type meter struct {
+	mu      sync.Mutex
+	refused []messages.Reason
+}
+
+func (m *meter) Refused(_ string, reason messages.Reason) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refused = append(m.refused, reason)
+}
+
+// newGateway is as much of a gateway as works without actors. It trusts
+// 10.0.0.0/8.
+func newGateway(credentials bool) *Gateway {
+	return NewGateway(Settings{
+		Sources: netpolicy.NewSources([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}), ForwardCredentials: credentials,
+		HTTPTimeout: testkit.Patience, MaxBody: 1 << 20, Meter: &meter{}, Log: slog.New(slog.DiscardHandler),
+	})
+}
+
+// newHouse is a house with a gateway.
+func newHouse(t testing.TB, total int64, timeout time.Duration) *tunnelrig.House {
+	t.Helper()
+	return tunnelrig.NewHouse(t, tunnelrig.HouseSettings{
+		Dialect: func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text }, Total: total, Timeout: timeout,
+		Forward: func(h *tunnelrig.House) func(http.ResponseWriter, *http.Request, string) {
+			g := newGateway(false)
+			g.Root, g.Limits, g.Handler, g.Exists, g.HTTPTimeout = h.System.Root, h.Limits, h.Handler, h.Exists, timeout
+			return g.Forward
+		},
+	})
+}
+
+// reserve takes n bytes of a budget.
+func reserve(memory *tunnel.Budget, n int64) tunnel.Reservation {
+	m := tunnel.New(&tunnel.Settings{Total: memory}, func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text }, false)
+	r := m.Reserve(0)
+	r.Keep(n)
+	return r
+}
+
+func fields(pairs ...string) (f []messages.Field) {
+	for pair := range slices.Chunk(pairs, 2) {
+		f = append(f, messages.Field{Name: pair[0], Value: pair[1]})
+	}
+	return f
+}

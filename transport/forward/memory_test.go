@@ -1,0 +1,104 @@
+package forward
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"wsproxy/internal/testkit"
+	"wsproxy/transport/wsock"
+)
+
+// Many bodies and long headers for a client that doesn't read, and many answers
+// of another one that outside clients don't read: what is held never exceeds
+// what it may, and comes back whole.
+func TestMemoryOfManyBodiesIsBoundedAndComesBack(t *testing.T) {
+	const total = 8 << 20
+	h := newHouse(t, total, 400*time.Millisecond)
+	address := h.Address
+	deaf, deafHost := h.Open(t)
+	busy, busyHost := h.Open(t)
+	go func() {
+		body := strings.Repeat("a", 1<<20)
+		for {
+			var m struct{ Type, ID string }
+			if busy.ReadJSON(&m) != nil {
+				return
+			}
+			_ = busy.WriteMessage(websocket.TextMessage, []byte(`{"type":"http_response","id":"`+m.ID+`","status":200,"body":"`+body+`"}`))
+		}
+	}()
+
+	// Each tunnel may exceed it by its reserve, and by what its reader has read
+	// when it sees that there is no more.
+	const memoryReserve = 1 << 20
+	const most = total + 2*(memoryReserve+wsock.BufferSize)
+	stop, highest := make(chan struct{}), make(chan int64)
+	go func() {
+		var high int64
+		for {
+			select {
+			case <-stop:
+				highest <- high
+				return
+			default:
+				high = max(high, h.Memory.Held())
+			}
+		}
+	}()
+
+	var all sync.WaitGroup
+	statuses := make(chan int, 1<<10)
+	for i := range 16 {
+		all.Go(func() {
+			for j := range 5 {
+				var body io.Reader
+				ctx, cancel := context.WithCancel(t.Context())
+				host := deafHost
+				switch {
+				case i%8 == 0:
+					host = busyHost
+				case (i+j)%2 == 0:
+					body = strings.NewReader(strings.Repeat("b", 1<<20-i<<10))
+				}
+				r, err := http.NewRequestWithContext(ctx, "POST", "http://"+address+"/", body)
+				if err != nil {
+					t.Error(err)
+				}
+				r.Host = host
+				r.Header.Set("X-Long", strings.Repeat(`"`, 30<<10))
+				answer, err := http.DefaultTransport.RoundTrip(r)
+				if err == nil {
+					statuses <- answer.StatusCode // its body is not read
+				}
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	seen := map[int]int{}
+	for range len(statuses) {
+		seen[<-statuses]++
+	}
+	if seen[504] == 0 || seen[200] == 0 {
+		t.Errorf("the answers are %v", seen)
+	}
+	testkit.Eventually(t, "what nobody waits for comes back", func() bool {
+		return h.Memory.Held() <= 2<<20 // the frame that is being written
+	})
+	close(stop)
+	if high := testkit.Receive(t, highest); high > most {
+		t.Errorf("%d bytes were held, %d may be", high, most)
+	} else if high < total/4 {
+		t.Errorf("no more than %d bytes were held", high)
+	}
+	deaf.Close()
+	busy.Close()
+	testkit.Eventually(t, "all of it comes back", func() bool { return h.Memory.Held() == 0 })
+}
