@@ -24,7 +24,7 @@ func newAnswers(t *testing.T, base context.Context) (server *httptest.Server, do
 		Answer(w, r, http.StatusRequestEntityTooLarge, "It is too large.")
 		ends <- time.Since(begun)
 	}))
-	server.Config.BaseContext = func(net.Listener) context.Context { return base }
+	server.Config.BaseContext = func(net.Listener) context.Context { return WithEnding(context.Background(), base) }
 	server.Start()
 	t.Cleanup(server.Close)
 	return server, ends

@@ -88,6 +88,7 @@ func (s *Session) receive(r Receiver) messages.Reason {
 				refuse(reason) // the client is read on, to its close frame
 			}
 		}
+		at.rest = nil // even empty it would hold the buffer
 		GiveBuffer(buf)
 	}
 }
