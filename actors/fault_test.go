@@ -9,6 +9,8 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/actors/ledger"
+	"wsproxy/actors/supervise"
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
@@ -36,7 +38,7 @@ func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 			if test.admitted {
 				v.want(t, "resolve")
 				v.say(&messages.TargetResolved{})
-				v.session = receive(t, v.answers).Session
+				v.session = testkit.Receive(t, v.answers).Session
 				h.send(v.session, &messages.Upgraded{})
 				v.want(t, "dial")
 				if test.method == "pump" {
@@ -50,7 +52,7 @@ func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 				v.wantRefusal(messages.ReasonInternal)
 			}
 			v.want(t, "finish internal")
-			eventually(t, "the slot of the failed relay is free", func() bool {
+			testkit.Eventually(t, "the slot of the failed relay is free", func() bool {
 				holder := h.desk.holder()
 				free := h.desk.acquire(holder, userClaim("ann")) == ""
 				h.system.Root.Stop(holder)
@@ -62,14 +64,14 @@ func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 			h.desk.settled(other.session)
 			other.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
 			other.closed(messages.ReasonTargetEnded)
-			receive(t, h.drain())
+			testkit.Receive(t, h.drain())
 			started, ended := h.meter.counts()
-			if started != ended || started != len(h.lines.of("relay started")) {
+			if started != ended || started != len(h.lines.Of("relay started")) {
 				t.Errorf("the meter counts %d starts and %d ends", started, ended)
 			}
 			if test.started {
-				lines := h.lines.of("relay ended")
-				if len(lines) != 2 || lines[0].fields["reason"] != "internal" || lines[0].fields["session"] != v.session.Id {
+				lines := h.lines.Of("relay ended")
+				if len(lines) != 2 || lines[0].Fields["reason"] != "internal" || lines[0].Fields["session"] != v.session.Id {
 					t.Errorf("the ends that were logged: %v", lines)
 				}
 			}
@@ -78,11 +80,11 @@ func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 }
 
 // wantStack fails unless the log has the stack of the panic in a fake pair.
-func wantStack(t *testing.T, lines *journalLines, method string) {
+func wantStack(t *testing.T, lines *testkit.Journal, method string) {
 	t.Helper()
-	for _, line := range lines.of("an actor failed") {
-		stack, _ := line.fields["stack"].(string)
-		if line.level == slog.LevelError && line.fields["fault"] == "injected into "+method && strings.Contains(stack, "fakePair") {
+	for _, line := range lines.Of("an actor failed") {
+		stack, _ := line.Fields["stack"].(string)
+		if line.Level == slog.LevelError && line.Fields["fault"] == "injected into "+method && strings.Contains(stack, "fakePair") {
 			return
 		}
 	}
@@ -97,8 +99,8 @@ func TestPanicWhileARelayStopsDoesNotHangItsParent(t *testing.T) {
 	v.panicIn = "finish"
 	v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
 	v.want(t, "finish target_ended", "finish internal") // in Receive, and again in Stopping
-	receive(t, h.drain())
-	eventually(t, "the slot is free", func() bool {
+	testkit.Receive(t, h.drain())
+	testkit.Eventually(t, "the slot is free", func() bool {
 		return h.desk.acquire(h.desk.holder(), userClaim("ann")) == ""
 	})
 }
@@ -109,7 +111,7 @@ func TestPanicInTheLastLineDoesNotHangTheParent(t *testing.T) {
 	v.panicIn = "moved"
 	v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
 	v.closed(messages.ReasonTargetEnded)
-	receive(t, h.drain())
+	testkit.Receive(t, h.drain())
 }
 
 // A failing start must not leave the handler, or a refused session's pair.
@@ -122,7 +124,7 @@ func TestPanicOfARefusedRelayAnswersOnce(t *testing.T) {
 	v.say(&messages.TargetResolved{Refused: true})
 	v.wantRefusal(messages.ReasonTargetRefused)
 	v.want(t, "finish target_refused", "finish internal")
-	receive(t, h.drain())
+	testkit.Receive(t, h.drain())
 	v.wantNoMoreAnswers()
 }
 
@@ -130,12 +132,12 @@ func TestPanicInRelaysKeepsItsSessions(t *testing.T) {
 	h := newHouse(t, Bounds{})
 	v := h.relaying()
 	h.send(h.relays, (*messages.Drain)(nil)) // no Drain to take Done from: panics
-	eventually(t, "the failure is logged", func() bool { return len(h.lines.of("an actor failed")) == 1 })
+	testkit.Eventually(t, "the failure is logged", func() bool { return len(h.lines.Of("an actor failed")) == 1 })
 	h.desk.settled(h.relays)
 	h.desk.settled(v.session)
 	v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
 	v.closed(messages.ReasonTargetEnded)
-	receive(t, h.drain()) // it has not lost count
+	testkit.Receive(t, h.drain()) // it has not lost count
 }
 
 // The handler whose session could not even be spawned is answered too, and the
@@ -151,8 +153,8 @@ func TestPanicInSpawningAnswersTheHandler(t *testing.T) {
 			}
 			return actor.DefaultSpawner(system, id, props, parent)
 		}))
-	h.relays = h.system.Root.Spawn(guardedProps(log, func() actor.Actor { return &relays{session: session} },
-		actor.WithGuardian(resume), actor.WithSupervisor(stop)))
+	h.relays = h.system.Root.Spawn(supervise.Guarded(log, func() actor.Actor { return &relays{session: session} },
+		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop)))
 
 	v := h.relaying()
 	broken.Store(true)
@@ -164,23 +166,23 @@ func TestPanicInSpawningAnswersTheHandler(t *testing.T) {
 		v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
 		v.closed(messages.ReasonTargetEnded)
 	}
-	receive(t, h.drain())
+	testkit.Receive(t, h.drain())
 }
 
 // Limits that fail while a session waits for them refuse it.
 func TestSessionIsRefusedWhenTheLimitsFail(t *testing.T) {
 	h := newHouse(t, Bounds{})
 	log := slog.New(slog.DiscardHandler)
-	limits := h.system.Root.Spawn(guardedProps(log, func() actor.Actor { return &limits{book: &book{Ledger: &ledger.Ledger{}}} }, // no maps to write to
-		actor.WithGuardian(resume)))
-	h.relays = h.system.Root.Spawn(guardedProps(log, func() actor.Actor {
+	limits := h.system.Root.Spawn(supervise.Guarded(log, func() actor.Actor { return &limits{book: &book{Ledger: &ledger.Ledger{}}} }, // no maps to write to
+		actor.WithGuardian(supervise.Resume)))
+	h.relays = h.system.Root.Spawn(supervise.Guarded(log, func() actor.Actor {
 		return &relays{session: relayProps(&Relays{Limits: limits, Meter: h.meter, Log: log})}
-	}, actor.WithSupervisor(stop)))
+	}, actor.WithSupervisor(supervise.Stop)))
 	v := h.knock(newFakePair())
 	v.want(t, "own", "resolve")
 	v.say(&messages.TargetResolved{})
 	v.wantRefusal(messages.ReasonInternal)
 	v.closed(messages.ReasonInternal)
-	receive(t, h.drain())
+	testkit.Receive(t, h.drain())
 	v.wantNoMoreAnswers()
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
@@ -214,9 +215,9 @@ func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
 		stream.Reject()
 		return
 	}
-	props := guardedProps(a.needs.Log, func() actor.Actor {
+	props := supervise.Guarded(a.needs.Log, func() actor.Actor {
 		return newConn(a.needs, a.mux, stream, a.credit, a.log)
-	}, a.needs.Workers.option())
+	}, a.needs.Workers.Option())
 	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
@@ -44,7 +45,7 @@ func TestIPv6IsCountedByItsSiteToo(t *testing.T) {
 		for n := range all {
 			all[n] = claim(network(n))
 		}
-		eventually(t, "all that an ended holder had is free", func() bool { return d.acquire(other, all...) == "" })
+		testkit.Eventually(t, "all that an ended holder had is free", func() bool { return d.acquire(other, all...) == "" })
 	}
 }
 

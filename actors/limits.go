@@ -9,6 +9,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/actors/ledger"
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
@@ -22,7 +23,7 @@ type Bounds struct {
 
 // SpawnLimits starts the actor that counts for all others who has how many
 // sessions. A failure loses one request, and no slot. workers may be nil.
-func SpawnLimits(system *actor.ActorSystem, bounds Bounds, workers *Workers, log *slog.Logger) (*actor.PID, error) {
+func SpawnLimits(system *actor.ActorSystem, bounds Bounds, workers *supervise.Workers, log *slog.Logger) (*actor.PID, error) {
 	entries := ledger.New([messages.ClaimKinds]int{
 		messages.ClaimAddress: bounds.PerAddress,
 		messages.ClaimUser:    bounds.PerUser,
@@ -39,9 +40,9 @@ type book struct {
 	timed bool // a timer for the one that has waited longest runs
 }
 
-func spawnLimits(system *actor.ActorSystem, book *book, workers *Workers, log *slog.Logger) (*actor.PID, error) {
-	props := guardedProps(log, func() actor.Actor { return &limits{book: book} },
-		actor.WithGuardian(resume), workers.option())
+func spawnLimits(system *actor.ActorSystem, book *book, workers *supervise.Workers, log *slog.Logger) (*actor.PID, error) {
+	props := supervise.Guarded(log, func() actor.Actor { return &limits{book: book} },
+		actor.WithGuardian(supervise.Resume), workers.Option())
 	return system.Root.SpawnNamed(props, "limits")
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
@@ -136,7 +137,7 @@ func TestSlotComesBackWhenItsHolderEnds(t *testing.T) {
 	one, two := d.holder(), d.holder()
 	d.wantAcquire("", one, addressClaim("192.0.2.1"), userClaim("ann"))
 	d.root.Stop(one)
-	eventually(t, "the slot of an ended holder is free", func() bool {
+	testkit.Eventually(t, "the slot of an ended holder is free", func() bool {
 		return d.acquire(two, addressClaim("192.0.2.1"), userClaim("ann")) == ""
 	})
 }
@@ -151,7 +152,7 @@ func TestSlotComesBackWhenItsHolderEndsAroundTheGrant(t *testing.T) {
 		d.acquire(h, addressClaim("192.0.2.1"))
 	}
 	last := d.holder()
-	eventually(t, "no ended holder keeps the slot", func() bool {
+	testkit.Eventually(t, "no ended holder keeps the slot", func() bool {
 		return d.acquire(last, addressClaim("192.0.2.1")) == ""
 	})
 }
@@ -160,7 +161,7 @@ func TestHolderThatNeverLivedKeepsNoSlot(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 1})
 	d.acquire(actor.NewPID(d.pid.Address, "nobody"), addressClaim("192.0.2.1"))
 	h := d.holder()
-	eventually(t, "the slot is free", func() bool { return d.acquire(h, addressClaim("192.0.2.1")) == "" })
+	testkit.Eventually(t, "the slot is free", func() bool { return d.acquire(h, addressClaim("192.0.2.1")) == "" })
 }
 
 // A holder that has given everything back and asks again must be watched still,
@@ -172,7 +173,7 @@ func TestHolderIsWatchedAfterItsFirstRelease(t *testing.T) {
 	d.release(one, lookupClaim("192.0.2.1"))
 	d.wantAcquire("", one, addressClaim("192.0.2.1"))
 	d.root.Stop(one)
-	eventually(t, "the slot is free", func() bool { return d.acquire(two, addressClaim("192.0.2.1")) == "" })
+	testkit.Eventually(t, "the slot is free", func() bool { return d.acquire(two, addressClaim("192.0.2.1")) == "" })
 }
 
 func TestPanicInLimitsLosesNoSlotAndIsAnswered(t *testing.T) {
@@ -195,7 +196,7 @@ func TestPanicInLimitsLosesNoSlotAndIsAnswered(t *testing.T) {
 	d.wantAcquire(messages.ReasonAddressLimit, h, addressClaim("192.0.2.1"))
 	d.root.Stop(h) // it is watched still
 	other := d.holder()
-	eventually(t, "both slots are free", func() bool {
+	testkit.Eventually(t, "both slots are free", func() bool {
 		return d.acquire(other, addressClaim("192.0.2.1"), addressClaim("192.0.2.1")) == ""
 	})
 }

@@ -1,17 +1,17 @@
 package actors
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"go.uber.org/goleak"
 
+	"wsproxy/actors/supervise"
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
@@ -23,13 +23,9 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/asynkron/protoactor-go/actor.NewDeadLetter.NewThrottle.func4.1"))
 }
 
-// patience is how long a test waits for what must happen. It is no measure of
-// speed: a test that passes never waits that long.
-const patience = 10 * time.Second
-
 func newSystem(t testing.TB, log *slog.Logger) *actor.ActorSystem {
 	t.Helper()
-	system := NewSystem(log)
+	system := supervise.NewSystem(log)
 	t.Cleanup(system.Shutdown)
 	return system
 }
@@ -66,7 +62,7 @@ func (p *probe) Stop(*actor.PID)                             {}
 // next returns what the probe is sent next.
 func (p *probe) next() any {
 	p.t.Helper()
-	return receive(p.t, p.got)
+	return testkit.Receive(p.t, p.got)
 }
 
 // ask sends a request and returns the answer. Death watches, which the limits
@@ -88,32 +84,6 @@ func (p *probe) settled(of *actor.PID) {
 	p.t.Helper()
 	if _, ok := p.ask(of, &actor.Touch{}).(*actor.Touched); !ok {
 		p.t.Fatal("the actor is not alive")
-	}
-}
-
-func receive[T any](t testing.TB, from <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(patience):
-		t.Fatal("what was waited for did not come")
-		panic("unreachable")
-	}
-}
-
-// eventually polls until the condition holds.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	late := time.After(patience)
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("never came true: %s", what)
-		}
 	}
 }
 
@@ -159,7 +129,7 @@ func (l *fakePair) taken() (calls []string) {
 func (l *fakePair) want(t testing.TB, calls ...string) {
 	t.Helper()
 	for _, call := range calls {
-		if got := receive(t, l.calls); got != call {
+		if got := testkit.Receive(t, l.calls); got != call {
 			t.Fatalf("the pair was told to %q, want %q", got, call)
 		}
 	}
@@ -198,59 +168,4 @@ func (m *tally) counts() (started, ended int) {
 		ended += n
 	}
 	return m.started, ended
-}
-
-// A journal is a slog.Handler that keeps what it is given.
-type journal struct {
-	level  slog.Level
-	shared *journalLines
-	attrs  []slog.Attr
-}
-
-type journalLines struct {
-	mu    sync.Mutex
-	lines []journalLine
-}
-
-type journalLine struct {
-	level   slog.Level
-	message string
-	fields  map[string]any
-}
-
-func newJournal() (*slog.Logger, *journalLines) {
-	lines := &journalLines{}
-	return slog.New(journal{level: slog.LevelDebug, shared: lines}), lines
-}
-
-func (j journal) Enabled(_ context.Context, l slog.Level) bool { return l >= j.level }
-func (j journal) WithGroup(string) slog.Handler                { return j }
-func (j journal) WithAttrs(attrs []slog.Attr) slog.Handler {
-	j.attrs = append(append([]slog.Attr(nil), j.attrs...), attrs...)
-	return j
-}
-
-func (j journal) Handle(_ context.Context, r slog.Record) error {
-	line := journalLine{level: r.Level, message: r.Message, fields: make(map[string]any)}
-	keep := func(a slog.Attr) bool { line.fields[a.Key] = a.Value.Resolve().Any(); return true }
-	for _, a := range j.attrs {
-		keep(a)
-	}
-	r.Attrs(keep)
-	j.shared.mu.Lock()
-	defer j.shared.mu.Unlock()
-	j.shared.lines = append(j.shared.lines, line)
-	return nil
-}
-
-// of returns the lines with this message.
-func (l *journalLines) of(message string) (lines []journalLine) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.lines {
-		if line.message == message {
-			lines = append(lines, line)
-		}
-	}
-	return lines
 }

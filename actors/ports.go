@@ -5,6 +5,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
@@ -12,8 +13,8 @@ import (
 // included. A failure loses one request, and no port.
 func SpawnPorts(system *actor.ActorSystem, first, last uint16, log *slog.Logger) (*actor.PID, error) {
 	pool := newPortPool(first, last)
-	props := guardedProps(log, func() actor.Actor { return &ports{pool: pool} },
-		actor.WithGuardian(resume))
+	props := supervise.Guarded(log, func() actor.Actor { return &ports{pool: pool} },
+		actor.WithGuardian(supervise.Resume))
 	return system.Root.SpawnNamed(props, "ports")
 }
 

@@ -6,13 +6,14 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
 // relayProps returns what all relays are spawned from. Each is then told what
 // to open by an openRelay.
 func relayProps(needs *Relays) *actor.Props {
-	return guardedProps(needs.Log, func() actor.Actor { return &relay{needs: needs} })
+	return supervise.Guarded(needs.Log, func() actor.Actor { return &relay{needs: needs} })
 }
 
 // openRelay is a relay's first message.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
@@ -28,8 +29,8 @@ type Relays struct {
 // that [messages.OpenRelay] asks for, until it is told to drain.
 func SpawnRelays(system *actor.ActorSystem, needs Relays) (*actor.PID, error) {
 	session := relayProps(&needs)
-	props := guardedProps(needs.Log, func() actor.Actor { return &relays{session: session} },
-		actor.WithGuardian(resume), actor.WithSupervisor(stop))
+	props := supervise.Guarded(needs.Log, func() actor.Actor { return &relays{session: session} },
+		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
 	return system.Root.SpawnNamed(props, "relays")
 }
 

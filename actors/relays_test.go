@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
 
@@ -19,12 +20,12 @@ type house struct {
 	desk   *desk
 	relays *actor.PID
 	meter  *tally
-	lines  *journalLines
+	lines  *testkit.Journal
 }
 
 func newHouse(t testing.TB, bounds Bounds) *house {
 	t.Helper()
-	log, lines := newJournal()
+	log, lines := testkit.NewJournal()
 	system := newSystem(t, log)
 	limits, err := SpawnLimits(system, bounds, nil, log)
 	if err != nil {
@@ -74,7 +75,7 @@ func (h *house) admitted() *visit {
 	v := h.knock(newFakePair())
 	v.want(h.t, "own", "resolve")
 	v.say(&messages.TargetResolved{})
-	a := receive(h.t, v.answers)
+	a := testkit.Receive(h.t, v.answers)
 	if a.Session == nil || a.Refusal != "" {
 		h.t.Fatalf("not admitted: %+v", a)
 	}
@@ -102,7 +103,7 @@ func (v *visit) closed(reason messages.Reason) {
 
 func (v *visit) wantRefusal(reason messages.Reason) {
 	v.h.t.Helper()
-	if a := receive(v.h.t, v.answers); a.Session != nil || a.Refusal != reason {
+	if a := testkit.Receive(v.h.t, v.answers); a.Session != nil || a.Refusal != reason {
 		v.h.t.Fatalf("the answer is %+v, want a refusal for %s", a, reason)
 	}
 }
@@ -138,7 +139,7 @@ func TestSessionTellsItsLifeInTwoLines(t *testing.T) {
 		v := h.knock(pair)
 		v.want(t, "own", "resolve")
 		v.say(&messages.TargetResolved{})
-		v.session = receive(t, v.answers).Session
+		v.session = testkit.Receive(t, v.answers).Session
 		h.send(v.session, &messages.Upgraded{})
 		v.want(t, "dial")
 		v.say(&messages.TargetDialed{})
@@ -161,27 +162,27 @@ func TestSessionTellsItsLifeInTwoLines(t *testing.T) {
 			t.Errorf("the pair was told more: %q", v.taken())
 		}
 		done := h.drain()
-		receive(t, done)
+		testkit.Receive(t, done)
 		time.Sleep(2 * time.Second) // lets the library's timer end, which the bubble waits for
 	})
 }
 
-func wantOneLine(t testing.TB, lines *journalLines, message string, fields map[string]any) {
+func wantOneLine(t testing.TB, lines *testkit.Journal, message string, fields map[string]any) {
 	t.Helper()
-	found := lines.of(message)
+	found := lines.Of(message)
 	if len(found) != 1 {
 		t.Fatalf("%d lines say %q", len(found), message)
 	}
-	if found[0].level != slog.LevelInfo {
-		t.Errorf("%q has level %v", message, found[0].level)
+	if found[0].Level != slog.LevelInfo {
+		t.Errorf("%q has level %v", message, found[0].Level)
 	}
 	for key, want := range fields {
-		if got := found[0].fields[key]; got != want {
+		if got := found[0].Fields[key]; got != want {
 			t.Errorf("%q: %s is %v, want %v", message, key, got, want)
 		}
 	}
-	if len(found[0].fields) != len(fields) {
-		t.Errorf("%q has the fields %v", message, found[0].fields)
+	if len(found[0].Fields) != len(fields) {
+		t.Errorf("%q has the fields %v", message, found[0].Fields)
 	}
 }
 
@@ -192,9 +193,9 @@ func TestSessionWithoutUserIsLoggedAsAnonymous(t *testing.T) {
 	h.send(h.relays, &messages.OpenRelay{Source: netip.MustParseAddr("192.0.2.7"), Upgrade: true, Pair: pair, Answer: answers})
 	pair.want(t, "own", "resolve")
 	h.send(pair.owner.Load(), &messages.TargetResolved{})
-	h.send(receive(t, answers).Session, &messages.Upgraded{})
+	h.send(testkit.Receive(t, answers).Session, &messages.Upgraded{})
 	pair.want(t, "dial")
-	if got := h.lines.of("relay started")[0].fields["user"]; got != "anonymous" {
+	if got := h.lines.Of("relay started")[0].Fields["user"]; got != "anonymous" {
 		t.Errorf("the user is %v", got)
 	}
 }
@@ -209,8 +210,8 @@ func TestRefusedSessionIsNotLogged(t *testing.T) {
 	v.closed(messages.ReasonUserLimit)
 	h.send(first.session, &messages.Abandoned{})
 	first.closed(messages.ReasonAbandoned)
-	receive(t, h.drain())
-	if n := len(h.lines.of("relay started")) + len(h.lines.of("relay ended")); n > 0 {
+	testkit.Receive(t, h.drain())
+	if n := len(h.lines.Of("relay started")) + len(h.lines.Of("relay ended")); n > 0 {
 		t.Errorf("%d lines for sessions that never began", n)
 	}
 	if started, ended := h.meter.counts(); started+ended > 0 {
@@ -230,14 +231,14 @@ func TestSlotIsFreeBeforeTheClientHearsOfTheEnd(t *testing.T) {
 	h.desk.wantAcquire("", other, addressClaim("192.0.2.7"), userClaim("ann"))
 	h.desk.settled(v.session) // the session lives on
 	v.say(&messages.PairClosed{Reason: messages.ReasonClientClosed})
-	receive(t, h.drain())
+	testkit.Receive(t, h.drain())
 	h.desk.wantAcquire(messages.ReasonUserLimit, h.desk.holder(), userClaim("ann")) // not given back twice
 }
 
 func TestDrainWithoutSessionsIsDoneAtOnce(t *testing.T) {
 	h := newHouse(t, Bounds{})
-	receive(t, h.drain())
-	receive(t, h.drain()) // whoever asks later learns it too
+	testkit.Receive(t, h.drain())
+	testkit.Receive(t, h.drain()) // whoever asks later learns it too
 	v := h.knock(newFakePair())
 	v.want(t, "own", "resolve")
 	v.say(&messages.TargetResolved{})
@@ -256,8 +257,8 @@ func TestDrainWaitsForTheLastSession(t *testing.T) {
 		h.send(v.session, &messages.Abandoned{})
 		v.closed(messages.ReasonAbandoned)
 	}
-	receive(t, done)
-	receive(t, again)
+	testkit.Receive(t, done)
+	testkit.Receive(t, again)
 }
 
 // The 429 comes before the 503, also for the session that was on its way when
@@ -273,13 +274,13 @@ func TestDrainReachesSessionsOnTheirWay(t *testing.T) {
 	one.say(&messages.TargetResolved{})
 	one.wantRefusal(messages.ReasonDraining)
 	one.closed(messages.ReasonDraining)
-	eventually(t, "the first one's slot is free", func() bool {
+	testkit.Eventually(t, "the first one's slot is free", func() bool {
 		return h.desk.acquire(h.desk.holder(), userClaim("ann")) == ""
 	})
 	two.say(&messages.TargetResolved{})
 	two.wantRefusal(messages.ReasonUserLimit)
 	two.closed(messages.ReasonUserLimit)
-	receive(t, done)
+	testkit.Receive(t, done)
 }
 
 func TestShutdownEndsEverySession(t *testing.T) {
@@ -293,9 +294,9 @@ func TestShutdownEndsEverySession(t *testing.T) {
 	early.closed(messages.ReasonDraining)
 	admitted.closed(messages.ReasonShutdown)
 	relaying.closed(messages.ReasonShutdown)
-	receive(t, done)
-	lines := h.lines.of("relay ended")
-	if len(lines) != 1 || lines[0].fields["reason"] != "shutdown" {
+	testkit.Receive(t, done)
+	lines := h.lines.Of("relay ended")
+	if len(lines) != 1 || lines[0].Fields["reason"] != "shutdown" {
 		t.Errorf("the ends that were logged: %v", lines)
 	}
 }
@@ -316,8 +317,8 @@ func TestManySessionsComeAndGo(t *testing.T) {
 		h.send(v.session, &messages.Abandoned{})
 		v.closed(messages.ReasonAbandoned)
 	}
-	receive(t, done)
-	eventually(t, "all slots are free", func() bool {
+	testkit.Receive(t, done)
+	testkit.Eventually(t, "all slots are free", func() bool {
 		claims := make([]messages.Claim, 400)
 		for i := range claims {
 			claims[i] = addressClaim("192.0.2.7")

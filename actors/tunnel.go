@@ -7,6 +7,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
@@ -213,9 +214,9 @@ func (a *tunnel) ready(ctx actor.Context) {
 	}
 	needs, mux, credit, log := a.needs, a.open.Mux, a.open.Credit, a.log(ctx)
 	unknown := newRecentIDs(unknownRemembered)
-	props := guardedProps(needs.Log, func() actor.Actor {
+	props := supervise.Guarded(needs.Log, func() actor.Actor {
 		return newHandler(needs, mux, credit, unknown, log)
-	}, actor.WithSupervisor(stop), needs.Workers.option())
+	}, actor.WithSupervisor(supervise.Stop), needs.Workers.Option())
 	handler, err := ctx.SpawnNamed(props, handlerName)
 	if err != nil {
 		a.finish(ctx, messages.ReasonInternal)

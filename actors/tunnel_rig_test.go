@@ -13,6 +13,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/actors/ledger"
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
@@ -79,7 +80,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	t.Helper()
 	r := &tunnelRig{t: t, meter: &rigMeter{counts: make(map[string]int)}, log: &rigLog{}}
 	log := slog.New(rigHandler{log: r.log})
-	r.system = NewSystem(log)
+	r.system = supervise.NewSystem(log)
 	r.root = r.system.Root
 	r.asked = r.probe()
 	r.limits, r.ports = r.asked.pid, r.asked.pid

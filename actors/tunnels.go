@@ -7,6 +7,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
@@ -44,7 +45,7 @@ type Tunnels struct {
 	Meter        TunnelMeter
 	Log          *slog.Logger
 	// Workers run handlers and conns. They may be nil.
-	Workers *Workers
+	Workers *supervise.Workers
 	// Inject, if not nil, is called with each message that a handler gets,
 	// before it is handled: a seam to make handlers fail in tests.
 	Inject func(message any)
@@ -73,10 +74,10 @@ const (
 func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) {
 	restart := actor.NewOneForOneStrategy(handlerFailures-1, handlerWindow,
 		func(any) actor.Directive { return actor.RestartDirective })
-	session := guardedProps(needs.Log, func() actor.Actor { return &tunnel{needs: &needs} },
+	session := supervise.Guarded(needs.Log, func() actor.Actor { return &tunnel{needs: &needs} },
 		actor.WithSupervisor(restart))
-	props := guardedProps(needs.Log, func() actor.Actor { return &tunnels{session: session} },
-		actor.WithGuardian(resume), actor.WithSupervisor(stop))
+	props := supervise.Guarded(needs.Log, func() actor.Actor { return &tunnels{session: session} },
+		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
 	return system.Root.SpawnNamed(props, tunnelsName)
 }
 

@@ -31,7 +31,7 @@ func (s *ControlScan) Read(b []byte) {
 	for i := 0; i < len(b); i++ {
 		c := b[i]
 		if s.quoted {
-			if s.depth > 1 && !s.escaped { // nothing of it is kept
+			if !s.escaped && (s.depth > 1 || len(s.text) >= scanned) { // nothing of it is kept
 				i += plain(b[i:])
 				if i == len(b) {
 					return

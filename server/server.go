@@ -9,7 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"wsproxy/actors"
+	"wsproxy/actors/supervise"
 	"wsproxy/auth"
 	"wsproxy/config"
 	"wsproxy/metrics"
@@ -23,9 +23,9 @@ type service struct {
 	config    config.Config
 	log       *slog.Logger
 	system    *actor.ActorSystem
-	workers   *actors.Workers // run its busy ones
-	owners    []*actor.PID    // the actors that own sessions: relays, and tunnels
-	verifier  *auth.Verifier  // nil without authentication
+	workers   *supervise.Workers // run its busy ones
+	owners    []*actor.PID       // the actors that own sessions: relays, and tunnels
+	verifier  *auth.Verifier     // nil without authentication
 	keepalive *wsock.Keepalive
 	edge      *transport.Server
 	servers   []*http.Server

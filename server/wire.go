@@ -8,6 +8,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/actors"
+	"wsproxy/actors/supervise"
 	"wsproxy/config"
 	"wsproxy/metrics"
 	"wsproxy/netpolicy"
@@ -47,7 +48,7 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 // spawn starts the actors, those first whom others ask, and introduces them to
 // the edge.
 func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
-	s.system, s.workers = actors.NewSystem(s.log), actors.NewWorkers()
+	s.system, s.workers = supervise.NewSystem(s.log), supervise.NewWorkers()
 	edge.Root = s.system.Root
 	limits, err := actors.SpawnLimits(s.system, actors.Bounds{
 		PerAddress: s.config.MaxConnsPerIP,

@@ -16,7 +16,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"wsproxy/actors"
+	"wsproxy/actors/supervise"
 	"wsproxy/auth"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
@@ -64,7 +64,7 @@ func (o onlyToken) Verify(_ context.Context, token string) (auth.Identity, error
 
 func newDesk(t testing.TB, change func(*Config)) *desk {
 	t.Helper()
-	system := actors.NewSystem(slog.New(slog.DiscardHandler))
+	system := supervise.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
 	keepalive := wsock.NewKeepalive(time.Hour)
 	t.Cleanup(keepalive.Close)

@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wsproxy/actors"
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport"
@@ -34,7 +35,7 @@ func (noMeter) Refused(string, messages.Reason)          {}
 func newStand(t testing.TB) *stand {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	system := actors.NewSystem(log)
+	system := supervise.NewSystem(log)
 	limits, err := actors.SpawnLimits(system, actors.Bounds{}, nil, log)
 	if err != nil {
 		t.Fatal(err)

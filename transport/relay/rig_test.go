@@ -11,7 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"wsproxy/actors"
+	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/buffers"
 	"wsproxy/messages"
@@ -69,7 +69,7 @@ func newBareRig(t testing.TB) *rig {
 // newRigWith returns a pair without a client, which is pinged once per interval.
 func newRigWith(t testing.TB, interval time.Duration, log *slog.Logger) *rig {
 	t.Helper()
-	system := actors.NewSystem(slog.New(slog.DiscardHandler))
+	system := supervise.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
 	keepalive := wsock.NewKeepalive(interval)
 	t.Cleanup(keepalive.Close)

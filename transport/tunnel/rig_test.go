@@ -16,7 +16,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/gorilla/websocket"
 
-	"wsproxy/actors"
+	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/transport/wsock"
@@ -67,7 +67,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 // newBareRig returns a Mux without a client.
 func newBareRig(t testing.TB, o rigOptions) *rig {
 	t.Helper()
-	system := actors.NewSystem(slog.New(slog.DiscardHandler))
+	system := supervise.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
 	if o.dialect == nil {
 		o.dialect = Text

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"wsproxy/actors"
+	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
@@ -26,7 +26,7 @@ type sessionRig struct {
 func newSessionRig(t *testing.T, interval time.Duration) *sessionRig {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	system := actors.NewSystem(log)
+	system := supervise.NewSystem(log)
 	t.Cleanup(system.Shutdown)
 	keepalive := NewKeepalive(interval)
 	t.Cleanup(keepalive.Close)

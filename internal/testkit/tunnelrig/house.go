@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wsproxy/actors"
+	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/transport/tunnel"
@@ -52,7 +53,7 @@ func (deafMeter) HandlerRestarted()                           {}
 func NewHouse(t testing.TB, s HouseSettings) *House {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	h := &House{System: actors.NewSystem(log), Memory: tunnel.NewBudget(nil, s.Total)}
+	h := &House{System: supervise.NewSystem(log), Memory: tunnel.NewBudget(nil, s.Total)}
 	t.Cleanup(h.System.Shutdown)
 	spawned := func(pid *actor.PID, err error) *actor.PID {
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/gorilla/websocket"
 
-	"wsproxy/actors"
+	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/transport/tunnel"
@@ -40,7 +40,7 @@ type Rig struct {
 // it is closed, and must have given back what it had taken.
 func New(t testing.TB, dialect func(*tunnel.Mux) tunnel.Dialect) *Rig {
 	t.Helper()
-	system := actors.NewSystem(slog.New(slog.DiscardHandler))
+	system := supervise.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
 	r := &Rig{
 		T: t, System: system, memory: tunnel.NewBudget(nil, 256<<20),

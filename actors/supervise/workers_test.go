@@ -1,4 +1,4 @@
-package actors
+package supervise
 
 import (
 	"sync/atomic"

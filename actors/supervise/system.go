@@ -1,4 +1,4 @@
-package actors
+package supervise
 
 import (
 	"context"
@@ -76,10 +76,10 @@ func byType(a slog.Attr) slog.Attr {
 	return slog.String(a.Key, fmt.Sprintf("%T", a.Value.Any()))
 }
 
-// guardedProps returns props of an actor whose panics are seen: the library
+// Guarded returns props of an actor whose panics are seen: the library
 // logs no stack. A panic while the actor stops goes no further, because the
 // library would restart the actor, or leave its parent waiting for ever.
-func guardedProps(log *slog.Logger, producer actor.Producer, options ...actor.PropsOption) *actor.Props {
+func Guarded(log *slog.Logger, producer actor.Producer, options ...actor.PropsOption) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor { return &guard{producer(), log} }, options...)
 }
 
@@ -109,10 +109,10 @@ func (g *guard) Receive(ctx actor.Context) {
 
 // Strategies are made once: the library keeps a guardian for each for ever.
 var (
-	// resume keeps an actor with what it holds: one message is lost, no state
+	// Resume keeps an actor with what it holds: one message is lost, no state
 	// and no child. For actors that change their state in one last step.
-	resume = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.ResumeDirective })
-	// stop ends an actor that failed. For those that hold half a byte stream,
+	Resume = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.ResumeDirective })
+	// Stop ends an actor that failed. For those that hold half a byte stream,
 	// which nobody can take up again.
-	stop = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
+	Stop = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 )

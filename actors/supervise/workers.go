@@ -1,4 +1,4 @@
-package actors
+package supervise
 
 import "github.com/asynkron/protoactor-go/actor"
 
@@ -64,7 +64,7 @@ func (w *Workers) serve(run func()) {
 }
 
 // option has the workers run an actor.
-func (w *Workers) option() actor.PropsOption {
+func (w *Workers) Option() actor.PropsOption {
 	if w == nil {
 		return actor.WithDispatcher(actor.NewDefaultDispatcher(mailboxThroughput))
 	}

@@ -1,4 +1,4 @@
-package actors
+package supervise
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"wsproxy/internal/testkit"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -39,7 +41,7 @@ func TestLibraryLogsNoMessageByValue(t *testing.T) {
 	if strings.Contains(text, "hunter2") {
 		t.Errorf("the log has a message's value:\n%s", text)
 	}
-	for _, want := range []string{"one", "two", "three", "four", "five", "six", "*actors.secret", "*errors.errorString", `"pid":"relay-1"`} {
+	for _, want := range []string{"one", "two", "three", "four", "five", "six", "*supervise.secret", "*errors.errorString", `"pid":"relay-1"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the log lacks %q:\n%s", want, text)
 		}
@@ -74,35 +76,34 @@ func TestLibraryWarningsKeepTheirLevel(t *testing.T) {
 // A panic is logged with its stack and its message's type, and never with the
 // message.
 func TestGuardLogsTheStackAndNotTheMessage(t *testing.T) {
-	log, out := newJournal()
+	log, out := testkit.NewJournal()
 	system := newSystem(t, log)
-	p := newProbe(t, system)
 	pid := system.Root.Spawn(guardedFunc(log, func(ctx actor.Context) {
 		if _, ok := ctx.Message().(*secret); ok {
 			failsHere()
 		}
-	}, actor.WithGuardian(resume)))
+	}, actor.WithGuardian(Resume)))
 	system.Root.Send(pid, &secret{"hunter2"})
-	p.settled(pid)
-	lines := out.of("an actor failed")
+	testkit.Eventually(t, "the failure is logged", func() bool { return len(out.Of("an actor failed")) > 0 })
+	lines := out.Of("an actor failed")
 	if len(lines) != 1 {
 		t.Fatalf("%d lines", len(lines))
 	}
-	fields := lines[0].fields
-	if fields["message"] != "*actors.secret" || fields["actor"] != pid.Id || !strings.Contains(fields["stack"].(string), "failsHere") {
+	fields := lines[0].Fields
+	if fields["message"] != "*supervise.secret" || fields["actor"] != pid.Id || !strings.Contains(fields["stack"].(string), "failsHere") {
 		t.Errorf("the fields are %v", fields)
 	}
-	for _, line := range out.lines {
-		for key, value := range line.fields {
+	for _, line := range out.All() {
+		for key, value := range line.Fields {
 			if s, ok := value.(string); ok && strings.Contains(s, "hunter2") {
-				t.Errorf("%q has the message's value in %s", line.message, key)
+				t.Errorf("%q has the message's value in %s", line.Message, key)
 			}
 		}
 	}
 }
 
 func guardedFunc(log *slog.Logger, receive actor.ReceiveFunc, options ...actor.PropsOption) *actor.Props {
-	return guardedProps(log, func() actor.Actor { return receive }, options...)
+	return Guarded(log, func() actor.Actor { return receive }, options...)
 }
 
 func failsHere() { panic("injected") }
@@ -110,19 +111,32 @@ func failsHere() { panic("injected") }
 // Panics in Stopping and Stopped end there, or the library restarts the actor
 // or leaves whoever watches it waiting.
 func TestGuardLetsAFailingActorStop(t *testing.T) {
-	log, _ := newJournal()
+	log, _ := testkit.NewJournal()
 	system := newSystem(t, log)
-	p := newProbe(t, system)
 	pid := system.Root.Spawn(guardedFunc(log, func(ctx actor.Context) {
 		switch ctx.Message().(type) {
 		case *actor.Stopping, *actor.Stopped:
 			panic("injected")
 		}
 	}))
-	process, _ := system.ProcessRegistry.Get(pid)
-	process.SendSystemMessage(pid, &actor.Watch{Watcher: p.pid})
-	system.Root.Stop(pid)
-	if m, ok := p.next().(*actor.Terminated); !ok || m.Who.Id != pid.Id {
-		t.Errorf("the watcher is sent %#v", m)
+	ended := make(chan *actor.Terminated, 1)
+	system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		switch m := ctx.Message().(type) {
+		case *actor.Started:
+			ctx.Watch(pid)
+			ctx.Stop(pid)
+		case *actor.Terminated:
+			ended <- m
+		}
+	}))
+	if m := testkit.Receive(t, ended); m.Who.Id != pid.Id {
+		t.Errorf("the watcher is told of %s", m.Who.Id)
 	}
+}
+
+func newSystem(t testing.TB, log *slog.Logger) *actor.ActorSystem {
+	t.Helper()
+	system := NewSystem(log)
+	t.Cleanup(system.Shutdown)
+	return system
 }
