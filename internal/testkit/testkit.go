@@ -1,6 +1,3 @@
-// Package testkit is what the tests of several rooms share: connected sockets, a
-// WebSocket client of another make, waiting without sleeping, and stand-ins for
-// actors. Only tests import it.
 package testkit
 
 import (

@@ -350,8 +350,31 @@ func TestFinishWhileEarlyBytesGoOut(t *testing.T) {
 	}
 }
 
-// More than can wait, and then the dialling ends, one way or another: the
-// reading pump goes on.
+// The reading pump waits for a target with more than can wait in its hand.
+func TestFinishWhileManyBytesWait(t *testing.T) {
+	r := newRig(t)
+	r.full()
+	r.pair.addrs = []netip.AddrPort{r.listen.Addr().(*net.TCPAddr).AddrPort()}
+	r.pair.Dial()
+	r.clientSends(testkit.Pattern(10_000))
+	r.waiting(1)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		_, _ = r.peer.Write(testkit.Frame(frameBin, testkit.Pattern(2<<20)))
+	}()
+	started := time.Now()
+	r.pair.Finish(messages.ReasonShutdown)
+	next[*messages.TargetDialed](r)
+	testkit.Receive(t, sent) // before the client's own close frame
+	r.wantClose(messages.CloseGoingAway)
+	r.wantClosed(messages.ReasonShutdown)
+	if took := time.Since(started); took > messages.Linger/2 {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// More than can wait, and then there is no target: the reading pump goes on.
 func TestDialFailsWhileManyBytesWait(t *testing.T) {
 	r := newRig(t)
 	r.pair.dialed = make(chan struct{})

@@ -233,7 +233,7 @@ func TestPanicInAPumpEndsItsSessionInOrder(t *testing.T) {
 }
 
 // Even a panic in the closing itself closes both sockets and is told.
-func TestPanicInFinishClosesTheLine(t *testing.T) {
+func TestPanicInFinishClosesThePair(t *testing.T) {
 	r := newRig(t)
 	target := &brokenUpstream{panicIn: "closeWrite", closed: make(chan struct{})}
 	r.connect(target, false)

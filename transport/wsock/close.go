@@ -50,12 +50,7 @@ func (s *Session) BeginClose(reason messages.Reason) (gone bool) {
 func (s *Session) isGone(reason messages.Reason) bool {
 	switch reason {
 	case messages.ReasonClientGone:
-		select {
-		case <-s.readerDone:
-			return !s.halfClosed
-		default: // the writer found out
-			return true
-		}
+		return !s.halfClosed.Load() // or the writer found out
 	case messages.ReasonClientSilent, messages.ReasonClientStalled:
 		return true
 	}

@@ -62,9 +62,8 @@ func TestLingerThatIsStoppedDoesNotEnd(t *testing.T) {
 // Whoever is waiting for the peer stops the linger when it has ended.
 func TestLingerIsStoppedByItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l *Linger
-		ended := make(chan struct{})
-		l = newLinger(func() uint64 { return 0 }, func() { l.Stop(); close(ended) })
+		lingers, ended := make(chan *Linger, 1), make(chan struct{})
+		lingers <- newLinger(func() uint64 { return 0 }, func() { (<-lingers).Stop(); close(ended) })
 		<-ended
 	})
 }

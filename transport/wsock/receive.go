@@ -56,7 +56,7 @@ func (s *Session) receive(r Receiver) messages.Reason {
 		s.conn.reading.Store(false)
 		if err != nil {
 			reason := s.conn.Failure(err)
-			s.halfClosed = reason == messages.ReasonClientGone && errors.Is(err, io.EOF) && !WasReset(s.conn.raw)
+			s.halfClosed.Store(reason == messages.ReasonClientGone && errors.Is(err, io.EOF) && !WasReset(s.conn.raw))
 			return reason
 		}
 		s.conn.heard.Add(1)

@@ -58,8 +58,8 @@ type Session struct {
 	at         *place        // of the reading pump, its own; nil until it starts
 	readerDone chan struct{} // closed when the reading pump has ended; nil until it starts
 	released   bool          // of the pump that Finish starts: the Conn is closed
-	closeCode  int           // of the client's close frame, 0 without one; set before readerDone is closed
-	halfClosed bool          // the client ended its TCP stream without a close frame; set before readerDone is closed
+	closeCode  int           // of the client's close frame, 0 without one; set before the owner hears of that
+	halfClosed atomic.Bool   // the client ended its TCP stream without a close frame; set before the owner hears of it
 	garbled    bool          // the client's frames can't be told apart any more; set before readerDone is closed
 }
 

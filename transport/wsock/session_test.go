@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
@@ -181,6 +183,39 @@ func TestEndWithoutACloseFrameIsAnsweredInOrder(t *testing.T) {
 		}
 	}
 }
+
+// An owner may act on what it hears before the pump that told it has ended.
+func TestEndIsAnsweredInOrderHoweverSoonTheOwnerActs(t *testing.T) {
+	r := newSessionRig(t, time.Hour)
+	begun, closed := make(chan bool, 1), make(chan struct{})
+	quick, fresh := r.host.root.ActorSystem().ProcessRegistry.Add(hasty(func() {
+		r.Finish(messages.ReasonClientGone, func(reason messages.Reason) messages.Reason {
+			begun <- r.BeginClose(reason)
+			r.Close(reason)
+			return reason
+		}, func(messages.Reason) { close(closed) })
+		if testkit.Receive(t, begun) {
+			t.Error("a client that ended its stream is taken for gone")
+		}
+	}), "hasty")
+	if !fresh {
+		t.Fatal("the name is taken")
+	}
+	r.Own(quick)
+	r.Read("reading", Receiver{Payload: func([]byte, bool, bool) messages.Reason { return "" }})
+	_ = r.peer.CloseWrite()
+	testkit.Receive(t, closed)
+	if all, err := io.ReadAll(r.peer); err != nil || string(all) != string(closeFrame(1000, "")) {
+		t.Errorf("the client reads %x, %v", all, err)
+	}
+}
+
+// A hasty acts on the first thing that it is told, while it is told that.
+type hasty func()
+
+func (h hasty) SendUserMessage(*actor.PID, any)   { h() }
+func (h hasty) SendSystemMessage(*actor.PID, any) {}
+func (h hasty) Stop(*actor.PID)                   {}
 
 // Who writes may find out first that the client is gone, while the reader waits
 // for somebody else: nothing then waits for the client.

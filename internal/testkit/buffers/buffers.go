@@ -1,5 +1,3 @@
-// Package buffers counts the buffers that tests leave behind. It is no part of
-// testkit because package wsock itself is tested with that.
 package buffers
 
 import (
