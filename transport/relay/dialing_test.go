@@ -287,13 +287,13 @@ func TestTargetThatEndsWhileEarlyBytesWait(t *testing.T) {
 // A stuckUpstream takes nothing until a deadline in the past tells it to.
 type stuckUpstream struct {
 	brokenUpstream
-	writing, late chan struct{}
-	lateOnce      sync.Once
-	aborted       bool
+	writing, late       chan struct{}
+	writeOnce, lateOnce sync.Once
+	aborted             bool
 }
 
 func (u *stuckUpstream) write([]byte, bool) error {
-	close(u.writing)
+	u.writeOnce.Do(func() { close(u.writing) })
 	<-u.late
 	return errors.New("too late")
 }

@@ -210,11 +210,15 @@ func (r *rig) wantClose(code int) (payload []byte) {
 // wantStalled waits until the pair waits for a client that reads nothing.
 func (r *rig) wantStalled() {
 	r.T.Helper()
+	before, still := int64(0), 0
 	testkit.Eventually(r.T, "the pair waits for its client", func() bool {
-		before := r.pair.down.Load()
-		<-time.After(50 * time.Millisecond)
-		_, unacked := r.pair.session.Conn().SendWindow()
-		return unacked > 0 && r.pair.down.Load() == before
+		<-time.After(30 * time.Millisecond)
+		window, unacked := r.pair.session.Conn().SendWindow()
+		down := r.pair.down.Load()
+		if still++; down != before || unacked == 0 || window > 64<<10 {
+			before, still = down, 0
+		}
+		return still == 8
 	})
 }
 

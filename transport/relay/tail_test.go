@@ -219,7 +219,7 @@ func TestSlowClientDoesNotHoldTheTargetsEndUp(t *testing.T) {
 // it finds sooner than the linger that a write makes no progress.
 func TestKeepaliveGivesUpAClientWhileItsSessionCloses(t *testing.T) {
 	t.Parallel() // waits for the keepalive
-	r := newRigWith(t, messages.Linger/20, slog.New(slog.DiscardHandler))
+	r := newRigWith(t, messages.Linger/10, slog.New(slog.DiscardHandler))
 	r.attach()
 	r.dial()
 	r.pair.Pump()

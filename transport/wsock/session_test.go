@@ -187,8 +187,9 @@ func TestEndWithoutACloseFrameIsAnsweredInOrder(t *testing.T) {
 // An owner may act on what it hears before the pump that told it has ended.
 func TestEndIsAnsweredInOrderHoweverSoonTheOwnerActs(t *testing.T) {
 	r := newSessionRig(t, time.Hour)
-	begun, closed := make(chan bool, 1), make(chan struct{})
+	reading, begun, closed := make(chan struct{}), make(chan bool, 1), make(chan struct{})
 	quick, fresh := r.host.root.ActorSystem().ProcessRegistry.Add(hasty(func() {
+		<-reading
 		r.Finish(messages.ReasonClientGone, func(reason messages.Reason) messages.Reason {
 			begun <- r.BeginClose(reason)
 			r.Close(reason)
@@ -203,6 +204,7 @@ func TestEndIsAnsweredInOrderHoweverSoonTheOwnerActs(t *testing.T) {
 	}
 	r.Own(quick)
 	r.Read("reading", Receiver{Payload: func([]byte, bool, bool) messages.Reason { return "" }})
+	close(reading)
 	_ = r.peer.CloseWrite()
 	testkit.Receive(t, closed)
 	if all, err := io.ReadAll(r.peer); err != nil || string(all) != string(closeFrame(1000, "")) {
