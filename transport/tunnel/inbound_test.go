@@ -62,7 +62,7 @@ type sentMessage struct {
 // sentMessages takes a client's frames apart by the book, to its close frame.
 // The server's own decoder is another package's.
 func sentMessages(frames []byte) (all []sentMessage) {
-	var under []byte // way
+	var under []byte // the message under way
 	text := false
 	for len(frames) > 0 {
 		first, n := frames[0], int(frames[1]&0x7f)

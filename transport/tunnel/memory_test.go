@@ -222,15 +222,15 @@ func TestResponseThatGotItsMemoryIsNotRefused(t *testing.T) {
 
 // One that comes too slowly for any request to wait for it holds nothing.
 func TestResponseThatNeverEndsIsGivenUp(t *testing.T) {
-	r := startWith(t, func(s *Settings) { s.HTTPTimeout = 100 * time.Millisecond })
+	r := startWith(t, func(s *Settings) { s.HTTPTimeout = time.Second })
 	w, err := r.client.NextWriter(websocket.TextMessage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.WriteString(w, `{"type":"http_response","id":"0123456789ab","body":"`+strings.Repeat("a", 1<<20)); err != nil {
+	if _, err := io.WriteString(w, `{"type":"http_response","id":"0123456789ab","body":"`+strings.Repeat("a", 64<<10)); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "it is held", func() bool { return r.mux.memory.held.Load() > 1<<19 })
+	testkit.Eventually(t, "it is held", func() bool { return r.mux.memory.held.Load() > 1<<15 })
 	testkit.Eventually(t, "it is given up", func() bool { // at the next sign of life
 		_ = r.client.WriteControl(websocket.PongMessage, nil, time.Now().Add(testkit.Patience))
 		return r.mux.memory.held.Load() == 0
