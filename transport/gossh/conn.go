@@ -121,7 +121,7 @@ func (u *use) Answered(answer *http.Response) {
 	switch {
 	case answer.StatusCode == http.StatusSwitchingProtocols:
 		if stream, ok := answer.Body.(io.ReadWriteCloser); ok && isWebSocket(answer) {
-			u.upgraded = &webSocket{ReadWriteCloser: stream, conn: u.conn}
+			u.upgraded = newWebSocket(stream, u.conn)
 			answer.Body = u.upgraded
 		}
 	case answer.ContentLength < 0 && len(answer.TransferEncoding) == 0:

@@ -1,7 +1,6 @@
 package gossh
 
 import (
-	"io"
 	"time"
 
 	"wsproxy/transport/forward"
@@ -21,7 +20,7 @@ func (c *conn) leave() {
 	}
 	_ = c.UnixConn.SetDeadline(time.Time{})
 	drained := make(chan struct{})
-	wsock.StartPump(c.mux.Host().Log(), "inner drain", func() { _, _ = io.Copy(io.Discard, c.UnixConn) }, func() { close(drained) })
+	wsock.StartPump(c.mux.Host().Log(), "inner drain", func() { c.drain(u) }, func() { close(drained) })
 	defer func() {
 		_ = c.UnixConn.SetReadDeadline(longAgo)
 		<-drained
@@ -41,6 +40,19 @@ func (c *conn) leave() {
 	// Else the service waits for the rest of a request, or speaks a protocol
 	// that nobody knows here: whatever is written would be taken for a part of
 	// that. The client's slot stays taken.
+}
+
+func (c *conn) drain(u *use) {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := c.UnixConn.Read(buf)
+		if u != nil && u.upgraded != nil {
+			u.upgraded.heard(buf[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 const (
@@ -144,8 +156,16 @@ func (c *conn) leaveWebSocket(ws *webSocket) {
 		if !ws.atBoundary() {
 			return // in the middle of a frame, whatever is written would be its payload
 		}
-		if _, err := c.UnixConn.Write(goingAway); err != nil || c.ends(closeAnswer) {
+		if _, err := c.UnixConn.Write(goingAway); err != nil {
 			return
+		}
+		late := time.NewTimer(closeAnswer)
+		defer late.Stop()
+		select {
+		case <-c.stream.Done():
+			return
+		case <-ws.serviceClosed:
+		case <-late.C:
 		}
 	}
 	ended := time.Now()

@@ -13,18 +13,25 @@ import (
 // watches the frames that pass, and ends when both sides have closed: this
 // client tells no end of the service's, so the visitor would wait for one.
 //
-// net/http's proxy reads in one goroutine and writes in another, which may
-// still be at it when the connection is closed.
+// net/http's proxy reads in one goroutine and writes in another, both of which
+// may still be at it when the connection is closed.
 type webSocket struct {
 	io.ReadWriteCloser
 	conn *conn // which that is; set once
 
+	reading sync.Mutex // held while the service's bytes are read and followed
 	writing sync.Mutex // held while the visitor's bytes are written and followed
-	stopped bool       // under writing: the visitor has gone
+	stopped bool       // under both: the visitor has gone
 
 	mu          sync.Mutex
 	fromService frames // under mu
 	fromVisitor frames // under mu
+
+	serviceClosed chan struct{} // closed when the service's close frame has passed
+}
+
+func newWebSocket(stream io.ReadWriteCloser, c *conn) *webSocket {
+	return &webSocket{ReadWriteCloser: stream, conn: c, serviceClosed: make(chan struct{})}
 }
 
 var errClosed = errors.New("the WebSocket is closed")
@@ -34,17 +41,27 @@ func isWebSocket(answer *http.Response) bool {
 }
 
 func (w *webSocket) Read(p []byte) (int, error) {
-	if w.bothClosed() {
+	w.reading.Lock()
+	defer w.reading.Unlock()
+	if w.stopped || w.bothClosed() {
 		return 0, errClosed
 	}
 	n, err := w.ReadWriteCloser.Read(p)
-	w.mu.Lock()
-	w.fromService.read(p[:n])
-	w.mu.Unlock()
+	w.heard(p[:n])
 	if err != nil && w.bothClosed() {
 		err = errClosed
 	}
 	return n, err
+}
+
+// heard follows what comes from the service.
+func (w *webSocket) heard(p []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.fromService.closed
+	if w.fromService.read(p); w.fromService.closed && !before {
+		close(w.serviceClosed)
+	}
 }
 
 func (w *webSocket) Write(p []byte) (int, error) {
@@ -63,10 +80,12 @@ func (w *webSocket) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// stop lets no more of the visitor's bytes pass. One call of Write may end in
-// the middle of a frame.
+// stop lets no more bytes pass. What the visitor has sent may so end in the
+// middle of a frame.
 func (w *webSocket) stop() {
-	_ = w.conn.SetWriteDeadline(longAgo) // ends the write that waits
+	_ = w.conn.SetDeadline(longAgo) // ends the calls that wait
+	w.reading.Lock()
+	defer w.reading.Unlock()
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.stopped = true

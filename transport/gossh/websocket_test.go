@@ -202,7 +202,7 @@ func TestWebSocketIsLeftWithinAFrame(t *testing.T) {
 	r := newRig(t)
 	c, _ := r.dials()
 	u := c.Begin(0, nobody).(*use)
-	u.upgraded = &webSocket{ReadWriteCloser: c.UnixConn, conn: c}
+	u.upgraded = newWebSocket(c.UnixConn, c)
 	whole := testkit.Frame(0x82, []byte("hello"))
 	if _, err := u.upgraded.Write(whole[:len(whole)-1]); err != nil {
 		t.Fatal(err)
