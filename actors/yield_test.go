@@ -139,6 +139,7 @@ func TestSlotIsAskedForOnceMoreOnly(t *testing.T) {
 			v.toConn(s, &messages.Granted{}, &messages.OutsideEnded{Reason: messages.CloseEOF})
 			v.wantStream(s, "own, open")
 			old = append(old, s)
+			time.Sleep(time.Millisecond) // so that the first has been idle longest
 		}
 		r.asked.all()
 		s := r.stream("new")

@@ -18,7 +18,7 @@ const (
 	ReasonTargetUnreachable Reason = "target_unreachable" // no address of the target could be reached
 	ReasonTargetBlocked     Reason = "target_blocked"     // the address was found blocked at the moment of dialling
 
-	ReasonMessageTooBig Reason = "message_too_big" // a message above the tunnel's limit
+	ReasonMessageTooBig Reason = "message_too_big" // a message of a tunnel\'s client above the limit
 	ReasonTextMessage   Reason = "text_message"    // a text message where only binary ones mean something
 	ReasonProtocolError Reason = "protocol_error"  // frames that RFC 6455 does not allow
 

@@ -21,13 +21,17 @@ type Pair interface {
 	// Resolve looks the target up and judges its addresses.
 	// Answer: [TargetResolved].
 	Resolve()
-	// Dial connects to an address that was judged. Answer: [TargetDialed].
+	// Dial connects to an address that was judged, and begins to read the
+	// client: what it sends waits for the target. Answer: [TargetDialed], and
+	// maybe a [PumpEnded] before it, if the client leaves.
 	Dial()
-	// Pump starts copying in both directions. Each ends with a [PumpEnded].
+	// Pump starts copying from the target to the client. Each direction ends
+	// with a [PumpEnded].
 	Pump()
-	// Finish ends the pair in an orderly way, within [Linger]: what was read
-	// is delivered, the client is sent a close frame for reason, the target
-	// sees the end of the stream. Answer: [PairClosed]. Calls after the first
+	// Finish ends the pair in an orderly way: what was read is delivered, the
+	// client is sent a close frame for reason, the target sees the end of the
+	// stream. Each has until [Linger] after the last byte that its kernel
+	// acknowledges. Answer: [PairClosed]. Calls after the first
 	// change nothing.
 	Finish(reason Reason)
 	// Moved returns the payload bytes copied so far, to the target and to the

@@ -89,7 +89,7 @@ type Stream interface {
 	// its way. Answer: [StreamClosed].
 	EndWrite()
 	// Leave says that the tunnel has ended: nothing is announced to the client
-	// any more, and what waits for it is dropped. What the outside peer still
+	// any more; what waits for it goes its way while there is one. What the outside peer still
 	// sends is read to no purpose; what waits for the peer is delivered, and
 	// the stream needs the tunnel's Mux no longer. EndWrite follows.
 	Leave()

@@ -161,7 +161,7 @@ func TestLeaveAbortsAnInnerStream(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, r *rig) {
 		c := r.dials()
 		c.Leave()
-		r.wantStreamClosed(c.outsideConn, messages.CloseShutdown)
+		r.wantStreamClosed(c.outsideConn, messages.CloseTunnelEnded)
 	})
 	for name, end := range map[string]func(*Stream){"closed": (*Stream).EndWrite, "closed its side": (*Stream).CloseWrite} {
 		r := startRig(t, rigOptions{})

@@ -209,7 +209,7 @@ func (s *Stream) Leave() {
 	opened, whole := s.opened, s.endWrite || s.closeWrite
 	s.mu.Unlock()
 	if _, remote := s.conn.(*net.TCPConn); !remote && !whole {
-		s.Abort(messages.CloseShutdown) // this process must not take it for the end of an answer
+		s.Abort(messages.CloseTunnelEnded) // this process must not take it for the end of an answer
 		return
 	}
 	s.stopReading()
