@@ -18,7 +18,7 @@ import (
 func TestBareFINAnsweredByAReset(t *testing.T) {
 	t.Parallel()
 	s := tunnelServer(t, allowLoopback())
-	said := newData(200_000)
+	said := newData(3900)
 	words, _ := io.ReadAll(said.reader())
 
 	t.Run("relay", func(t *testing.T) {
@@ -26,6 +26,9 @@ func TestBareFINAnsweredByAReset(t *testing.T) {
 		ws := dialRaw(t, relayURL(s, far), nil)
 		conn := accept(t, conns)
 		if _, err := conn.Write(words); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ws.in.Peek(4 + len(words)); err != nil { // the server has nothing left to read
 			t.Fatal(err)
 		}
 		ws.send(t, frame(finBit|opBinary, []byte("last")), frame(opBinary, []byte("half"))[:8])
@@ -175,8 +178,8 @@ func TestBytesBeforeTheDialLost(t *testing.T) {
 	t.Parallel()
 	s := start(t, allowLoopback())
 	far, conns := handServer(t)
-	for size := range 50 {
-		said := bytes.Repeat([]byte("a"), size*2000)
+	for i := range 50 {
+		said := bytes.Repeat([]byte("a"), 1+i*2000)
 		ws := dialRaw(t, relayURL(s, far), nil)
 		ws.send(t, append(frame(finBit|opBinary, said), frame(finBit|opClose, closePayload(1000, ""))...))
 		conn := accept(t, conns)
