@@ -48,6 +48,10 @@ run: build ## build and run it on this machine, without any configuration
 test: ## all checks: format, vet, staticcheck, race tests, fuzzing, end to end, examples
 	@.ci/test
 
+.PHONY: fuzz
+fuzz: ## run every fuzz target for long, FUZZTIME=1m each
+	@FUZZTIME='$(or $(FUZZTIME),1m)' FUZZGUIDE='$(or $(FUZZGUIDE),all)' .ci/fuzz
+
 .PHONY: bench
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
