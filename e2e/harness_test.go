@@ -35,6 +35,22 @@ const (
 // binaryPath is the path of the server, built once by TestMain.
 var binaryPath string
 
+// plainBinary returns the path of the server as it is released, without the
+// race detector. It is WSPROXY_BINARY, if that is set, or built at the first call.
+var plainBinary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("WSPROXY_BINARY"); path != "" {
+		return path, nil
+	}
+	path := binaryPath + "-plain"
+	build := exec.Command("go", "build", "-trimpath", "-o", path, ".")
+	build.Dir = ".."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("the server can't be built: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// Most tests wait most of the time, so more of them run at once than there

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,11 +14,9 @@ import (
 // detector, whose shadow memory would hide what the server itself takes.
 func tunnelPlain(t *testing.T, env ...string) *server {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "wsproxy")
-	build := exec.Command("go", "build", "-o", path, ".")
-	build.Dir = ".."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("the server can't be built: %v\n%s", err, out)
+	path, err := plainBinary()
+	if err != nil {
+		t.Fatal(err)
 	}
 	first := tunnelPorts(t, 2)
 	s := launchBinary(t, path, append([]string{
