@@ -136,7 +136,7 @@ func TestTooLongConnectionIDIsNotAnswered(t *testing.T) {
 	})
 }
 
-// Messages about what there never was are garbage (protocol, section 4.4); those
+// Messages about what there never was are garbage (protocol, section 8); those
 // about what has just ended are not.
 func TestMessagesAboutNothingAreGarbage(t *testing.T) {
 	const connection, request = "a control message about a connection that there is not", "a response to a request that there is not"

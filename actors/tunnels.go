@@ -63,7 +63,7 @@ const (
 )
 
 // A tunnel's handler is restarted when it fails; the tenth failure within ten
-// seconds ends the tunnel (protocol, section 4.4).
+// seconds ends the tunnel (protocol, section 8).
 const (
 	handlerFailures = 10
 	handlerWindow   = 10 * time.Second

@@ -12,7 +12,7 @@ import (
 // its outside peer has ended stays half closed until it has been idle for
 // halfClosedPatience, and a tunnel whose peers come and go would be full of such.
 // When there is no room for a new connection the one that has been idle longest
-// gives way (protocol, section 4.3): it ends as if its time were over, and what
+// gives way (protocol, section 5): it ends as if its time were over, and what
 // waits for its peer is delivered.
 //
 // It has its place and its slot no longer as soon as it gives way, though its

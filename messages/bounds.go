@@ -17,6 +17,6 @@ const (
 	// has acknowledged its last new byte: closed at once, the kernel here would
 	// answer what the peer still sends with a reset, and the peer would lose
 	// what it has not read yet. At a shutdown it is how long all closing takes.
-	// 5 s is fixed by the protocol, section 2.
+	// 5 s is fixed by the protocol, section 8.
 	Linger = 5 * time.Second
 )

@@ -18,7 +18,7 @@ const (
 	ReasonTargetUnreachable Reason = "target_unreachable" // no address of the target could be reached
 	ReasonTargetBlocked     Reason = "target_blocked"     // the address was found blocked at the moment of dialling
 
-	ReasonMessageTooBig Reason = "message_too_big" // a message of a tunnel\'s client above the limit
+	ReasonMessageTooBig Reason = "message_too_big" // a message of a tunnel's client above the limit
 	ReasonTextMessage   Reason = "text_message"    // a text message where only binary ones mean something
 	ReasonProtocolError Reason = "protocol_error"  // frames that RFC 6455 does not allow
 
@@ -100,7 +100,7 @@ func CloseFor(r Reason) (code int, text string) {
 }
 
 // retryRate is how many sessions a second a server that has begun anew is to
-// meet: fixed by the protocol (section 8). Each is a handshake and a signature to
+// meet: fixed by the protocol (section 12). Each is a handshake and a signature to
 // check; all at once would look like an attack, and be refused as one.
 const retryRate = 500
 

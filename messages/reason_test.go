@@ -88,7 +88,7 @@ func TestCloseCodeTellsTheReason(t *testing.T) {
 	}
 }
 
-// Section 8 of the protocol: five hundred clients a second.
+// Section 12 of the protocol: five hundred clients a second.
 func TestRestartTextSpreadsTheClients(t *testing.T) {
 	for sessions, seconds := range map[int]int{0: 1, 1: 1, 500: 1, 501: 2, 1000: 2, 1001: 3, 100_000: 200} {
 		if got, want := RestartText(sessions), fmt.Sprintf("restart, retry within %d s", seconds); got != want {

@@ -8,7 +8,7 @@ import (
 	"wsproxy/messages"
 )
 
-// serve waits for a signal, drains and ends (protocol, section 8). The error
+// serve waits for a signal, drains and ends (protocol, section 12). The error
 // says why a listener ended before that; after a signal there is none.
 func (s *service) serve(signals <-chan os.Signal) error {
 	select {

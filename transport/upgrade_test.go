@@ -45,7 +45,7 @@ func TestUpgradeAfterThePairIsFinishedIsClosed(t *testing.T) {
 }
 
 // The name is selected if it was offered, in whichever line, and an entry with
-// a token never (protocol, section 5).
+// a token never (protocol, section 2).
 func TestSubprotocolIsSelectedOnlyIfOffered(t *testing.T) {
 	for name, c := range map[string]struct {
 		offers []string

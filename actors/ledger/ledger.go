@@ -6,7 +6,7 @@ import (
 	"wsproxy/messages"
 )
 
-// An IPv6 network is counted by more than one prefix (protocol, section 6): a
+// An IPv6 network is counted by more than one prefix (protocol, section 11): a
 // site usually gets a /48 or a /56 (RFC 6177), and so has hundreds of the /64s
 // that limits count as one client. Its /48 has some times the bound of a /64.
 const (

@@ -12,14 +12,13 @@ import (
 
 const (
 	// waitFactor is how many times its bound a source may have waiting: fixed by
-	// the protocol (section 4.2). A browser over HTTP/2 asks for 100 files at once.
+	// the protocol (section 7). A browser over HTTP/2 asks for 100 files at once.
 	waitFactor = 4
 	// Patience is how long one waits for its turn: fixed by the protocol.
 	Patience = 5 * time.Second
 	// maxWaiting is how many wait over all sources. Each is an outside client's
 	// request, which costs its connection and goroutine a hundred times what it
-	// costs here (some 300 bytes): four times as many as there are connections
-	// by default (MAX_HTTP_CONNS), so that it is never the tighter bound.
+	// costs here (some 300 bytes): so many that it is never the tighter bound.
 	maxWaiting = 4 * 4096
 )
 

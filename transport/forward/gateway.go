@@ -24,7 +24,7 @@ type Settings struct {
 	Handler func(subdomain string) *actor.PID // where a subdomain's requests go; there need be no such tunnel
 	Exists  func(handler *actor.PID) bool     // whether there is such a handler now
 	Sources netpolicy.Sources
-	// HTTPTimeout bounds each step of a request: see the protocol, section 4.2.
+	// HTTPTimeout bounds each step of a request: see the protocol, section 7.
 	HTTPTimeout        time.Duration
 	MaxBody            int64 // bytes of a request's or response's body
 	ForwardCredentials bool  // let cookies and Authorization through, and Set-Cookie back

@@ -14,7 +14,7 @@ import (
 )
 
 // Bounds of the headers that a tunnel's answer may have, fixed by the protocol,
-// section 12. More than that is no answer that can be passed on: nothing is
+// section 7. More than that is no answer that can be passed on: nothing is
 // dropped in silence that an application relies on.
 const (
 	maxAnswerHeaders     = 200

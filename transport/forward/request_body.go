@@ -16,7 +16,7 @@ import (
 
 // bodyPiece is how many bytes of a body each deadline of TUNNEL_HTTP_TIMEOUT is
 // for, on its way in and out: one that moves less holds memory and a slot for
-// nothing. Fixed by the protocol, section 4.2.
+// nothing. Fixed by the protocol, section 7.
 const bodyPiece = 256 << 10
 
 // bodyStep is how much room a body gets first; then it is doubled.

@@ -56,7 +56,7 @@ type Announcement struct {
 }
 
 // Text and Binary are the dialects of clients that need nothing special, by
-// what their control messages are framed as (protocol, section 4.1).
+// what their control messages are framed as (protocol, section 4).
 var (
 	Text   Dialect = plain{wsock.OpText}
 	Binary Dialect = plain{wsock.OpBinary}

@@ -28,7 +28,7 @@ func (s *Session) Finish(reason messages.Reason, run func(messages.Reason) messa
 
 // BeginClose ends the passing on of what is read, and bounds the wait for the
 // client: it has as long as its kernel acknowledges something new (protocol,
-// section 2), at a shutdown [messages.Linger] in all. The run of Finish calls
+// section 8), at a shutdown [messages.Linger] in all. The run of Finish calls
 // it. It reports whether the client is gone, so that nothing can be sent to it.
 func (s *Session) BeginClose(reason messages.Reason) (gone bool) {
 	s.discard.Store(true)
@@ -60,7 +60,7 @@ func (s *Session) isGone(reason messages.Reason) bool {
 // Close sends the close frame for reason, reads the client to its end, and
 // closes the socket. Closed at once, the kernel would answer what the client
 // still sends with a reset, and the client would lose what it has not read
-// (protocol, section 2). The run of Finish calls it when the writing pump has
+// (protocol, section 8). The run of Finish calls it when the writing pump has
 // ended.
 func (s *Session) Close(reason messages.Reason) {
 	defer s.release()

@@ -70,7 +70,7 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 }
 
 // While back-pressure keeps the proxy from reading, silence is not the client's
-// (protocol, section 3).
+// (protocol, section 8).
 func TestSilenceWhileNobodyListensIsForgiven(t *testing.T) {
 	p := newPatient(t)
 	p.survives(t, 3*beatsOfPatience)
