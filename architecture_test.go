@@ -69,6 +69,9 @@ var privates = []struct {
 }{
 	{"transport/gossh", []string{"transport"}, "what one client needs is plugged in at the edge, by an interface"},
 	{"server", []string{""}, "main runs it, and nobody else knows the whole"},
+	{"internal/testkit", []string{"internal/testkit/tunnelrig", "internal/testkit/buffers"}, "only tests use it"},
+	{"internal/testkit/buffers", []string{"internal/testkit/tunnelrig"}, "only tests use it"},
+	{"internal/testkit/tunnelrig", nil, "only tests use it"},
 }
 
 // A goPackage is what go list says of a package, test files apart.
@@ -206,6 +209,7 @@ func TestImportRulesCanBreak(t *testing.T) {
 		{"server", "wsproxy/transport/gossh", false},
 		{"actors", "wsproxy/server", false},
 		{"", "wsproxy/server", true},
+		{"server", "wsproxy/internal/testkit", false},
 	} {
 		faults := broken(test.path, []string{test.imported})
 		if len(faults) == 0 != test.allowed {

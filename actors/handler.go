@@ -222,7 +222,7 @@ func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
 }
 
 // connEnded forgets a connection. Of one that was aborted the client hears in
-// the connection's own lane: an answer to what it still sends would overtake
+// the connection's own part of the send queue: an answer to what it still sends would overtake
 // that, and the data before it.
 func (a *handler) connEnded(id string) {
 	c := a.conns[id]

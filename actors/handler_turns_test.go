@@ -38,7 +38,10 @@ func TestRequestsBeyondTheSourcesLimitWait(t *testing.T) {
 		e, f := v.asks("e", "GET e"), w.asks("f", "")
 		v.want()
 		w.tell(&messages.CancelRequest{ID: "b"})
-		v.want("control GET e")
+		v.want()
+		if len(e.proceed) != 1 { // its time begins now: so the edge sends it
+			t.Error("does not proceed when its turn has come")
+		}
 		v.tell(response("e", 200))
 		v.wantAnswer(other, "")
 		if len(f.proceed) > 0 {
@@ -83,7 +86,9 @@ func TestRequestThatEndsWhileItWaitsLeavesTheQueue(t *testing.T) {
 				}
 				next := w.asks("next", "GET next")
 				w.tell(&messages.CancelRequest{ID: "first"})
-				w.want("control GET next")
+				if len(next.proceed) != 1 {
+					t.Error("the next one does not proceed")
+				}
 				r.wantTaken(r.taken(messages.ClaimAddress), 1, 0)
 				for _, call := range v.take() {
 					if call == "control GET q" {
@@ -122,7 +127,9 @@ func TestTurnInABusyTunnelGoesToTheNext(t *testing.T) {
 		w.take()
 		w.tell(&messages.CancelRequest{ID: "a"})
 		v.wantAnswer(busy, "tunnel_busy")
-		w.want("control GET next")
+		if len(next.proceed) != 1 {
+			t.Error("the next one does not proceed")
+		}
 		w.wantAnswer(next, "")
 		r.wantWaiting(0)
 		r.wantTaken(2, 5, 0)

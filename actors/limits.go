@@ -112,7 +112,7 @@ func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 func (a *limits) admit(ctx actor.Context, freed []messages.Claim) {
 	for _, w := range slices.Backward(a.book.Admit(freed)) {
 		// Deferred, so that one that can't be told keeps no other from its word.
-		defer ctx.Send(w.To, &messages.Granted{Claims: w.Claims, Tag: w.Tag})
+		defer ctx.Send(w.To, &messages.Granted{Claims: w.Claims, Tag: w.Tag, Waited: true})
 	}
 }
 

@@ -111,6 +111,7 @@ func (l *fakePair) Resolve()                 { l.call("resolve", "") }
 func (l *fakePair) Dial()                    { l.call("dial", "") }
 func (l *fakePair) Pump()                    { l.call("pump", "") }
 func (l *fakePair) Finish(r messages.Reason) { l.call("finish", " "+string(r)) }
+func (l *fakePair) Cut()                     { l.call("cut", "") }
 func (l *fakePair) Moved() (up, down int64)  { l.call("moved", ""); return l.up, l.down }
 
 // taken returns what was called so far, and forgets it.

@@ -38,6 +38,8 @@ type relay struct {
 	state   relayState
 	started time.Time // of the session, when its WebSocket was there
 	held    []messages.Claim
+	linger  *time.Timer // runs while it closes; nil before
+	counted bool        // it closes for so long that it has asked for its slots again
 }
 
 type relayState uint8
@@ -62,7 +64,17 @@ func (a *relay) Receive(ctx actor.Context) {
 	case *messages.Granted:
 		a.granted(ctx)
 	case *messages.Refused:
+		if a.counted {
+			a.held = nil
+			a.open.Pair.Cut()
+			return
+		}
 		a.refuse(ctx, m.Reason)
+	case *stillCloses:
+		if a.state == relayClosing && !a.counted {
+			a.counted = true
+			a.claim(ctx, sessionClaims(a.open.Count, a.open.User)...)
+		}
 	case *messages.TargetResolved:
 		a.resolved(ctx, m)
 	case *messages.Upgraded:
@@ -191,6 +203,7 @@ func (a *relay) finish(ctx actor.Context, reason messages.Reason) {
 	a.state = relayClosing
 	a.release(ctx)
 	a.open.Pair.Finish(reason)
+	a.linger = countLinger(ctx)
 }
 
 func (a *relay) shutdown(ctx actor.Context) {
@@ -204,6 +217,9 @@ func (a *relay) shutdown(ctx actor.Context) {
 // end writes the session's last line.
 func (a *relay) end(ctx actor.Context, reason messages.Reason) {
 	a.state = relayEnded
+	if a.linger != nil {
+		a.linger.Stop()
+	}
 	if a.started.IsZero() {
 		return
 	}

@@ -6,10 +6,12 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
@@ -17,6 +19,7 @@ import (
 // message is handled when say returns, and what the relay does is written down.
 type stage struct {
 	actor.Context // nil: what the relay has no business to call panics
+	system        *actor.ActorSystem
 	t             *testing.T
 	relay         *relay
 	open          *messages.OpenRelay
@@ -33,7 +36,7 @@ var (
 )
 
 func newStage(t *testing.T, lookup bool) *stage {
-	s := &stage{t: t, pair: newFakePair(), meter: &tally{}, answers: make(chan messages.Admission, 8)}
+	s := &stage{t: t, system: stageSystem(), pair: newFakePair(), meter: &tally{}, answers: make(chan messages.Admission, 8)}
 	source := netip.MustParseAddr("192.0.2.7")
 	s.relay = &relay{
 		needs: &Relays{Limits: stageLimits, Meter: s.meter, Log: slog.New(slog.DiscardHandler)},
@@ -45,10 +48,16 @@ func newStage(t *testing.T, lookup bool) *stage {
 	return s
 }
 
-func (s *stage) Message() any              { return s.message }
-func (s *stage) Self() *actor.PID          { return stageSelf }
-func (s *stage) Stop(who *actor.PID)       { s.deed("stop", who == stageSelf) }
-func (s *stage) Send(to *actor.PID, m any) { s.sent(to, m) }
+// stageSystem is where timers would send: nobody of the stage lives there.
+var stageSystem = sync.OnceValue(func() *actor.ActorSystem {
+	return supervise.NewSystem(slog.New(slog.DiscardHandler))
+})
+
+func (s *stage) ActorSystem() *actor.ActorSystem { return s.system }
+func (s *stage) Message() any                    { return s.message }
+func (s *stage) Self() *actor.PID                { return stageSelf }
+func (s *stage) Stop(who *actor.PID)             { s.deed("stop", who == stageSelf) }
+func (s *stage) Send(to *actor.PID, m any)       { s.sent(to, m) }
 
 func (s *stage) deed(what string, legal bool) {
 	if !legal {

@@ -57,7 +57,7 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 	}
 	r.granted = true
 	a.admitted++
-	if r.open.Frame == nil || !a.mux.TakesInline(len(r.open.Frame)) {
+	if r.open.Frame == nil || m.Waited || !a.mux.TakesInline(len(r.open.Frame)) { // its time begins now
 		r.open.Frame = nil
 		r.open.Proceed <- a.mux // has room for it
 		return

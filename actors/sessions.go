@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"time"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/messages"
@@ -41,6 +43,18 @@ func (s *sessions) keep(ctx actor.Context) {
 	case *messages.Shutdown:
 		tellAll(ctx, m)
 	}
+}
+
+// stillCloses tells a session that it has closed for [messages.Linger]: its peer
+// takes its last bytes slowly. From then on it counts as a session again, and is
+// cut if its limits are used up: else whoever reads slowly enough could have any
+// number of them.
+type stillCloses struct{}
+
+// countLinger has an actor that begins to close a session sent stillCloses.
+func countLinger(ctx actor.Context) *time.Timer {
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	return time.AfterFunc(messages.Linger, func() { root.Send(self, &stillCloses{}) })
 }
 
 func tellAll(ctx actor.Context, message any) {

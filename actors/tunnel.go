@@ -60,7 +60,9 @@ type tunnel struct {
 	tries    int           // ports that were asked for
 	backoff  time.Duration // before the raw port is opened again
 	reason   messages.Reason
-	emptied  bool // the handler has no raw connection left, and takes none
+	emptied  bool        // the handler has no raw connection left, and takes none
+	linger   *time.Timer // runs while its mux closes; nil before
+	counted  bool        // the mux closes for so long that it has asked for its slots again
 }
 
 type tunnelState uint8
@@ -81,7 +83,18 @@ func (a *tunnel) Receive(ctx actor.Context) {
 	case *messages.Granted:
 		a.granted(ctx)
 	case *messages.Refused:
+		if a.counted {
+			a.claims = nil
+			a.open.Mux.Cut()
+			return
+		}
 		a.refuse(ctx, m.Reason)
+	case *stillCloses:
+		if a.state == tunnelClosing && !a.counted {
+			a.counted = true
+			a.claims = sessionClaims(a.open.Count, a.open.User)
+			ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.claims})
+		}
 	case *messages.Upgraded:
 		a.start(ctx)
 	case *messages.Abandoned:
@@ -103,7 +116,7 @@ func (a *tunnel) Receive(ctx actor.Context) {
 	case *connsEnded:
 		a.connsEnded(ctx)
 	case *messages.MuxClosed:
-		a.linkClosed(ctx)
+		a.muxClosed(ctx)
 	case *messages.Drain:
 		a.draining = true
 	case *messages.Shutdown:
@@ -267,6 +280,9 @@ func (a *tunnel) closeMux(ctx actor.Context) {
 	if a.state == tunnelClosing {
 		a.release(ctx)
 		a.open.Mux.Finish(a.reason)
+		if a.linger == nil {
+			a.linger = countLinger(ctx)
+		}
 	}
 }
 
@@ -281,9 +297,12 @@ func (a *tunnel) shutdown(ctx actor.Context) {
 	a.finish(ctx, messages.ReasonShutdown)
 }
 
-// linkClosed ends a tunnel, but for its raw connections: what they still have
+// muxClosed ends a tunnel, but for its raw connections: what they still have
 // for their peers is delivered.
-func (a *tunnel) linkClosed(ctx actor.Context) {
+func (a *tunnel) muxClosed(ctx actor.Context) {
+	if a.counted {
+		a.release(ctx)
+	}
 	leaving := a.state == tunnelClosing && a.handler != nil && !a.emptied
 	a.end(ctx)
 	if !leaving {
@@ -309,6 +328,9 @@ func (a *tunnel) end(ctx actor.Context) {
 		return
 	}
 	a.state = tunnelEnded
+	if a.linger != nil {
+		a.linger.Stop()
+	}
 	if a.started.IsZero() {
 		return
 	}

@@ -73,6 +73,8 @@ func (l *fakeLink) Finish(reason messages.Reason) {
 	l.call("finish", reason)
 }
 
+func (l *fakeLink) Cut() { l.call("cut") }
+
 func (l *fakeLink) Handled(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -45,6 +45,7 @@ type Acquire struct {
 type Granted struct {
 	Claims []Claim
 	Tag    string
+	Waited bool // they were not free at once
 }
 
 // Refused answers an [Acquire]: none of the claims was granted. Reason says

@@ -14,7 +14,7 @@ const (
 	ReasonClientStalled Reason = "client_stalled" // a write to the client made no progress for two and a half ping intervals
 
 	ReasonTargetEnded       Reason = "target_ended"       // the target ended its stream
-	ReasonTargetReset       Reason = "target_reset"       // the target reset the connection, or its mux failed
+	ReasonTargetReset       Reason = "target_reset"       // the target reset the connection, or its WebSocket failed
 	ReasonTargetUnreachable Reason = "target_unreachable" // no address of the target could be reached
 	ReasonTargetBlocked     Reason = "target_blocked"     // the address was found blocked at the moment of dialling
 

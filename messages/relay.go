@@ -34,6 +34,9 @@ type Pair interface {
 	// acknowledges. Answer: [PairClosed]. Calls after the first
 	// change nothing.
 	Finish(reason Reason)
+	// Cut ends the waiting for both sides of a pair that closes: what they have
+	// not taken is lost.
+	Cut()
 	// Moved returns the payload bytes copied so far, to the target and to the
 	// client.
 	Moved() (up, down int64)

@@ -47,6 +47,9 @@ type Mux interface {
 	// Finish ends the mux in an orderly way, within [Linger]. Answer:
 	// [MuxClosed]. Calls after the first change nothing.
 	Finish(reason Reason)
+	// Cut ends the waiting for the client of a Mux that closes: what it has not
+	// taken is lost.
+	Cut()
 	// Moved returns the bytes of all messages, to the client and from it.
 	Moved() (sent, received int64)
 }

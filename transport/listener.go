@@ -24,20 +24,20 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &edgeConn{HeaderConn: forward.HeaderConn{TCPConn: conn}, meter: l.meter}, nil
+	return &edgeConn{OutsideConn: forward.OutsideConn{TCPConn: conn}, meter: l.meter}, nil
 }
 
 // An edgeConn is a connection to the HTTP listener. An upgrade lets go of it,
 // and has the TCP connection.
 type edgeConn struct {
-	forward.HeaderConn
+	forward.OutsideConn
 	meter Meter
 }
 
 // withConn is for [http.Server.ConnContext]: requests know their connection.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	if conn, ok := c.(*edgeConn); ok {
-		return forward.WithConn(ctx, &conn.HeaderConn)
+		return forward.WithConn(ctx, &conn.OutsideConn)
 	}
 	return ctx
 }
@@ -55,9 +55,11 @@ func (c *edgeConn) Write(p []byte) (int, error) {
 		case !bytes.HasPrefix(rest, ownHeader):
 		case bytes.HasPrefix(line, []byte("431 ")):
 			c.meter.Refused("http", messages.ReasonHeaderTooBig)
+			c.DiscardOnClose()
 		default:
 			c.meter.Refused("http", messages.ReasonBadRequest)
+			c.DiscardOnClose()
 		}
 	}
-	return c.HeaderConn.Write(p)
+	return c.OutsideConn.Write(p)
 }

@@ -40,9 +40,10 @@ var upgrader = websocket.Upgrader{
 }
 
 // isHandshake reports whether a request asks for a WebSocket: not one of
-// HTTP/1.0, which knows no upgrades (RFC 6455, section 4.1).
+// HTTP/1.0, which knows no upgrades (RFC 6455, section 4.1), nor one with a body,
+// whose bytes would be taken for frames.
 func isHandshake(r *http.Request) bool {
-	return r.ProtoAtLeast(1, 1) && websocket.IsWebSocketUpgrade(r)
+	return r.ProtoAtLeast(1, 1) && r.ContentLength == 0 && websocket.IsWebSocketUpgrade(r)
 }
 
 // upgrade turns the request into a WebSocket, or answers it and returns nil.

@@ -34,7 +34,7 @@ type Waiting struct {
 	Tag    string
 	Until  time.Time // when it is refused
 
-	inOrder, inLine *list.Element
+	inOrder, inQueue *list.Element
 }
 
 // A queue holds the claims that wait. It belongs to a ledger, and sees to order
@@ -66,7 +66,7 @@ func (q *queue) add(w *Waiting) {
 	if q.of[holder] == nil {
 		q.of[holder] = make(map[string]*Waiting)
 	}
-	w.inOrder, w.inLine = q.order.PushBack(w), q.lines[key].PushBack(w)
+	w.inOrder, w.inQueue = q.order.PushBack(w), q.lines[key].PushBack(w)
 	q.of[holder][w.Tag] = w
 	q.count[c]++
 	if key != c {
@@ -78,7 +78,7 @@ func (q *queue) remove(w *Waiting) {
 	c, holder := w.Claims[0], w.Holder.Id
 	key := widest(c)
 	q.order.Remove(w.inOrder)
-	q.lines[key].Remove(w.inLine)
+	q.lines[key].Remove(w.inQueue)
 	if q.lines[key].Len() == 0 {
 		delete(q.lines, key)
 	}

@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock"
 )
 
 // answerTimeout is how long a client may take for an answer of the proxy's own:
@@ -29,8 +31,11 @@ func LimitAnswer(w http.ResponseWriter) {
 func Answer(w http.ResponseWriter, r *http.Request, status int, sentence string) {
 	unread := r.ContentLength != 0 && r.Body != http.NoBody
 	header := w.Header()
-	if unread {
-		header.Set("Connection", "close") // so that net/http doesn't wait for the body itself
+	if unread || r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "" {
+		// net/http must not wait for the body itself; and what follows a request
+		// to become something else may be no request.
+		header.Set("Connection", strings.TrimPrefix(header.Get("Connection")+", close", ", "))
+		discardOnClose(r)
 	}
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "text/plain; charset=utf-8")
@@ -47,7 +52,7 @@ func Answer(w http.ResponseWriter, r *http.Request, status int, sentence string)
 		return
 	}
 	_ = control.SetReadDeadline(time.Now().Add(messages.Linger))
-	defer context.AfterFunc(endingOf(r.Context()), func() { _ = control.SetReadDeadline(longAgo) })() // the server ends
+	defer context.AfterFunc(endingOf(r.Context()), func() { _ = control.SetReadDeadline(wsock.LongAgo) })() // the server ends
 	_, _ = io.Copy(io.Discard, r.Body)
 }
 

@@ -107,7 +107,7 @@ func (x *exchange) asBytes(dialect Dialect, body []byte) {
 	peer := net.JoinHostPort(x.source.String(), "0")
 	ctx, cancel := context.WithCancelCause(context.WithValue(x.r.Context(), peerKey{}, peer))
 	defer cancel(nil)
-	waits := time.AfterFunc(x.gateway.HTTPTimeout, func() { cancel(errNoConn) })
+	waits := time.AfterFunc(x.gateway.settings.HTTPTimeout, func() { cancel(errNoConn) })
 	defer waits.Stop()
 	if x.patience > 0 {
 		late := time.AfterFunc(x.patience, func() { cancel(errLate) })
@@ -135,9 +135,9 @@ func (x *exchange) asBytes(dialect Dialect, body []byte) {
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
 			x.refuse(x.failed(r.Context(), err))
 		},
-		ErrorLog: slog.NewLogLogger(x.gateway.Log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(x.gateway.settings.Log.Handler(), slog.LevelDebug),
 	}
-	proxy.ServeHTTP(&boundedWriter{x.w, x.r, x.gateway.HTTPTimeout}, x.r.WithContext(ctx))
+	proxy.ServeHTTP(&boundedWriter{x.w, x.r, x.gateway.settings.HTTPTimeout}, x.r.WithContext(ctx))
 }
 
 // failed says what the outside client hears when there is no answer. ctx is the
@@ -158,6 +158,8 @@ func (x *exchange) failed(ctx context.Context, err error) messages.Reason {
 		return messages.ReasonAbandoned
 	case context.Cause(ctx) == errNoConn:
 		return messages.ReasonTunnelBusy
+	case context.Cause(ctx) == errInterrupted:
+		return messages.ReasonTunnelGone
 	case context.Cause(ctx) == errLate, errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
 		return messages.ReasonAnswerLate
 	}

@@ -81,8 +81,8 @@ func newBytesRig(t *testing.T, conns int, timeout time.Duration) *bytesRig {
 	})
 	t.Cleanup(r.dialect.carrier.transport.CloseIdleConnections)
 	g := newGateway(false)
-	g.Root, g.Meter, g.HTTPTimeout = r.System.Root, r.meter, timeout
-	g.Exists = func(handler *actor.PID) bool { return true }
+	g.settings.Root, g.settings.Meter, g.settings.HTTPTimeout = r.System.Root, r.meter, timeout
+	g.settings.Exists = func(handler *actor.PID) bool { return true }
 	r.front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		x := &exchange{
 			gateway: g, w: w, r: request, handler: r.Handler.PID, id: messages.NewID(messages.IDBytes),
@@ -312,7 +312,7 @@ func TestWordOfAFailedHandlerStays(t *testing.T) {
 	}
 	<-x.answer
 	for reason, cause := range map[messages.Reason]error{
-		messages.ReasonBadAnswer: errInterrupted, messages.ReasonTunnelBusy: errNoConn, messages.ReasonAnswerLate: errLate,
+		messages.ReasonTunnelGone: errInterrupted, messages.ReasonTunnelBusy: errNoConn, messages.ReasonAnswerLate: errLate,
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)

@@ -66,7 +66,7 @@ func (x *exchange) refuse(reason messages.Reason) { x.gateway.refuse(x.w, x.r, r
 // release gives the slots of an answered request back.
 func (x *exchange) release() {
 	x.tell(&messages.Delivered{ID: x.id})
-	x.gateway.Root.Send(x.gateway.Limits, &messages.Release{
+	x.gateway.settings.Root.Send(x.gateway.settings.Limits, &messages.Release{
 		Holder: x.handler,
 		Claims: []messages.Claim{{Kind: messages.ClaimHTTP, Source: netpolicy.CountKey(x.source)}},
 	})
@@ -158,8 +158,8 @@ func (x *exchange) again(mux *tunnel.Mux, damaged *messages.Response) bool {
 // wait waits for the answer, or for what makes it pointless; or for the word
 // to proceed through a Mux, if that comes first, and then it is not done.
 func (x *exchange) wait(proceed <-chan messages.Mux) (answer messages.Answer, through messages.Mux, done bool) {
-	deadline := time.Now().Add(x.gateway.HTTPTimeout)
-	look := time.NewTimer(min(goneLook, x.gateway.HTTPTimeout))
+	deadline := time.Now().Add(x.gateway.settings.HTTPTimeout)
+	look := time.NewTimer(min(goneLook, x.gateway.settings.HTTPTimeout))
 	defer look.Stop()
 	for {
 		select {
@@ -173,7 +173,7 @@ func (x *exchange) wait(proceed <-chan messages.Mux) (answer messages.Answer, th
 			if !now.Before(deadline) {
 				return x.cancel(messages.ReasonAnswerLate), nil, true
 			}
-			if !x.gateway.Exists(x.handler) {
+			if !x.gateway.settings.Exists(x.handler) {
 				return x.last(messages.ReasonTunnelGone), nil, true
 			}
 			look.Reset(min(goneLook, deadline.Sub(now)))
@@ -186,7 +186,7 @@ func (x *exchange) wait(proceed <-chan messages.Mux) (answer messages.Answer, th
 func (x *exchange) cancel(reason messages.Reason) messages.Answer {
 	x.tell(&messages.CancelRequest{ID: x.id})
 	if !x.cancelled(cancelLooks) {
-		wsock.StartPump(x.gateway.Log, "cancelled", func() { x.cancelled(math.MaxInt) }, func() {})
+		wsock.StartPump(x.gateway.settings.Log, "cancelled", func() { x.cancelled(math.MaxInt) }, func() {})
 	}
 	return messages.Answer{Refusal: reason}
 }
@@ -206,7 +206,7 @@ func (x *exchange) cancelled(looks int) bool {
 			}
 			return true
 		case <-look.C:
-			if !x.gateway.Exists(x.handler) { // and all its slots are free
+			if !x.gateway.settings.Exists(x.handler) { // and all its slots are free
 				return true
 			}
 		}
@@ -224,7 +224,7 @@ func (x *exchange) last(reason messages.Reason) messages.Answer {
 	}
 }
 
-func (x *exchange) tell(message any) { x.gateway.Root.Send(x.handler, message) }
+func (x *exchange) tell(message any) { x.gateway.settings.Root.Send(x.handler, message) }
 
 // message returns what the tunnel's client gets of the request.
 func (x *exchange) message(body []byte) messages.Request {

@@ -37,9 +37,9 @@ func newFront(t *testing.T) (*tunnelrig.Rig, *againDialect, *httptest.Server) {
 	})
 	t.Cleanup(d.carrier.transport.CloseIdleConnections)
 	g := newGateway(false)
-	g.Root, g.Limits = r.System.Root, r.Tunnel.PID
-	g.Handler = func(string) *actor.PID { return r.Handler.PID }
-	g.Exists = func(*actor.PID) bool { return true }
+	g.settings.Root, g.settings.Limits = r.System.Root, r.Tunnel.PID
+	g.settings.Handler = func(string) *actor.PID { return r.Handler.PID }
+	g.settings.Exists = func(*actor.PID) bool { return true }
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		g.Forward(w, request, "0123456789abcdef")
 	}))
@@ -127,8 +127,8 @@ func TestRequestsThatGoNowhere(t *testing.T) {
 		{"a large body", "0123456789abcdef", "POST", 1<<20 + 1, true, 413},
 	} {
 		pid := actor.NewPID("a", "b")
-		g.Handler = func(string) *actor.PID { return pid }
-		g.Exists = func(*actor.PID) bool { return c.exists }
+		g.settings.Handler = func(string) *actor.PID { return pid }
+		g.settings.Exists = func(*actor.PID) bool { return c.exists }
 		r := httptest.NewRequest(c.method, "/", nil)
 		r.ContentLength = c.length
 		w := httptest.NewRecorder()

@@ -34,7 +34,7 @@ type Settings struct {
 
 // A Gateway passes HTTP requests from outside on to tunnels. Any goroutine may
 // use it.
-type Gateway struct{ Settings }
+type Gateway struct{ settings Settings }
 
 // NewGateway returns a gateway. It starts nothing.
 func NewGateway(s Settings) *Gateway { return &Gateway{s} }
@@ -44,23 +44,23 @@ func NewGateway(s Settings) *Gateway { return &Gateway{s} }
 func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain string) {
 	var handler *actor.PID
 	if messages.IsSubdomain(subdomain) {
-		handler = g.Handler(subdomain)
+		handler = g.settings.Handler(subdomain)
 	}
 	switch {
-	case handler == nil || !g.Exists(handler):
+	case handler == nil || !g.settings.Exists(handler):
 		g.refuse(w, r, messages.ReasonNoTunnel)
 		return
 	case r.Method == http.MethodConnect:
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		Answer(w, r, http.StatusMethodNotAllowed, "A tunnel carries requests, not CONNECT.")
 		return
-	case r.ContentLength > g.MaxBody:
+	case r.ContentLength > g.settings.MaxBody:
 		g.refuse(w, r, messages.ReasonBodyTooBig)
 		return
 	}
 	x := &exchange{
 		gateway: g, w: w, r: r, handler: handler,
-		id: messages.NewID(messages.IDBytes), source: g.Sources.OfRequest(r),
+		id: messages.NewID(messages.IDBytes), source: g.settings.Sources.OfRequest(r),
 		answer: make(chan messages.Answer, 1), accepted: func() {},
 	}
 	x.run()
@@ -74,7 +74,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, reason messages
 		panic(http.ErrAbortHandler)
 	}
 	status, sentence := refusal(reason)
-	g.Meter.Refused("forward", reason)
+	g.settings.Meter.Refused("forward", reason)
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}

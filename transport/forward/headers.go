@@ -87,7 +87,7 @@ func (g *Gateway) requestHeaders(r *http.Request, source netip.Addr) []messages.
 	named := namedByConnection(r.Header["Connection"])
 	headers := make([]messages.Field, 0, len(r.Header)+3)
 	for name, values := range r.Header {
-		if withheld.has(name) || named[name] || credentials.has(name) && !g.ForwardCredentials {
+		if withheld.has(name) || named[name] || credentials.has(name) && !g.settings.ForwardCredentials {
 			continue
 		}
 		separator := ", "
@@ -105,7 +105,7 @@ func (g *Gateway) requestHeaders(r *http.Request, source netip.Addr) []messages.
 // forwardedProto returns how the outside client speaks to the outermost proxy:
 // a trusted one says so. Of a chain of proxies the outermost comes first.
 func (g *Gateway) forwardedProto(r *http.Request) string {
-	if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && g.Sources.Trusted(netpolicy.Peer(r)) {
+	if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && g.settings.Sources.Trusted(netpolicy.Peer(r)) {
 		first, _, _ := strings.Cut(said[0], ",")
 		switch proto := strings.ToLower(strings.TrimSpace(first)); proto {
 		case "http", "https":
@@ -181,7 +181,7 @@ func (g *Gateway) passes(name, v string) (value string, ok bool) {
 	case notAccepted[name] || isOrder(name) || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(v):
 		return "", false
 	case name == "Set-Cookie":
-		return withoutDomain(v), g.ForwardCredentials
+		return withoutDomain(v), g.settings.ForwardCredentials
 	}
 	return v, true
 }

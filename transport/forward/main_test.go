@@ -53,7 +53,7 @@ func newHouse(t testing.TB, total int64, timeout time.Duration) *tunnelrig.House
 		Dialect: func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text }, Total: total, Timeout: timeout,
 		Forward: func(h *tunnelrig.House) func(http.ResponseWriter, *http.Request, string) {
 			g := newGateway(false)
-			g.Root, g.Limits, g.Handler, g.Exists, g.HTTPTimeout = h.System.Root, h.Limits, h.Handler, h.Exists, timeout
+			g.settings.Root, g.settings.Limits, g.settings.Handler, g.settings.Exists, g.settings.HTTPTimeout = h.System.Root, h.Limits, h.Handler, h.Exists, timeout
 			return g.Forward
 		},
 	})

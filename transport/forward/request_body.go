@@ -30,12 +30,12 @@ func (x *exchange) body(memory *tunnel.Budget) (body []byte, refusal messages.Re
 	var interrupted atomic.Bool
 	gone := x.watch(func() {
 		interrupted.Store(true)
-		_ = control.SetReadDeadline(longAgo)
+		_ = control.SetReadDeadline(wsock.LongAgo)
 	})
 	extend := func() {
-		_ = control.SetReadDeadline(time.Now().Add(x.gateway.HTTPTimeout))
+		_ = control.SetReadDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))
 		if interrupted.Load() { // maybe just before
-			_ = control.SetReadDeadline(longAgo)
+			_ = control.SetReadDeadline(wsock.LongAgo)
 		}
 	}
 	defer func() {
@@ -52,7 +52,7 @@ func (x *exchange) body(memory *tunnel.Budget) (body []byte, refusal messages.Re
 		body = nil
 	}()
 
-	in := http.MaxBytesReader(x.w, x.r.Body, x.gateway.MaxBody)
+	in := http.MaxBytesReader(x.w, x.r.Body, x.gateway.settings.MaxBody)
 	due := 0 // how much of the body must have come before the next deadline begins
 	for {
 		if len(body) >= due {
@@ -98,7 +98,7 @@ func (x *exchange) body(memory *tunnel.Budget) (body []byte, refusal messages.Re
 func (x *exchange) watch(interrupt func()) (stop func() bool) {
 	enough, ended := make(chan struct{}), make(chan struct{})
 	answered := false
-	wsock.StartPump(x.gateway.Log, "body", func() {
+	wsock.StartPump(x.gateway.settings.Log, "body", func() {
 		select {
 		case answer := <-x.answer:
 			select {
@@ -116,6 +116,3 @@ func (x *exchange) watch(interrupt func()) (stop func() bool) {
 		return answered
 	}
 }
-
-// longAgo is a deadline that ends every wait at once.
-var longAgo = time.Unix(1, 0)

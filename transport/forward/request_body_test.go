@@ -31,7 +31,7 @@ func newBodies(t *testing.T, memory *tunnel.Budget, timeout time.Duration) (serv
 	answer = make(chan messages.Answer, 1)
 	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g := newGateway(false)
-		g.HTTPTimeout = timeout
+		g.settings.HTTPTimeout = timeout
 		x := &exchange{gateway: g, w: w, r: r, answer: answer}
 		begun := time.Now()
 		body, why := x.body(memory)

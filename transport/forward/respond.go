@@ -32,7 +32,7 @@ func (x *exchange) respond(answer *messages.Response, held tunnel.Reservation, d
 	}
 	if unfit != nil {
 		clear(out)
-		g.Log.Debug("a tunnel's answer can't be passed on", "error", unfit.why)
+		g.settings.Log.Debug("a tunnel's answer can't be passed on", "error", unfit.why)
 		return unfit
 	}
 	if _, given := out["Content-Type"]; !given {
@@ -62,7 +62,7 @@ func (x *exchange) respond(answer *messages.Response, held tunnel.Reservation, d
 func (x *exchange) writeBody(body []byte, held *tunnel.Reservation) {
 	control := http.NewResponseController(x.w)
 	for len(body) > 0 {
-		_ = control.SetWriteDeadline(time.Now().Add(x.gateway.HTTPTimeout))
+		_ = control.SetWriteDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))
 		n, err := x.w.Write(body[:min(len(body), bodyPiece)])
 		if err != nil {
 			return
@@ -74,7 +74,7 @@ func (x *exchange) writeBody(body []byte, held *tunnel.Reservation) {
 	}
 	// What net/http still holds, too, while slot and charge last: that is all of
 	// an answer without a body. The deadline ends with the request.
-	_ = control.SetWriteDeadline(time.Now().Add(x.gateway.HTTPTimeout))
+	_ = control.SetWriteDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))
 	_ = control.Flush()
 }
 
@@ -118,7 +118,7 @@ func (g *Gateway) answerBody(answer *messages.Response, f framing, method string
 	if !decoded && (chunked || !f.says()) && dialect.Doubts(body, chunked) {
 		return nil, errors.New("its body was damaged by the client")
 	}
-	if int64(len(body)) > g.MaxBody {
+	if int64(len(body)) > g.settings.MaxBody {
 		return nil, errors.New("its body is larger than TUNNEL_MAX_BODY")
 	}
 	// Transfer-Encoding overrides Content-Length (RFC 9112, section 6.3).

@@ -136,7 +136,7 @@ func TestAnswersThatPassAndThoseThatDont(t *testing.T) {
 func respondTo(t *testing.T, method string, answer *messages.Response) (*http.Response, *meter, int64) {
 	g, memory := newGateway(false), tunnel.NewBudget(nil, 1<<30)
 	m := &meter{}
-	g.Meter = m
+	g.settings.Meter = m
 	done := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(done)

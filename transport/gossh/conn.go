@@ -140,6 +140,7 @@ func (c *conn) Close() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return net.ErrClosed
 	}
+	_ = c.UnixConn.SetReadDeadline(wsock.LongAgo) // who waits for a quiet service is told at once
 	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() { c.UnixConn.Close() })
 	return nil
 }
@@ -194,6 +195,3 @@ func (b *untilClose) breakSilence(came <-chan struct{}) {
 		}
 	}
 }
-
-// longAgo is a deadline that ends every wait at once.
-var longAgo = time.Unix(1, 0)

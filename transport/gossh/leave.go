@@ -22,7 +22,7 @@ func (c *conn) leave() {
 	drained := make(chan struct{})
 	wsock.StartPump(c.mux.Host().Log(), "inner drain", func() { c.drain(u) }, func() { close(drained) })
 	defer func() {
-		_ = c.UnixConn.SetReadDeadline(longAgo)
+		_ = c.UnixConn.SetReadDeadline(wsock.LongAgo)
 		<-drained
 	}()
 	switch {

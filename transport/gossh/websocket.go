@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"wsproxy/transport/wsock"
 )
 
 // A webSocket is a connection to a service that has become a WebSocket. It
@@ -75,7 +77,7 @@ func (w *webSocket) Write(p []byte) (int, error) {
 	w.fromVisitor.read(p[:n])
 	w.mu.Unlock()
 	if w.bothClosed() {
-		_ = w.conn.SetReadDeadline(longAgo) // ends the read that waits
+		_ = w.conn.SetReadDeadline(wsock.LongAgo) // ends the read that waits
 	}
 	return n, err
 }
@@ -83,7 +85,7 @@ func (w *webSocket) Write(p []byte) (int, error) {
 // stop lets no more bytes pass. What the visitor has sent may so end in the
 // middle of a frame.
 func (w *webSocket) stop() {
-	_ = w.conn.SetDeadline(longAgo) // ends the calls that wait
+	_ = w.conn.SetDeadline(wsock.LongAgo) // ends the calls that wait
 	w.reading.Lock()
 	defer w.reading.Unlock()
 	w.writing.Lock()

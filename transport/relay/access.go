@@ -46,8 +46,17 @@ type accessUpstream struct {
 // dialAccess opens the WebSocket at wss://target.Host/ through a judged
 // connection. Redirects are not followed, and the certificate is verified.
 func dialAccess(ctx context.Context, dial func(context.Context) (*net.TCPConn, error), target netpolicy.Target, access Access, ping time.Duration) (*accessUpstream, error) {
+	given := func() bool { return true }
 	dialer := websocket.Dialer{
-		NetDialContext:  func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		NetDialContext: func(context.Context, string, string) (net.Conn, error) {
+			conn, err := dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			// The library looks at ctx up to the TLS handshake and no further.
+			given = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(wsock.LongAgo) })
+			return conn, nil
+		},
 		ReadBufferSize:  1 << 10,
 		WriteBufferSize: accessWriteBuffer,
 		WriteBufferPool: &accessBuffers,
@@ -56,6 +65,10 @@ func dialAccess(ctx context.Context, dial func(context.Context) (*net.TCPConn, e
 		"CF-Access-Client-Id":     {access.ID},
 		"CF-Access-Client-Secret": {access.Secret},
 	})
+	if !given() && err == nil {
+		ws.Close()
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		if answer != nil {
 			return nil, fmt.Errorf("the service behind Cloudflare Access answered the handshake with status %d: %w", answer.StatusCode, err)

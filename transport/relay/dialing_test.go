@@ -16,6 +16,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/wsock"
 )
 
 // dialing begins to read the client as Dial does, and returns what plays the
@@ -299,7 +300,7 @@ func (u *stuckUpstream) write([]byte, bool) error {
 }
 
 func (u *stuckUpstream) SetWriteDeadline(t time.Time) error {
-	if t == longAgo {
+	if t == wsock.LongAgo {
 		u.lateOnce.Do(func() { close(u.late) })
 	}
 	return nil

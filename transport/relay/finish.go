@@ -24,12 +24,12 @@ func (p *Pair) Finish(reason messages.Reason) {
 func (p *Pair) finish(reason messages.Reason) messages.Reason {
 	late := time.Now().Add(messages.Linger)
 	if p.dialed != nil {
-		<-p.dialed // at once, since its context has ended
+		<-p.dialed // soon, since its context has ended
 	}
 	p.session.BeginClose(reason)
 	if p.upstream != nil {
-		_ = p.upstream.SetReadDeadline(longAgo)
-		_ = p.upstream.SetWriteDeadline(longAgo)
+		_ = p.upstream.SetReadDeadline(wsock.LongAgo)
+		_ = p.upstream.SetWriteDeadline(wsock.LongAgo)
 		p.upstream.closeWrite() // a client that reads slowly does not hold it up
 	}
 	if p.downDone != nil {
@@ -45,10 +45,28 @@ func (p *Pair) finish(reason messages.Reason) messages.Reason {
 	// Beside each other: the target may wait for its words to be read before
 	// it reads on.
 	targetDone := make(chan struct{})
-	wsock.StartPump(p.session.Log(), "upstream linger", func() { p.finishUpstream(reason, late) }, func() { close(targetDone) })
+	wsock.StartPump(p.session.Log(), "upstream linger", func() { p.finishUpstream(reason, late) }, func() {
+		_ = p.upstream.SetWriteDeadline(wsock.LongAgo) // once more: a write may just have begun
+		close(targetDone)
+	})
 	p.session.Close(reason)
 	<-targetDone
 	return reason
+}
+
+// Cut ends the waiting for both sides of a pair that closes.
+func (p *Pair) Cut() {
+	p.session.Cut()
+	if p.dialed == nil {
+		return
+	}
+	select {
+	case <-p.dialed:
+		if p.upstream != nil {
+			_ = p.upstream.SetReadDeadline(wsock.LongAgo)
+		}
+	default: // the dial ends with the session
+	}
 }
 
 // finishUpstream lets the target read what it was sent: it has as long as its
@@ -58,11 +76,11 @@ func (p *Pair) finishUpstream(reason messages.Reason, late time.Time) {
 		_ = p.upstream.SetReadDeadline(late)
 	} else {
 		_ = p.upstream.SetReadDeadline(time.Time{})
-		linger := wsock.NewLinger(raw, func() { _ = p.upstream.SetReadDeadline(longAgo) })
+		linger := wsock.NewLinger(raw, func() { _ = p.upstream.SetReadDeadline(wsock.LongAgo) })
 		defer linger.Stop()
+	}
+	if p.session.WasCut() { // maybe before the deadline was moved
+		return
 	}
 	p.upstream.drain()
 }
-
-// longAgo is a deadline that ends every wait at once.
-var longAgo = time.Unix(1, 0)

@@ -130,7 +130,7 @@ func (p *Pair) dial() error {
 // taken it when the session closes, or when the time is up, is as if it had not
 // been reached: half of it must not look like all.
 func (p *Pair) connected(ctx context.Context, to upstream) error {
-	settled := context.AfterFunc(ctx, func() { _ = to.SetWriteDeadline(longAgo) })
+	settled := context.AfterFunc(ctx, func() { _ = to.SetWriteDeadline(wsock.LongAgo) })
 	p.up.Add(p.early.open(to))
 	if !settled() {
 		to.abort()

@@ -180,6 +180,9 @@ func (m *Mux) Start(handler *actor.PID, ready []byte) {
 	}
 }
 
+// Cut ends the waiting for the client of a Mux that closes.
+func (m *Mux) Cut() { m.session.Cut() }
+
 // Finish ends the Mux: what waits is written, the WebSocket is closed, the raw
 // port too.
 func (m *Mux) Finish(reason messages.Reason) {

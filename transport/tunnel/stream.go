@@ -225,7 +225,7 @@ func (s *Stream) Abort(reason messages.CloseReason) {
 	if !s.finish(reason, true) {
 		if reason == messages.CloseShutdown { // nobody waits for a lingering one
 			s.noLinger.Store(true)
-			_ = s.conn.SetReadDeadline(longAgo)
+			_ = s.conn.SetReadDeadline(wsock.LongAgo)
 		}
 		return
 	}

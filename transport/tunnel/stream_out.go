@@ -111,6 +111,3 @@ func (s *Stream) endOut() {
 		}
 	}
 }
-
-// longAgo is a deadline that ends every wait at once.
-var longAgo = time.Unix(1, 0)

@@ -34,16 +34,28 @@ func (s *Session) BeginClose(reason messages.Reason) (gone bool) {
 	s.discard.Store(true)
 	switch {
 	case s.isGone(reason):
-		_ = s.conn.conn.SetDeadline(longAgo)
+		_ = s.conn.conn.SetDeadline(LongAgo)
 		return true
 	case reason == messages.ReasonShutdown:
 		_ = s.conn.conn.SetDeadline(time.Now().Add(messages.Linger))
 	default:
 		conn := s.conn.conn
-		s.conn.linger = NewLinger(s.conn.raw, func() { _ = conn.SetDeadline(longAgo) })
+		s.conn.linger = NewLinger(s.conn.raw, func() { _ = conn.SetDeadline(LongAgo) })
 	}
 	return false
 }
+
+// Cut ends the waiting for the client of a session that closes: what it has not
+// taken is lost. Without a WebSocket it does nothing.
+func (s *Session) Cut() {
+	s.cut.Store(true)
+	if s.conn != nil {
+		_ = s.conn.conn.SetDeadline(LongAgo)
+	}
+}
+
+// WasCut reports whether Cut was called. Any goroutine may call it.
+func (s *Session) WasCut() bool { return s.cut.Load() }
 
 // isGone reports whether nobody is there any more to be sent a close frame. A
 // client that has merely ended its sending side still reads.
@@ -102,7 +114,7 @@ func (s *Session) sendClose(reason messages.Reason) {
 	}
 	if s.conn.writeClose(code, text) != nil {
 		_ = s.conn.conn.SetLinger(0)
-		_ = s.conn.conn.SetReadDeadline(longAgo)
+		_ = s.conn.conn.SetReadDeadline(LongAgo)
 	}
 }
 

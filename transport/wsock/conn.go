@@ -180,7 +180,7 @@ func (s *Conn) offer(frame []byte) bool {
 // keepalive only.
 func (s *Conn) giveUp(reason messages.Reason) {
 	if s.verdict.CompareAndSwap(nil, &reason) {
-		_ = s.conn.SetDeadline(longAgo)
+		_ = s.conn.SetDeadline(LongAgo)
 		s.gaveUp(reason)
 	}
 }
@@ -205,5 +205,5 @@ func (s *Conn) SendWindow() (window, unacked int64) { return sendWindow(s.raw) }
 // dealt with, and nothing holds reading up.
 func (s *Conn) Reading() bool { return s.reading.Load() }
 
-// longAgo is a deadline that ends every wait at once.
-var longAgo = time.Unix(1, 0)
+// LongAgo is a deadline that ends every wait at once.
+var LongAgo = time.Unix(1, 0)

@@ -11,9 +11,9 @@ import (
 // messages. It holds no payload, only where in a frame the bytes stand. It
 // belongs to the goroutine that reads from the client.
 type decoder struct {
-	onPing func(payload []byte) // called for each ping; must not keep the slice
-	byWord bool                 // whether decode also stops at the end of each message
-	texts  bool                 // whether text messages are allowed
+	onPing     func(payload []byte) // called for each ping; must not keep the slice
+	boundaries bool                 // whether decode also stops at the end of each message
+	texts      bool                 // whether text messages are allowed
 
 	head    [14]byte // header bytes of the frame under way, as many as have come
 	headLen uint8
@@ -34,7 +34,7 @@ type decoded uint8
 
 const (
 	decodedAll     decoded = iota // nothing did
-	decodedMessage                // a message is complete (only byWord)
+	decodedMessage                // a message is complete (only boundaries)
 	decodedClose                  // a valid close frame
 	decodedBad                    // a frame that is not allowed
 )
@@ -88,7 +88,7 @@ func (d *decoder) decode(b []byte) (data, rest []byte, result decoded, reason me
 				return payload(b, out, end), b[at:], decodedBad, messages.ReasonProtocolError
 			}
 			return payload(b, out, end), b[at:], decodedClose, ""
-		case d.opcode < opClose && d.final && d.byWord:
+		case d.opcode < opClose && d.final && d.boundaries:
 			return payload(b, out, end), b[at:], decodedMessage, ""
 		}
 	}

@@ -119,10 +119,10 @@ func newDecoder() *decoder {
 
 // decoderReads is what the decoder makes of a client's bytes when they come cut
 // into pieces. cut returns the next piece's size.
-func decoderReads(t testing.TB, input []byte, byWord, texts bool, cut func() int) (reading, *decoder) {
+func decoderReads(t testing.TB, input []byte, boundaries, texts bool, cut func() int) (reading, *decoder) {
 	var r reading
 	d := newDecoder()
-	d.byWord, d.texts = byWord, texts
+	d.boundaries, d.texts = boundaries, texts
 	d.onPing = func(p []byte) { r.pings = append(r.pings, string(p)) }
 	var message []byte
 	r.outcome = outcomeOpen
@@ -142,7 +142,7 @@ func decoderReads(t testing.TB, input []byte, byWord, texts bool, cut func() int
 					t.Fatalf("decode leaves %d of %d bytes and says that it has used all", len(rest), before)
 				}
 			case decodedMessage:
-				if !byWord {
+				if !boundaries {
 					t.Fatal("decode stops at a message's end, which was not asked for")
 				}
 				if len(rest) >= before {

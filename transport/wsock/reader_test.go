@@ -104,7 +104,7 @@ func TestWaitingReaderEnds(t *testing.T) {
 		want func(error) bool
 	}{
 		"by the peer's end":   {func(near, _ *net.TCPConn) { near.Close() }, func(err error) bool { return err == io.EOF }},
-		"by a deadline":       {func(_, far *net.TCPConn) { _ = far.SetReadDeadline(longAgo) }, testkit.IsTimeout},
+		"by a deadline":       {func(_, far *net.TCPConn) { _ = far.SetReadDeadline(LongAgo) }, testkit.IsTimeout},
 		"by a later deadline": {func(_, far *net.TCPConn) { _ = far.SetReadDeadline(time.Now().Add(time.Millisecond)) }, testkit.IsTimeout},
 		"by closing":          {func(_, far *net.TCPConn) { far.Close() }, func(err error) bool { return errors.Is(err, net.ErrClosed) }},
 		"by a reset": {func(near, _ *net.TCPConn) { _ = near.SetLinger(0); near.Close() },

@@ -36,7 +36,7 @@ func (s *Session) receive(r Receiver) messages.Reason {
 	if err != nil {
 		return messages.ReasonInternal
 	}
-	at := &place{frames: decoder{onPing: s.conn.answer, texts: r.Texts, byWord: r.Boundaries}}
+	at := &place{frames: decoder{onPing: s.conn.answer, texts: r.Texts, boundaries: r.Boundaries}}
 	s.at = at
 	defer func() { at.rest = nil }() // whose buffer is given back, or lost to a panic
 	frames := &at.frames

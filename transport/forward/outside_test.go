@@ -21,11 +21,11 @@ func (l headerListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &HeaderConn{TCPConn: conn.(*net.TCPConn)}, nil
+	return &OutsideConn{TCPConn: conn.(*net.TCPConn)}, nil
 }
 
 func headerContext(ctx context.Context, c net.Conn) context.Context {
-	return WithConn(ctx, c.(*HeaderConn))
+	return WithConn(ctx, c.(*OutsideConn))
 }
 
 // On the wire a 304 has what a 200 would say of its body, in canonical case,

@@ -1,0 +1,106 @@
+package forward
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"wsproxy/messages"
+)
+
+// An OutsideConn is a connection to the HTTP listener. It does what net/http
+// can't: it puts back into canonical case what [keepInNotModified] has hidden,
+// and closes without a reset behind an answer to a request that has not come
+// whole.
+type OutsideConn struct {
+	*net.TCPConn
+	discards atomic.Bool // Close reads on first
+	hidden   atomic.Bool // the next header written has names to be put back
+
+	// Where that header stands, which may be written in several pieces. They
+	// belong to the goroutine that writes.
+	before byte // the byte before; 0 at the beginning
+	within bool // in a name that is to be put back
+}
+
+type outsideConnKey struct{}
+
+// WithConn is for [http.Server.ConnContext]: requests know their connection.
+func WithConn(ctx context.Context, c *OutsideConn) context.Context {
+	return context.WithValue(ctx, outsideConnKey{}, c)
+}
+
+// DiscardOnClose has Close end this side's stream, read what still comes, to no
+// purpose, for up to [messages.Linger], and close only then: closed at once the
+// kernel would answer it with a reset, and the client might lose its answer.
+func (c *OutsideConn) DiscardOnClose() { c.discards.Store(true) }
+
+// Close closes the connection. It returns at once.
+func (c *OutsideConn) Close() error {
+	if !c.discards.Swap(false) {
+		return c.TCPConn.Close()
+	}
+	go func() {
+		defer c.TCPConn.Close()
+		_ = c.TCPConn.SetDeadline(time.Now().Add(messages.Linger))
+		if c.TCPConn.CloseWrite() == nil {
+			_, _ = io.Copy(io.Discard, c.TCPConn)
+		}
+	}()
+	return nil
+}
+
+// discardOnClose is DiscardOnClose for the connection of a request.
+func discardOnClose(r *http.Request) {
+	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
+		c.DiscardOnClose()
+	}
+}
+
+// keepInNotModified lets a 304 have Content-Length and Content-Type, which say
+// what a 200 would have (RFC 9110, section 15.4.5). net/http takes them out by
+// their canonical names, so they pass it in lower case.
+func keepInNotModified(r *http.Request, header http.Header) {
+	for _, name := range []string{"Content-Length", "Content-Type"} {
+		values := header[name]
+		if values == nil {
+			continue
+		}
+		delete(header, name)
+		header[strings.ToLower(name)] = values
+		if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
+			c.hidden.Store(true)
+		}
+	}
+}
+
+// Write writes p, which is net/http's until it returns.
+func (c *OutsideConn) Write(p []byte) (int, error) {
+	if c.hidden.Load() {
+		c.canonicalize(p)
+	}
+	return c.TCPConn.Write(p)
+}
+
+// canonicalize puts names that begin in lower case into canonical case, up to
+// the header's end. All others are canonical.
+func (c *OutsideConn) canonicalize(p []byte) {
+	for i, b := range p {
+		switch {
+		case c.before == '\n' && b == '\r': // an empty line
+			c.hidden.Store(false)
+			c.before, c.within = 0, false
+			return
+		case b == ':' || b == '\n':
+			c.within = false
+		case 'a' <= b && b <= 'z' && (c.before == '\n' || c.within && c.before == '-'):
+			c.within = true
+			p[i] -= 'a' - 'A'
+		}
+		c.before = b
+	}
+}
