@@ -29,7 +29,6 @@ type bytesDialect struct {
 	tunnel.Dialect
 	messagesOnly
 	carrier  *Carrier
-	conns    int
 	outcomes chan Outcome
 	idle     chan time.Duration
 }

@@ -20,7 +20,7 @@ import (
 // what it may, and comes back whole.
 func TestMemoryOfManyBodiesIsBoundedAndComesBack(t *testing.T) {
 	const total = 8 << 20
-	h := newHouse(t, total, 400*time.Millisecond)
+	h := newHouse(t, total, time.Second)
 	address := h.Address
 	deaf, deafHost := h.Open(t)
 	busy, busyHost := h.Open(t)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,8 @@ type use struct {
 	interrupted func()          // set once: see forward.Conn
 	over        chan struct{}   // closed at its end
 	outcome     forward.Outcome // set before over is closed
+	began       func()          // closes answered, once
+	answered    chan struct{}   // closed when something of the answer has come
 	upgraded    *webSocket      // set before over is closed; nil if it has not become one
 	probe       atomic.Bool     // the connection may have ended; until the first write
 }
@@ -55,7 +58,10 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.UnixConn.Read(p)
 	u := c.use.Load()
 	switch {
-	case c.closed.Load():
+	case c.closed.Load(): // net/http has given up, and drain didn't see this
+		if u != nil && n > 0 {
+			u.began()
+		}
 		return 0, net.ErrClosed
 	case errors.Is(err, io.EOF) && c.stream.Ended() != "":
 		if u != nil {
@@ -110,7 +116,8 @@ const (
 
 // Begin notes that a request uses the connection.
 func (c *conn) Begin(idle time.Duration, interrupted func()) forward.Use {
-	u := &use{conn: c, interrupted: interrupted, over: make(chan struct{})}
+	u := &use{conn: c, interrupted: interrupted, over: make(chan struct{}), answered: make(chan struct{})}
+	u.began = sync.OnceFunc(func() { close(u.answered) })
 	u.probe.Store(idle >= probeAfter)
 	c.use.Store(u)
 	return u
@@ -118,6 +125,7 @@ func (c *conn) Begin(idle time.Duration, interrupted func()) forward.Use {
 
 // Answered looks at the head of the answer.
 func (u *use) Answered(answer *http.Response) {
+	u.began()
 	switch {
 	case answer.StatusCode == http.StatusSwitchingProtocols:
 		if stream, ok := answer.Body.(io.ReadWriteCloser); ok && isWebSocket(answer) {

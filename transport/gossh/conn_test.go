@@ -3,6 +3,7 @@ package gossh
 import (
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -81,6 +82,7 @@ func TestConnLeaves(t *testing.T) {
 			c, s := r.dials()
 			if test.used {
 				u := c.Begin(0, nobody)
+				u.Answered(&http.Response{StatusCode: http.StatusOK})
 				go u.End(test.outcome) // it is waited for
 			}
 			if err := c.Close(); err != nil {

@@ -199,6 +199,9 @@ func (r *rig) gateway() *httptest.Server {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		g.Forward(w, request, "0123456789abcdef")
 	}))
-	r.T.Cleanup(server.Close)
+	r.T.Cleanup(func() {
+		server.CloseClientConnections() // of a test that has failed
+		server.Close()
+	})
 	return server
 }

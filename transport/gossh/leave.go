@@ -35,7 +35,7 @@ func (c *conn) leave() {
 	case u.outcome == forward.OutcomeKept:
 		c.part()
 	case u.outcome == forward.OutcomeLeft:
-		c.giveUp()
+		c.giveUp(u)
 	}
 	// Else the service waits for the rest of a request, or speaks a protocol
 	// that nobody knows here: whatever is written would be taken for a part of
@@ -46,8 +46,11 @@ func (c *conn) drain(u *use) {
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := c.UnixConn.Read(buf)
-		if u != nil && u.upgraded != nil {
-			u.upgraded.heard(buf[:n])
+		if u != nil && n > 0 {
+			u.began()
+			if u.upgraded != nil {
+				u.upgraded.heard(buf[:n])
+			}
 		}
 		if err != nil {
 			return
@@ -119,16 +122,27 @@ const (
 	// service that reads on while it answers then ends the connection, an event
 	// stream that nobody hears any more among them. Measured with Node.
 	unparsable = "\x00\x01\x02\r\n\r\n"
-	// givenUp is for how long a service that finishes its answer first is
-	// nudged, and givenUpPause how often at least.
+	// givenUp is for how long an answer is waited for, and a service that
+	// finishes it first is nudged; givenUpPause is how often at least.
 	givenUp      = 10 * time.Minute
 	givenUpPause = 15 * time.Second
 )
 
 // giveUp ends a connection on which an answer is awaited, or under way, that
 // nobody wants. The request has gone out whole, so what follows it is one of
-// its own; and what follows what is unparsable is nothing at all.
-func (c *conn) giveUp() {
+// its own; and what follows what is unparsable is nothing at all. Before the
+// answer begins nothing is written: a service may watch the connection for its
+// end only as long as nothing comes (Go's does), and still have to find that.
+func (c *conn) giveUp(u *use) {
+	late := time.NewTimer(givenUp)
+	defer late.Stop()
+	select {
+	case <-u.answered:
+	case <-c.stream.Done():
+		return
+	case <-late.C:
+		return
+	}
 	if _, err := c.UnixConn.Write([]byte(unparsable)); err != nil || c.ends(partPause) {
 		return
 	}

@@ -12,9 +12,12 @@ import (
 // Dial opens a stream whose outer end is in this process: the client sees a
 // raw connection like any other, from peer. What is written to the connection
 // goes to the client, and back. The same slots, budgets and credit hold for it.
-// The tunnel must have started. The error is [net.ErrClosed] once the Mux
-// closes, or the cause of ctx's end; ctx has no effect on the connection.
+// The error is [net.ErrClosed] before the Mux has started and once it closes, or
+// the cause of ctx's end; ctx has no effect on the connection.
 func (m *Mux) Dial(ctx context.Context, peer string) (*net.UnixConn, *Stream, error) {
+	if !m.started.Load() {
+		return nil, nil, net.ErrClosed
+	}
 	select {
 	case m.accepts <- struct{}{}:
 	case <-m.session.Closing().Done():

@@ -22,6 +22,7 @@ type Mux struct {
 	dialect  Dialect       // set once, before Start
 	credit   bool          // set once: flow=credit
 	handler  *actor.PID    // set by Start, before the pumps begin
+	started  atomic.Bool   // handler is set, for others than the pumps
 	queue    *sendQueue    // what waits for the client
 	inFlight inFlight      // what is on its way to the client
 	memory   *Budget       // what the tunnel holds of that of all: the next two, and HTTP
@@ -170,6 +171,7 @@ func (m *Mux) dropAll(frames []frame) {
 // Start begins to read the client, to write to it, and to accept.
 func (m *Mux) Start(handler *actor.PID, ready []byte) {
 	m.handler = handler
+	m.started.Store(true)
 	m.Control(ready)
 	m.inFlight.look = m.session.Conn().SendWindow
 	m.startReading()
