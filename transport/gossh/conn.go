@@ -31,13 +31,13 @@ type conn struct {
 // A use is one request's use of a conn.
 type use struct {
 	conn        *conn
-	interrupted func()          // set once: see forward.Conn
-	over        chan struct{}   // closed at its end
-	outcome     forward.Outcome // set before over is closed
-	began       func()          // closes answered, once
-	answered    chan struct{}   // closed when something of the answer has come
-	upgraded    *webSocket      // set before over is closed; nil if it has not become one
-	probe       atomic.Bool     // the connection may have ended; until the first write
+	interrupted func()                    // set once: see forward.Conn
+	over        chan struct{}             // closed at its end
+	outcome     forward.Outcome           // set before over is closed
+	began       func()                    // closes answered, once
+	answered    chan struct{}             // closed when something of the answer has come
+	upgraded    atomic.Pointer[webSocket] // set before over is closed; nil if it has not become one
+	probe       atomic.Bool               // the connection may have ended; until the first write
 }
 
 // dial opens a stream of this process's own. peer is what the client is told of
@@ -84,25 +84,35 @@ func (c *conn) Read(p []byte) (int, error) {
 // reset, and the client finds out when it writes the rest. So a request is
 // either whole and read, or in part and lost, and never waits for an answer of
 // a service that is gone.
+//
+// On a connection that was closed meanwhile it goes nowhere, without an error:
+// whoever reads knows why, and only that lets net/http send a request again. But
+// of a WebSocket it must be known what was sent.
 func (c *conn) Write(p []byte) (int, error) {
-	const first = 4      // bytes: no request is shorter
-	if c.closed.Load() { // what is written now is about letting go
-		return 0, net.ErrClosed
-	}
+	const first = 4 // bytes: no request is shorter
 	u := c.use.Load()
 	if u == nil || len(p) <= first || !u.probe.CompareAndSwap(true, false) {
-		return c.UnixConn.Write(p)
+		return c.send(p, u)
 	}
-	n, err := c.UnixConn.Write(p[:first])
-	if err != nil {
+	if n, err := c.send(p[:first], u); err != nil {
 		return n, err
 	}
 	c.ends(probePause)
-	if c.closed.Load() {
-		return n, net.ErrClosed
+	n, err := c.send(p[first:], u)
+	return first + n, err
+}
+
+func (c *conn) send(p []byte, u *use) (n int, err error) {
+	if u != nil && u.upgraded.Load() != nil {
+		return c.UnixConn.Write(p)
 	}
-	m, err := c.UnixConn.Write(p[first:])
-	return n + m, err
+	if !c.closed.Load() {
+		n, err = c.UnixConn.Write(p)
+	}
+	if c.closed.Load() {
+		return len(p), nil
+	}
+	return n, err
 }
 
 const (
@@ -129,8 +139,9 @@ func (u *use) Answered(answer *http.Response) {
 	switch {
 	case answer.StatusCode == http.StatusSwitchingProtocols:
 		if stream, ok := answer.Body.(io.ReadWriteCloser); ok && isWebSocket(answer) {
-			u.upgraded = newWebSocket(stream, u.conn)
-			answer.Body = u.upgraded
+			ws := newWebSocket(stream, u.conn)
+			u.upgraded.Store(ws)
+			answer.Body = ws
 		}
 	case answer.ContentLength < 0 && len(answer.TransferEncoding) == 0:
 		answer.Body = &untilClose{answer.Body, u.conn}

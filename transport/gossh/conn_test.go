@@ -91,8 +91,8 @@ func TestConnLeaves(t *testing.T) {
 			if err := c.Close(); err == nil {
 				t.Error("it can be closed twice")
 			}
-			if _, err := io.WriteString(c, "GET "); err == nil {
-				t.Error("it can be written to when it is closed")
+			if n, err := io.WriteString(c, "GET "); n != 4 || err != nil {
+				t.Errorf("what is written when it is closed: %d, %v", n, err)
 			}
 			m := r.Reads()
 			if test.first == "" {
@@ -162,5 +162,33 @@ func TestConnProbes(t *testing.T) {
 			t.Errorf("probe %v: the first part is %q", probe, parts[0])
 		}
 		u.End(forward.OutcomeKept)
+	}
+}
+
+// A connection that turns out to have ended while a request is written to it is
+// known by its end, not by a write that fails: else the request could not be
+// sent again.
+func TestConnEndsWhileItIsProbed(t *testing.T) {
+	r := newRig(t)
+	c, s := r.dials()
+	u := c.Begin(probeAfter, nobody)
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := c.Write(testkit.Pattern(1 << 20))
+		wrote <- err
+	}()
+	if m := r.Reads(); len(m.Data) != 4 {
+		t.Fatalf("the first part is %q", m.Data)
+	}
+	s.EndWrite() // the client's tcp_close
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("it reads %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	u.End(forward.OutcomeBroken)
+	if err := testkit.Receive(t, wrote); err != nil {
+		t.Errorf("the write fails: %v", err)
 	}
 }

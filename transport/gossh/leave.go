@@ -12,15 +12,16 @@ import (
 // count as waiting for somebody.
 func (c *conn) leave() {
 	u := c.use.Load()
+	var ws *webSocket
 	if u != nil {
 		<-u.over
-	}
-	if u != nil && u.upgraded != nil {
-		u.upgraded.stop()
+		if ws = u.upgraded.Load(); ws != nil {
+			ws.stop()
+		}
 	}
 	_ = c.UnixConn.SetDeadline(time.Time{})
 	drained := make(chan struct{})
-	wsock.StartPump(c.mux.Host().Log(), "inner drain", func() { c.drain(u) }, func() { close(drained) })
+	wsock.StartPump(c.mux.Host().Log(), "inner drain", func() { c.drain(u, ws) }, func() { close(drained) })
 	defer func() {
 		_ = c.UnixConn.SetReadDeadline(wsock.LongAgo)
 		<-drained
@@ -28,8 +29,8 @@ func (c *conn) leave() {
 	switch {
 	case u == nil: // net/http may open one that no request comes to use
 		c.part()
-	case u.upgraded != nil:
-		c.leaveWebSocket(u.upgraded)
+	case ws != nil:
+		c.leaveWebSocket(ws)
 	case u.outcome == forward.OutcomeLast:
 		c.nudge()
 	case u.outcome == forward.OutcomeKept:
@@ -42,14 +43,15 @@ func (c *conn) leave() {
 	// that. The client's slot stays taken.
 }
 
-func (c *conn) drain(u *use) {
+// drain reads what nobody hears any more.
+func (c *conn) drain(u *use, ws *webSocket) {
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := c.UnixConn.Read(buf)
 		if u != nil && n > 0 {
 			u.began()
-			if u.upgraded != nil {
-				u.upgraded.heard(buf[:n])
+			if ws != nil {
+				ws.heard(buf[:n])
 			}
 		}
 		if err != nil {

@@ -202,9 +202,10 @@ func TestWebSocketIsLeftWithinAFrame(t *testing.T) {
 	r := newRig(t)
 	c, _ := r.dials()
 	u := c.Begin(0, nobody).(*use)
-	u.upgraded = newWebSocket(c.UnixConn, c)
+	ws := newWebSocket(c.UnixConn, c)
+	u.upgraded.Store(ws)
 	whole := testkit.Frame(0x82, []byte("hello"))
-	if _, err := u.upgraded.Write(whole[:len(whole)-1]); err != nil {
+	if _, err := ws.Write(whole[:len(whole)-1]); err != nil {
 		t.Fatal(err)
 	}
 	u.End(0)
@@ -217,7 +218,7 @@ func TestWebSocketIsLeftWithinAFrame(t *testing.T) {
 	if m := r.Reads(); m.Type != "tcp_close" {
 		t.Errorf("then the service is sent %+v", m)
 	}
-	if _, err := u.upgraded.Write([]byte("x")); err == nil {
+	if _, err := ws.Write([]byte("x")); err == nil {
 		t.Error("the visitor can still write")
 	}
 }
