@@ -90,7 +90,8 @@ func startSSHD(t *testing.T) *sshd {
 			PrintMotd no
 			PrintLastLog no
 			LogLevel VERBOSE
-		`, d.addr.Port, filepath.Join(dir, "host_key"), keys))
+			SetEnv HOME=%s
+		`, d.addr.Port, filepath.Join(dir, "host_key"), keys, dir)) // whose shell start-up files are nobody's
 		if d.run(t, path, config) {
 			return d
 		}

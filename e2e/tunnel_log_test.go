@@ -193,7 +193,7 @@ func TestRawConnectionLines(t *testing.T) {
 			_ = outside.SetReadBuffer(4096)
 			tunnelFlood(inside)
 		}},
-		{"shutdown", "", 0, 0, func(t *testing.T, c *tunnelClient, outside *net.TCPConn, _ *tunnelRawConn) {
+		{"tunnel_ended", "", 0, 0, func(t *testing.T, c *tunnelClient, outside *net.TCPConn, _ *tunnelRawConn) {
 			c.bye(t)
 			_, _ = io.Copy(io.Discard, outside)
 			outside.Close()

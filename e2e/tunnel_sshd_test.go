@@ -48,7 +48,8 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 UseDNS no
 Subsystem sftp internal-sftp
-`, addr, dir, dir)
+SetEnv HOME=%s
+`, addr, dir, dir, dir) // whose shell start-up files are nobody's
 	if err := os.WriteFile(filepath.Join(dir, "sshd_config"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
