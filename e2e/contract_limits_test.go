@@ -117,16 +117,6 @@ func TestSlotsComeBack(t *testing.T) {
 			}
 			ws.Close()
 		}},
-		{"a message that is too big", func(t *testing.T) {
-			ws := openSoon(t, s, echo)
-			if err := ws.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20+1)); err != nil {
-				t.Fatal(err)
-			}
-			if code, _ := closing(t, ws); code != 1009 {
-				t.Errorf("close code %d, want 1009", code)
-			}
-			ws.Close()
-		}},
 		{"no upgrade", func(t *testing.T) {
 			// The answer may be there a moment before the slot is.
 			eventually(t, patience, "426", func() bool { return ask(t, s, "GET", echo).status == 426 })
