@@ -28,10 +28,22 @@ type Receiver struct {
 	Received func(n int)
 }
 
+// receiveAll is the reading pump. Its frames are small, and r is no copy: a
+// stack of four kilobytes of which the parked pump needs more than a fourth
+// would never shrink to two.
+func (s *Session) receiveAll(r *Receiver) messages.Reason {
+	s.host.keepalive.add(s.conn) // here, because it may wait for a beat
+	reason := s.receive(r)
+	if r.Ended != nil {
+		r.Ended()
+	}
+	return reason
+}
+
 // receive reads the client until it has ended, and returns why. When the
 // session closes, or something was refused, it goes on reading, to no purpose
 // but to let the client read what was sent to it.
-func (s *Session) receive(r Receiver) messages.Reason {
+func (s *Session) receive(r *Receiver) messages.Reason {
 	in, err := NewReader(s.conn.conn, 0)
 	if err != nil {
 		return messages.ReasonInternal

@@ -127,14 +127,7 @@ func (s *Session) Pump(name string, run func() messages.Reason) (done chan struc
 
 // Read starts the pump that reads the client.
 func (s *Session) Read(name string, r Receiver) {
-	s.readerDone = s.Pump(name, func() messages.Reason {
-		s.host.keepalive.add(s.conn) // here, because it may wait for a beat
-		reason := s.receive(r)
-		if r.Ended != nil {
-			r.Ended()
-		}
-		return reason
-	})
+	s.readerDone = s.Pump(name, func() messages.Reason { return s.receiveAll(&r) })
 }
 
 // ReaderDone returns what is closed when the reading pump has ended, nil before
