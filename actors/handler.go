@@ -28,6 +28,7 @@ type handler struct {
 	admitted int                 // how many of them the limits have admitted
 	leaving  map[string]struct{} // ids of those whose answer is on its way to the outside client
 	conns    map[string]*rawConn // by connId
+	came     uint64              // how many of both have come
 	yielding int                 // how many of them give way to others
 	ended    endedIDs            // of requests and connections
 	unknown  *recentIDs          // connIds that were answered with tcp_close already; outlives this incarnation
@@ -41,6 +42,7 @@ type handler struct {
 type rawConn struct {
 	pid    *actor.PID
 	stream messages.Stream
+	order  uint64    // of its coming, among all of the handler's
 	idle   time.Time // since when the client has sent nothing, if the peer has ended; else zero
 	yields bool      // it gives way to another, and does not count any more
 }
@@ -136,6 +138,10 @@ func (a *handler) handle(ctx actor.Context) {
 		a.answerUnknown(m.id)
 	case *judgeStalls:
 		a.judgeStalls(ctx)
+	case *messages.ReadingWaits:
+		a.stalls.begin(ctx)
+	case *messages.GiveWay:
+		a.giveWay(ctx, m.Bytes)
 	case *messages.CloseHandler:
 		if m.Reason == messages.ReasonShutdown {
 			a.close(ctx, m.Reason)
@@ -191,8 +197,8 @@ func (a *handler) data(ctx actor.Context, m *messages.Data) {
 		a.answerUnknown(m.ConnID)
 		return
 	}
-	if c.stream.Hold(len(m.Data)) > messages.ConnShare && a.stalls.add(m.ConnID) {
-		a.stalls.schedule(ctx)
+	if c.stream.Hold(m.Data) > stallWorth {
+		a.stalls.add(ctx, m.ConnID)
 	}
 	if !c.idle.IsZero() {
 		c.idle = time.Now()
@@ -218,7 +224,8 @@ func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
 	props := supervise.Guarded(a.needs.Log, func() actor.Actor {
 		return newConn(a.needs, a.mux, stream, a.credit, a.log)
 	}, a.needs.Workers.Option())
-	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream}
+	a.came++
+	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream, order: a.came}
 }
 
 // connEnded forgets a connection. Of one that was aborted the client hears in

@@ -8,21 +8,26 @@ import (
 	"wsproxy/messages"
 )
 
-// stallLooks is how often a peer is looked at within the stall time-out: that
-// much later at most is it found out.
-const stallLooks = 16
+const (
+	// stallLooks is how often a peer is looked at within the stall time-out: that
+	// much later at most is it found out.
+	stallLooks = 16
+	// stallWorth is from how many bytes that wait a connection is followed. What
+	// a hundred have that are never followed is small beside a tunnel's memory.
+	stallWorth = 64 << 10
+)
 
 // judgeStalls asks a handler to look at its slow connections.
 type judgeStalls struct{}
 
-// A stallWatch follows the connections that have more waiting than their share,
-// and finds the one to close when the tunnel can't be read on because of it.
-// Progress is what the peer's kernel has acknowledged: completed writes advance
-// in steps of megabytes.
+// A stallWatch follows the connections that have much waiting, and finds the one
+// to close when the tunnel can't be read on because of it. Progress is what the
+// peer's kernel has acknowledged: completed writes advance in steps of megabytes.
 type stallWatch struct {
 	timeout time.Duration
 	slow    map[string]*slowConn // by connId
 	timer   *time.Timer          // nil while there is nothing to watch
+	full    time.Time            // since when every look has found the tunnel full; zero if the last has not
 }
 
 type slowConn struct {
@@ -30,22 +35,24 @@ type slowConn struct {
 	since time.Time // when acked last changed
 }
 
-// add begins to watch a connection, and reports whether a look is due to be
-// scheduled.
-func (w *stallWatch) add(id string) bool {
+// add begins to watch a connection.
+func (w *stallWatch) add(ctx actor.Context, id string) {
 	if w.slow[id] != nil {
-		return false
+		return
 	}
 	if w.slow == nil {
 		w.slow = make(map[string]*slowConn)
 	}
 	w.slow[id] = &slowConn{acked: -1, since: time.Now()}
-	return w.timer == nil
+	w.begin(ctx)
 }
 
-func (w *stallWatch) schedule(ctx actor.Context) {
-	self, root := ctx.Self(), ctx.ActorSystem().Root
-	w.timer = time.AfterFunc(w.timeout/stallLooks, func() { root.Send(self, &judgeStalls{}) })
+// begin sees to it that a look is due.
+func (w *stallWatch) begin(ctx actor.Context) {
+	if w.timer == nil {
+		self, root := ctx.Self(), ctx.ActorSystem().Root
+		w.timer = time.AfterFunc(w.timeout/stallLooks, func() { root.Send(self, &judgeStalls{}) })
+	}
 }
 
 func (w *stallWatch) end() {
@@ -70,7 +77,7 @@ func (a *handler) judgeStalls(ctx actor.Context) {
 			continue
 		}
 		waiting, acked := c.stream.Waiting()
-		if waiting <= messages.ConnShare {
+		if waiting <= stallWorth {
 			delete(w.slow, id)
 			continue
 		}
@@ -81,10 +88,17 @@ func (a *handler) judgeStalls(ctx actor.Context) {
 			worst, worstWaiting, worstSince = c, waiting, s.since
 		}
 	}
-	if worst != nil && now.Sub(worstSince) >= w.timeout && a.mux.Full() {
+	full := a.mux.Full()
+	switch {
+	case !full:
+		w.full = time.Time{}
+	case w.full.IsZero():
+		w.full = now
+	}
+	if full && worst != nil && now.Sub(worstSince) >= w.timeout {
 		ctx.Send(worst.pid, &abortConn{messages.CloseSlow})
 	}
-	if len(w.slow) > 0 {
-		w.schedule(ctx)
+	if full || len(w.slow) > 0 {
+		w.begin(ctx)
 	}
 }

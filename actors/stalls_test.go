@@ -60,14 +60,14 @@ func TestStalledPeerLivesWhileTheTunnelIsNotHeldUp(t *testing.T) {
 	})
 }
 
-// What is within its share holds nobody up: a tunnel that is full for others'
-// sake does not close it.
-func TestPeerWithinItsShareIsNotJudged(t *testing.T) {
+// What has little waiting holds nobody up: a tunnel that is full for others' sake
+// does not close it.
+func TestPeerWithLittleWaitingIsNotJudged(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		v := r.ready()
 		s := v.accepts("c1")
 		v.setFull(true)
-		v.holdsUp(s, protocolShare)
+		v.holdsUp(s, stallWorth)
 		v.pass(time.Minute)
 		v.wantStream(s, "")
 	})
@@ -92,7 +92,7 @@ func TestPeerThatMakesProgressIsNotClosed(t *testing.T) {
 	})
 }
 
-// One that has fallen back within its share begins anew when it exceeds it.
+// One that has little waiting for a while begins anew.
 func TestStallBeginsAnewAfterThePeerCaughtUp(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		v := r.ready()
@@ -100,7 +100,7 @@ func TestStallBeginsAnewAfterThePeerCaughtUp(t *testing.T) {
 		v.setFull(true)
 		v.holdsUp(s, 5<<20)
 		v.pass(rigStall - rigLook)
-		s.set(protocolShare, 1)
+		s.set(stallWorth, 1)
 		v.pass(2 * rigLook)
 		v.holdsUp(s, 5<<20)
 		v.pass(rigStall)

@@ -22,6 +22,7 @@ type fakeLink struct {
 	handler *actor.PID
 	panicIn string // a method; consumed by the panic
 	full    bool
+	memory  int64 // what it holds
 
 	onFinish func() // called by Finish
 }
@@ -85,6 +86,12 @@ func (l *fakeLink) Full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.full
+}
+
+func (l *fakeLink) Held() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.memory
 }
 
 func (l *fakeLink) Moved() (sent, received int64) {
@@ -192,10 +199,16 @@ func (s *fakeStream) Open() {
 	s.opened = true
 }
 
-func (s *fakeStream) Hold(n int) int64 {
+func (s *fakeStream) Hold(data []byte) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held += int64(n)
+	s.held += int64(len(data))
+	return s.waiting
+}
+
+func (s *fakeStream) Held() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.waiting
 }
 

@@ -26,8 +26,9 @@ type TunnelMeter interface {
 
 // Tunnels is what the tunnels actor needs.
 type Tunnels struct {
-	Limits *actor.PID // the limits actor
-	Ports  *actor.PID // the ports actor
+	Limits *actor.PID    // the limits actor
+	Ports  *actor.PID    // the ports actor
+	Memory messages.Pool // what all tunnels share
 	// PublicURL is what clients are told; "*" stands for the subdomain.
 	PublicURL string
 	// RawHost is what clients are told of the host of raw ports, Credentials
@@ -76,7 +77,9 @@ func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) 
 		func(any) actor.Directive { return actor.RestartDirective })
 	session := supervise.Guarded(needs.Log, func() actor.Actor { return &tunnel{needs: &needs} },
 		actor.WithSupervisor(restart))
-	props := supervise.Guarded(needs.Log, func() actor.Actor { return &tunnels{session: session} },
+	props := supervise.Guarded(needs.Log, func() actor.Actor {
+		return &tunnels{session: session, memory: needs.Memory, muxes: make(map[string]messages.Mux)}
+	},
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
 	return system.Root.SpawnNamed(props, tunnelsName)
 }
@@ -86,11 +89,15 @@ func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) 
 // its state last.
 type tunnels struct {
 	session *actor.Props // of each tunnel
+	memory  messages.Pool
+	muxes   map[string]messages.Mux // of the tunnels, by the id of their actor
+	looking bool                    // a look at the memory is due
 	sessions
 }
 
 func (a *tunnels) Receive(ctx actor.Context) {
-	if m, ok := ctx.Message().(*messages.OpenTunnel); ok {
+	switch m := ctx.Message().(type) {
+	case *messages.OpenTunnel:
 		a.spawn(m.Answer, func() {
 			subdomain := messages.NewID(messages.SubdomainBytes)
 			pid, err := ctx.SpawnNamed(a.session, subdomain)
@@ -98,8 +105,47 @@ func (a *tunnels) Receive(ctx actor.Context) {
 				panic(err) // one in 2^64 has that name already
 			}
 			ctx.Send(pid, &openTunnel{m, subdomain, a.draining})
+			a.muxes[pid.Id] = m.Mux
 		})
 		return
+	case *messages.MemoryShort:
+		a.makeRoom(ctx)
+		return
+	case *lookAgain:
+		a.looking = false
+		a.makeRoom(ctx)
+		return
+	case *actor.Terminated:
+		delete(a.muxes, m.Who.Id)
 	}
 	a.keep(ctx)
+}
+
+// roomLook is after how long is looked whether a tunnel that was to give way has
+// given enough back. It takes what it does some milliseconds at most, unless the
+// processor is wanted elsewhere.
+const roomLook = 50 * time.Millisecond
+
+// lookAgain asks the tunnels actor to look at the memory once more.
+type lookAgain struct{}
+
+// makeRoom has the tunnel that holds most give way when more memory is held than
+// there is, and looks again.
+func (a *tunnels) makeRoom(ctx actor.Context) {
+	excess := a.memory.Excess()
+	if excess == 0 || a.looking {
+		return
+	}
+	a.looking = true
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	time.AfterFunc(roomLook, func() { root.Send(self, &lookAgain{}) })
+	most, heaviest := int64(0), ""
+	for id, mux := range a.muxes {
+		if held := mux.Held(); held > most {
+			most, heaviest = held, id
+		}
+	}
+	if heaviest != "" {
+		ctx.Send(ctx.ActorSystem().NewLocalPID(heaviest+"/"+handlerName), &messages.GiveWay{Bytes: excess})
+	}
 }

@@ -40,10 +40,12 @@ type Mux interface {
 	// through the mux, and with the n bytes that it carried. Called once for
 	// each [FromClient], [Data] and [Garbage].
 	Handled(n int)
-	// Full reports whether the mux can't be read on for want of room: its
-	// tunnel's byte budget is used up, or holds some of that of all tunnels,
-	// which is.
+	// Full reports whether the mux can't be read on for want of room: a byte
+	// budget of its tunnel or its user is used up, or it holds more than its fair
+	// part of that of all, which is.
 	Full() bool
+	// Held returns how many bytes the tunnel holds in memory.
+	Held() int64
 	// Finish ends the mux in an orderly way, within [Linger]. Answer:
 	// [MuxClosed]. Calls after the first change nothing.
 	Finish(reason Reason)
@@ -68,10 +70,9 @@ type Stream interface {
 	Reject()
 	// Open announces the connection with tcp_open and starts to read it.
 	Open()
-	// Hold books n bytes that are on their way to the conn, and returns how
-	// many bytes wait for the outside peer now. Once the stream has ended it
-	// books nothing.
-	Hold(n int) (waiting int64)
+	// Hold books bytes that are on their way to the conn, and returns how many
+	// wait for the outside peer now. Once the stream has ended it books nothing.
+	Hold(data []byte) (waiting int64)
 	// Write sends bytes that Hold has booked to the outside peer, after all
 	// earlier ones. data changes owner. Answer, some time: [Flushed].
 	Write(data []byte)
@@ -101,6 +102,8 @@ type Stream interface {
 	Abort(reason CloseReason)
 	// Ended returns the reason of the first Abort, or "".
 	Ended() CloseReason
+	// Held returns what waits for the outside peer takes up in memory, in bytes.
+	Held() int64
 	// Waiting returns how many bytes wait for the outside peer, and how many
 	// its kernel has acknowledged so far.
 	Waiting() (waiting, acked int64)
@@ -152,6 +155,24 @@ type PortTaken struct{ Port uint16 }
 
 // Accepted hands a raw connection over to the handler.
 type Accepted struct{ Stream Stream }
+
+// A Pool is the memory that all tunnels share, as the tunnels actor sees it.
+type Pool interface {
+	// Excess returns how many more bytes are held than there are, at least 0. If
+	// that grows after the call, [MemoryShort] says so.
+	Excess() int64
+}
+
+// MemoryShort tells the tunnels actor that more memory is held than there is: a
+// tunnel that holds less than its fair part has asked for some.
+type MemoryShort struct{}
+
+// GiveWay asks a handler to end some of what holds its tunnel's memory, newest
+// first, so that about so many bytes come back.
+type GiveWay struct{ Bytes int64 }
+
+// ReadingWaits tells the handler that its client is not read for want of room.
+type ReadingWaits struct{}
 
 // Data is payload of a raw connection, from the client. The bytes are the
 // receiver's.

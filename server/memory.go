@@ -2,6 +2,7 @@ package server
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 	runtimes "runtime/metrics"
 	"time"
@@ -14,6 +15,20 @@ const (
 	memoryLook = time.Second // how often is looked
 	trimAfter  = 8 << 20     // bytes allocated since the last time: less is not worth a collection
 	trimQuiet  = 256 << 10   // bytes allocated within a look: with more, the server is busy and collects by itself
+	// trimPause is how long is waited for a quiet second. After a storm with
+	// light traffic behind it there is none, and a collection of what is live then
+	// costs some milliseconds.
+	trimPause = 10 * time.Second
+)
+
+// What the process takes beside what the tunnels' Pool counts. The protocol
+// (section 12) grants it 128 MiB, 64 KiB a session and 32 KiB a connection, and
+// each of these has a goroutine or two; a part of it is not the heap's. The
+// collector works harder as the heap comes near to this.
+const (
+	memoryBeside       = 80 << 20 // bytes
+	memoryOfAGoroutine = 24 << 10
+	memoryStep         = 32 << 20 // in what steps the limit is set, for that stops the world
 )
 
 // How often the collector runs. By default it does when the heap has doubled,
@@ -31,17 +46,23 @@ const (
 	leastGCChange  = 25       // percent: less is not worth stopping the world for
 )
 
-// tendMemory sets the collector's pace, and collects garbage and gives memory
-// back to the kernel after each burst, until stop is closed. An operator who
-// sets GOGC has its pace instead.
-func tendMemory(stop <-chan struct{}) {
+// tendMemory sets the collector's pace and its limit, and collects garbage and
+// gives memory back to the kernel after each burst, until stop is closed. pool is
+// how many bytes tunnels may hold. An operator who sets GOGC or GOMEMLIMIT has
+// that instead.
+func tendMemory(stop <-chan struct{}, pool int64) {
 	samples := []runtimes.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	_, given := os.LookupEnv("GOGC")
 	if !given {
 		// The process gets its pace back for what else runs in it.
 		defer debug.SetGCPercent(debug.SetGCPercent(restGCPercent))
 	}
-	percent := restGCPercent
+	_, limited := os.LookupEnv("GOMEMLIMIT")
+	if !limited {
+		defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	}
+	percent, limit := restGCPercent, int64(0)
+	trimmedAt := time.Now()
 	look := time.NewTicker(memoryLook)
 	defer look.Stop()
 	var latest, trimmed uint64
@@ -51,6 +72,10 @@ func tendMemory(stop <-chan struct{}) {
 			return
 		case <-look.C:
 		}
+		if want := memoryLimit(pool, runtime.NumGoroutine()); !limited && want != limit {
+			limit = want
+			debug.SetMemoryLimit(limit)
+		}
 		runtimes.Read(samples)
 		allocated, live := samples[0].Value.Uint64(), samples[1].Value.Uint64()
 		busy := allocated-latest >= busyAllocation
@@ -58,12 +83,19 @@ func tendMemory(stop <-chan struct{}) {
 			percent = want
 			debug.SetGCPercent(percent)
 		}
-		if allocated-trimmed >= trimAfter && allocated-latest < trimQuiet {
+		quiet := allocated-latest < trimQuiet || !busy && time.Since(trimmedAt) >= trimPause
+		if allocated-trimmed >= trimAfter && quiet {
 			debug.FreeOSMemory()
-			trimmed = allocated
+			trimmed, trimmedAt = allocated, time.Now()
 		}
 		latest = allocated
 	}
+}
+
+// memoryLimit returns what the Go runtime is to keep below, in bytes.
+func memoryLimit(pool int64, goroutines int) int64 {
+	most := pool + memoryBeside + memoryOfAGoroutine*int64(goroutines)
+	return (most + memoryStep - 1) / memoryStep * memoryStep
 }
 
 // gcPercent returns by how many percent a heap may grow, of which so many

@@ -10,9 +10,11 @@ import (
 	"wsproxy/actors"
 	"wsproxy/actors/supervise"
 	"wsproxy/config"
+	"wsproxy/messages"
 	"wsproxy/metrics"
 	"wsproxy/netpolicy"
 	"wsproxy/transport"
+	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
 
@@ -82,8 +84,9 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 	if err != nil {
 		return nil, err
 	}
+	memory := tunnel.NewPool(c.TunnelBufferTotal)
 	owner, err := actors.SpawnTunnels(s.system, actors.Tunnels{
-		Limits: limits, Ports: ports, Meter: meter, Log: s.log,
+		Limits: limits, Ports: ports, Memory: memory, Meter: meter, Log: s.log,
 		PublicURL: c.TunnelPublicURL, RawHost: c.TunnelRawHost, Credentials: c.TunnelForwardCredentials,
 		PortTries: int(c.TunnelPortMax) - int(c.TunnelPortMin) + 1,
 		MaxHTTP:   orNoLimit(c.MaxTunnelHTTP), MaxConns: orNoLimit(c.MaxTunnelTCPConns),
@@ -94,6 +97,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 	if err != nil {
 		return nil, err
 	}
+	memory.OnOverdrawn(func() { s.system.Root.Send(owner, &messages.MemoryShort{}) })
 	return &transport.Tunnels{
 		Actor:   owner,
 		Limits:  limits,
@@ -103,7 +107,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 			return exists
 		},
 		Domain: c.TunnelDomain, Dialect: c.TunnelControlFrames, Bind: c.TunnelBind,
-		Buffer: c.TunnelBuffer, BufferTotal: c.TunnelBufferTotal,
+		Memory: memory, Buffer: c.TunnelBuffer,
 		StallTimeout: c.TunnelStallTimeout, HTTPTimeout: c.TunnelHTTPTimeout,
 		MaxBody: c.TunnelMaxBody, ForwardCredentials: c.TunnelForwardCredentials,
 	}, nil

@@ -65,7 +65,8 @@ type Tunnels struct {
 	Domain                    string                            // whose subdomains are tunnels, in lower case
 	Dialect                   string                            // of clients that ask for none: "text", "binary" or "gossh"
 	Bind                      netip.Addr                        // of raw ports; the zero Addr means all interfaces
-	Buffer, BufferTotal       int64                             // byte budgets of a tunnel, and of all
+	Memory                    *tunnel.Pool                      // what all tunnels share
+	Buffer                    int64                             // bytes that may wait in a tunnel for its raw peers
 	StallTimeout, HTTPTimeout time.Duration
 	MaxBody                   int64 // bytes of a request's or response's body
 	ForwardCredentials        bool
@@ -90,7 +91,7 @@ func NewServer(c Config) *Server {
 	}}
 	if t := c.Tunnels; t != nil {
 		s.tunnels = &tunnel.Settings{
-			Host: host, Total: tunnel.NewBudget(nil, t.BufferTotal), Buffer: t.Buffer,
+			Host: host, Memory: t.Memory, Buffer: t.Buffer,
 			MaxMessage:   2*t.MaxBody + tunnelMessageExtra,
 			StallTimeout: t.StallTimeout, HTTPTimeout: t.HTTPTimeout, Bind: t.Bind,
 		}

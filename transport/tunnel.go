@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -40,13 +41,22 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 	}
 
 	source, credit := s.config.Sources.OfRequest(r), flow == "credit"
-	mux := tunnel.New(s.tunnels, dialect, credit)
+	mux := tunnel.New(s.tunnels, dialect, credit, whose(user, source))
 	s.begin(w, r, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Credit: credit, Upgrade: isHandshake(r), Mux: mux, Answer: answer,
 		})
 	}, mux.Attach)
+}
+
+// whose names a user for what all of one user's tunnels may take. One without a
+// name is a source address.
+func whose(user string, source netip.Addr) string {
+	if user == "" {
+		return "address " + netpolicy.CountKey(source).String()
+	}
+	return "user " + user
 }
 
 // dialect returns what makes the dialect of a value of control= or

@@ -61,8 +61,7 @@ func newHouse(t testing.TB, total int64, timeout time.Duration) *tunnelrig.House
 
 // reserve takes n bytes of a budget.
 func reserve(memory *tunnel.Budget, n int64) tunnel.Reservation {
-	m := tunnel.New(&tunnel.Settings{Total: memory}, func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text }, false)
-	r := m.Reserve(0)
+	r := memory.Reserved(0)
 	r.Keep(n)
 	return r
 }

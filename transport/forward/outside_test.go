@@ -41,7 +41,7 @@ func TestNotModifiedOnTheWire(t *testing.T) {
 				"x-lower-case", "a\tcontent-length: 5", "zz", "b")
 			body := []byte("content")
 			answer := &messages.Response{Status: <-status, Headers: headers, Body: body}
-			if err := x.respond(answer, reserve(tunnel.NewBudget(nil, 1<<20), 7), messagesOnly{}); err != nil {
+			if err := x.respond(answer, reserve(tunnel.NewBudget(1<<20), 7), messagesOnly{}); err != nil {
 				t.Error(err)
 			}
 		}))

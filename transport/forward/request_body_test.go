@@ -53,7 +53,7 @@ func newBodies(t *testing.T, memory *tunnel.Budget, timeout time.Duration) (serv
 }
 
 func TestBodiesThatCome(t *testing.T) {
-	memory := tunnel.NewBudget(nil, 4<<20)
+	memory := tunnel.NewBudget(4 << 20)
 	server, came, _ := newBodies(t, memory, testkit.Patience)
 	for _, size := range []int{1, bodyStep, bodyPiece - 1, bodyPiece + 1, 1 << 20, 1<<20 + 1} {
 		for _, chunked := range []bool{false, true} {
@@ -85,7 +85,7 @@ func TestBodiesThatCome(t *testing.T) {
 // Each 256 KiB have a time of their own, however long all of it takes.
 func TestEachPieceOfABodyHasItsTime(t *testing.T) {
 	const timeout, pieces = 600 * time.Millisecond, 4
-	server, came, _ := newBodies(t, tunnel.NewBudget(nil, 4<<20), timeout)
+	server, came, _ := newBodies(t, tunnel.NewBudget(4<<20), timeout)
 	conn := connect(t, server)
 	begun := time.Now()
 	_, _ = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", pieces*bodyPiece)
@@ -125,7 +125,7 @@ func TestEachPieceOfABodyHasItsTime(t *testing.T) {
 
 // The end of the tunnel interrupts the reading, at whatever moment it comes.
 func TestTunnelEndsWhileABodyComes(t *testing.T) {
-	server, came, answer := newBodies(t, tunnel.NewBudget(nil, 4<<20), testkit.Patience)
+	server, came, answer := newBodies(t, tunnel.NewBudget(4<<20), testkit.Patience)
 	for i := range 50 {
 		conn := connect(t, server)
 		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 600000\r\n\r\n")
@@ -158,7 +158,7 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		"cut short":  {1 << 20, "Content-Length: 1000\r\n\r\nabc", true, messages.ReasonBodyBad, 400},
 		"a reset":    {1 << 20, "Content-Length: 1000\r\n\r\nabc", false, messages.ReasonAbandoned, 0},
 	} {
-		memory := tunnel.NewBudget(nil, c.memory)
+		memory := tunnel.NewBudget(c.memory)
 		server, came, _ := newBodies(t, memory, testkit.Patience)
 		conn := connect(t, server)
 		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\n"+c.sent)

@@ -53,6 +53,7 @@ func dialAccess(ctx context.Context, dial func(context.Context) (*net.TCPConn, e
 			if err != nil {
 				return nil, err
 			}
+			wsock.BoundSendBuffer(conn, wsock.SendBuffer)
 			// The library looks at ctx up to the TLS handshake and no further.
 			given = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(wsock.LongAgo) })
 			return conn, nil

@@ -52,6 +52,7 @@ func newTCPUpstream(conn *net.TCPConn) (*tcpUpstream, error) {
 	if err != nil {
 		return nil, err
 	}
+	wsock.BoundSendBuffer(conn, wsock.SendBuffer)
 	return &tcpUpstream{TCPConn: conn, reader: r}, nil
 }
 

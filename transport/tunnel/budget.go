@@ -3,20 +3,22 @@ package tunnel
 import "sync/atomic"
 
 // A Budget counts bytes that are held in memory against a bound, and against
-// the bound of the budget above it. It counts; who takes bytes must have asked
+// the bounds of the budgets above it. It counts; who takes bytes must have asked
 // whether there is room. Any goroutine may use it.
 type Budget struct {
-	above   *Budget // nil at the top
-	limit   int64   // bytes
-	reserve int64   // bytes up to which it doesn't wait for the budget above
-	held    atomic.Int64
-	freed   func() // called when bytes come back; may be nil
+	above  *Budget // nil at the top
+	pool   *Pool   // above the top; nil for none
+	member bool    // it is one of those that share the pool
+	limit  int64   // bytes
+	held   atomic.Int64
+	freed  func() // called when bytes come back; may be nil
 }
 
-// NewBudget returns a budget of limit bytes below another one, nil for none.
-func NewBudget(above *Budget, limit int64) *Budget {
-	return &Budget{above: above, limit: limit}
-}
+// NewBudget returns a budget of limit bytes by itself.
+func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
+
+// below returns a budget of limit bytes below b.
+func (b *Budget) below(limit int64) *Budget { return &Budget{above: b, pool: b.pool, limit: limit} }
 
 // Held returns how many bytes are held.
 func (b *Budget) Held() int64 { return b.held.Load() }
@@ -26,20 +28,45 @@ func (b *Budget) Add(n int64) {
 	if n == 0 {
 		return
 	}
-	b.held.Add(n)
-	if b.above != nil {
-		b.above.Add(n)
+	for l := b; l != nil; l = l.above {
+		l.change(n)
 	}
-	if n < 0 && b.freed != nil {
-		b.freed()
+	if b.pool != nil {
+		b.pool.add(n)
+	}
+	for l := b; l != nil && n < 0; l = l.above {
+		if l.freed != nil {
+			l.freed()
+		}
 	}
 }
 
-// full reports whether the budget is used up, or the one above it. What others
-// hold of that one is no matter to a budget that holds no more than its reserve.
+// change counts n bytes here alone, and returns how many are held.
+func (b *Budget) change(n int64) (held int64) {
+	held = b.held.Add(n)
+	if b.member {
+		switch held {
+		case 0:
+			b.pool.holders.Add(-1)
+		case n:
+			b.pool.holders.Add(1)
+		}
+	}
+	return held
+}
+
+// full reports whether the budget is used up, or one above it. What others hold
+// of the pool is no matter to a member that holds less than its fair part.
 func (b *Budget) full() bool {
-	held := b.held.Load()
-	return held >= b.limit || b.above != nil && held > b.reserve && b.above.full()
+	entitled := false
+	for l := b; l != nil; l = l.above {
+		held := l.held.Load()
+		if held >= l.limit {
+			return true
+		}
+		entitled = entitled || l.member && (held == 0 || held < b.pool.fairPart())
+	}
+	return b.pool != nil && !entitled && b.pool.full()
 }
 
 // Try takes n bytes if there is room for them, and reports whether it did.
@@ -48,19 +75,30 @@ func (b *Budget) Try(n int64) bool {
 		b.Add(n)
 		return true
 	}
-	held := b.held.Add(n)
-	switch {
-	case held > b.limit:
-	case b.above == nil:
-		return true
-	case held <= b.reserve:
-		b.above.Add(n)
-		return true
-	case b.above.Try(n):
-		return true
+	entitled := false
+	for l := b; l != nil; l = l.above {
+		held := l.change(n)
+		entitled = entitled || l.member && held <= b.pool.fairPart()
+		if held > l.limit {
+			b.undo(n, l)
+			return false
+		}
 	}
-	b.held.Add(-n)
-	return false
+	if b.pool != nil && !b.pool.take(n, entitled) {
+		b.undo(n, nil)
+		return false
+	}
+	return true
+}
+
+// undo takes back a change by n bytes, up to the budget last, or to the top.
+func (b *Budget) undo(n int64, last *Budget) {
+	for l := b; l != nil; l = l.above {
+		l.change(-n)
+		if l == last {
+			return
+		}
+	}
 }
 
 // An account is the part of a budget that one owner holds. It comes back whole,
@@ -97,6 +135,9 @@ func (a *account) pass(n int64) {
 }
 
 func (a *account) settle() { a.budget.Add(-a.held.Swap(0)) }
+
+// Reserved returns a reservation for n bytes that are counted already.
+func (b *Budget) Reserved(n int64) Reservation { return Reservation{b, n} }
 
 // A Reservation is what one goroutine holds of a budget.
 type Reservation struct {

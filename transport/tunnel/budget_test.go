@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -13,8 +12,8 @@ import (
 // comes back, exactly once.
 func TestAccountComesBackExactlyOnce(t *testing.T) {
 	for round := range 300 {
-		total := NewBudget(nil, 1<<40)
-		tunnel := NewBudget(total, 1<<40)
+		total := NewBudget(1 << 40)
+		tunnel := total.below(1 << 40)
 		accounts := []*account{{budget: tunnel}, {budget: tunnel}, {budget: total}}
 		var all sync.WaitGroup
 		begin := make(chan struct{})
@@ -54,7 +53,7 @@ func TestAccountComesBackExactlyOnce(t *testing.T) {
 
 // One adds just when another ends: nothing falls between the two.
 func TestAccountThatEndsWhileItGrows(t *testing.T) {
-	total := NewBudget(nil, 1<<40)
+	total := NewBudget(1 << 40)
 	for round := range 10_000 {
 		owner := &account{budget: total}
 		var ready atomic.Int32
@@ -84,8 +83,8 @@ func TestAccountThatEndsWhileItGrows(t *testing.T) {
 
 // While nobody ends, the sums hold at both levels.
 func TestBudgetCountsAtBothLevels(t *testing.T) {
-	total := NewBudget(nil, 100)
-	one, other := NewBudget(total, 60), NewBudget(total, 60)
+	total := NewBudget(100)
+	one, other := total.below(60), total.below(60)
 	var freed atomic.Int32
 	one.freed = func() { freed.Add(1) }
 	check := func(when string, full, otherFull bool, wantFreed int32) {
@@ -120,7 +119,7 @@ func TestBudgetCountsAtBothLevels(t *testing.T) {
 
 // Many who try at once never get more than there is, and all is there after.
 func TestBudgetIsNeverOverdrawn(t *testing.T) {
-	total := NewBudget(nil, 1000)
+	total := NewBudget(1000)
 	var all sync.WaitGroup
 	var have, most atomic.Int64
 	for range 8 {
@@ -147,7 +146,7 @@ func TestBudgetIsNeverOverdrawn(t *testing.T) {
 // back twice, and nothing is held by nobody.
 func TestAccountThatEndsWhileItIsPassedOn(t *testing.T) {
 	for round := range 10_000 {
-		total := NewBudget(nil, 1<<40)
+		total := NewBudget(1 << 40)
 		owner := &account{budget: total}
 		owner.add(5)
 		owner.add(7)
@@ -170,30 +169,5 @@ func TestAccountThatEndsWhileItIsPassedOn(t *testing.T) {
 		if held := total.held.Load(); held != 12 {
 			t.Fatalf("%d bytes are held, 12 were passed on", held)
 		}
-	}
-}
-
-// A budget with a reserve takes that much whatever others hold.
-func TestBudgetWithAReserve(t *testing.T) {
-	total := NewBudget(nil, 100)
-	tunnel := NewBudget(total, math.MaxInt64)
-	tunnel.reserve = 30
-	total.Add(100)
-	if tunnel.full() || !tunnel.Try(30) {
-		t.Error("there is no reserve")
-	}
-	if tunnel.full() || tunnel.Try(1) {
-		t.Error("more than the reserve was taken")
-	}
-	if tunnel.Add(1); !tunnel.full() {
-		t.Error("more than the reserve is not too much")
-	}
-	tunnel.Add(-1)
-	total.Add(-100)
-	if tunnel.full() || !tunnel.Try(70) || tunnel.Try(1) {
-		t.Error("what there is was not taken, or more")
-	}
-	if tunnel.Add(-100); total.held.Load() != 0 || tunnel.held.Load() != 0 {
-		t.Errorf("%d and %d bytes are left", total.held.Load(), tunnel.held.Load())
 	}
 }

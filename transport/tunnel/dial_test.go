@@ -130,8 +130,8 @@ func TestDialledStreamNeedsCredit(t *testing.T) {
 func TestDialledStreamsEnds(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, r *rig) {
 		c := r.dials()
-		c.Hold(5)
-		c.Write([]byte("hello"))
+		c.holds(5)
+		c.Write(exactly("hello"))
 		testkit.Hears[*messages.Flushed](c.ear)
 		c.inner.Close()
 		if m := testkit.Hears[*messages.OutsideEnded](c.ear); m.Reason != messages.CloseReset {
@@ -166,8 +166,8 @@ func TestLeaveAbortsAnInnerStream(t *testing.T) {
 	for name, end := range map[string]func(*Stream){"closed": (*Stream).EndWrite, "closed its side": (*Stream).CloseWrite} {
 		r := startRig(t, rigOptions{})
 		c := r.dials()
-		c.Hold(5)
-		c.Write([]byte("hello"))
+		c.holds(5)
+		c.Write(exactly("hello"))
 		end(c.Stream)
 		c.Leave()
 		c.EndWrite()

@@ -31,6 +31,7 @@ type inbound struct {
 	message []byte               // the control message so far, charged to mux.answers
 	began   time.Time            // when the first of it came
 	unasked bool                 // there was no memory for its beginning, and nobody has waited for some
+	gaveUp  bool                 // a control message was given up for want of memory, and there was none since
 	lost    messages.Reason      // why the control message is not kept
 	scan    messages.ControlScan // of one that is not kept
 	answer  bool                 // what is skipped is a response, of any length
@@ -73,7 +74,7 @@ func (in *inbound) payload(data []byte, text, end bool) (refused messages.Reason
 func (in *inbound) waitForRoom() {
 	m := in.mux
 	if in.kind == inboundControl &&
-		(int64(len(in.message)) >= m.settings.Total.limit || time.Since(in.began) > m.settings.HTTPTimeout) {
+		(int64(len(in.message)) >= m.memory.limit || time.Since(in.began) > m.settings.HTTPTimeout) {
 		in.giveUp(messages.ReasonMemory)
 	}
 	if !in.wantsRoom() {
@@ -83,7 +84,11 @@ func (in *inbound) waitForRoom() {
 	// Bytes of other tunnels come back without a signal to this one.
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
-	patience := time.Now().Add(2 * m.settings.StallTimeout)
+	patience := time.Now()
+	if !in.gaveUp {
+		patience = patience.Add(2 * m.settings.StallTimeout)
+	}
+	told := false
 	for in.wantsRoom() && !m.session.Discarding() {
 		select {
 		case <-m.room:
@@ -92,20 +97,25 @@ func (in *inbound) waitForRoom() {
 		case now := <-look.C:
 			if in.kind == inboundControl && now.After(patience) {
 				in.giveUp(messages.ReasonMemory)
+				in.gaveUp = true
+				continue
+			}
+			if m.Full() && !told {
+				told = true
+				m.settings.Host.Send(m.handler, &messages.ReadingWaits{})
 			}
 		}
 	}
-	in.unasked = false
+	in.unasked, in.gaveUp = false, in.gaveUp && m.Full()
 }
 
 // wantsRoom reports whether reading must wait: for the actors, for outside
-// peers, for memory that a control message takes, or for a client that makes the
-// proxy answer and doesn't read. Data waits for no memory but that which the
-// tunnel's own peers hold.
+// peers, for memory, or for a client that makes the proxy answer and doesn't
+// read.
 func (in *inbound) wantsRoom() bool {
 	m := in.mux
-	return m.inbound.full() || m.buffer.full() || in.kind == inboundControl && m.memory.full() ||
-		m.queue.backlog() >= controlBacklog
+	kept := in.kind != inboundLost && in.kind != inboundSkip
+	return m.inbound.full() || kept && m.Full() || m.queue.backlog() >= controlBacklog
 }
 
 // piece takes a piece of a message, the last one if end is set.
@@ -284,6 +294,6 @@ func (in *inbound) endOfLost() {
 // post passes a message on that carries n bytes. Each is charged with what it
 // costs itself, too: a client can't make more of them wait than the window.
 func (in *inbound) post(message any, n int) {
-	in.mux.inbound.Add(int64(n) + messageCost)
+	in.mux.take(int64(n) + messageCost)
 	in.mux.settings.Host.Send(in.mux.handler, message)
 }

@@ -129,8 +129,8 @@ func TestOtherMessagesAboveTheLimitAreRefused(t *testing.T) {
 			if want := testLimit + n; !c.atEnd && read > want {
 				t.Errorf("%s: %d bytes of it are read before, want at most %d", c.name, read, want)
 			}
-			if len(in.message) > 0 || i.mux.memory.held.Load() != 0 {
-				t.Errorf("%s: %d bytes are held", c.name, i.mux.memory.held.Load())
+			if len(in.message) > 0 || i.mux.answers.held.Load() != 0 {
+				t.Errorf("%s: %d bytes are held", c.name, i.mux.answers.held.Load())
 			}
 			for _, m := range i.ear.Take() {
 				if data, ok := m.(*messages.Data); ok && len(data.Data) > testLimit {

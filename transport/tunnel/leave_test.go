@@ -17,7 +17,7 @@ func TestStreamOutlivesItsMux(t *testing.T) {
 		r := startRig(t, rigOptions{})
 		c := r.open()
 		const size = 6 << 20 // more than the kernels hold
-		c.Hold(size)
+		c.holds(size)
 		c.Write(testkit.Pattern(size))
 		if closed {
 			c.EndRead()
@@ -27,7 +27,7 @@ func TestStreamOutlivesItsMux(t *testing.T) {
 		r.mux.Finish(messages.ReasonClientGone)
 		r.wantAllClosed()
 		c.EndWrite()
-		if held := r.settings.Total.held.Load(); held == 0 {
+		if held := r.settings.Memory.Held(); held == 0 {
 			t.Error("nothing counts against the memory of all tunnels")
 		}
 		got, err := io.ReadAll(c.outside)

@@ -63,6 +63,11 @@ func (m *Mux) accept(listener *net.TCPListener) {
 // want of file descriptors.
 const acceptPause = 50 * time.Millisecond
 
+// sendBuffer is how many bytes the kernel holds at most of what was written to a
+// raw connection and not acknowledged: fixed by the protocol (section 12). A
+// thousand of them may be left unread.
+const sendBuffer = 256 << 10
+
 // maxAccepted is how many streams of a tunnel may wait for its handler to take
 // or reject them. Other raw connections wait in the kernel.
 const maxAccepted = 32
@@ -87,6 +92,7 @@ func (m *Mux) acceptAll(listener *net.TCPListener) error {
 			}
 			return err
 		}
+		wsock.BoundSendBuffer(conn, sendBuffer)
 		s := newStream(m, conn, conn.RemoteAddr().String())
 		m.settings.Host.Send(m.handler, &messages.Accepted{Stream: s})
 	}

@@ -20,13 +20,14 @@ import (
 func TestLargeResponseIsGivenUpForWantOfMemory(t *testing.T) {
 	const stall = 30 * time.Millisecond
 	r := startWith(t, func(s *Settings) { s.StallTimeout = stall })
-	r.settings.Total.Add(r.settings.Total.limit) // other tunnels have it all
+	there := r.othersHold(rigPool)
 	begun := time.Now()
 	response := []byte(`{"type":"http_response","id":"0123456789ab","status":200,"body":"` + strings.Repeat("a", 3<<20) + `"}`)
 	go func() {
 		_ = r.client.WriteMessage(websocket.TextMessage, response)
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(`{"type":"tcp_close","connId":"c"}`))
 	}()
+	testkit.Hears[*messages.ReadingWaits](r.handler)
 	testkit.Hears[*messages.Garbage](r.handler)
 	m := testkit.Hears[*messages.FromClient](r.handler)
 	if dropped, ok := m.Message.(*messages.Dropped); !ok || *dropped != (messages.Dropped{ID: "0123456789ab", Reason: messages.ReasonMemory}) || m.Size != 0 {
@@ -38,7 +39,7 @@ func TestLargeResponseIsGivenUpForWantOfMemory(t *testing.T) {
 	r.mux.Handled(0)
 	r.mux.Handled(0)
 	testkit.Eventually(t, "its bytes are given back", func() bool { return r.mux.answers.held.Load() == 0 })
-	r.settings.Total.Add(-r.settings.Total.limit) // now there is memory again
+	there() // now there is memory again
 	if m := testkit.Hears[*messages.FromClient](r.handler); m.Message.(*messages.Close).ConnID != "c" {
 		t.Errorf("after it comes %+v", m)
 	}
@@ -57,7 +58,7 @@ func TestResponseThatNeverFitsIsGivenUpAtOnce(t *testing.T) {
 
 func testNeverFits(t *testing.T, response string) {
 	r := startWith(t, func(s *Settings) {
-		s.Total, s.StallTimeout = NewBudget(nil, 1<<20), time.Hour
+		s.Memory, s.StallTimeout = NewPool(4<<20), time.Hour
 	})
 	go func() {
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(response))
@@ -79,32 +80,32 @@ func testNeverFits(t *testing.T, response string) {
 // It waits for memory as long as it may, and is whole then.
 func TestLargeResponseWaitsForMemory(t *testing.T) {
 	r := startRig(t, rigOptions{})
-	r.settings.Total.Add(r.settings.Total.limit)
+	there := r.othersHold(rigPool)
 	go func() {
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab","body":"`+strings.Repeat("a", 3<<20)+`"}`))
 	}()
 	testkit.Eventually(t, "the reader waits", func() bool { return r.mux.answers.held.Load() > 0 && !r.mux.session.Conn().Reading() })
-	r.settings.Total.Add(-r.settings.Total.limit)
+	there()
 	m := testkit.Hears[*messages.FromClient](r.handler)
 	if answer := m.Message.(*messages.Response); len(answer.Body) != 3<<20 {
 		t.Errorf("the body has %d bytes", len(answer.Body))
 	}
 	r.settle(m)
-	testkit.Eventually(t, "its bytes are given back", func() bool { return r.settings.Total.held.Load() == 0 })
+	testkit.Eventually(t, "its bytes are given back", func() bool { return r.settings.Memory.Held() == 0 })
 }
 
 // Requests that wait for a client that doesn't read stay within the memory of
 // all, and it comes back when nobody waits for them any more.
 func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 	const size, limit = 256 << 10, 4 << 20
-	r := startRig(t, rigOptions{credit: true, change: func(s *Settings) { s.Total = NewBudget(nil, limit) }})
+	r := startRig(t, rigOptions{credit: true, change: func(s *Settings) { s.Memory = NewPool(tunnelPart * limit) }})
 	r.smallBuffers() // and the client takes nothing
 	sent := 0
 	message := bytes.Repeat([]byte("x"), size)
 	message[0] = '{'
 	for r.mux.Request(fmt.Sprint(sent), bytes.Clone(message)) {
-		if sent++; r.settings.Total.held.Load() > limit {
-			t.Fatalf("%d bytes are held", r.settings.Total.held.Load())
+		if sent++; r.settings.Memory.Held() > limit {
+			t.Fatalf("%d bytes are held", r.settings.Memory.Held())
 		}
 		if sent > 1<<10 {
 			t.Fatal("there is no end of memory")
@@ -114,7 +115,7 @@ func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 	for id := range sent {
 		r.mux.Forget(fmt.Sprint(id))
 	}
-	if held := r.settings.Total.held.Load(); held != size {
+	if held := r.settings.Memory.Held(); held != size {
 		t.Errorf("%d bytes are held, %d are being written", held, size)
 	}
 	go func() { // the client reads at last
@@ -124,7 +125,7 @@ func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 			}
 		}
 	}()
-	testkit.Eventually(t, "nothing is held when what was being written is", func() bool { return r.settings.Total.held.Load() == 0 })
+	testkit.Eventually(t, "nothing is held when what was being written is", func() bool { return r.settings.Memory.Held() == 0 })
 	if !r.mux.Request("after", make([]byte, size)) {
 		t.Error("there still is no memory")
 	}
@@ -135,7 +136,7 @@ func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 func TestTunnelReadsOnWhileOthersHoldAllMemory(t *testing.T) {
 	for _, credit := range []bool{true, false} {
 		r := startRig(t, rigOptions{credit: credit})
-		r.settings.Total.Add(r.settings.Total.limit)
+		there := r.othersHold(rigPool)
 		var data, responses atomic.Int64
 		stop := r.handles(func(m any) {
 			switch m := m.(type) {
@@ -147,7 +148,7 @@ func TestTunnelReadsOnWhileOthersHoldAllMemory(t *testing.T) {
 				}
 			}
 		})
-		response := []byte(`{"type":"http_response","id":"0123456789ab","body":"` + strings.Repeat("a", memoryReserve/2) + `"}`)
+		response := []byte(`{"type":"http_response","id":"0123456789ab","body":"` + strings.Repeat("a", rigFairPart/2) + `"}`)
 		for range 16 {
 			r.clientSends(websocket.BinaryMessage, dataMessage("c", testkit.Pattern(256<<10)))
 			r.clientSends(websocket.TextMessage, response)
@@ -156,11 +157,11 @@ func TestTunnelReadsOnWhileOthersHoldAllMemory(t *testing.T) {
 		if !r.mux.Request("small", make([]byte, 4<<10)) {
 			t.Error("a small request is refused")
 		}
-		if r.mux.Request("large", make([]byte, 2*memoryReserve)) {
+		if r.mux.Request("large", make([]byte, 2*rigFairPart)) {
 			t.Error("a large one is not")
 		}
 		stop()
-		r.settings.Total.Add(-r.settings.Total.limit)
+		there()
 	}
 }
 
@@ -168,40 +169,44 @@ func TestTunnelReadsOnWhileOthersHoldAllMemory(t *testing.T) {
 // some back.
 func TestTunnelWaitsForMemoryThatItsPeersHold(t *testing.T) {
 	r := startRig(t, rigOptions{})
-	r.settings.Total.Add(r.settings.Total.limit)
-	r.mux.buffer.Add(memoryReserve + 1)
+	there := r.othersHold(rigPool)
+	r.mux.memory.Add(rigFairPart + 1)
 	if !r.mux.Full() {
 		t.Error("the Mux is not full")
 	}
 	var data atomic.Int64
-	stop := r.handles(func(m any) { data.Add(int64(len(m.(*messages.Data).Data))) })
+	stop := r.handles(func(m any) {
+		if m, ok := m.(*messages.Data); ok {
+			data.Add(int64(len(m.Data)))
+		}
+	})
 	go func() { // the first is read: the reader waited for it already
 		for range 2 {
 			_ = r.client.WriteMessage(websocket.BinaryMessage, dataMessage("c", make([]byte, 64<<10)))
 		}
 	}()
 	testkit.Eventually(t, "the reader waits", func() bool { return data.Load() > 0 && !r.mux.session.Conn().Reading() })
-	r.mux.buffer.Add(-1)
+	r.mux.memory.Add(-3)
 	testkit.Eventually(t, "the reader goes on", func() bool { return data.Load() == 128<<10 })
 	stop()
-	r.mux.buffer.Add(-memoryReserve)
-	r.settings.Total.Add(-r.settings.Total.limit)
+	r.mux.memory.Add(2 - rigFairPart)
+	there()
 }
 
 // A response that comes whole before it is seen that there is no memory for it
 // is refused as well: else small ones would add up without bound.
 func TestSmallResponseBeyondTheReserveIsRefused(t *testing.T) {
 	r := startRig(t, rigOptions{})
-	r.settings.Total.Add(r.settings.Total.limit)
-	r.mux.memory.Add(memoryReserve) // its outside clients take no answers
+	there := r.othersHold(rigPool)
+	r.mux.memory.Add(rigFairPart) // its outside clients take no answers
 	r.clientSends(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab"}`))
 	m := testkit.Hears[*messages.FromClient](r.handler)
 	if dropped, ok := m.Message.(*messages.Dropped); !ok || *dropped != (messages.Dropped{ID: "0123456789ab", Reason: messages.ReasonMemory}) {
 		t.Errorf("the request is answered with %+v", m)
 	}
 	r.settle(m)
-	r.mux.memory.Add(-memoryReserve)
-	r.settings.Total.Add(-r.settings.Total.limit)
+	r.mux.memory.Add(-rigFairPart)
+	there()
 }
 
 // One that had to wait for memory as it came, and got it, is answered, though
@@ -209,15 +214,15 @@ func TestSmallResponseBeyondTheReserveIsRefused(t *testing.T) {
 func TestResponseThatGotItsMemoryIsNotRefused(t *testing.T) {
 	const size = 3 << 20
 	r := startRig(t, rigOptions{})
-	r.settings.Total.Add(r.settings.Total.limit - size) // others
-	body := strings.Repeat("a", size-20)                // with its frame it is longer
+	there := r.othersHold(rigPool - rigPool/entitledPart - size)
+	body := strings.Repeat("a", size-20) // with its frame it is longer
 	go r.clientSends(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab","body":"`+body+`"}`))
 	m := testkit.Hears[*messages.FromClient](r.handler)
 	if answer, ok := m.Message.(*messages.Response); !ok || string(answer.Body) != body {
 		t.Errorf("the request is answered with %T", m.Message)
 	}
 	r.settle(m)
-	r.settings.Total.Add(size - r.settings.Total.limit)
+	there()
 }
 
 // One that comes too slowly for any request to wait for it holds nothing.
@@ -233,7 +238,7 @@ func TestResponseThatNeverEndsIsGivenUp(t *testing.T) {
 	testkit.Eventually(t, "it is held", func() bool { return r.mux.memory.held.Load() > 1<<15 })
 	testkit.Eventually(t, "it is given up", func() bool { // at the next sign of life
 		_ = r.client.WriteControl(websocket.PongMessage, nil, time.Now().Add(testkit.Patience))
-		return r.mux.memory.held.Load() == 0
+		return r.mux.answers.held.Load() == 0
 	})
 	for {
 		m, ok := testkit.Hears[any](r.handler).(*messages.FromClient)

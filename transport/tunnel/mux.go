@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"math"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -25,10 +24,12 @@ type Mux struct {
 	started  atomic.Bool   // handler is set, for others than the pumps
 	queue    *sendQueue    // what waits for the client
 	inFlight inFlight      // what is on its way to the client
-	memory   *Budget       // what the tunnel holds of that of all: the next two, and HTTP
-	buffer   *Budget       // what waits for outside peers beyond their shares
+	memory   *Budget       // what the tunnel holds of that of all
+	requests *Budget       // the part of it that requests hold, until the client has them
+	buffer   Budget        // what waits for outside peers beyond their shares; counted in memory too
 	answers  account       // responses, until their requests have them
-	inbound  Budget        // what was read from the client and is not handled yet; not part of memory
+	inbound  Budget        // what was read from the client and is not handled yet
+	posted   account       // the same, in memory: a tunnel's end leaves some unhandled
 	room     chan struct{} // has room for one: some of memory or inbound came back
 	accepts  chan struct{} // a token for each stream that no actor has taken yet
 
@@ -42,7 +43,7 @@ type Mux struct {
 // Settings are what all tunnels share. All fields are required, but for Bind.
 type Settings struct {
 	Host         *wsock.Host
-	Total        *Budget       // of all tunnels, at the top
+	Memory       *Pool         // of all tunnels
 	Buffer       int64         // bytes that may wait in one tunnel for its outside peers
 	MaxMessage   int64         // bytes of a message from a client
 	StallTimeout time.Duration // how long a peer that takes nothing may hold up its tunnel
@@ -50,24 +51,26 @@ type Settings struct {
 	Bind         netip.Addr    // of raw ports; the zero Addr means all interfaces
 }
 
-// memoryReserve is how many bytes of memory a tunnel may take though others have
-// used up that of all: its small requests and responses don't wait for theirs.
-const memoryReserve = 1 << 20
+// requestParts is of how many parts of a tunnel's memory requests leave one: they
+// come from anyone, and may come slowly. If they could fill it, the client would
+// not be read meanwhile.
+const requestParts = 4
 
 // New returns a Mux for a client that speaks what dialect returns, which is
-// called once. credit is flow=credit. It starts nothing.
-func New(settings *Settings, dialect func(*Mux) Dialect, credit bool) *Mux {
+// called once. credit is flow=credit. user names whose tunnel it is, for the
+// memory that all of one user's may hold. It starts nothing.
+func New(settings *Settings, dialect func(*Mux) Dialect, credit bool, user string) *Mux {
 	m := &Mux{
 		settings: settings, credit: credit,
-		memory:  NewBudget(settings.Total, math.MaxInt64),
+		memory:  settings.Memory.open(user),
 		room:    make(chan struct{}, 1),
 		accepts: make(chan struct{}, maxAccepted),
 	}
 	m.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.MuxEnded{Reason: reason} })
-	m.memory.reserve = memoryReserve
 	m.memory.freed = func() { signal(m.room) }
-	m.buffer = NewBudget(m.memory, settings.Buffer)
-	m.answers.budget = m.memory
+	m.requests = m.memory.below(m.memory.limit / requestParts * (requestParts - 1))
+	m.buffer.limit = settings.Buffer
+	m.answers.budget, m.posted.budget = m.memory, m.memory
 	m.inbound.limit = inboundWindow
 	m.dialect = dialect(m)
 	m.queue = newSendQueue(m.drop)
@@ -84,8 +87,9 @@ func (m *Mux) Own(tunnel *actor.PID) { m.session.Own(tunnel) }
 // Dialect returns how the client is spoken to.
 func (m *Mux) Dialect() Dialect { return m.dialect }
 
-// Memory is what the tunnel holds of the memory of all tunnels.
-func (m *Mux) Memory() *Budget { return m.memory }
+// Memory is what requests to the tunnel hold of its memory, until its client has
+// them.
+func (m *Mux) Memory() *Budget { return m.requests }
 
 // Host returns what all sessions share.
 func (m *Mux) Host() *wsock.Host { return m.settings.Host }
@@ -106,7 +110,7 @@ func (m *Mux) TakesInline(n int) bool { return m.dialect.TakesInline(n) }
 // Request sends http_request, whose id is given, and reports whether there is
 // memory for it.
 func (m *Mux) Request(id string, message []byte) bool {
-	held := Reservation{budget: m.memory}
+	held := Reservation{budget: m.requests}
 	if !held.Try(int64(cap(message))) {
 		return false
 	}
@@ -127,34 +131,48 @@ func (m *Mux) SendRequest(id string, message []byte, held *Reservation) {
 // Forget drops an http_request that was not sent yet.
 func (m *Mux) Forget(id string) { m.queue.forget(id) }
 
-// Reserve returns a reservation of the tunnel's memory for n bytes that are
-// charged to it already.
-func (m *Mux) Reserve(n int64) Reservation { return Reservation{m.memory, n} }
+// Reserve returns a reservation for n bytes of a request that are charged to
+// Memory already.
+func (m *Mux) Reserve(n int64) Reservation { return m.requests.Reserved(n) }
 
 // Answered returns what a response is charged: it is the caller's now.
 func (m *Mux) Answered(size int) Reservation {
 	m.answers.pass(int64(size))
-	return m.Reserve(int64(size))
+	return m.memory.Reserved(int64(size))
 }
 
 // Dropped gives back what a response is charged that nobody gets.
 func (m *Mux) Dropped(n int) { m.answers.add(int64(-n)) }
 
+// take counts bytes that were read from the client and are not handled yet, or
+// were if n is negative.
+func (m *Mux) take(n int64) {
+	m.inbound.Add(n)
+	m.posted.add(n)
+}
+
 // Handled says that the handler has dealt with a message of n bytes.
 func (m *Mux) Handled(n int) {
-	m.inbound.Add(int64(-n) - messageCost)
+	m.take(int64(-n) - messageCost)
 	signal(m.room)
 }
 
 // Full reports whether the client can't be read on for want of room.
-func (m *Mux) Full() bool { return m.buffer.full() }
+func (m *Mux) Full() bool { return m.buffer.full() || m.memory.full() }
+
+// Held returns how many bytes the tunnel holds in memory.
+func (m *Mux) Held() int64 { return m.memory.Held() }
 
 // drop gives back what a frame held, written or not.
 func (m *Mux) drop(f frame) {
 	if f.buf != nil {
 		wsock.GiveBuffer(f.buf)
 	}
-	m.memory.Add(-f.charged)
+	if f.request != "" {
+		m.requests.Add(-f.charged)
+	} else {
+		m.memory.Add(-f.charged)
+	}
 	if f.gone != nil {
 		f.gone()
 	}
@@ -191,6 +209,7 @@ func (m *Mux) Finish(reason messages.Reason) {
 	m.session.Finish(reason, m.finish, func(messages.Reason) {
 		m.queue.clear()
 		m.answers.end()
+		m.posted.end()
 		m.session.Tell(&messages.MuxClosed{})
 	})
 }

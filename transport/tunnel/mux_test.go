@@ -59,7 +59,7 @@ func TestConcurrentControlMessagesArriveWhole(t *testing.T) {
 		next[m.id]++
 	}
 	all.Wait()
-	testkit.Eventually(t, "what was charged is given back", func() bool { return r.settings.Total.held.Load() == 0 })
+	testkit.Eventually(t, "what was charged is given back", func() bool { return r.settings.Memory.Held() == 0 })
 }
 
 // One call writes many frames. They arrive in order and whole, though the kernel
@@ -226,7 +226,7 @@ func TestIdleTunnelsHoldNoBuffer(t *testing.T) {
 		r.clientSends(websocket.BinaryMessage, dataMessage(c.ID(), testkit.Pattern(100)))
 		m := testkit.Hears[*messages.Data](r.handler)
 		r.settle(m)
-		c.Hold(len(m.Data))
+		c.Hold(m.Data)
 		c.Write(m.Data)
 		if _, err := io.ReadFull(c.outside, make([]byte, 100)); err != nil {
 			t.Fatal(err)

@@ -38,7 +38,7 @@ func TestSlowPeerReadsItsLastBytes(t *testing.T) {
 	c := r.open()
 	_ = c.outside.SetReadBuffer(64 << 10)
 	const size = 1 << 20 // waits in the kernel here
-	c.Hold(size)
+	c.holds(size)
 	c.Write(testkit.Pattern(size))
 	c.EndRead()
 	c.EndWrite()

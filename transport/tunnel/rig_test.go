@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,17 +80,40 @@ func newBareRig(t testing.TB, o rigOptions) *rig {
 	keepalive := wsock.NewKeepalive(o.keepalive)
 	t.Cleanup(keepalive.Close)
 	settings := &Settings{
-		Host:  wsock.NewHost(system.Root, keepalive, slog.New(slog.DiscardHandler)),
-		Total: NewBudget(nil, 256<<20), Buffer: 32 << 20, MaxMessage: 21 << 20,
+		Host:   wsock.NewHost(system.Root, keepalive, slog.New(slog.DiscardHandler)),
+		Memory: NewPool(rigPool), Buffer: 32 << 20, MaxMessage: 21 << 20,
 		StallTimeout: 3 * time.Second, HTTPTimeout: time.Hour, Bind: netip.MustParseAddr("127.0.0.1"),
 	}
 	if o.change != nil {
 		o.change(settings)
 	}
-	mux := New(settings, func(*Mux) Dialect { return o.dialect }, o.credit)
+	mux := New(settings, func(*Mux) Dialect { return o.dialect }, o.credit, "anyone")
 	r := &rig{t: t, system: system, settings: settings, mux: mux, tunnel: testkit.NewEar(t, system), handler: testkit.NewEar(t, system)}
 	mux.Own(r.tunnel.PID)
 	return r
+}
+
+// rigPool is the memory of all tunnels, of which the rig's has rigFairPart while
+// others hold all.
+const (
+	rigPool     = 256 << 20
+	rigFairPart = 1 << 20
+)
+
+// othersHold has other tunnels, each of another user, hold so much, until the
+// function that it returns is called.
+func (r *rig) othersHold(n int64) (giveBack func()) {
+	var others []*Budget
+	for i := range int64(rigPool/rigFairPart - 1) {
+		b := r.settings.Memory.open(fmt.Sprint("other ", i))
+		b.Add(n/(rigPool/rigFairPart-1) + min(1, n%(rigPool/rigFairPart-1)/(i+1)))
+		others = append(others, b)
+	}
+	return func() {
+		for _, b := range others {
+			b.Add(-b.Held())
+		}
+	}
 }
 
 // startRig returns a Mux that has sent its first message, which the client has
@@ -117,7 +142,7 @@ func startWith(t testing.TB, change func(*Settings)) *rig {
 func (r *rig) close() {
 	r.mux.Finish(messages.ReasonClientGone)
 	r.wantClosed()
-	if held := r.settings.Total.held.Load(); held != 0 {
+	if held := r.settings.Memory.Held(); held != 0 {
 		r.t.Errorf("%d bytes of the memory of all tunnels are held after the Mux's end", held)
 	}
 	if held := r.mux.buffer.held.Load(); held != 0 {
@@ -229,6 +254,12 @@ type outsideConn struct {
 	ear     *testkit.Ear
 	outside *net.TCPConn
 }
+
+// holds books n bytes that take up no more.
+func (c *outsideConn) holds(n int) int64 { return c.Hold(make([]byte, n)) }
+
+// exactly returns text as bytes that take up no more.
+func exactly(text string) []byte { return slices.Clip([]byte(text)) }
 
 // accept lets an outside peer come in, and has its stream owned but not open.
 func (r *rig) accept() *outsideConn {

@@ -26,6 +26,7 @@ type Stream struct {
 	queue *streamQueue // set once
 	owner *actor.PID   // set by Own, before the pumps start
 	share account      // what waits for the peer beyond messages.ConnShare
+	held  account      // what all that waits for the peer takes up in memory
 
 	accepted atomic.Bool  // an actor has taken or rejected it
 	noLinger atomic.Bool  // the peer is given no more time to read
@@ -35,7 +36,7 @@ type Stream struct {
 	mu         sync.Mutex
 	found      func() bool          // under mu: says that an actor has it; else it ends with the Mux
 	chunks     [][]byte             // under mu: what the out pump has not taken
-	waiting    int64                // under mu: bytes on their way to the peer, from Hold until written
+	waiting    int64                // under mu: payload bytes on their way to the peer, from Hold until written
 	opened     bool                 // under mu: the pumps run
 	endWrite   bool                 // under mu: EndWrite was called
 	closeWrite bool                 // under mu: CloseWrite was called
@@ -63,7 +64,7 @@ type outer interface {
 func newStream(m *Mux, conn outer, peer string) *Stream {
 	s := &Stream{
 		mux: m, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer,
-		queue: m.queue.newStream(), share: account{budget: m.buffer},
+		queue: m.queue.newStream(), share: account{budget: &m.buffer}, held: account{budget: m.memory},
 		wake: make(chan struct{}, 1), done: make(chan struct{}), unread: make(chan struct{}), credit: make(chan int, 1),
 	}
 	s.stopReading = sync.OnceFunc(func() { close(s.unread) })
@@ -130,22 +131,27 @@ func (s *Stream) Open() {
 	})
 }
 
-func (s *Stream) Hold(n int) int64 {
+func (s *Stream) Hold(data []byte) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
 		return 0
 	}
-	s.book(int64(n))
+	s.book(int64(len(data)), int64(cap(data)))
 	return s.waiting
 }
 
-// book changes waiting, and with it what the budget holds of it. Under mu.
-func (s *Stream) book(n int64) {
+// book changes how many payload bytes wait, and what they take up in memory,
+// which for those in a buffer of the pool is up to twice as much. Under mu.
+func (s *Stream) book(n, memory int64) {
 	before := max(s.waiting-messages.ConnShare, 0)
 	s.waiting += n
 	s.share.add(max(s.waiting-messages.ConnShare, 0) - before)
+	s.held.add(memory)
 }
+
+// Held returns what the stream holds in memory for its outside peer, in bytes.
+func (s *Stream) Held() int64 { return s.held.held.Load() }
 
 func (s *Stream) Write(data []byte) {
 	s.mu.Lock()
@@ -173,13 +179,15 @@ func (s *Stream) enqueue(data []byte) {
 		s.chunks = append(s.chunks, data)
 		return
 	}
+	before := cap(s.chunks[last]) + cap(data)
 	s.chunks[last] = append(s.chunks[last], data...)
+	s.held.add(int64(cap(s.chunks[last]) - before))
 }
 
 func (s *Stream) Drop(data []byte) {
 	s.mu.Lock()
 	if !s.over {
-		s.book(int64(-len(data)))
+		s.book(int64(-len(data)), int64(-cap(data)))
 	}
 	s.mu.Unlock()
 	wsock.Release(data)
@@ -249,6 +257,7 @@ func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 	}
 	s.over, s.aborted, s.chunks, s.waiting = true, reason, nil, 0
 	s.share.end()
+	s.held.end()
 	if s.opened && reason.IsTold() { // before done: at its end the out pump closes the queue
 		s.queue.send(s.mux.frameClose(s.id, reason), true)
 	}

@@ -25,8 +25,8 @@ func (r *rig) wantStreamClosed(c *outsideConn, why messages.CloseReason) {
 	c.Abort(messages.CloseRestart)
 	c.EndRead()
 	c.EndWrite()
-	c.Write([]byte("late"))
-	if n := c.Hold(5); n != 0 {
+	c.Write(exactly("late"))
+	if n := c.holds(5); n != 0 {
 		r.t.Errorf("a stream that has ended holds %d", n)
 	}
 	if c.Ended() != why {
@@ -55,7 +55,7 @@ func TestEndWriteFlushesFirst(t *testing.T) {
 	for i := range 96 {
 		piece := append([]byte{byte(i)}, testkit.Pattern(size/96-1)...)
 		sent = append(sent, piece...)
-		if waiting := c.Hold(len(piece)); waiting > int64(len(sent)) {
+		if waiting := c.Hold(piece); waiting > int64(len(sent)) {
 			t.Fatalf("%d bytes wait of %d", waiting, len(sent))
 		}
 		c.Write(piece)
@@ -65,7 +65,7 @@ func TestEndWriteFlushesFirst(t *testing.T) {
 	}
 	c.EndRead()
 	c.EndWrite()
-	c.Write([]byte("late"))
+	c.Write(exactly("late"))
 	got, err := io.ReadAll(c.outside)
 	if err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("the peer reads %d bytes of %d, %v", len(got), len(sent), err)
@@ -137,7 +137,7 @@ func TestEndWriteToAPeerThatSends(t *testing.T) {
 		}
 	})
 	testkit.Eventually(t, "it is sending", func() bool { in, _ := c.Moved(); return in > 0 })
-	c.Hold(1 << 20)
+	c.holds(1 << 20)
 	c.Write(testkit.Pattern(1 << 20))
 	c.EndRead()
 	c.EndWrite()
@@ -160,7 +160,7 @@ func TestAbortResetsAndSaysWhy(t *testing.T) {
 		}
 		testkit.Eventually(t, "it is read", func() bool { in, _ := c.Moved(); return in == 5 })
 		for range 200 { // more than the peer's kernel takes: it does not read
-			c.Hold(64 << 10)
+			c.holds(64 << 10)
 			c.Write(make([]byte, 64<<10))
 		}
 		if r.mux.buffer.held.Load() == 0 {
@@ -204,7 +204,7 @@ func TestWriteToAPeerThatResets(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	c := r.open()
 	for range 200 {
-		c.Hold(64 << 10)
+		c.holds(64 << 10)
 		c.Write(make([]byte, 64<<10))
 	}
 	_ = c.outside.SetLinger(0)
@@ -238,7 +238,7 @@ func TestConnectionThatWasNotAnnouncedEndsInSilence(t *testing.T) {
 		if _, err := io.Copy(io.Discard, c.outside); !isReset(err) {
 			t.Errorf("the peer's end is %v", err)
 		}
-		if n := c.Hold(5); n != 0 {
+		if n := c.holds(5); n != 0 {
 			t.Errorf("it holds %d bytes", n)
 		}
 	}
@@ -255,8 +255,8 @@ func TestEndWriteLingersOnce(t *testing.T) {
 	t.Parallel()
 	r := startRig(t, rigOptions{})
 	c := r.open()
-	c.Hold(5)
-	c.Write([]byte("hello"))
+	c.holds(5)
+	c.Write(exactly("hello"))
 	begun := time.Now()
 	c.EndRead()
 	c.EndWrite()

@@ -44,12 +44,12 @@ func TestCloseWriteEndsOneSideAlone(t *testing.T) {
 		r := startRig(t, rigOptions{credit: credit})
 		c := r.open()
 		const size = 6 << 20 // more than the kernels hold
-		c.Hold(size)
+		c.holds(size)
 		c.Write(testkit.Pattern(size))
 		c.CloseWrite()
 		c.CloseWrite()
-		c.Hold(4)
-		c.Write([]byte("late"))
+		c.holds(4)
+		c.Write(exactly("late"))
 		c.wantEOF(t, testkit.Pattern(size))
 		testkit.Eventually(t, "nothing is held", func() bool { waiting, _ := c.Waiting(); return waiting == 0 })
 		for range 3 {
@@ -80,8 +80,8 @@ func TestCloseWriteAfterThePeersEnd(t *testing.T) {
 		t.Errorf("the client is told %+v", m)
 	}
 	c.wantPeersEnd(t, messages.CloseEOF)
-	c.Hold(5)
-	c.Write([]byte("hello"))
+	c.holds(5)
+	c.Write(exactly("hello"))
 	c.CloseWrite()
 	c.wantEOF(t, []byte("hello"))
 	c.EndWrite()
@@ -92,8 +92,8 @@ func TestCloseWriteAfterThePeersEnd(t *testing.T) {
 func TestCloseWriteBeforeOpen(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	c := r.accept()
-	c.Hold(5)
-	c.Write([]byte("hello"))
+	c.holds(5)
+	c.Write(exactly("hello"))
 	c.CloseWrite()
 	c.Open()
 	r.clientReads()
@@ -182,8 +182,8 @@ func TestStreamEndsAfterCloseWrite(t *testing.T) {
 	t.Run("close", func(t *testing.T) {
 		r := startRig(t, rigOptions{})
 		c := r.open()
-		c.Hold(5)
-		c.Write([]byte("hello"))
+		c.holds(5)
+		c.Write(exactly("hello"))
 		c.CloseWrite()
 		c.EndRead()
 		c.EndWrite()
@@ -212,7 +212,7 @@ func TestStreamEndsAfterCloseWrite(t *testing.T) {
 	t.Run("abort while bytes wait", func(t *testing.T) {
 		r := startRig(t, rigOptions{})
 		c := r.open()
-		c.Hold(16 << 20) // more than the kernels hold
+		c.holds(16 << 20) // more than the kernels hold
 		c.Write(make([]byte, 16<<20))
 		c.CloseWrite()
 		c.Abort(messages.CloseSlow)
@@ -225,7 +225,7 @@ func TestStreamEndsAfterCloseWrite(t *testing.T) {
 		r := startRig(t, rigOptions{})
 		c := r.open()
 		const size = 6 << 20
-		c.Hold(size)
+		c.holds(size)
 		c.Write(testkit.Pattern(size))
 		c.CloseWrite()
 		c.Leave()

@@ -22,6 +22,12 @@ func (s *Stream) pumpIn() {
 		if _, ok := await(s, in, s.queue.room); !ok {
 			return
 		}
+		if s.mux.memory.full() { // then no more than one frame waits
+			if _, ok := await(s, in, s.queue.room); !ok {
+				return
+			}
+			s.queue.room <- struct{}{} // has room: it came from there
+		}
 		in.Limit(wsock.BufferSize)
 		if s.mux.credit {
 			if allowed == 0 {
@@ -45,6 +51,7 @@ func (s *Stream) pumpIn() {
 			}
 		}
 		s.in.Add(int64(n))
+		s.mux.memory.Add(wsock.BufferSize) // the frame's, until it is written or dropped
 		if allowed -= n; s.mux.credit {
 			select {
 			case more := <-s.credit:
@@ -145,9 +152,10 @@ func (s *Stream) peerEnded(in *wsock.Reader, err error) {
 // WebSocket frame and that of the tunnel's protocol.
 const dataRoom = wsock.ServerHeader + messages.DataHeader
 
-// payloadFrame makes a data frame of the n bytes at buf[dataRoom:].
+// payloadFrame makes a data frame of the n bytes at buf[dataRoom:]. It is charged
+// with the whole buffer.
 func payloadFrame(buf *wsock.Buffer, id string, n int) frame {
 	messages.PutDataHeader(buf[wsock.ServerHeader:], id)
 	start := wsock.PutHeader(buf[:], wsock.OpBinary, messages.DataHeader+n)
-	return frame{bytes: buf[start : dataRoom+n], buf: buf, data: true}
+	return frame{bytes: buf[start : dataRoom+n], buf: buf, charged: wsock.BufferSize, data: true}
 }

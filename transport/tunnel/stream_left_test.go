@@ -87,7 +87,7 @@ func TestRejectedConnectionLeavesNothing(t *testing.T) {
 func TestNothingWaitsForThePeerOfAnEndedStream(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	c := r.open()
-	c.Hold(5 << 20)
+	c.holds(5 << 20)
 	c.Abort(messages.CloseSlow)
 	if waiting, _ := c.Waiting(); waiting != 0 {
 		t.Errorf("%d bytes wait", waiting)

@@ -49,13 +49,14 @@ func (s *Stream) writeOut(chunks [][]byte) bool {
 		// In pieces, so that credit comes back while the rest is written, and no
 		// later than the protocol asks for: a half window, less what the conn
 		// keeps back, which is below a quarter.
-		piece, n := chunks, 0
+		piece, n, memory := chunks, 0, 0
 		for i, chunk := range chunks {
 			if i > 0 && n+len(chunk) > messages.Window/4 {
 				piece = chunks[:i]
 				break
 			}
 			n += len(chunk)
+			memory += cap(chunk)
 		}
 		chunks = chunks[len(piece):]
 		bufs = append(bufs[:0], piece...)
@@ -69,7 +70,7 @@ func (s *Stream) writeOut(chunks [][]byte) bool {
 		s.out.Add(int64(n))
 		s.mu.Lock()
 		if !s.over {
-			s.book(int64(-n))
+			s.book(int64(-n), int64(-memory))
 		}
 		s.mu.Unlock()
 		s.tell(&messages.Flushed{N: n})

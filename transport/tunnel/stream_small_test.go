@@ -31,13 +31,17 @@ func TestSmallDataTakesUpWhatItCarries(t *testing.T) {
 		c := r.accept() // its pumps don't run yet
 		total := 0
 		for total < 400_000 {
-			c.Hold(size)
-			c.Write(wsock.Retain(make([]byte, size)))
+			piece := wsock.Retain(make([]byte, size))
+			c.Hold(piece)
+			c.Write(piece)
 			total += size
 		}
 		carried, taken := c.queued()
 		if waiting, _ := c.Waiting(); carried != total || waiting != int64(total) {
 			t.Errorf("of %d bytes %d wait and %d are counted", total, carried, waiting)
+		}
+		if held := c.Held(); held < int64(taken)-int64(cap(c.chunks)*24) || held > int64(taken) {
+			t.Errorf("%d bytes in pieces of %d take up %d, and %d are counted", total, size, taken, held)
 		}
 		if taken > 2*total {
 			t.Errorf("%d bytes in pieces of %d take up %d", total, size, taken)
@@ -53,8 +57,9 @@ func TestDataOfAllSizesKeepsItsOrder(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 5))
 	for rest := all; len(rest) > 0; {
 		n := min(sizes[random.IntN(len(sizes))], len(rest))
-		c.Hold(n)
-		c.Write(wsock.Retain(rest[:n]))
+		piece := wsock.Retain(rest[:n])
+		c.Hold(piece)
+		c.Write(piece)
 		if rest = rest[n:]; len(rest) < len(all)/2 && !c.opened {
 			c.Open() // what comes now is taken while it comes
 		}
@@ -72,8 +77,9 @@ func TestWhatIsWrittenAtOnceIsBelowAHalfWindow(t *testing.T) {
 	all := testkit.Pattern(messages.Window)
 	for rest := all; len(rest) > 0; { // two make more than a quarter
 		n := min(messages.Window/4-10_000, len(rest))
-		c.Hold(n)
-		c.Write(bytes.Clone(rest[:n]))
+		piece := bytes.Clone(rest[:n])
+		c.Hold(piece)
+		c.Write(piece)
 		rest = rest[n:]
 	}
 	c.EndWrite()

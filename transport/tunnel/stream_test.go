@@ -17,7 +17,7 @@ import (
 func (r *rig) passesOn(c *outsideConn) {
 	r.handles(func(m any) {
 		if data, ok := m.(*messages.Data); ok && data.ConnID == c.ID() {
-			c.Hold(len(data.Data))
+			c.Hold(data.Data)
 			c.Write(data.Data)
 		}
 	})
@@ -171,27 +171,27 @@ func TestHalfClosedConnectionDeliversOn(t *testing.T) {
 func TestSharesAndTheTunnelsBudget(t *testing.T) {
 	r := startWith(t, func(s *Settings) { s.Buffer = 3 << 20 })
 	a, b := r.open(), r.open()
-	check := func(when string, want int64, full bool) {
+	check := func(when string, beyond, all int64, full bool) {
 		t.Helper()
-		if held := r.mux.buffer.held.Load(); held != want || r.mux.Full() != full || r.settings.Total.held.Load() != want {
-			t.Errorf("%s: %d bytes are held, and it is full: %t", when, held, r.mux.Full())
+		if held, memory := r.mux.buffer.held.Load(), r.settings.Memory.Held(); held != beyond || memory != all || r.mux.Full() != full {
+			t.Errorf("%s: %d bytes are held beyond the shares, %d in all, and it is full: %t", when, held, memory, r.mux.Full())
 		}
 	}
-	a.Hold(messages.ConnShare)
-	b.Hold(messages.ConnShare)
-	check("both within their shares", 0, false)
-	if n := a.Hold(1 << 20); n != messages.ConnShare+1<<20 {
+	a.holds(messages.ConnShare)
+	b.holds(messages.ConnShare)
+	check("both within their shares", 0, 2<<20, false)
+	if n := a.holds(1 << 20); n != messages.ConnShare+1<<20 {
 		t.Errorf("%d bytes wait", n)
 	}
-	check("one beyond", 1<<20, false)
-	b.Hold(2 << 20)
-	check("all used up", 3<<20, true)
+	check("one beyond", 1<<20, 3<<20, false)
+	b.holds(2 << 20)
+	check("all used up", 3<<20, 5<<20, true)
 	b.Abort(messages.CloseSlow)
-	check("the one that had most is closed", 1<<20, false)
+	check("the one that had most is closed", 1<<20, 2<<20, false)
 	go func() { _, _ = io.Copy(io.Discard, a.outside) }()
 	a.Write(make([]byte, 2<<20))
 	testkit.Eventually(t, "it is written", func() bool { waiting, _ := a.Waiting(); return waiting == 0 })
-	check("all is written", 0, false)
+	check("all is written", 0, 0, false)
 	a.Abort(messages.CloseShutdown)
 }
 
@@ -201,14 +201,14 @@ func TestDroppedBytesAreGivenBack(t *testing.T) {
 	c := r.open()
 	_ = c.outside.SetReadBuffer(4096)
 	const size = 16 << 20 // more than the kernels hold: the peer reads nothing
-	c.Hold(size)
+	c.holds(size)
 	c.Write(make([]byte, size))
 	c.EndWrite()
 	before := r.mux.buffer.held.Load()
 	for range 8 {
-		c.Hold(1 << 20)
+		c.holds(1 << 20)
 		c.Write(make([]byte, 1<<20)) // too late
-		c.Hold(1 << 20)
+		c.holds(1 << 20)
 		c.Drop(make([]byte, 1<<20))
 	}
 	if held := r.mux.buffer.held.Load(); held == 0 || held > before {
@@ -311,7 +311,7 @@ func TestStreamsEndOnceWhateverHappens(t *testing.T) {
 		var all sync.WaitGroup
 		acts := []func(){
 			c.Open,
-			func() { c.Hold(2 << 20); c.Write(make([]byte, 2<<20)) },
+			func() { c.holds(2 << 20); c.Write(make([]byte, 2<<20)) },
 			func() { c.Credit(1000) },
 			func() { _, _ = c.outside.Write(make([]byte, 100_000)) },
 			func() { c.outside.Close() },

@@ -59,7 +59,23 @@ func NewConn(conn *net.TCPConn) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	BoundSendBuffer(conn, SendBuffer)
 	return &Conn{conn: conn, raw: raw}, nil
+}
+
+// SendBuffer is how many bytes the kernel holds at most of what was written to a
+// WebSocket, or to a relay's target, and not acknowledged: fixed by the protocol
+// (section 12). Containers are charged for them.
+const SendBuffer = 1 << 20
+
+// BoundSendBuffer bounds what the kernel holds of what was written to a
+// connection, in bytes, its own overhead included. By itself it goes up to 4 MiB
+// (tcp(7), tcp_wmem). Where net.core.wmem_max is below half of bytes, twice that
+// is the bound.
+func BoundSendBuffer(conn *net.TCPConn, bytes int) {
+	// The kernel doubles what it is asked for (socket(7), SO_SNDBUF). It fails
+	// only for a connection that is gone, which its reader finds.
+	_ = conn.SetWriteBuffer(bytes / 2)
 }
 
 // Write sends whole frames and waits until the kernel has taken them.

@@ -25,7 +25,7 @@ import (
 // everybody may open a tunnel, and none has a raw port.
 type House struct {
 	Address string // at which it listens
-	Memory  *tunnel.Budget
+	Memory  *tunnel.Pool
 	System  *actor.ActorSystem
 	Limits  *actor.PID
 }
@@ -53,7 +53,7 @@ func (deafMeter) HandlerRestarted()                           {}
 func NewHouse(t testing.TB, s HouseSettings) *House {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	h := &House{System: supervise.NewSystem(log), Memory: tunnel.NewBudget(nil, s.Total)}
+	h := &House{System: supervise.NewSystem(log), Memory: tunnel.NewPool(s.Total)}
 	t.Cleanup(h.System.Shutdown)
 	spawned := func(pid *actor.PID, err error) *actor.PID {
 		if err != nil {
@@ -64,7 +64,7 @@ func NewHouse(t testing.TB, s HouseSettings) *House {
 	h.Limits = spawned(actors.SpawnLimits(h.System, actors.Bounds{}, nil, log))
 	tunnels := spawned(actors.SpawnTunnels(h.System, actors.Tunnels{
 		Limits: h.Limits, Ports: spawned(actors.SpawnPorts(h.System, 1, 1, log)), PublicURL: "http://*" + domain,
-		PortTries: 0, MaxHTTP: 100, MaxConns: 200, StallTimeout: 50 * time.Millisecond, Meter: deafMeter{}, Log: log,
+		PortTries: 0, MaxHTTP: 100, MaxConns: 200, StallTimeout: 50 * time.Millisecond, Memory: h.Memory, Meter: deafMeter{}, Log: log,
 	}))
 	set := settings(t, h.System, h.Memory, s.Timeout)
 	set.Buffer, set.MaxMessage, set.StallTimeout = s.Total, 3<<20, 50*time.Millisecond
@@ -79,7 +79,7 @@ func NewHouse(t testing.TB, s HouseSettings) *House {
 			forward(w, r, subdomain)
 			return
 		}
-		h.register(t, w, r, tunnels, tunnel.New(set, s.Dialect, false))
+		h.register(t, w, r, tunnels, tunnel.New(set, s.Dialect, false, "anyone"))
 	})}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -29,7 +29,7 @@ type Rig struct {
 	Tunnel  *testkit.Ear
 	Handler *testkit.Ear
 	Client  *websocket.Conn
-	memory  *tunnel.Budget
+	memory  *tunnel.Pool
 }
 
 // New returns a Rig whose client has read tunnel_ready. At the end of the test
@@ -39,10 +39,10 @@ func New(t testing.TB, dialect func(*tunnel.Mux) tunnel.Dialect) *Rig {
 	system := supervise.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
 	r := &Rig{
-		T: t, System: system, memory: tunnel.NewBudget(nil, 256<<20),
+		T: t, System: system, memory: tunnel.NewPool(256<<20),
 		Tunnel: testkit.NewEar(t, system), Handler: testkit.NewEar(t, system),
 	}
-	r.Mux = tunnel.New(settings(t, system, r.memory, time.Hour), dialect, false)
+	r.Mux = tunnel.New(settings(t, system, r.memory, time.Hour), dialect, false, "anyone")
 	r.Mux.Own(r.Tunnel.PID)
 	near, far := testkit.TCPPair(t)
 	client, err := wsock.NewConn(far)
@@ -61,12 +61,12 @@ func New(t testing.TB, dialect func(*tunnel.Mux) tunnel.Dialect) *Rig {
 	return r
 }
 
-func settings(t testing.TB, system *actor.ActorSystem, memory *tunnel.Budget, timeout time.Duration) *tunnel.Settings {
+func settings(t testing.TB, system *actor.ActorSystem, memory *tunnel.Pool, timeout time.Duration) *tunnel.Settings {
 	t.Helper()
 	keepalive := wsock.NewKeepalive(time.Hour)
 	t.Cleanup(keepalive.Close)
 	return &tunnel.Settings{
-		Host: wsock.NewHost(system.Root, keepalive, slog.New(slog.DiscardHandler)), Total: memory, Buffer: 32 << 20,
+		Host: wsock.NewHost(system.Root, keepalive, slog.New(slog.DiscardHandler)), Memory: memory, Buffer: 32 << 20,
 		MaxMessage: 1 << 20, StallTimeout: 3 * time.Second, HTTPTimeout: timeout, Bind: netip.MustParseAddr("127.0.0.1"),
 	}
 }
@@ -171,6 +171,6 @@ func (r *Rig) Dials() (*Stream, *net.UnixConn) {
 
 // Gives lets a stream have bytes of the client's.
 func (c *Stream) Gives(data string) {
-	c.Hold(len(data))
+	c.Hold([]byte(data))
 	c.Write([]byte(data))
 }
