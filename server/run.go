@@ -30,9 +30,9 @@ func Run(c config.Config, version string, signals <-chan os.Signal, out io.Write
 func newLogger(c config.Config, out io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogFormat == "text" {
-		return slog.New(slog.NewTextHandler(out, options))
+		return slog.New(newLimitedHandler(slog.NewTextHandler(out, options)))
 	}
-	return slog.New(slog.NewJSONHandler(out, options))
+	return slog.New(newLimitedHandler(slog.NewJSONHandler(out, options)))
 }
 
 // A withholder is the output of the standard logger. Libraries print to it what

@@ -1,0 +1,155 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// What a stranger can make the server write, fixed by the protocol (section 12).
+const (
+	logPause = time.Second // between two lines of one reason and source
+	logMost  = 20          // lines of one reason in logPause, over all sources
+	// logBurst is how many lines about sessions of one source come at once before
+	// logPause holds: as many as an address may have by default, so that what it
+	// opens or closes together is all there to be read.
+	logBurst = 10
+	// logSources is how many sources are remembered. Of each reason no more than
+	// logMost come in within a logPause, and each is forgotten after a burst's.
+	logSources = 1 << 14
+)
+
+// A limitedHandler writes no line more often than the protocol allows. What it
+// leaves out is counted in the next line of that reason, as left_out.
+type limitedHandler struct {
+	slog.Handler
+	limit *logLimit
+	known logKey // what the logger's own attributes say
+}
+
+// A logKey says of what kind a line is.
+type logKey struct {
+	message, reason, source string
+	peer, refusal           bool // it is about an outside peer, or about a refusal, and no session
+}
+
+func newLimitedHandler(h slog.Handler) *limitedHandler {
+	return &limitedHandler{Handler: h, limit: &logLimit{
+		reasons: make(map[logKey]*reasonLines), sources: make(map[logKey]time.Time),
+	}}
+}
+
+// with returns the key that an attribute belongs to as well.
+func (k logKey) with(a slog.Attr) logKey {
+	switch a.Key {
+	case "reason":
+		k.reason = a.Value.String()
+	case "source":
+		if !k.peer { // a raw connection's line has its tunnel's source, too
+			k.source = a.Value.String()
+		}
+	case "peer":
+		k.peer = true
+		if host, _, err := net.SplitHostPort(a.Value.String()); err == nil {
+			k.source = host
+		}
+	case "endpoint":
+		k.refusal = true
+	}
+	return k
+}
+
+func (h *limitedHandler) Handle(ctx context.Context, r slog.Record) error {
+	key := h.known
+	key.message = r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		key = key.with(a)
+		return true
+	})
+	leftOut, write := h.limit.admit(key, r.Time)
+	if !write {
+		return nil
+	}
+	if leftOut > 0 {
+		r = r.Clone()
+		r.AddAttrs(slog.Int("left_out", leftOut))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h *limitedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	n := *h
+	n.Handler = h.Handler.WithAttrs(attrs)
+	for _, a := range attrs {
+		n.known = n.known.with(a)
+	}
+	return &n
+}
+
+func (h *limitedHandler) WithGroup(name string) slog.Handler {
+	n := *h
+	n.Handler = h.Handler.WithGroup(name)
+	return &n
+}
+
+// A logLimit counts lines. Any goroutine may use it.
+type logLimit struct {
+	mu      sync.Mutex
+	reasons map[logKey]*reasonLines // under mu: by message and reason
+	sources map[logKey]time.Time    // under mu: when the lines of a key so far are paid for
+}
+
+// reasonLines are the lines of one reason, from all sources.
+type reasonLines struct {
+	since   time.Time // when the logPause began in which written counts
+	written int
+	leftOut int // since the last that was written
+}
+
+// admit reports whether a line may be written now, and how many of its reason
+// were not before it.
+func (l *logLimit) admit(key logKey, now time.Time) (leftOut int, write bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reason := logKey{message: key.message, reason: key.reason}
+	lines := l.reasons[reason]
+	if lines == nil {
+		lines = &reasonLines{since: now}
+		l.reasons[reason] = lines
+	}
+	if now.Sub(lines.since) >= logPause {
+		lines.since, lines.written = now, 0
+	}
+	burst := logBurst * logPause
+	if key.peer || key.refusal {
+		burst = logPause
+	}
+	paid := l.sources[key]
+	if paid.Before(now) {
+		paid = now
+	}
+	if paid = paid.Add(logPause); lines.written >= logMost || paid.Sub(now) > burst || !l.hasRoom(key, now) {
+		lines.leftOut++
+		return 0, false
+	}
+	l.sources[key] = paid
+	leftOut, lines.leftOut = lines.leftOut, 0
+	lines.written++
+	return leftOut, true
+}
+
+// hasRoom reports whether a source can be remembered. It forgets those whose
+// lines are long past.
+func (l *logLimit) hasRoom(key logKey, now time.Time) bool {
+	if _, known := l.sources[key]; known || len(l.sources) < logSources {
+		return true
+	}
+	for k, paid := range l.sources {
+		if paid.Before(now) {
+			delete(l.sources, k)
+		}
+	}
+	return len(l.sources) < logSources
+}

@@ -1,0 +1,117 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// lines returns what a log's lines say, and empties it.
+func lines(t *testing.T, log *bytes.Buffer) (all []map[string]any) {
+	t.Helper()
+	for line := range bytes.Lines(log.Bytes()) {
+		var fields map[string]any
+		if err := json.Unmarshal(line, &fields); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		all = append(all, fields)
+	}
+	log.Reset()
+	return all
+}
+
+func TestOneLineASecondForEachReasonAndSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := slog.New(newLimitedHandler(slog.NewJSONHandler(&out, nil)))
+		tunnel := log.With("tunnel", "0123456789abcdef", "source", "192.0.2.1")
+		refused := func(reason, source string) {
+			log.Info("refused", "endpoint", "http", "reason", reason, "source", source)
+		}
+		for i := range 1000 {
+			tunnel.Info("raw connection started", "peer", fmt.Sprintf("203.0.113.9:%d", i))
+			refused("no_tunnel", "203.0.113.9")
+			refused("memory", "203.0.113.9")
+		}
+		tunnel.Info("raw connection started", "peer", "[2001:db8::1]:1000")
+		refused("memory", "203.0.113.10")
+		if got := lines(t, &out); len(got) != 5 || got[3]["left_out"] != 999.0 || got[4]["left_out"] != 999.0 {
+			t.Errorf("written is %v", got)
+		}
+		time.Sleep(logPause - 1)
+		refused("memory", "203.0.113.9")
+		if got := lines(t, &out); len(got) != 0 {
+			t.Errorf("before the second is over: %v", got)
+		}
+		time.Sleep(1)
+		refused("memory", "203.0.113.9")
+		refused("memory", "203.0.113.9")
+		if got := lines(t, &out); len(got) != 1 || got[0]["left_out"] != 1.0 {
+			t.Errorf("when the second is over: %v", got)
+		}
+	})
+}
+
+func TestTwentyLinesASecondOfOneReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		limited := newLimitedHandler(slog.NewJSONHandler(&out, nil))
+		log := slog.New(limited)
+		for second := range 30 {
+			for i := range 5000 {
+				log.Info("refused", "endpoint", "http", "reason", "no_tunnel", "source", fmt.Sprintf("10.%d.%d.%d", second, i>>8, i&255))
+				log.Info("relay ended", "reason", "client_closed", "source", fmt.Sprintf("10.%d.%d.%d", second, i>>8, i&255))
+			}
+			if got := lines(t, &out); len(got) != 2*logMost || second > 0 && got[0]["left_out"] != 5000.0-logMost {
+				t.Errorf("second %d: %d lines, the first is %v", second, len(got), got[0])
+			}
+			time.Sleep(logPause)
+		}
+		if n := len(limited.limit.sources); n > logSources {
+			t.Errorf("%d sources are remembered", n)
+		}
+	})
+}
+
+// What one address opens or closes together is all there to be read, and not
+// what it goes on with.
+func TestSessionsOfOneSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := slog.New(newLimitedHandler(slog.NewJSONHandler(&out, nil))).With("source", "192.0.2.1")
+		for range 2 * logBurst {
+			log.Info("relay ended", "reason", "client_closed")
+		}
+		log.Info("relay ended", "reason", "target_ended")
+		if got := lines(t, &out); len(got) != logBurst+1 {
+			t.Errorf("%d lines at once", len(got))
+		}
+		for range 10 {
+			time.Sleep(logPause)
+			log.Info("relay ended", "reason", "client_closed")
+			log.Info("relay ended", "reason", "client_closed")
+		}
+		if got := lines(t, &out); len(got) != 10 {
+			t.Errorf("%d lines in ten seconds", len(got))
+		}
+	})
+}
+
+// However many sources there are, what is remembered of them is bounded.
+func TestSourcesAreForgotten(t *testing.T) {
+	l := newLimitedHandler(slog.DiscardHandler).limit
+	now := time.Now()
+	for i := range logSources {
+		l.sources[logKey{source: fmt.Sprint(i)}] = now
+	}
+	if _, write := l.admit(logKey{message: "refused", source: "new", refusal: true}, now); write {
+		t.Error("there was no room, and it was written")
+	}
+	if leftOut, write := l.admit(logKey{message: "refused", source: "new", refusal: true}, now.Add(1)); !write || leftOut != 1 || len(l.sources) != 1 {
+		t.Errorf("written %v, %d left out, %d remembered", write, leftOut, len(l.sources))
+	}
+}
