@@ -46,21 +46,21 @@ const (
 	leastGCChange  = 25       // percent: less is not worth stopping the world for
 )
 
+// givenMemoryLimit is that of GOMEMLIMIT; without it there is none.
+var givenMemoryLimit = debug.SetMemoryLimit(-1)
+
 // tendMemory sets the collector's pace and its limit, and collects garbage and
 // gives memory back to the kernel after each burst, until stop is closed. pool is
-// how many bytes tunnels may hold. An operator who sets GOGC or GOMEMLIMIT has
-// that instead.
+// how many bytes tunnels may hold. An operator who sets GOGC has that pace, and
+// GOMEMLIMIT may set a lower limit.
 func tendMemory(stop <-chan struct{}, pool int64) {
 	samples := []runtimes.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
-	_, given := os.LookupEnv("GOGC")
-	if !given {
+	_, paced := os.LookupEnv("GOGC")
+	if !paced {
 		// The process gets its pace back for what else runs in it.
 		defer debug.SetGCPercent(debug.SetGCPercent(restGCPercent))
 	}
-	_, limited := os.LookupEnv("GOMEMLIMIT")
-	if !limited {
-		defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
-	}
+	defer debug.SetMemoryLimit(givenMemoryLimit)
 	percent, limit := restGCPercent, int64(0)
 	trimmedAt := time.Now()
 	look := time.NewTicker(memoryLook)
@@ -72,14 +72,14 @@ func tendMemory(stop <-chan struct{}, pool int64) {
 			return
 		case <-look.C:
 		}
-		if want := memoryLimit(pool, runtime.NumGoroutine()); !limited && want != limit {
+		if want := min(givenMemoryLimit, memoryLimit(pool, runtime.NumGoroutine())); want != limit {
 			limit = want
 			debug.SetMemoryLimit(limit)
 		}
 		runtimes.Read(samples)
 		allocated, live := samples[0].Value.Uint64(), samples[1].Value.Uint64()
 		busy := allocated-latest >= busyAllocation
-		if want := gcPercent(live, busy); !given && max(want-percent, percent-want) >= leastGCChange {
+		if want := gcPercent(live, busy); !paced && max(want-percent, percent-want) >= leastGCChange {
 			percent = want
 			debug.SetGCPercent(percent)
 		}
