@@ -24,11 +24,24 @@ const (
 	CloseTunnelEnded CloseReason = "tunnel_ended"  // its tunnel ended, and not for a shutdown
 )
 
+// CloseIdle is for log and metrics: nothing came either way for
+// TUNNEL_TCP_IDLE_TIMEOUT. The protocol's list has no such reason; the client is
+// told that the connection was reset, as it was.
+const CloseIdle CloseReason = "idle"
+
+// wire returns the reason that tcp_close gives.
+func (r CloseReason) wire() CloseReason {
+	if r == CloseIdle {
+		return CloseReset
+	}
+	return r
+}
+
 // IsTold reports whether the client is told of an end for this reason, by
 // tcp_close.
 func (r CloseReason) IsTold() bool {
 	switch r {
-	case CloseEOF, CloseReset, CloseLimit, CloseSlow, CloseUnknown, CloseRestart, CloseShutdown:
+	case CloseEOF, CloseReset, CloseLimit, CloseSlow, CloseUnknown, CloseRestart, CloseShutdown, CloseIdle:
 		return true
 	}
 	return false

@@ -10,10 +10,17 @@ func TestOnlyTheReasonsOfTheProtocolAreTold(t *testing.T) {
 	protocol := []CloseReason{"eof", "reset", "limit", "slow", "unknown", "restart", "shutdown"}
 	for _, r := range []CloseReason{
 		CloseEOF, CloseReset, CloseLimit, CloseSlow, CloseUnknown, CloseRestart, CloseShutdown,
-		CloseClient, CloseClientReset, CloseRefused, CloseTunnelEnded, "",
+		CloseClient, CloseClientReset, CloseRefused, CloseTunnelEnded, CloseIdle, "",
 	} {
-		if want := slices.Contains(protocol, r); r.IsTold() != want {
+		want := slices.Contains(protocol, r) || r == CloseIdle
+		if r.IsTold() != want {
 			t.Errorf("that %q is told is %v, want %v", r, r.IsTold(), want)
 		}
+		if want && !slices.Contains(protocol, r.wire()) {
+			t.Errorf("a client is told %q", r.wire())
+		}
+	}
+	if got := string(EncodeClose("c", CloseIdle)); got != `{"type":"tcp_close","connId":"c","reason":"reset"}` {
+		t.Errorf("of an idle connection a client is told %s", got)
 	}
 }

@@ -11,30 +11,37 @@ type ClaimKind uint8
 
 // The limits that the limits actor keeps.
 const (
-	ClaimAddress ClaimKind = iota // sessions of one source address (MAX_CONNS_PER_IP)
-	ClaimUser                     // sessions of one user (MAX_CONNS_PER_USER)
-	ClaimLookup                   // name look-ups under way of one source address (bounded by MAX_CONNS_PER_IP too)
-	ClaimHTTP                     // HTTP requests under way to tunnels, of one source address (MAX_TUNNEL_HTTP_PER_IP)
-	ClaimRaw                      // raw connections of all tunnels (MAX_TUNNEL_TCP_CONNS_GLOBAL)
+	ClaimAddress    ClaimKind = iota // sessions of one source address (MAX_CONNS_PER_IP)
+	ClaimUser                        // sessions of one user (MAX_CONNS_PER_USER)
+	ClaimLookup                      // name look-ups under way of one source address (bounded by MAX_CONNS_PER_IP too)
+	ClaimHTTP                        // HTTP requests under way to tunnels, of one source address (MAX_TUNNEL_HTTP_PER_IP)
+	ClaimRaw                         // raw connections of all tunnels (MAX_TUNNEL_TCP_CONNS_GLOBAL)
+	ClaimHTTPTunnel                  // HTTP requests under way to one tunnel, of one source address (half of MAX_TUNNEL_HTTP)
+	ClaimRawAddress                  // raw connections of one tunnel, of one source address (MAX_TUNNEL_TCP_PER_IP)
+	ClaimRawTunnel                   // raw connections of one tunnel (a quarter of MAX_TUNNEL_TCP_CONNS_GLOBAL)
+	ClaimRawUser                     // raw connections of one user's tunnels (half of it); an anonymous user is a source address
 	claimKinds
 )
 
 // ClaimKinds is how many kinds of claims there are.
 const ClaimKinds = int(claimKinds)
 
-// A Claim is one unit of one limit: for a source address, or for a user.
+// A Claim is one unit of one limit: for a source address, for a user, or for a
+// tunnel.
 type Claim struct {
 	Kind   ClaimKind
 	Source netip.Prefix // who is counted, for claims by address: an IPv4 address, or an IPv6 /64, whose /48 is counted too
 	User   string       // who is counted, for claims by user
+	Tunnel string       // where that is counted, for claims of one tunnel: its subdomain
 }
 
 // Acquire asks the limits actor for all of Claims or none. Holder, or whoever
 // asks in its place by a request, is answered with [Granted] or [Refused]. What is granted belongs to it, and comes back
 // with a [Release] or when it ends.
 //
-// One ClaimHTTP that can't be granted waits for its turn: the answer comes when
-// a slot is free, or after some seconds. Until then [Withdraw] takes it back.
+// A ClaimHTTP that can't be granted, alone or with a ClaimHTTPTunnel of the same
+// source, waits for its turn: the answer comes when both are free, or after some
+// seconds. Until then [Withdraw] takes it back.
 type Acquire struct {
 	Holder *actor.PID
 	Claims []Claim
@@ -52,6 +59,7 @@ type Granted struct {
 // which limit is used up, or that the limits actor failed.
 type Refused struct {
 	Reason Reason
+	Claim  Claim // that can't be granted; of an IPv6 /64 maybe that of its /48. The zero Claim if the limits actor failed
 	Tag    string
 }
 

@@ -154,7 +154,12 @@ type TakePort struct {
 type PortTaken struct{ Port uint16 }
 
 // Accepted hands a raw connection over to the handler.
-type Accepted struct{ Stream Stream }
+type Accepted struct {
+	Stream Stream
+	// Count is what the limits count for the outside peer; the zero Prefix for a
+	// stream whose outer end is this process.
+	Count netip.Prefix
+}
 
 // A Pool is the memory that all tunnels share, as the tunnels actor sees it.
 type Pool interface {

@@ -164,7 +164,7 @@ func EncodeClose(connID string, reason CloseReason) []byte {
 	b := append([]byte(nil), `{"type":"tcp_close","connId":`...)
 	b = appendString(b, connID)
 	b = append(b, `,"reason":`...)
-	return append(appendString(b, string(reason)), '}')
+	return append(appendString(b, string(reason.wire())), '}')
 }
 
 // EncodeCredit returns tcp_credit.

@@ -41,6 +41,11 @@ var refusals = [messages.ClaimKinds]messages.Reason{
 	messages.ClaimLookup:  messages.ReasonLookupLimit,
 	messages.ClaimHTTP:    messages.ReasonHTTPLimit,
 	messages.ClaimRaw:     messages.ReasonRawLimit,
+
+	messages.ClaimHTTPTunnel: messages.ReasonHTTPShare,
+	messages.ClaimRawAddress: messages.ReasonRawAddress,
+	messages.ClaimRawTunnel:  messages.ReasonRawTunnel,
+	messages.ClaimRawUser:    messages.ReasonRawUser,
 }
 
 // wide returns the claim of the network around an IPv6 source, which is counted
@@ -70,15 +75,24 @@ func (l *Ledger) bound(c messages.Claim) int {
 // Judge returns why the claims can't be granted, or "" if they can. It changes
 // nothing.
 func (l *Ledger) Judge(claims []messages.Claim) messages.Reason {
-	for i, c := range claims {
-		if l.exceeds(c, claims[:i+1]) {
-			return refusals[c.Kind]
-		}
-		if w, ok := wide(c); ok && l.exceeds(w, claims[:i+1]) {
-			return refusals[c.Kind]
-		}
+	if c, ok := l.Exceeded(claims); ok {
+		return refusals[c.Kind]
 	}
 	return ""
+}
+
+// Exceeded returns the first of the claims that can't be granted, or what is
+// counted around it, and whether there is one. It changes nothing.
+func (l *Ledger) Exceeded(claims []messages.Claim) (exceeded messages.Claim, ok bool) {
+	for i, c := range claims {
+		if l.exceeds(c, claims[:i+1]) {
+			return c, true
+		}
+		if w, ok := wide(c); ok && l.exceeds(w, claims[:i+1]) {
+			return w, true
+		}
+	}
+	return exceeded, false
 }
 
 // exceeds reports whether the bound of c is too small for what is taken and for

@@ -18,17 +18,22 @@ import (
 type naiveLedger struct {
 	bounds  [messages.ClaimKinds]int
 	held    []naiveEntry
-	waiting []naiveEntry
+	waiting []naiveWaiting
+}
+
+type naiveWaiting struct {
+	holder string
+	claims []messages.Claim
+	tag    string
 }
 
 type naiveEntry struct {
 	holder string
 	claim  messages.Claim
-	tag    string // of those that wait
 }
 
-func isWithin(c messages.Claim, kind messages.ClaimKind, network netip.Prefix) bool {
-	return c.Kind == kind && c.Source.Bits() >= network.Bits() && network.Contains(c.Source.Addr())
+func isWithin(c, of messages.Claim, network netip.Prefix) bool {
+	return c.Kind == of.Kind && c.Tunnel == of.Tunnel && c.Source.Bits() >= network.Bits() && network.Contains(c.Source.Addr())
 }
 
 // exceeds reports whether a list has as many of a claim as its bound, or of
@@ -40,7 +45,7 @@ func (l *naiveLedger) exceeds(list []naiveEntry, c messages.Claim, factor int) b
 		if e.claim == c {
 			same++
 		}
-		if c.Source.Addr().Is6() && isWithin(e.claim, c.Kind, network) {
+		if c.Source.Addr().Is6() && isWithin(e.claim, c, network) {
 			around++
 		}
 	}
@@ -64,10 +69,24 @@ func (l *naiveLedger) acquire(holder string, claims []messages.Claim) messages.R
 
 // wait reports whether claims wait for their turn.
 func (l *naiveLedger) wait(holder, tag string, claims []messages.Claim) bool {
-	if len(claims) != 1 || claims[0].Kind != messages.ClaimHTTP || l.exceeds(l.waiting, claims[0], 4) {
+	one := len(claims) == 1 && claims[0].Kind == messages.ClaimHTTP
+	two := len(claims) == 2 && claims[0].Kind == messages.ClaimHTTP && claims[1].Kind == messages.ClaimHTTPTunnel &&
+		claims[0].Source == claims[1].Source
+	if !one && !two {
 		return false
 	}
-	l.waiting = append(l.waiting, naiveEntry{holder, claims[0], tag})
+	var waiting []naiveEntry
+	for _, w := range l.waiting {
+		for _, c := range w.claims {
+			waiting = append(waiting, naiveEntry{w.holder, c})
+		}
+	}
+	for _, c := range claims {
+		if l.exceeds(waiting, c, 4) {
+			return false
+		}
+	}
+	l.waiting = append(l.waiting, naiveWaiting{holder, claims, tag})
 	return true
 }
 
@@ -75,7 +94,7 @@ func (l *naiveLedger) wait(holder, tag string, claims []messages.Claim) bool {
 func (l *naiveLedger) admit() (tags []string) {
 	for i := 0; i < len(l.waiting); {
 		e := l.waiting[i]
-		if l.acquire(e.holder, []messages.Claim{e.claim}) != "" {
+		if l.acquire(e.holder, e.claims) != "" {
 			i++
 			continue
 		}
@@ -94,9 +113,8 @@ func (l *naiveLedger) release(holder string, claims []messages.Claim) {
 }
 
 func (l *naiveLedger) end(holder string) {
-	its := func(e naiveEntry) bool { return e.holder == holder }
-	l.held = slices.DeleteFunc(l.held, its)
-	l.waiting = slices.DeleteFunc(l.waiting, its)
+	l.held = slices.DeleteFunc(l.held, func(e naiveEntry) bool { return e.holder == holder })
+	l.waiting = slices.DeleteFunc(l.waiting, func(w naiveWaiting) bool { return w.holder == holder })
 }
 
 // ledgerClaims are few, so that random sequences meet.
@@ -114,6 +132,22 @@ var ledgerClaims = []messages.Claim{
 	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8:0:4::/64")},
 	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8:0:5::/64")},
 	{Kind: messages.ClaimHTTP, Source: netip.MustParsePrefix("2001:db8:1::/64")},
+	{Kind: messages.ClaimRawAddress, Source: netip.MustParsePrefix("192.0.2.1/32"), Tunnel: "t"},
+	{Kind: messages.ClaimRawTunnel, Tunnel: "t"},
+	{Kind: messages.ClaimRawUser, User: "ann"},
+}
+
+// requestClaims are what requests ask for: of the sources of ledgerClaims, in two
+// tunnels.
+func requestClaims(n int) []messages.Claim {
+	var sources []messages.Claim
+	for _, c := range ledgerClaims {
+		if c.Kind == messages.ClaimHTTP {
+			sources = append(sources, c)
+		}
+	}
+	c := sources[n/2%len(sources)]
+	return []messages.Claim{c, {Kind: messages.ClaimHTTPTunnel, Source: c.Source, Tunnel: "tu"[n%2 : n%2+1]}}
 }
 
 // runLedger reads a sequence of operations from script, makes them on a ledger
@@ -138,6 +172,9 @@ func runLedger(t *testing.T, script []byte) {
 		for i := range claims {
 			claims[i] = ledgerClaims[next()%len(ledgerClaims)]
 		}
+		if op%2 == 1 { // a request
+			claims = requestClaims(next())
+		}
 		switch op {
 		case 0, 1, 2, 3:
 			want := naive.acquire(holder, claims)
@@ -155,7 +192,7 @@ func runLedger(t *testing.T, script []byte) {
 				t.Fatalf("step %d: that %v may wait is %v, want %v", step, claims, waits, want)
 			}
 			if waits {
-				real.queue.add(&Waiting{Holder: &actor.PID{Id: holder}, Claims: claims, Tag: tag})
+				real.Wait(&Waiting{Holder: &actor.PID{Id: holder}, Claims: claims, Tag: tag})
 			}
 		case 4, 5:
 			naive.release(holder, claims)
@@ -186,7 +223,7 @@ func compareAdmitted(t *testing.T, step int, admitted []*Waiting, want []string)
 		got = append(got, w.Tag)
 		var arrived int
 		_, _ = fmt.Sscan(w.Tag, &arrived)
-		key := widest(w.Claims[0])
+		key := w.line
 		if arrived < last[key] {
 			t.Fatalf("step %d: admitted in the order %v", step, got)
 		}
@@ -202,11 +239,17 @@ func compareAdmitted(t *testing.T, step int, admitted []*Waiting, want []string)
 func compareLedgers(t *testing.T, step int, real *Ledger, naive *naiveLedger) {
 	t.Helper()
 	// What nobody holds must not be in a table: it would grow for ever.
+	var waiting []naiveEntry
+	for _, w := range naive.waiting {
+		for _, c := range w.claims {
+			waiting = append(waiting, naiveEntry{w.holder, c})
+		}
+	}
 	for _, c := range []struct {
 		what string
 		got  map[messages.Claim]int
 		list []naiveEntry
-	}{{"taken", real.taken, naive.held}, {"waited for", real.queue.count, naive.waiting}} {
+	}{{"taken", real.taken, naive.held}, {"waited for", real.queue.count, waiting}} {
 		want := make(map[messages.Claim]int)
 		for _, e := range c.list {
 			want[e.claim]++

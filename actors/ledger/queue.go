@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// waitFactor is how many times its bound a source may have waiting: fixed by
+	// WaitFactor is how many times its bound a source may have waiting: fixed by
 	// the protocol (section 7). A browser over HTTP/2 asks for 100 files at once.
-	waitFactor = 4
+	WaitFactor = 4
 	// Patience is how long one waits for its turn: fixed by the protocol.
 	Patience = 5 * time.Second
 	// maxWaiting is how many wait over all sources. Each is an outside client's
@@ -22,11 +22,21 @@ const (
 	maxWaiting = 4 * 4096
 )
 
-// waits says which kinds of claims wait for their turn. Who opens a session or
-// looks a name up is told at once instead: it knows what to do about it.
-var waits = [messages.ClaimKinds]bool{messages.ClaimHTTP: true}
+// wait reports whether claims are of those that wait for their turn: an HTTP
+// request's, over all tunnels and in its tunnel. Who opens a session or looks a
+// name up is told at once instead: it knows what to do about it.
+func wait(claims []messages.Claim) bool {
+	switch len(claims) {
+	case 1:
+		return claims[0].Kind == messages.ClaimHTTP
+	case 2:
+		return claims[0].Kind == messages.ClaimHTTP && claims[1].Kind == messages.ClaimHTTPTunnel &&
+			claims[0].Source == claims[1].Source
+	}
+	return false
+}
 
-// A Waiting is one claim that waits until a unit of its limit comes back.
+// A Waiting is claims that wait until a unit of each of their limits is free.
 type Waiting struct {
 	Holder *actor.PID
 	To     *actor.PID // who is answered
@@ -34,18 +44,20 @@ type Waiting struct {
 	Tag    string
 	Until  time.Time // when it is refused
 
+	line             messages.Claim // the key of its line
 	inOrder, inQueue *list.Element
 }
 
 // A queue holds the claims that wait. It belongs to a ledger, and sees to order
 // and bounds; the ledger sees to what is granted.
 //
-// Those of one source wait in one line. The /64s of an IPv6 /48 share theirs,
-// because they compete for the bound of that.
+// Those of one source wait in one line, because they compete for its bound over
+// all tunnels. The /64s of an IPv6 /48 share theirs, because they compete for the
+// bound of that. Without a bound over all tunnels there is a line for each tunnel.
 type queue struct {
 	order list.List // of *Waiting, all of them in order of arrival: the first is due first
 	lines map[messages.Claim]*list.List
-	count map[messages.Claim]int         // of those that wait: by source, and by /48
+	count map[messages.Claim]int         // of those that wait: by each of their claims, and by what is around it
 	of    map[string]map[string]*Waiting // by holder and tag
 }
 
@@ -57,9 +69,9 @@ func newQueue() *queue {
 	}
 }
 
-func (q *queue) add(w *Waiting) {
-	c, holder := w.Claims[0], w.Holder.Id
-	key := widest(c)
+func (q *queue) add(w *Waiting, key messages.Claim) {
+	holder := w.Holder.Id
+	w.line = key
 	if q.lines[key] == nil {
 		q.lines[key] = list.New()
 	}
@@ -68,15 +80,16 @@ func (q *queue) add(w *Waiting) {
 	}
 	w.inOrder, w.inQueue = q.order.PushBack(w), q.lines[key].PushBack(w)
 	q.of[holder][w.Tag] = w
-	q.count[c]++
-	if key != c {
-		q.count[key]++
+	for _, c := range w.Claims {
+		q.count[c]++
+		if around, ok := wide(c); ok {
+			q.count[around]++
+		}
 	}
 }
 
 func (q *queue) remove(w *Waiting) {
-	c, holder := w.Claims[0], w.Holder.Id
-	key := widest(c)
+	key, holder := w.line, w.Holder.Id
 	q.order.Remove(w.inOrder)
 	q.lines[key].Remove(w.inQueue)
 	if q.lines[key].Len() == 0 {
@@ -86,9 +99,11 @@ func (q *queue) remove(w *Waiting) {
 	if len(q.of[holder]) == 0 {
 		delete(q.of, holder)
 	}
-	lessen(q.count, c)
-	if key != c {
-		lessen(q.count, key)
+	for _, c := range w.Claims {
+		lessen(q.count, c)
+		if around, ok := wide(c); ok {
+			lessen(q.count, around)
+		}
 	}
 }
 
@@ -103,13 +118,15 @@ func (q *queue) first() *Waiting {
 // MayWait reports whether claims that can't be granted may wait for their turn.
 // Two that have one tag could not be told apart.
 func (l *Ledger) MayWait(holder, tag string, claims []messages.Claim) bool {
-	if len(claims) != 1 || !waits[claims[0].Kind] {
+	if !wait(claims) {
 		return false
 	}
-	q, c := l.queue, claims[0]
-	for _, key := range []messages.Claim{c, widest(c)} {
-		if bound := l.bound(key); bound > 0 && q.count[key] >= waitFactor*bound {
-			return false
+	q := l.queue
+	for _, c := range claims {
+		for _, key := range []messages.Claim{c, widest(c)} {
+			if bound := l.bound(key); bound > 0 && q.count[key] >= WaitFactor*bound {
+				return false
+			}
 		}
 	}
 	return q.order.Len() < maxWaiting && q.of[holder][tag] == nil
@@ -117,7 +134,15 @@ func (l *Ledger) MayWait(holder, tag string, claims []messages.Claim) bool {
 
 // Wait has claims wait that may. Their Until must not be before that of any other
 // that waits.
-func (l *Ledger) Wait(w *Waiting) { l.queue.add(w) }
+func (l *Ledger) Wait(w *Waiting) { l.queue.add(w, l.line(w.Claims[len(w.Claims)-1])) }
+
+// line returns the key of the line in which those wait that a claim is one of.
+func (l *Ledger) line(c messages.Claim) messages.Claim {
+	if c.Kind == messages.ClaimHTTPTunnel && l.bounds[messages.ClaimHTTP] > 0 {
+		c = messages.Claim{Kind: messages.ClaimHTTP, Source: c.Source}
+	}
+	return widest(c)
+}
 
 // Withdraw removes what a holder waits for by a tag, if it does.
 func (l *Ledger) Withdraw(holder, tag string) {
@@ -133,6 +158,9 @@ func (l *Ledger) First() *Waiting { return l.queue.first() }
 // which it is refused.
 func (l *Ledger) Expire(w *Waiting) messages.Reason {
 	l.queue.remove(w)
+	if reason := l.Judge(w.Claims); reason != "" {
+		return reason
+	}
 	return refusals[w.Claims[0].Kind]
 }
 
@@ -145,15 +173,15 @@ func (l *Ledger) Knows(holder string) bool {
 }
 
 // Admit grants to those that wait what claims that came back have freed, in
-// order of arrival, and returns whom it has granted something. Of a /48 those
-// are passed over whose own /64 is used up.
+// order of arrival, and returns whom it has granted something. Those are passed
+// over whose own /64, or whose part of their tunnel, is used up.
 func (l *Ledger) Admit(freed []messages.Claim) (admitted []*Waiting) {
 	if l.queue.order.Len() == 0 {
 		return nil
 	}
 	for _, c := range freed {
 		for {
-			w := l.next(widest(c))
+			w := l.next(l.line(c))
 			if w == nil {
 				break
 			}
@@ -166,8 +194,8 @@ func (l *Ledger) Admit(freed []messages.Claim) (admitted []*Waiting) {
 }
 
 // next returns the first in a line to whom something can be granted, or nil. A
-// /48 has the bound of wideFactor /64s, so that no more of those than that are
-// ever asked about.
+// claim that was found used up is not asked about again: there are no more such
+// claims than the bound of the line, for each has a unit of it.
 func (l *Ledger) next(key messages.Claim) *Waiting {
 	line := l.queue.lines[key]
 	if line == nil || l.exceeds(key, []messages.Claim{key}) {
@@ -176,12 +204,16 @@ func (l *Ledger) next(key messages.Claim) *Waiting {
 	var full []messages.Claim
 	for e := line.Front(); e != nil; e = e.Next() {
 		w := e.Value.(*Waiting)
-		if c := w.Claims[0]; !slices.Contains(full, c) {
-			if l.Judge(w.Claims) == "" {
-				return w
-			}
-			full = append(full, c)
+		if slices.ContainsFunc(w.Claims, func(c messages.Claim) bool {
+			return slices.Contains(full, c) || slices.Contains(full, widest(c))
+		}) {
+			continue
 		}
+		c, exceeded := l.Exceeded(w.Claims)
+		if !exceeded {
+			return w
+		}
+		full = append(full, c)
 	}
 	return nil
 }

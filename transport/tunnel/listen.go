@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strconv"
 	"syscall"
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/netpolicy"
 	"wsproxy/transport/wsock"
 )
 
@@ -94,8 +96,16 @@ func (m *Mux) acceptAll(listener *net.TCPListener) error {
 		}
 		wsock.BoundSendBuffer(conn, sendBuffer)
 		s := newStream(m, conn, conn.RemoteAddr().String())
-		m.settings.Host.Send(m.handler, &messages.Accepted{Stream: s})
+		m.settings.Host.Send(m.handler, &messages.Accepted{Stream: s, Count: countOf(conn.RemoteAddr())})
 	}
+}
+
+// countOf returns what the limits count for an outside peer.
+func countOf(peer net.Addr) netip.Prefix {
+	if tcp, ok := peer.(*net.TCPAddr); ok {
+		return netpolicy.CountKey(tcp.AddrPort().Addr())
+	}
+	return netip.Prefix{}
 }
 
 // isTemporary reports whether accepting may go on after an error: the kernel
