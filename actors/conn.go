@@ -23,9 +23,6 @@ const heldLook = halfClosedPatience / 16
 // direction, or waits to say more on one that the peer has half closed.
 const flushPatience = 30 * time.Second
 
-// rawClaims is what a raw connection takes of the limits.
-var rawClaims = []messages.Claim{{Kind: messages.ClaimRaw}}
-
 // idleCheck asks a half-closed conn whether it has been idle for long enough, or
 // its peer has stalled.
 type idleCheck struct{ acked int64 } // when bytes waited at the last look; else -1
@@ -54,6 +51,7 @@ type conn struct {
 	needs  *Tunnels
 	mux    messages.Mux
 	stream messages.Stream
+	claims []messages.Claim // what it takes of the limits
 	log    *slog.Logger
 
 	state   connState
@@ -67,6 +65,7 @@ type conn struct {
 	late    bool      // it was closed for being idle, and the client does not know
 	watch   int       // which watch of the peer's taking is under way
 	asked   bool      // the handler was asked for a slot
+	quiet   quiet     // for how long nothing has come either way
 }
 
 // abortConn tells a conn to reset its connection.
@@ -90,8 +89,8 @@ const (
 	connEnded
 )
 
-func newConn(needs *Tunnels, mux messages.Mux, stream messages.Stream, credit bool, log *slog.Logger) *conn {
-	return &conn{needs: needs, mux: mux, stream: stream, credit: credit, allowed: messages.Window, log: log}
+func newConn(needs *Tunnels, mux messages.Mux, stream messages.Stream, claims []messages.Claim, credit bool, log *slog.Logger) *conn {
+	return &conn{needs: needs, mux: mux, stream: stream, claims: claims, credit: credit, allowed: messages.Window, log: log}
 }
 
 func (a *conn) Receive(ctx actor.Context) {
@@ -102,9 +101,9 @@ func (a *conn) Receive(ctx actor.Context) {
 	case *claimAgain:
 		a.claim(ctx)
 	case *messages.Granted:
-		a.open()
+		a.open(ctx)
 	case *messages.Refused:
-		a.refused(ctx, m.Reason)
+		a.refused(ctx, m)
 	case *giveWay:
 		if a.state == connHalfClosed {
 			a.late = true
@@ -130,6 +129,8 @@ func (a *conn) Receive(ctx actor.Context) {
 		if a.state == connHalfClosed {
 			a.watchHalfClosed(ctx, m.acked)
 		}
+	case *quietCheck:
+		a.watchQuiet(ctx)
 	case *flushCheck:
 		if m.watch == a.watch {
 			a.watchFlush(ctx, m.moved)
@@ -146,28 +147,28 @@ func (a *conn) Receive(ctx actor.Context) {
 
 func (a *conn) claim(ctx actor.Context) {
 	if a.state == connClaiming {
-		ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: rawClaims})
+		ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.claims})
 	}
 }
 
 // refused asks the handler, once, whether another connection of the tunnel gives
 // way; else the outside peer is turned away.
-func (a *conn) refused(ctx actor.Context, reason messages.Reason) {
+func (a *conn) refused(ctx actor.Context, m *messages.Refused) {
 	if a.state != connClaiming {
 		return
 	}
-	if reason == messages.ReasonRawLimit && !a.asked {
+	if m.Reason != messages.ReasonInternal && !a.asked {
 		a.asked = true
-		ctx.Send(ctx.Parent(), &slotWanted{a.stream.ID()})
+		ctx.Send(ctx.Parent(), &slotWanted{a.stream.ID(), m})
 		return
 	}
-	a.log.Debug("raw connection refused", "peer", a.stream.RemoteAddr(), "reason", string(reason))
+	a.log.Debug("raw connection refused", "peer", a.stream.RemoteAddr(), "reason", string(m.Reason))
 	a.state = connClosing
 	a.stream.Reject()
 	a.end(ctx)
 }
 
-func (a *conn) open() {
+func (a *conn) open(ctx actor.Context) {
 	if a.state != connClaiming {
 		return
 	}
@@ -175,6 +176,7 @@ func (a *conn) open() {
 	a.needs.Meter.RawStarted()
 	a.log.Info("raw connection started", "conn", a.stream.ID(), "peer", a.stream.RemoteAddr())
 	a.stream.Open()
+	a.startQuiet(ctx)
 }
 
 // data writes what the client sent. With credit, more than was allowed ends

@@ -155,7 +155,9 @@ func TestRawConnectionIsNotOpenedBeforeItsSlotIsThere(t *testing.T) {
 		s := r.stream("c1")
 		v.tell(&messages.Accepted{Stream: s}, data("c1", 1), closeOf("c1"))
 		v.wantStream(s, "own")
-		claims := []messages.Claim{{Kind: messages.ClaimRaw}}
+		claims := []messages.Claim{
+			{Kind: messages.ClaimRawTunnel, Tunnel: v.subdomain()}, {Kind: messages.ClaimRawUser, User: "ann"}, {Kind: messages.ClaimRaw},
+		}
 		m := r.asked.all()[0].(*messages.Acquire)
 		if m.Holder.Id != s.owner.Id || fmt.Sprint(m.Claims) != fmt.Sprint(claims) {
 			t.Errorf("asked was %+v", m)

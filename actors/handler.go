@@ -1,11 +1,15 @@
 package actors
 
 import (
+	"wsproxy/actors/ledger"
+
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/recent"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
@@ -21,6 +25,7 @@ const garbageLogged = time.Minute
 type handler struct {
 	needs  *Tunnels
 	mux    messages.Mux
+	owner  ledger.Owner
 	credit bool // flow=credit
 	log    *slog.Logger
 
@@ -30,8 +35,8 @@ type handler struct {
 	conns    map[string]*rawConn // by connId
 	came     uint64              // how many of both have come
 	yielding int                 // how many of them give way to others
-	ended    endedIDs            // of requests and connections
-	unknown  *recentIDs          // connIds that were answered with tcp_close already; outlives this incarnation
+	ended    recent.Ended        // of requests and connections
+	unknown  *recent.IDs         // connIds that were answered with tcp_close already; outlives this incarnation
 	stalls   stallWatch          // judges who holds the tunnel up
 	garbage  int                 // messages that made no sense, since the last line about them
 	logged   time.Time           // when that line was
@@ -42,14 +47,16 @@ type handler struct {
 type rawConn struct {
 	pid    *actor.PID
 	stream messages.Stream
-	order  uint64    // of its coming, among all of the handler's
+	order  uint64       // of its coming, among all of the handler's
+	count  netip.Prefix // what the limits count for the outside peer; zero for a stream of this process's own
+	claims []messages.Claim
 	idle   time.Time // since when the client has sent nothing, if the peer has ended; else zero
 	yields bool      // it gives way to another, and does not count any more
 }
 
-func newHandler(needs *Tunnels, mux messages.Mux, credit bool, unknown *recentIDs, log *slog.Logger) *handler {
+func newHandler(needs *Tunnels, mux messages.Mux, owner ledger.Owner, credit bool, unknown *recent.IDs, log *slog.Logger) *handler {
 	return &handler{
-		needs: needs, mux: mux, credit: credit, log: log,
+		needs: needs, mux: mux, owner: owner, credit: credit, log: log,
 		requests: make(map[string]*request),
 		leaving:  make(map[string]struct{}),
 		conns:    make(map[string]*rawConn),
@@ -120,9 +127,9 @@ func (a *handler) handle(ctx actor.Context) {
 	case *messages.Refused:
 		a.refused(m)
 	case *messages.Accepted:
-		a.accepted(ctx, m.Stream)
+		a.accepted(ctx, m)
 	case *messages.ConnEnded:
-		a.ended.add(m.ConnID)
+		a.ended.Add(m.ConnID)
 		a.connEnded(m.ConnID)
 		a.reportEmpty(ctx)
 	case *actor.Terminated:
@@ -133,7 +140,7 @@ func (a *handler) handle(ctx actor.Context) {
 			c.idle = m.since
 		}
 	case *slotWanted:
-		a.slotWanted(ctx, m.id)
+		a.slotWanted(ctx, m)
 	case *lateData:
 		a.answerUnknown(m.id)
 	case *judgeStalls:
@@ -184,7 +191,7 @@ func (a *handler) toConn(ctx actor.Context, id string, message any) {
 // stray counts a message about an id that is not open. One about what has just
 // ended has crossed that on its way, which is nothing to speak of.
 func (a *handler) stray(id, what string) {
-	if a.closed == "" && !a.ended.has(id) {
+	if a.closed == "" && !a.ended.Has(id) {
 		a.complain(what)
 	}
 }
@@ -208,24 +215,26 @@ func (a *handler) data(ctx actor.Context, m *messages.Data) {
 
 // answerUnknown tells the client, once, that it sends into the void.
 func (a *handler) answerUnknown(id string) {
-	if len(id) <= messages.MaxConnID && a.unknown.add(id) {
+	if len(id) <= messages.MaxConnID && a.unknown.Add(id) {
 		a.mux.Control(messages.EncodeClose(id, messages.CloseUnknown))
 	}
 }
 
 // accepted takes a raw connection in, if there is room for it or another gives
 // way. Its conn asks for what is shared with other tunnels.
-func (a *handler) accepted(ctx actor.Context, stream messages.Stream) {
-	if a.closed != "" || a.conns[stream.ID()] != nil || a.isFull() && !a.makeRoom(ctx) {
+func (a *handler) accepted(ctx actor.Context, m *messages.Accepted) {
+	stream := m.Stream
+	if a.closed != "" || a.conns[stream.ID()] != nil || a.isFull() && !a.makeRoom(ctx, a.crowding(m.Count)) {
 		a.log.Debug("raw connection refused", "peer", stream.RemoteAddr(), "reason", string(messages.ReasonRawLimit))
 		stream.Reject()
 		return
 	}
+	claims := a.owner.RawClaims(m.Count)
 	props := supervise.Guarded(a.needs.Log, func() actor.Actor {
-		return newConn(a.needs, a.mux, stream, a.credit, a.log)
+		return newConn(a.needs, a.mux, stream, claims, a.credit, a.log)
 	}, a.needs.Workers.Option())
 	a.came++
-	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream, order: a.came}
+	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream, order: a.came, count: m.Count, claims: claims}
 }
 
 // connEnded forgets a connection. Of one that was aborted the client hears in
@@ -237,7 +246,7 @@ func (a *handler) connEnded(id string) {
 		return
 	}
 	if c.stream.Ended().IsTold() {
-		a.unknown.add(id)
+		a.unknown.Add(id)
 	}
 	if c.yields {
 		a.yielding--
@@ -295,7 +304,7 @@ func (a *handler) close(ctx actor.Context, reason messages.Reason) {
 	}
 	for id, c := range a.conns {
 		c.stream.Abort(why)
-		a.unknown.add(id) // see connEnded
+		a.unknown.Add(id) // see connEnded
 	}
 	clear(a.conns)
 }

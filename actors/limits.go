@@ -2,7 +2,6 @@ package actors
 
 import (
 	"log/slog"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -18,20 +17,33 @@ type Bounds struct {
 	PerAddress int // sessions, and name look-ups under way, of one source address
 	PerUser    int // sessions of one user
 	HTTP       int // HTTP requests under way to tunnels, of one source address
+	HTTPTunnel int // the same to one tunnel
+	RawAddress int // raw connections of one tunnel, of one source address
+	RawTunnel  int // raw connections of one tunnel
+	RawUser    int // raw connections of one user's tunnels
 	Raw        int // raw connections of all tunnels
+}
+
+// units returns the bounds by the kinds of claims.
+func (b Bounds) units() [messages.ClaimKinds]int {
+	return [messages.ClaimKinds]int{
+		messages.ClaimAddress: b.PerAddress,
+		messages.ClaimUser:    b.PerUser,
+		messages.ClaimLookup:  b.PerAddress,
+		messages.ClaimHTTP:    b.HTTP,
+		messages.ClaimRaw:     b.Raw,
+
+		messages.ClaimHTTPTunnel: b.HTTPTunnel,
+		messages.ClaimRawAddress: b.RawAddress,
+		messages.ClaimRawTunnel:  b.RawTunnel,
+		messages.ClaimRawUser:    b.RawUser,
+	}
 }
 
 // SpawnLimits starts the actor that counts for all others who has how many
 // sessions. A failure loses one request, and no slot. workers may be nil.
 func SpawnLimits(system *actor.ActorSystem, bounds Bounds, workers *supervise.Workers, log *slog.Logger) (*actor.PID, error) {
-	entries := ledger.New([messages.ClaimKinds]int{
-		messages.ClaimAddress: bounds.PerAddress,
-		messages.ClaimUser:    bounds.PerUser,
-		messages.ClaimLookup:  bounds.PerAddress,
-		messages.ClaimHTTP:    bounds.HTTP,
-		messages.ClaimRaw:     bounds.Raw,
-	})
-	return spawnLimits(system, &book{Ledger: entries}, workers, log)
+	return spawnLimits(system, &book{Ledger: ledger.New(bounds.units())}, workers, log)
 }
 
 // A book is what outlives an incarnation of the limits.
@@ -87,10 +99,10 @@ func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 		}
 	}()
 
-	reason := a.book.Judge(m.Claims)
+	claim, exceeded := a.book.Exceeded(m.Claims)
 	known := a.book.Knows(m.Holder.Id)
 	switch {
-	case reason == "":
+	case !exceeded:
 		a.book.Grant(m.Holder.Id, m.Claims)
 		answer = &messages.Granted{Claims: m.Claims, Tag: m.Tag}
 	case a.book.MayWait(m.Holder.Id, m.Tag, m.Claims):
@@ -100,7 +112,7 @@ func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 		answer = nil
 		a.schedule(ctx)
 	default:
-		answer = &messages.Refused{Reason: reason, Tag: m.Tag}
+		answer = &messages.Refused{Reason: ledger.Refusal(claim), Claim: claim, Tag: m.Tag}
 		return
 	}
 	if !known {
@@ -134,15 +146,6 @@ func (a *limits) endWaiting(ctx actor.Context) {
 	for w := a.book.First(); w != nil && !time.Now().Before(w.Until); w = a.book.First() {
 		ctx.Send(w.To, &messages.Refused{Reason: a.book.Expire(w), Tag: w.Tag})
 	}
-}
-
-// sessionClaims returns what a session or tunnel takes of the limits.
-func sessionClaims(source netip.Prefix, user string) []messages.Claim {
-	claims := []messages.Claim{{Kind: messages.ClaimAddress, Source: source}}
-	if user != "" {
-		claims = append(claims, messages.Claim{Kind: messages.ClaimUser, User: user})
-	}
-	return claims
 }
 
 // userName returns how logs call a user.

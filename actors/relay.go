@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"wsproxy/actors/ledger"
+
 	"log/slog"
 	"time"
 
@@ -73,7 +75,7 @@ func (a *relay) Receive(ctx actor.Context) {
 	case *stillCloses:
 		if a.state == relayClosing && !a.counted {
 			a.counted = true
-			a.claim(ctx, sessionClaims(a.open.Count, a.open.User)...)
+			a.claim(ctx, ledger.SessionClaims(a.open.Count, a.open.User)...)
 		}
 	case *messages.TargetResolved:
 		a.resolved(ctx, m)
@@ -121,7 +123,7 @@ func (a *relay) resolved(ctx actor.Context, m *messages.TargetResolved) {
 		return
 	}
 	a.state = relayClaiming
-	a.claim(ctx, sessionClaims(a.open.Count, a.open.User)...)
+	a.claim(ctx, ledger.SessionClaims(a.open.Count, a.open.User)...)
 }
 
 func (a *relay) claim(ctx actor.Context, claims ...messages.Claim) {

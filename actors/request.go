@@ -94,7 +94,7 @@ func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answe
 		return
 	}
 	delete(a.requests, id)
-	a.ended.add(id)
+	a.ended.Add(id)
 	if r.granted {
 		a.admitted--
 	}

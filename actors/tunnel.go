@@ -1,12 +1,15 @@
 package actors
 
 import (
+	"wsproxy/actors/ledger"
+
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/recent"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
@@ -92,7 +95,7 @@ func (a *tunnel) Receive(ctx actor.Context) {
 	case *stillCloses:
 		if a.state == tunnelClosing && !a.counted {
 			a.counted = true
-			a.claims = sessionClaims(a.open.Count, a.open.User)
+			a.claims = ledger.SessionClaims(a.open.Count, a.open.User)
 			ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.claims})
 		}
 	case *messages.Upgraded:
@@ -135,7 +138,7 @@ func (a *tunnel) Receive(ctx actor.Context) {
 func (a *tunnel) claim(ctx actor.Context, m *openTunnel) {
 	a.open, a.draining = m, m.draining
 	a.open.Mux.Own(ctx.Self())
-	a.claims = sessionClaims(m.Count, m.User)
+	a.claims = ledger.SessionClaims(m.Count, m.User)
 	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.claims})
 }
 
@@ -226,9 +229,10 @@ func (a *tunnel) ready(ctx actor.Context) {
 		a.log(ctx).Warn("no raw port is free: the tunnel has HTTP only; see TUNNEL_PORT_MIN and TUNNEL_PORT_MAX")
 	}
 	needs, mux, credit, log := a.needs, a.open.Mux, a.open.Credit, a.log(ctx)
-	unknown := newRecentIDs(unknownRemembered)
+	whose := ledger.Owner{Tunnel: a.open.subdomain, User: a.open.User, Source: a.open.Count}
+	unknown := recent.New(recent.Unknown)
 	props := supervise.Guarded(needs.Log, func() actor.Actor {
-		return newHandler(needs, mux, credit, unknown, log)
+		return newHandler(needs, mux, whose, credit, unknown, log)
 	}, actor.WithSupervisor(supervise.Stop), needs.Workers.Option())
 	handler, err := ctx.SpawnNamed(props, handlerName)
 	if err != nil {

@@ -86,8 +86,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	r.limits, r.ports = r.asked.pid, r.asked.pid
 	var err error
 	if !options.byHand {
-		b := options.bounds
-		r.book = &book{Ledger: ledger.New([messages.ClaimKinds]int{b.PerAddress, b.PerUser, b.PerAddress, b.HTTP, b.Raw})}
+		r.book = &book{Ledger: ledger.New(options.bounds.units())}
 		if r.limits, err = spawnLimits(r.system, r.book, nil, log); err != nil {
 			t.Fatal(err)
 		}

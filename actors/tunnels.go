@@ -40,6 +40,12 @@ type Tunnels struct {
 	// MaxHTTP bounds the HTTP requests under way in one tunnel, MaxConns its
 	// raw connections; 0 = no limit.
 	MaxHTTP, MaxConns int
+	// MaxHTTPPerAddress is the part of MaxHTTP of one source address,
+	// MaxConnsPerAddress bounds its raw connections of one tunnel; 0 = no limit.
+	MaxHTTPPerAddress, MaxConnsPerAddress int
+	// RawIdle is after how long without a byte either way a raw connection is
+	// reset; 0 = never.
+	RawIdle time.Duration
 	// StallTimeout is how long a raw peer that acknowledges nothing may hold
 	// up a tunnel without flow=credit.
 	StallTimeout time.Duration

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -39,8 +40,11 @@ type giveWay struct{}
 
 // slotWanted asks a handler, in the name of a new conn that the limits have
 // refused, to have another connection give way. The answer is claimAgain or
-// [messages.Refused].
-type slotWanted struct{ id string }
+// refused itself.
+type slotWanted struct {
+	id      string
+	refused *messages.Refused
+}
 
 // claimAgain tells a conn that a slot of its tunnel was given back.
 type claimAgain struct{}
@@ -50,20 +54,43 @@ func (a *handler) isFull() bool {
 	return a.needs.MaxConns > 0 && len(a.conns)-a.yielding >= a.needs.MaxConns
 }
 
-// makeRoom has the half-closed connection that has been idle longest give way,
-// and reports whether there was one. It may have begun to close by itself, which
+// crowding returns the claim that a new connection competes for when the tunnel
+// is full: a source address that has all its connections takes no place of
+// another's.
+func (a *handler) crowding(count netip.Prefix) (claim messages.Claim) {
+	has := 0
+	for _, c := range a.conns {
+		if c.count == count && !c.yields {
+			has++
+		}
+	}
+	if bound := a.needs.MaxConnsPerAddress; bound > 0 && has >= bound && count.IsValid() {
+		return messages.Claim{Kind: messages.ClaimRawAddress, Source: count}
+	}
+	return claim
+}
+
+// frees reports whether a claim, or one of those that are counted by it, comes
+// back when a connection of the tunnel gives way. Those of the tunnel, of its
+// user and of all come back with any.
+func (c *rawConn) frees(claim messages.Claim) bool {
+	return claim.Kind != messages.ClaimRawAddress || c.count.IsValid() && claim.Source.Contains(c.count.Addr())
+}
+
+// makeRoom has the half-closed connection give way that has been idle longest of
+// those that free a claim, and reports whether there was one. It may have begun to close by itself, which
 // the handler can't know: then its place is free a moment early.
 //
 // The handler gives its slot back in its name: whoever asks the limits
 // because of that finds it free. If the conn has ended meanwhile it has no slot,
 // and the limits ignore that.
-func (a *handler) makeRoom(ctx actor.Context) bool {
+func (a *handler) makeRoom(ctx actor.Context, claim messages.Claim) bool {
 	if a.yielding >= maxYielding {
 		return false
 	}
 	var longest *rawConn
 	for _, c := range a.conns {
-		if !c.idle.IsZero() && !c.yields && (longest == nil || c.idle.Before(longest.idle)) {
+		if !c.idle.IsZero() && !c.yields && c.frees(claim) && (longest == nil || c.idle.Before(longest.idle)) {
 			longest = c
 		}
 	}
@@ -72,22 +99,22 @@ func (a *handler) makeRoom(ctx actor.Context) bool {
 	}
 	longest.yields = true
 	a.yielding++
-	ctx.Send(a.needs.Limits, &messages.Release{Holder: longest.pid, Claims: rawClaims})
+	ctx.Send(a.needs.Limits, &messages.Release{Holder: longest.pid, Claims: longest.claims})
 	ctx.Send(longest.pid, &giveWay{})
 	return true
 }
 
-// slotWanted makes room for a connection of this tunnel when all tunnels
-// together have too many. It asks again only once: another tunnel's may have been
+// slotWanted makes room for a connection of this tunnel when its source address,
+// the tunnel, its user or all tunnels together have too many. It asks again only once: another tunnel's may have been
 // faster.
-func (a *handler) slotWanted(ctx actor.Context, id string) {
-	c := a.conns[id]
+func (a *handler) slotWanted(ctx actor.Context, m *slotWanted) {
+	c := a.conns[m.id]
 	if c == nil {
 		return
 	}
-	if a.makeRoom(ctx) {
+	if a.makeRoom(ctx, m.refused.Claim) {
 		ctx.Send(c.pid, &claimAgain{})
 		return
 	}
-	ctx.Send(c.pid, &messages.Refused{Reason: messages.ReasonRawLimit})
+	ctx.Send(c.pid, m.refused)
 }

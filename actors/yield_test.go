@@ -263,7 +263,7 @@ func TestTunnelEndsWhileASlotIsAskedFor(t *testing.T) {
 		v.tell(&messages.Accepted{Stream: s})
 		v.say(&messages.MuxEnded{Reason: messages.ReasonClientGone})
 		v.toConn(s, &messages.Refused{Reason: messages.ReasonRawLimit}, &claimAgain{})
-		v.tell(&slotWanted{"new"}, &slotWanted{"nobody"}, &halfClosed{id: "nobody"})
+		v.tell(&slotWanted{"new", &messages.Refused{Reason: messages.ReasonRawLimit}}, &slotWanted{id: "nobody"}, &halfClosed{id: "nobody"})
 		v.wantStream(s, "own, leave, reject")
 		v.say(&messages.MuxClosed{})
 		if r.alive(s.owner) || r.alive(v.owner) {

@@ -73,6 +73,12 @@ type Config struct {
 	// MaxTunnelTCPConnsGlobal bounds the raw connections of all tunnels; 0 is no
 	// limit. (MAX_TUNNEL_TCP_CONNS_GLOBAL)
 	MaxTunnelTCPConnsGlobal int
+	// MaxTunnelTCPPerIP bounds the raw connections of one source address to one
+	// tunnel; 0 is no limit. (MAX_TUNNEL_TCP_PER_IP)
+	MaxTunnelTCPPerIP int
+	// TunnelTCPIdleTimeout is after how long without a byte either way a raw
+	// connection is reset; 0 is never. (TUNNEL_TCP_IDLE_TIMEOUT)
+	TunnelTCPIdleTimeout time.Duration
 
 	// BlockedTargets are ranges that no relay may reach, beside the default.
 	// (BLOCKED_TARGETS)

@@ -28,6 +28,8 @@ var contract = []struct{ name, shown string }{
 	{"MAX_TUNNEL_HTTP", "100"},
 	{"MAX_TUNNEL_TCP_CONNS", "100"},
 	{"MAX_TUNNEL_TCP_CONNS_GLOBAL", "1000"},
+	{"MAX_TUNNEL_TCP_PER_IP", "32"},
+	{"TUNNEL_TCP_IDLE_TIMEOUT", "0s"},
 	{"BLOCKED_TARGETS", "special-purpose ranges"},
 	{"ALLOWED_TARGETS", "no exemption"},
 	{"ALLOWED_PORTS", "any"},

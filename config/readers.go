@@ -108,6 +108,18 @@ func duration(field func(*Config) *time.Duration, shortest, longest time.Duratio
 	}}
 }
 
+// durationOrNever is duration for what 0 turns off.
+func durationOrNever(field func(*Config) *time.Duration, shortest, longest time.Duration) reader {
+	bounded := duration(field, shortest, longest)
+	return reader{bounded.expected + ", or 0s", func(c *Config, text string) error {
+		if d, err := time.ParseDuration(text); err == nil && d == 0 {
+			*field(c) = 0
+			return nil
+		}
+		return bounded.read(c, text)
+	}}
+}
+
 // formatDuration writes whole hours without their zero minutes and seconds.
 func formatDuration(d time.Duration) string {
 	return strings.TrimSuffix(d.String(), "0m0s")

@@ -66,6 +66,10 @@ const (
 	minTimeout = 10 * time.Millisecond
 	// maxTimeout is longer than any network peer will wait.
 	maxTimeout = time.Hour
+	// minIdle and maxIdle are what may be called idle: less ends connections that
+	// are used, and more is never.
+	minIdle = time.Second
+	maxIdle = 30 * 24 * time.Hour
 	// maxShutdown lets a long session end by itself during a roll-out.
 	maxShutdown = 24 * time.Hour
 	// minBuffer holds one message of the largest size that is sent.
@@ -160,6 +164,12 @@ var variables = []variable{
 	{name: "MAX_TUNNEL_TCP_CONNS_GLOBAL", fallback: "1000",
 		help:   "raw TCP connections of all tunnels together; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPConnsGlobal })},
+	{name: "MAX_TUNNEL_TCP_PER_IP", fallback: "32",
+		help:   "raw TCP connections of one source address to one tunnel; 0 = no limit",
+		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPPerIP })},
+	{name: "TUNNEL_TCP_IDLE_TIMEOUT", fallback: "0s",
+		help:   "how long a raw TCP connection may carry nothing before it is reset; 0s = for ever",
+		reader: durationOrNever(func(c *Config) *time.Duration { return &c.TunnelTCPIdleTimeout }, minIdle, maxIdle)},
 
 	{name: "BLOCKED_TARGETS", unset: "special-purpose ranges",
 		help: "CIDRs that no relay may reach, beside the default; none alone blocks nothing",

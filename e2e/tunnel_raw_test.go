@@ -239,7 +239,7 @@ func TestTunnelRawUnknown(t *testing.T) {
 
 func TestTunnelRawLimits(t *testing.T) {
 	t.Parallel()
-	s := tunnelServer(t, "MAX_TUNNEL_TCP_CONNS=2", "MAX_TUNNEL_TCP_CONNS_GLOBAL=3")
+	s := tunnelServer(t, "MAX_TUNNEL_TCP_CONNS=2", "MAX_TUNNEL_TCP_CONNS_GLOBAL=6")
 	a, b := tunnelOpen(t, s, tunnelScript{}), tunnelOpen(t, s, tunnelScript{query: "flow=credit"})
 	refused := func(c *tunnelClient) {
 		t.Helper()

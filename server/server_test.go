@@ -56,7 +56,7 @@ func TestWarningsAtStart(t *testing.T) {
 func TestZeroIsNoLimit(t *testing.T) {
 	const many = 150 // beyond 50 of an address, 100 of a tunnel
 	s, address := startForRestarts(t, freePorts(t, 1), 1, "MAX_CONNS_PER_IP=0", "MAX_CONNS_PER_USER=0",
-		"MAX_TUNNEL_HTTP_PER_IP=0", "MAX_TUNNEL_HTTP=0", "MAX_TUNNEL_TCP_CONNS=0", "MAX_TUNNEL_TCP_CONNS_GLOBAL=0")
+		"MAX_TUNNEL_HTTP_PER_IP=0", "MAX_TUNNEL_HTTP=0", "MAX_TUNNEL_TCP_CONNS=0", "MAX_TUNNEL_TCP_CONNS_GLOBAL=0", "MAX_TUNNEL_TCP_PER_IP=0")
 	t.Cleanup(func() { s.close(t.Context()) })
 	c := openRestartTunnel(t, address)
 	var conns []net.Conn

@@ -52,11 +52,16 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	s.system, s.workers = supervise.NewSystem(s.log), supervise.NewWorkers()
 	edge.Root = s.system.Root
+	c := s.config
 	limits, err := actors.SpawnLimits(s.system, actors.Bounds{
-		PerAddress: s.config.MaxConnsPerIP,
-		PerUser:    s.config.MaxConnsPerUser,
-		HTTP:       s.config.MaxTunnelHTTPPerIP,
-		Raw:        s.config.MaxTunnelTCPConnsGlobal,
+		PerAddress: c.MaxConnsPerIP,
+		PerUser:    c.MaxConnsPerUser,
+		HTTP:       c.MaxTunnelHTTPPerIP,
+		HTTPTunnel: httpPerAddress(c),
+		RawAddress: c.MaxTunnelTCPPerIP,
+		RawTunnel:  part(c.MaxTunnelTCPConnsGlobal, rawTunnelParts),
+		RawUser:    part(c.MaxTunnelTCPConnsGlobal, rawUserParts),
+		Raw:        c.MaxTunnelTCPConnsGlobal,
 	}, s.workers, s.log)
 	if err != nil {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
@@ -90,7 +95,8 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 		PublicURL: c.TunnelPublicURL, RawHost: c.TunnelRawHost, Credentials: c.TunnelForwardCredentials,
 		PortTries: int(c.TunnelPortMax) - int(c.TunnelPortMin) + 1,
 		MaxHTTP:   orNoLimit(c.MaxTunnelHTTP), MaxConns: orNoLimit(c.MaxTunnelTCPConns),
-		StallTimeout: c.TunnelStallTimeout,
+		MaxHTTPPerAddress: httpPerAddress(c), MaxConnsPerAddress: c.MaxTunnelTCPPerIP,
+		StallTimeout: c.TunnelStallTimeout, RawIdle: c.TunnelTCPIdleTimeout,
 		Workers:      s.workers,
 		Inject:       s.inject,
 	})
@@ -111,6 +117,27 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 		StallTimeout: c.TunnelStallTimeout, HTTPTimeout: c.TunnelHTTPTimeout,
 		MaxBody: c.TunnelMaxBody, ForwardCredentials: c.TunnelForwardCredentials,
 	}, nil
+}
+
+// What one may have of what all share: fixed by the protocol.
+const (
+	httpAddressParts = 2 // one source address half of a tunnel's HTTP slots
+	rawTunnelParts   = 4 // one tunnel a quarter of all raw connections
+	rawUserParts     = 2 // one user half of them
+)
+
+// part returns the part of a bound that one may have, rounded up. Of 0, no limit,
+// that is no limit too.
+func part(bound, parts int) int { return (bound + parts - 1) / parts }
+
+// httpPerAddress returns how many HTTP requests of one source address may be under
+// way in one tunnel; 0 = no limit.
+func httpPerAddress(c config.Config) int {
+	half, all := part(c.MaxTunnelHTTP, httpAddressParts), c.MaxTunnelHTTPPerIP
+	if half == 0 || all > 0 && all < half {
+		return all
+	}
+	return half
 }
 
 // orNoLimit turns the 0 of a variable, no limit, into a bound that is never

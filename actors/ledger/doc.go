@@ -5,5 +5,8 @@
 // Every change is one last step behind a judgement that changes nothing, so that
 // a fault in between loses a request and no slot.
 //
+// Beside the limits it keeps the raw ports that are free, and what a session, a
+// request or a raw connection takes of the limits.
+//
 // It knows package messages alone.
 package ledger

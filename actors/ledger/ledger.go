@@ -72,6 +72,9 @@ func (l *Ledger) bound(c messages.Claim) int {
 	return l.bounds[c.Kind]
 }
 
+// Refusal returns the reason for refusing a claim.
+func Refusal(c messages.Claim) messages.Reason { return refusals[c.Kind] }
+
 // Judge returns why the claims can't be granted, or "" if they can. It changes
 // nothing.
 func (l *Ledger) Judge(claims []messages.Claim) messages.Reason {
