@@ -29,11 +29,11 @@ type handler struct {
 	credit bool // flow=credit
 	log    *slog.Logger
 
-	requests map[string]*request // by id
-	admitted int                 // how many of them the limits have admitted
-	leaving  map[string]struct{} // ids of those whose answer is on its way to the outside client
+	requests map[string]*request // that wait for their answer, by id
+	leaving  map[string]*request // whose answer is on its way to the outside client
+	slots    *ledger.Slots       // of both
 	conns    map[string]*rawConn // by connId
-	came     uint64              // how many of both have come
+	came     uint64              // how many requests and raw connections have come
 	yielding int                 // how many of them give way to others
 	ended    recent.Ended        // of requests and connections
 	unknown  *recent.IDs         // connIds that were answered with tcp_close already; outlives this incarnation
@@ -47,7 +47,7 @@ type handler struct {
 type rawConn struct {
 	pid    *actor.PID
 	stream messages.Stream
-	order  uint64       // of its coming, among all of the handler's
+	order  uint64       // of its coming, among all that hold the tunnel's memory
 	count  netip.Prefix // what the limits count for the outside peer; zero for a stream of this process's own
 	claims []messages.Claim
 	idle   time.Time // since when the client has sent nothing, if the peer has ended; else zero
@@ -58,7 +58,8 @@ func newHandler(needs *Tunnels, mux messages.Mux, owner ledger.Owner, credit boo
 	return &handler{
 		needs: needs, mux: mux, owner: owner, credit: credit, log: log,
 		requests: make(map[string]*request),
-		leaving:  make(map[string]struct{}),
+		leaving:  make(map[string]*request),
+		slots:    ledger.NewSlots(needs.MaxHTTP, needs.MaxHTTPPerAddress),
 		conns:    make(map[string]*rawConn),
 		unknown:  unknown,
 		stalls:   stallWatch{timeout: needs.StallTimeout},
@@ -118,10 +119,14 @@ func (a *handler) handle(ctx actor.Context) {
 		a.complain(m.What)
 	case *messages.OpenRequest:
 		a.openRequest(ctx, m)
+	case *messages.RequestRead:
+		if r := a.requests[m.ID]; r != nil && !r.asked {
+			a.ask(ctx, r)
+		}
 	case *messages.CancelRequest:
 		a.endRequest(ctx, m.ID, messages.Answer{Refusal: messages.ReasonAbandoned})
 	case *messages.Delivered:
-		delete(a.leaving, m.ID)
+		a.delivered(m.ID)
 	case *messages.Granted:
 		a.granted(ctx, m)
 	case *messages.Refused:
@@ -148,7 +153,7 @@ func (a *handler) handle(ctx actor.Context) {
 	case *messages.ReadingWaits:
 		a.stalls.begin(ctx)
 	case *messages.GiveWay:
-		a.giveWay(ctx, m.Bytes)
+		a.freeMemory(ctx, m.Bytes)
 	case *messages.CloseHandler:
 		if m.Reason == messages.ReasonShutdown {
 			a.close(ctx, m.Reason)

@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"wsproxy/messages"
@@ -157,8 +158,8 @@ func TestClaimOfARequestThatEndedFirstGoesBack(t *testing.T) {
 					t.Fatalf("the limits were sent %d messages", len(asked))
 				}
 				m := asked[0].(*messages.Acquire)
-				want := messages.Claim{Kind: messages.ClaimHTTP, Source: rigCount}
-				if m.Holder.Id != v.handler.Id || m.Tag != "a" || len(m.Claims) != 1 || m.Claims[0] != want {
+				want := v.httpClaims()
+				if m.Holder.Id != v.handler.Id || m.Tag != "a" || !slices.Equal(m.Claims, want) {
 					t.Fatalf("asked was %+v", m)
 				}
 				v.tell(how)
@@ -174,7 +175,7 @@ func TestClaimOfARequestThatEndedFirstGoesBack(t *testing.T) {
 					t.Fatalf("the limits were sent %d messages", len(sent))
 				}
 				back := sent[0].(*messages.Release)
-				if back.Holder.Id != v.handler.Id || len(back.Claims) != 1 || back.Claims[0] != want {
+				if back.Holder.Id != v.handler.Id || !slices.Equal(back.Claims, want) {
 					t.Errorf("given back was %+v", back)
 				}
 				v.tell(&messages.Refused{Reason: messages.ReasonHTTPLimit, Tag: "a"})
@@ -198,7 +199,7 @@ func TestRequestIsRefusedWhenTheLimitsFail(t *testing.T) {
 		v.wantAnswer(q, "")
 
 		q = v.asks("b", "GET b") // a refusal after the grant is nobody's
-		v.tell(&messages.Granted{Claims: httpClaims, Tag: "b"}, &messages.Refused{Reason: messages.ReasonInternal, Tag: "b"})
+		v.tell(&messages.Granted{Claims: v.httpClaims(), Tag: "b"}, &messages.Refused{Reason: messages.ReasonInternal, Tag: "b"})
 		v.wantAnswer(q, "")
 		v.tell(response("b", 200))
 		v.wantAnswer(q, "200")
@@ -225,7 +226,7 @@ func TestSlotOfARequestComesBackOnce(t *testing.T) {
 				r.fault = failOnce[*messages.Garbage]()
 				q := v.asks("a", "")
 				r.asked.all()
-				v.tell(&messages.Granted{Claims: httpClaims, Tag: "a"}, test.first,
+				v.tell(&messages.Granted{Claims: v.httpClaims(), Tag: "a"}, test.first,
 					response("a", 201), &messages.CancelRequest{ID: "a"}, &messages.CloseHandler{Reason: messages.ReasonClientGone})
 				sent := r.asked.all()
 				if len(sent) != test.releases {

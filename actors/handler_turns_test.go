@@ -114,12 +114,7 @@ func TestTurnInABusyTunnelGoesToTheNext(t *testing.T) {
 		busy := v.asks("busy", "GET busy")
 		for i := range 3 {
 			_, open := v.request(fmt.Sprint(i), "GET other")
-			open.Count = netip.MustParsePrefix("2001:db8::/64")
-			if i < 2 {
-				v.tell(open)
-				continue
-			}
-			open.Count = netip.MustParsePrefix("198.51.100.1/32")
+			open.Count = netip.MustParsePrefix(fmt.Sprintf("198.51.100.%d/32", i))
 			v.tell(open)
 		}
 		v.want("control GET other", "control GET other", "control GET other")

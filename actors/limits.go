@@ -12,38 +12,13 @@ import (
 	"wsproxy/messages"
 )
 
-// Bounds are the limits that the limits actor keeps. 0 means no limit.
-type Bounds struct {
-	PerAddress int // sessions, and name look-ups under way, of one source address
-	PerUser    int // sessions of one user
-	HTTP       int // HTTP requests under way to tunnels, of one source address
-	HTTPTunnel int // the same to one tunnel
-	RawAddress int // raw connections of one tunnel, of one source address
-	RawTunnel  int // raw connections of one tunnel
-	RawUser    int // raw connections of one user's tunnels
-	Raw        int // raw connections of all tunnels
-}
-
-// units returns the bounds by the kinds of claims.
-func (b Bounds) units() [messages.ClaimKinds]int {
-	return [messages.ClaimKinds]int{
-		messages.ClaimAddress: b.PerAddress,
-		messages.ClaimUser:    b.PerUser,
-		messages.ClaimLookup:  b.PerAddress,
-		messages.ClaimHTTP:    b.HTTP,
-		messages.ClaimRaw:     b.Raw,
-
-		messages.ClaimHTTPTunnel: b.HTTPTunnel,
-		messages.ClaimRawAddress: b.RawAddress,
-		messages.ClaimRawTunnel:  b.RawTunnel,
-		messages.ClaimRawUser:    b.RawUser,
-	}
-}
+// Bounds are the limits that the limits actor keeps.
+type Bounds = ledger.Bounds
 
 // SpawnLimits starts the actor that counts for all others who has how many
 // sessions. A failure loses one request, and no slot. workers may be nil.
 func SpawnLimits(system *actor.ActorSystem, bounds Bounds, workers *supervise.Workers, log *slog.Logger) (*actor.PID, error) {
-	return spawnLimits(system, &book{Ledger: ledger.New(bounds.units())}, workers, log)
+	return spawnLimits(system, &book{Ledger: ledger.New(bounds.Units())}, workers, log)
 }
 
 // A book is what outlives an incarnation of the limits.

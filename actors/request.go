@@ -1,46 +1,68 @@
 package actors
 
 import (
+	"cmp"
+
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/messages"
 )
 
-// A request is an HTTP request to a tunnel that waits for its answer.
+// A request is an HTTP request to a tunnel: it waits for its body, for its slot,
+// for its answer, or for the outside client to take that.
 type request struct {
 	open    *messages.OpenRequest
+	slot    ledger.Slot
 	claims  []messages.Claim
-	granted bool // the limits have admitted it
+	asked   bool   // the limits were
+	granted bool   // the limits have admitted it
+	charged int    // bytes of its frame, while that waits
+	order   uint64 // of its coming, among all that hold the tunnel's memory
 }
 
-// openRequest takes a request in, if this tunnel has room for it, and asks the
-// limits whether its source address may have it.
+// openRequest takes a request in. It has no slot while its body comes, and asks
+// for one then: what bounds those that read is memory, time, and how many of them
+// one source address may have.
 func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
+	a.came++
+	r := &request{open: m, order: a.came, slot: ledger.Slot{ID: m.ID, Source: m.Count}}
+	var refusal messages.Reason
 	switch {
 	case a.closed != "":
-		refusal := gone(a.closed)
-		if refusal == messages.ReasonTunnelGone { // not for this one, which found none
+		if refusal = gone(a.closed); refusal == messages.ReasonTunnelGone { // not for this one, which found none
 			refusal = messages.ReasonNoTunnel
 		}
+	case a.requests[m.ID] != nil, a.leaving[m.ID] != nil:
+		refusal = messages.ReasonTunnelBusy
+	case m.Body && !a.slots.Reads(&r.slot):
+		refusal = messages.ReasonHTTPShare
+	case !a.mux.TakeMemory(cap(m.Frame)):
+		refusal = messages.ReasonMemory
+	}
+	if refusal != "" {
 		m.Answer <- messages.Answer{Refusal: refusal}
 		return
-	case a.isBusy(), a.requests[m.ID] != nil:
-		m.Answer <- messages.Answer{Refusal: messages.ReasonTunnelBusy}
+	}
+	r.charged = cap(m.Frame)
+	a.requests[m.ID] = r
+	a.slots.Arrive(&r.slot)
+	if m.Body {
+		m.Proceed <- a.mux // has room for it
 		return
 	}
-	r := &request{open: m, claims: []messages.Claim{{Kind: messages.ClaimHTTP, Source: m.Count}}}
-	a.requests[m.ID] = r
-	// The slot's holder is this handler, which may fail without it: the id
-	// comes back with the answer. That may take some seconds, in which the
-	// request waits for its turn.
-	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: r.claims, Tag: m.ID})
+	if m.Taken != nil {
+		m.Taken <- a.mux // has room for it
+	}
+	a.ask(ctx, r)
 }
 
-// isBusy reports whether the tunnel has as many requests as it may. Those that
-// the limits have not judged, or let wait, don't count: else one source address
-// that is over its limit would take the place of others.
-func (a *handler) isBusy() bool {
-	return a.needs.MaxHTTP > 0 && a.admitted+len(a.leaving) >= a.needs.MaxHTTP
+// ask asks the limits for a request's slot. Its holder is this handler, which may
+// fail without it: the id comes back with the answer. That may take some seconds,
+// in which the request waits for its turn.
+func (a *handler) ask(ctx actor.Context, r *request) {
+	r.asked, r.claims = true, a.owner.HTTPClaims(r.open.Count)
+	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: r.claims, Tag: r.open.ID})
 }
 
 func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
@@ -49,17 +71,17 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: m.Claims})
 		return
 	}
-	if a.isBusy() { // by those that were admitted meanwhile
-		delete(a.requests, m.Tag)
+	if a.slots.Full() && !a.giveWay(ctx, r) {
+		a.forget(r)
 		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: m.Claims})
 		r.open.Answer <- messages.Answer{Refusal: messages.ReasonTunnelBusy}
 		return
 	}
+	a.slots.Take(&r.slot)
 	r.granted = true
-	a.admitted++
+	a.uncharge(r)                                                                 // from here on by who has the frame
 	if r.open.Frame == nil || m.Waited || !a.mux.TakesInline(len(r.open.Frame)) { // its time begins now
-		r.open.Frame = nil
-		r.open.Proceed <- a.mux // has room for it
+		r.open.Proceed <- a.mux // has room for it: the word to read was heard
 		return
 	}
 	if !a.mux.Request(m.Tag, r.open.Frame) {
@@ -68,10 +90,55 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 	r.open.Frame = nil
 }
 
+// giveWay has a request give its slot to a newcomer, and reports whether one did.
+// The claims of one whose answer is on its way are the edge's: they come back when
+// it finds its connection cut.
+func (a *handler) giveWay(ctx actor.Context, newcomer *request) bool {
+	slot := a.slots.Yielding(newcomer.open.Count)
+	if slot == nil {
+		return false
+	}
+	a.revoke(ctx, cmp.Or(a.requests[slot.ID], a.leaving[slot.ID]), messages.ReasonGaveWay)
+	return true
+}
+
+// revoke ends a request: one that waits is answered with the reason, of one whose
+// answer is on its way the connection is cut.
+func (a *handler) revoke(ctx actor.Context, r *request, reason messages.Reason) {
+	id := r.open.ID
+	if a.requests[id] == r {
+		a.endRequest(ctx, id, messages.Answer{Refusal: reason})
+	}
+	a.delivered(id)
+	r.open.Exchange.Revoke()
+}
+
 func (a *handler) refused(m *messages.Refused) {
 	if r := a.requests[m.Tag]; r != nil && !r.granted {
-		delete(a.requests, m.Tag)
+		a.forget(r)
 		r.open.Answer <- messages.Answer{Refusal: m.Reason}
+	}
+}
+
+// forget takes back what a request has of the tunnel.
+func (a *handler) forget(r *request) {
+	delete(a.requests, r.open.ID)
+	a.uncharge(r)
+	a.slots.Leave(&r.slot)
+}
+
+func (a *handler) uncharge(r *request) {
+	if r.charged > 0 {
+		a.mux.GiveMemory(r.charged)
+		r.charged = 0
+	}
+}
+
+// delivered ends a request whose answer the outside client has, or never gets.
+func (a *handler) delivered(id string) {
+	if r := a.leaving[id]; r != nil {
+		delete(a.leaving, id)
+		a.slots.Leave(&r.slot)
 	}
 }
 
@@ -93,24 +160,29 @@ func (a *handler) endRequest(ctx actor.Context, id string, answer messages.Answe
 		a.dropped(answer)
 		return
 	}
-	delete(a.requests, id)
 	a.ended.Add(id)
-	if r.granted {
-		a.admitted--
-	}
-	if !r.granted {
+	if r.asked && !r.granted {
 		ctx.Send(a.needs.Limits, &messages.Withdraw{Holder: ctx.Self(), Tag: id})
-	} else if answer.Response == nil {
-		a.mux.Forget(id)
-		ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: r.claims})
+	}
+	if answer.Response != nil { // keeps its slot
+		delete(a.requests, id)
+		a.uncharge(r)
+		a.leaving[id] = r
+		if r.granted {
+			answer.Claims = r.claims
+		}
+	} else {
+		a.forget(r)
+		if r.granted {
+			a.mux.Forget(id)
+			ctx.Send(a.needs.Limits, &messages.Release{Holder: ctx.Self(), Claims: r.claims})
+		}
 	}
 	select {
 	case r.open.Answer <- answer:
-		if answer.Response != nil {
-			a.leaving[id] = struct{}{}
-		}
 	default: // there is room for it, unless a failure has left an answer there
 		a.dropped(answer)
+		a.delivered(id)
 	}
 }
 

@@ -17,6 +17,7 @@ type fakeLink struct {
 	handled []int // what Handled was called with
 	dropped []int // and Dropped
 	forgot  []string
+	taken   int  // bytes of memory, by TakeMemory
 	scarce  bool // there is no memory for requests
 	owner   *actor.PID
 	handler *actor.PID
@@ -50,6 +51,22 @@ func (l *fakeLink) Request(_ string, message []byte) bool {
 	}
 	l.Control(message)
 	return true
+}
+
+func (l *fakeLink) TakeMemory(n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n > 0 && l.scarce {
+		return false
+	}
+	l.taken += n
+	return true
+}
+
+func (l *fakeLink) GiveMemory(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken -= n
 }
 
 // TakesInline says yes, as every client of the public protocol does.

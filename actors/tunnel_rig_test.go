@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"wsproxy/actors/ports"
+
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -57,8 +59,12 @@ const (
 	protocolShare  = 1 << 20          // of what waits for an outside peer
 )
 
-// What a request to a tunnel takes of the limits.
-var httpClaims = []messages.Claim{{Kind: messages.ClaimHTTP, Source: rigCount}}
+// httpClaims are what a request to a tunnel takes of the limits.
+func (v *rigTunnel) httpClaims() []messages.Claim {
+	return []messages.Claim{
+		{Kind: messages.ClaimHTTP, Source: rigCount}, {Kind: messages.ClaimHTTPTunnel, Source: rigCount, Tunnel: v.subdomain()},
+	}
+}
 
 var rigCount = netip.PrefixFrom(netip.MustParseAddr(rigSource), 32)
 
@@ -86,11 +92,11 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	r.limits, r.ports = r.asked.pid, r.asked.pid
 	var err error
 	if !options.byHand {
-		r.book = &book{Ledger: ledger.New(options.bounds.units())}
+		r.book = &book{Ledger: ledger.New(options.bounds.Units())}
 		if r.limits, err = spawnLimits(r.system, r.book, nil, log); err != nil {
 			t.Fatal(err)
 		}
-		if r.ports, err = SpawnPorts(r.system, rigFirstPort, rigLastPort, log); err != nil {
+		if r.ports, err = ports.Spawn(r.system, rigFirstPort, rigLastPort, log); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -330,14 +336,18 @@ type rigRequest struct {
 	id      string
 	proceed chan messages.Mux
 	answers chan messages.Answer
+	revoked int
 }
+
+func (q *rigRequest) Held() int64 { return 0 }
+func (q *rigRequest) Revoke()     { q.revoked++ }
 
 // request makes a request. Without a frame it wants to proceed first.
 func (v *rigTunnel) request(id, frame string) (*rigRequest, *messages.OpenRequest) {
 	q := &rigRequest{id: id, proceed: make(chan messages.Mux, 4), answers: make(chan messages.Answer, 4)}
-	open := &messages.OpenRequest{ID: id, Count: rigCount, Proceed: q.proceed, Answer: q.answers}
+	open := &messages.OpenRequest{ID: id, Count: rigCount, Exchange: q, Proceed: q.proceed, Answer: q.answers}
 	if frame != "" {
-		open.Frame = []byte(frame)
+		open.Frame = slices.Clip([]byte(frame))
 	}
 	return q, open
 }
@@ -360,7 +370,7 @@ func (v *rigTunnel) wantAnswer(q *rigRequest, want string) {
 		got := string(a.Refusal)
 		if a.Response != nil {
 			got += fmt.Sprint(a.Response.Status)
-			v.r.send(v.r.limits, &messages.Release{Holder: v.handler, Claims: httpClaims})
+			v.r.send(v.r.limits, &messages.Release{Holder: v.handler, Claims: a.Claims})
 			v.r.send(v.handler, &messages.Delivered{ID: q.id})
 		}
 		if got != want {

@@ -27,6 +27,10 @@ type Mux interface {
 	// Request sends http_request, whose id is given, and reports whether there
 	// is memory for it.
 	Request(id string, message []byte) bool
+	// TakeMemory takes n bytes of the tunnel's memory for a message that waits to
+	// be sent, and reports whether there is room for it. GiveMemory gives it back.
+	TakeMemory(n int) bool
+	GiveMemory(n int)
 	// TakesInline reports whether the client takes an http_request of n bytes
 	// without a body as it is. Else the request proceeds by the edge.
 	TakesInline(n int) bool
@@ -217,17 +221,39 @@ type StreamClosed struct{}
 // ConnEnded tells the handler that a conn is about to stop.
 type ConnEnded struct{ ConnID string }
 
-// OpenRequest asks a handler to pass an HTTP request on to its client. Answer
-// gets exactly one [Answer] for it. If Frame is nil, because the body has yet to
-// be read, or the client can't take it, Proceed gets the tunnel's Mux before
-// that, and the request goes through that; both have room for one.
-type OpenRequest struct {
-	ID      string
-	Count   netip.Prefix // what the limits count for the source address
-	Frame   []byte       // http_request, encoded; or nil
-	Proceed chan<- Mux
-	Answer  chan<- Answer
+// An Exchange is an HTTP request under way, at the edge. Any goroutine may call
+// its methods, which return at once.
+type Exchange interface {
+	// Held returns how many bytes of memory it holds now.
+	Held() int64
+	// Revoke ends an exchange whose answer is on its way to the outside client: the
+	// connection is cut, so that what the client has got does not look whole. It does
+	// nothing to one that waits, which gets its [Answer], or that has ended.
+	Revoke()
 }
+
+// OpenRequest asks a handler to pass an HTTP request on to its client. Answer
+// gets exactly one [Answer] for it.
+//
+// With Body, Proceed gets the tunnel's Mux at once, by which the body is read;
+// when it is there [RequestRead] asks for the request's slot. Then, or without Body
+// as soon as it has its slot, Proceed gets the Mux and the request goes through
+// that. Only a Frame that the client takes, and that need not wait, is sent by the
+// handler; whoever Proceed tells has the Frame again. Taken has the Mux as soon as the
+// handler has the Frame, for who wants to know. All have room for one.
+type OpenRequest struct {
+	ID       string
+	Count    netip.Prefix // what the limits count for the source address
+	Body     bool         // it has a body, which has yet to be read
+	Frame    []byte       // http_request, encoded; or nil
+	Exchange Exchange
+	Proceed  chan<- Mux
+	Taken    chan<- Mux // may be nil
+	Answer   chan<- Answer
+}
+
+// RequestRead tells a handler that the body of a request is there.
+type RequestRead struct{ ID string }
 
 // CancelRequest forgets a request: nobody waits for it any more. It is
 // answered as well, so that the sender knows that nothing will follow.
@@ -239,11 +265,12 @@ type CancelRequest struct{ ID string }
 type Delivered struct{ ID string }
 
 // Answer is what becomes of a request: the client's response, or the reason
-// why there is none. With a response the request's slot becomes the receiver's:
-// it sends a [Release] in the handler's name, and [Delivered], when the outside
-// client has got what it is to get.
+// why there is none. With a response the request's Claims become the receiver's:
+// it sends a [Release] of them in the handler's name, and [Delivered], when the
+// outside client has got what it is to get.
 type Answer struct {
 	Response *Response
+	Claims   []Claim
 	Size     int // bytes that the response is charged; the receiver's, as the slot
 	Mux      Mux // that the response came through; nil without one, unless it was too long
 	Refusal  Reason

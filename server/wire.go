@@ -1,6 +1,8 @@
 package server
 
 import (
+	"wsproxy/actors/ports"
+
 	"fmt"
 	"math"
 	"slices"
@@ -85,20 +87,20 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 // them.
 func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*transport.Tunnels, error) {
 	c := s.config
-	ports, err := actors.SpawnPorts(s.system, c.TunnelPortMin, c.TunnelPortMax, s.log)
+	lender, err := ports.Spawn(s.system, c.TunnelPortMin, c.TunnelPortMax, s.log)
 	if err != nil {
 		return nil, err
 	}
 	memory := tunnel.NewPool(c.TunnelBufferTotal)
 	owner, err := actors.SpawnTunnels(s.system, actors.Tunnels{
-		Limits: limits, Ports: ports, Memory: memory, Meter: meter, Log: s.log,
+		Limits: limits, Ports: lender, Memory: memory, Meter: meter, Log: s.log,
 		PublicURL: c.TunnelPublicURL, RawHost: c.TunnelRawHost, Credentials: c.TunnelForwardCredentials,
 		PortTries: int(c.TunnelPortMax) - int(c.TunnelPortMin) + 1,
 		MaxHTTP:   orNoLimit(c.MaxTunnelHTTP), MaxConns: orNoLimit(c.MaxTunnelTCPConns),
 		MaxHTTPPerAddress: httpPerAddress(c), MaxConnsPerAddress: c.MaxTunnelTCPPerIP,
 		StallTimeout: c.TunnelStallTimeout, RawIdle: c.TunnelTCPIdleTimeout,
-		Workers:      s.workers,
-		Inject:       s.inject,
+		Workers: s.workers,
+		Inject:  s.inject,
 	})
 	if err != nil {
 		return nil, err

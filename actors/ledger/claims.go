@@ -6,6 +6,34 @@ import (
 	"wsproxy/messages"
 )
 
+// Bounds are the limits. 0 means no limit.
+type Bounds struct {
+	PerAddress int // sessions, and name look-ups under way, of one source address
+	PerUser    int // sessions of one user
+	HTTP       int // HTTP requests under way to tunnels, of one source address
+	HTTPTunnel int // the same to one tunnel
+	RawAddress int // raw connections of one tunnel, of one source address
+	RawTunnel  int // raw connections of one tunnel
+	RawUser    int // raw connections of one user's tunnels
+	Raw        int // raw connections of all tunnels
+}
+
+// Units returns the bounds by the kinds of claims.
+func (b Bounds) Units() [messages.ClaimKinds]int {
+	return [messages.ClaimKinds]int{
+		messages.ClaimAddress: b.PerAddress,
+		messages.ClaimUser:    b.PerUser,
+		messages.ClaimLookup:  b.PerAddress,
+		messages.ClaimHTTP:    b.HTTP,
+		messages.ClaimRaw:     b.Raw,
+
+		messages.ClaimHTTPTunnel: b.HTTPTunnel,
+		messages.ClaimRawAddress: b.RawAddress,
+		messages.ClaimRawTunnel:  b.RawTunnel,
+		messages.ClaimRawUser:    b.RawUser,
+	}
+}
+
 // SessionClaims returns what a session or tunnel takes of the limits.
 func SessionClaims(source netip.Prefix, user string) []messages.Claim {
 	claims := []messages.Claim{{Kind: messages.ClaimAddress, Source: source}}
@@ -34,4 +62,13 @@ func (o Owner) RawClaims(peer netip.Prefix) (claims []messages.Claim) {
 		user.Source = o.Source
 	}
 	return append(claims, messages.Claim{Kind: messages.ClaimRawTunnel, Tunnel: o.Tunnel}, user, messages.Claim{Kind: messages.ClaimRaw})
+}
+
+// HTTPClaims returns what an HTTP request from a source address takes of the
+// limits.
+func (o Owner) HTTPClaims(source netip.Prefix) []messages.Claim {
+	return []messages.Claim{
+		{Kind: messages.ClaimHTTP, Source: source},
+		{Kind: messages.ClaimHTTPTunnel, Source: source, Tunnel: o.Tunnel},
+	}
 }

@@ -5,8 +5,8 @@
 // Every change is one last step behind a judgement that changes nothing, so that
 // a fault in between loses a request and no slot.
 //
-// Beside the limits it keeps the raw ports that are free, and what a session, a
-// request or a raw connection takes of the limits.
+// Beside the limits it keeps what a session, a request or a raw connection takes of
+// them, and whose requests have the slots of a tunnel.
 //
 // It knows package messages alone.
 package ledger

@@ -117,6 +117,9 @@ func (x *exchange) asBytes(dialect Dialect, body []byte) {
 	ended := x.watch(func() { cancel(nil) })
 	p := &passage{request: body}
 	defer func() {
+		if x.end() {
+			x.gateway.settings.Meter.Refused("forward", messages.ReasonGaveWay)
+		}
 		p.end()
 		ended()
 		x.cancel(messages.ReasonAbandoned) // it is done, one way or another
@@ -214,6 +217,7 @@ func (x *exchange) accept(answer *http.Response, p *passage) error {
 		return errStatus
 	}
 	x.accepted()
+	x.begin(x.w, x.r)
 	var fields []messages.Field
 	for name, values := range answer.Header {
 		for _, value := range values {

@@ -1,13 +1,10 @@
 package forward
 
 import (
-	"fmt"
 	"math"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -40,6 +37,9 @@ type exchange struct {
 
 	patience time.Duration // until the head of an answer as bytes; 0 = that of all requests
 	accepted func()        // called when that has come
+
+	revocation
+	header tunnel.Reservation // what is kept of the request's header while it waits
 }
 
 // run sends the request, waits for its answer, and passes that on.
@@ -49,8 +49,14 @@ func (x *exchange) run() {
 	case done:
 	case answer.Response != nil:
 		mux := answer.Mux.(*tunnel.Mux)
+		x.begin(x.w, x.r)
 		err := x.respond(answer.Response, mux.Answered(answer.Size), dialectOf(mux))
-		x.release()
+		cut := x.end()
+		x.release(answer)
+		if cut {
+			x.gateway.settings.Meter.Refused("forward", messages.ReasonGaveWay)
+			panic(http.ErrAbortHandler) // so that net/http closes the connection
+		}
 		if err == nil || err.reason == messages.ReasonBadAnswer && x.again(mux, answer.Response) {
 			return
 		}
@@ -64,68 +70,106 @@ func (x *exchange) run() {
 func (x *exchange) refuse(reason messages.Reason) { x.gateway.refuse(x.w, x.r, reason) }
 
 // release gives the slots of an answered request back.
-func (x *exchange) release() {
+func (x *exchange) release(answer messages.Answer) {
 	x.tell(&messages.Delivered{ID: x.id})
-	x.gateway.settings.Root.Send(x.gateway.settings.Limits, &messages.Release{
-		Holder: x.handler,
-		Claims: []messages.Claim{{Kind: messages.ClaimHTTP, Source: netpolicy.CountKey(x.source)}},
-	})
+	x.gateway.settings.Root.Send(x.gateway.settings.Limits, &messages.Release{Holder: x.handler, Claims: answer.Claims})
 }
 
 // send sends the request and waits for its answer. done is set if the answer
 // was passed on already.
+//
+// A request with a body has its slot when the body is there: until then it holds
+// nothing that another one waits for. It waits for its turn with the body in hand.
 func (x *exchange) send() (answer messages.Answer, done bool) {
-	proceed := make(chan messages.Mux, 1)
+	proceed, taken := make(chan messages.Mux, 1), (chan messages.Mux)(nil)
 	open := &messages.OpenRequest{
-		ID: x.id, Count: netpolicy.CountKey(x.source), Proceed: proceed, Answer: x.answer,
+		ID: x.id, Count: netpolicy.CountKey(x.source), Body: x.r.ContentLength != 0,
+		Exchange: x, Proceed: proceed, Answer: x.answer,
 	}
-	if x.r.ContentLength == 0 && !IsUpgrade(x.r) && !WantsEvents(x.r) {
-		open.Frame = messages.EncodeRequest(x.message(nil))
+	if !open.Body && !IsUpgrade(x.r) && !WantsEvents(x.r) {
+		taken = make(chan messages.Mux, 1)
+		open.Frame, open.Taken = messages.EncodeRequest(x.message(nil)), taken
 	}
+	hasBody := open.Body
 	x.tell(open)
-	answer, through, answered := x.wait(proceed)
+	answer, through, answered := x.wait(proceed, taken)
+	defer x.dropHeader()
 	if answered {
 		return answer, false
 	}
 	mux := through.(*tunnel.Mux)
-	var body []byte
-	if x.r.ContentLength != 0 {
-		var refusal messages.Reason
-		switch body, refusal = x.body(mux.Memory()); refusal {
-		case "":
-		case messages.ReasonTunnelGone:
-			return x.last(refusal), false // which says more
-		default:
-			return x.cancel(refusal), false
-		}
+	if !hasBody {
+		return x.pass(mux, outgoing{frame: open.Frame})
 	}
-	return x.pass(mux, body)
+	out, refusal := x.prepare(mux)
+	if refusal == "" {
+		out.body, refusal = x.body(mux.Memory())
+	}
+	switch refusal {
+	case "":
+	case messages.ReasonTunnelGone:
+		return x.last(refusal), false // which says more
+	default:
+		return x.cancel(refusal), false
+	}
+	x.tell(&messages.RequestRead{ID: x.id})
+	if answer, _, answered = x.wait(proceed, nil); answered {
+		mux.Memory().Add(-int64(cap(out.body)))
+		return answer, false
+	}
+	return x.pass(mux, out)
+}
+
+// An outgoing is what is on its way to the tunnel's client: its frame, or what
+// that is made of.
+type outgoing struct {
+	frame   []byte
+	message *messages.Request // nil if the header is still that of the request
+	body    []byte
 }
 
 // pass sends a request that has come whole. The body is charged to the tunnel's
 // memory; the charge becomes that of the frame. So that it comes back exactly
 // once the frame goes by no mailbox, which may end with what waits in it.
-func (x *exchange) pass(mux *tunnel.Mux, body []byte) (answer messages.Answer, done bool) {
-	held := mux.Reserve(int64(cap(body)))
-	defer func() { held.Keep(0) }()
+func (x *exchange) pass(mux *tunnel.Mux, out outgoing) (answer messages.Answer, done bool) {
+	held := mux.Reserve(int64(cap(out.body)))
+	defer func() {
+		held.Keep(0)
+		x.held.Store(0)
+	}()
 	dialect := dialectOf(mux)
-	if dialect.AsBytes(x.r, body) {
-		x.asBytes(dialect, body)
+	if dialect.AsBytes(x.r, out.body) {
+		x.asBytes(dialect, out.body)
 		return answer, true
 	}
-	message := x.message(body)
-	if !held.Try(int64(cap(body) + message.Size())) { // both are there for a moment
+	frame := out.frame
+	if frame == nil {
+		if out.message == nil {
+			message := x.message(nil)
+			out.message = &message
+		}
+		out.message.Body = out.body
+		if !held.Try(int64(cap(out.body) + out.message.Size())) { // both are there for a moment
+			return x.cancel(messages.ReasonMemory), false
+		}
+		frame = messages.EncodeRequest(*out.message)
+	} else if !held.Try(int64(cap(frame))) {
 		return x.cancel(messages.ReasonMemory), false
 	}
-	frame := messages.EncodeRequest(message)
 	if len(frame) > dialect.MaxRequest() {
-		held.Keep(int64(cap(body)))
-		x.asBytes(dialect, body)
+		held.Keep(int64(cap(out.body)))
+		x.asBytes(dialect, out.body)
 		return answer, true
 	}
 	held.Keep(int64(cap(frame)))
 	mux.SendRequest(x.id, frame, &held)
-	if answer, _, _ = x.wait(nil); answer.Response == nil {
+	x.held.Store(0)
+	out, frame = outgoing{}, nil
+	if dialect == (messagesOnly{}) {
+		x.shed()
+		x.dropHeader()
+	}
+	if answer, _, _ = x.wait(nil, nil); answer.Response == nil {
 		mux.Forget(x.id) // the handler may have done so before it was there
 	}
 	return answer, false
@@ -145,8 +189,8 @@ func (x *exchange) again(mux *tunnel.Mux, damaged *messages.Response) bool {
 	}
 	x.id, x.answer = messages.NewID(messages.IDBytes), make(chan messages.Answer, 1)
 	proceed := make(chan messages.Mux, 1)
-	x.tell(&messages.OpenRequest{ID: x.id, Count: netpolicy.CountKey(x.source), Proceed: proceed, Answer: x.answer})
-	_, through, answered := x.wait(proceed)
+	x.tell(&messages.OpenRequest{ID: x.id, Count: netpolicy.CountKey(x.source), Exchange: x, Proceed: proceed, Answer: x.answer})
+	_, through, answered := x.wait(proceed, nil)
 	if answered {
 		return false
 	}
@@ -156,8 +200,10 @@ func (x *exchange) again(mux *tunnel.Mux, damaged *messages.Response) bool {
 }
 
 // wait waits for the answer, or for what makes it pointless; or for the word
-// to proceed through a Mux, if that comes first, and then it is not done.
-func (x *exchange) wait(proceed <-chan messages.Mux) (answer messages.Answer, through messages.Mux, done bool) {
+// to proceed through a Mux, if that comes first, and then it is not done. A request
+// whose frame the handler has taken lets go of its header at the first look: most
+// are answered before that.
+func (x *exchange) wait(proceed, taken <-chan messages.Mux) (answer messages.Answer, through messages.Mux, done bool) {
 	deadline := time.Now().Add(x.gateway.settings.HTTPTimeout)
 	look := time.NewTimer(min(goneLook, x.gateway.settings.HTTPTimeout))
 	defer look.Stop()
@@ -175,6 +221,11 @@ func (x *exchange) wait(proceed <-chan messages.Mux) (answer messages.Answer, th
 			}
 			if !x.gateway.settings.Exists(x.handler) {
 				return x.last(messages.ReasonTunnelGone), nil, true
+			}
+			select {
+			case mux := <-taken:
+				x.keepHeader(mux.(*tunnel.Mux))
+			default:
 			}
 			look.Reset(min(goneLook, deadline.Sub(now)))
 		}
@@ -202,7 +253,7 @@ func (x *exchange) cancelled(looks int) bool {
 		case answer := <-x.answer: // CancelRequest is always answered
 			if answer.Response != nil {
 				answer.Mux.Dropped(answer.Size)
-				x.release()
+				x.release(answer)
 			}
 			return true
 		case <-look.C:
@@ -225,48 +276,3 @@ func (x *exchange) last(reason messages.Reason) messages.Answer {
 }
 
 func (x *exchange) tell(message any) { x.gateway.settings.Root.Send(x.handler, message) }
-
-// message returns what the tunnel's client gets of the request.
-func (x *exchange) message(body []byte) messages.Request {
-	headers := x.gateway.requestHeaders(x.r, x.source)
-	for i := range headers {
-		headers[i].Value = decodeText(headers[i].Value)
-	}
-	return messages.Request{ID: x.id, Method: x.r.Method, Path: requestTarget(x.r), Headers: headers, Body: body}
-}
-
-// decodeText returns a header value as text: as ISO 8859-1 if it is not UTF-8 as
-// a whole, for that is what such a sender means (RFC 9110, section 5.5).
-func decodeText(value string) string {
-	if utf8.ValidString(value) {
-		return value
-	}
-	text := make([]rune, len(value))
-	for i := range len(value) {
-		text[i] = rune(value[i])
-	}
-	return string(text)
-}
-
-// requestTarget returns path and query as they came. Each byte that is not part
-// of valid UTF-8 is percent-encoded: in JSON it would be lost.
-func requestTarget(r *http.Request) string {
-	target := r.RequestURI
-	if !strings.HasPrefix(target, "/") && target != "*" {
-		target = r.URL.RequestURI() // absolute form: RFC 9112, section 3.2.2
-	}
-	if utf8.ValidString(target) {
-		return target
-	}
-	var b strings.Builder
-	for i := 0; i < len(target); {
-		char, size := utf8.DecodeRuneInString(target[i:])
-		if char == utf8.RuneError && size == 1 {
-			fmt.Fprintf(&b, "%%%02X", target[i])
-		} else {
-			b.WriteString(target[i : i+size])
-		}
-		i += size
-	}
-	return b.String()
-}

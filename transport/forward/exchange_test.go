@@ -85,6 +85,8 @@ func TestAnswersThatAreAskedForAgain(t *testing.T) {
 		}
 		if c.body != "" {
 			first.Proceed <- r.Mux
+			testkit.Hears[*messages.RequestRead](r.Handler)
+			first.Proceed <- r.Mux
 			if m := r.Reads(); m.Type != "http_request" || m.ID != first.ID || m.Body != c.body {
 				t.Errorf("%s: the client is sent %+v", c.method, m)
 			}

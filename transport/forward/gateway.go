@@ -88,6 +88,10 @@ func refusal(reason messages.Reason) (status int, sentence string) {
 		return http.StatusNotFound, "There is no such tunnel."
 	case messages.ReasonHTTPLimit:
 		return http.StatusTooManyRequests, "Too many requests from your address are under way."
+	case messages.ReasonHTTPShare:
+		return http.StatusTooManyRequests, "Too many requests from your address to this tunnel are under way."
+	case messages.ReasonGaveWay:
+		return http.StatusServiceUnavailable, "Too many requests to this tunnel are under way, most of them from your address; try again."
 	case messages.ReasonTunnelBusy:
 		return http.StatusServiceUnavailable, "Too many requests to this tunnel are under way; try again."
 	case messages.ReasonMemory:

@@ -39,6 +39,14 @@ func WithConn(ctx context.Context, c *OutsideConn) context.Context {
 // kernel would answer it with a reset, and the client might lose its answer.
 func (c *OutsideConn) DiscardOnClose() { c.discards.Store(true) }
 
+// Cut resets the connection: what the client has got of an answer does not look
+// whole. What the kernel holds for it is dropped.
+func (c *OutsideConn) Cut() {
+	c.discards.Store(false)
+	_ = c.TCPConn.SetLinger(0)
+	c.TCPConn.Close()
+}
+
 // Close closes the connection. It returns at once.
 func (c *OutsideConn) Close() error {
 	if !c.discards.Swap(false) {

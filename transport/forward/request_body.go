@@ -19,10 +19,15 @@ import (
 // nothing. Fixed by the protocol, section 7.
 const bodyPiece = 256 << 10
 
+// bodyPause is how long nothing may come of a body: one that pauses for longer
+// holds memory, and a place of its address, for nothing. Fixed by the protocol.
+const bodyPause = 15 * time.Second
+
 // bodyStep is how much room a body gets first; then it is doubled.
 const bodyStep = 16 << 10
 
-// body reads the request's body, each piece of it within TUNNEL_HTTP_TIMEOUT. Its capacity is charged to the tunnel's memory
+// body reads the request's body, each piece of it within TUNNEL_HTTP_TIMEOUT and
+// something of it every bodyPause. Its capacity is charged to the tunnel's memory
 // as it grows, so that it is bounded by what has come and not by what was
 // announced; the caller gives it back.
 func (x *exchange) body(memory *tunnel.Budget) (body []byte, refusal messages.Reason) {
@@ -32,8 +37,13 @@ func (x *exchange) body(memory *tunnel.Budget) (body []byte, refusal messages.Re
 		interrupted.Store(true)
 		_ = control.SetReadDeadline(wsock.LongAgo)
 	})
-	extend := func() {
-		_ = control.SetReadDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))
+	var piece time.Time // by when the piece under way must be there
+	extend := func(now time.Time) {
+		deadline := now.Add(bodyPause)
+		if piece.Before(deadline) {
+			deadline = piece
+		}
+		_ = control.SetReadDeadline(deadline)
 		if interrupted.Load() { // maybe just before
 			_ = control.SetReadDeadline(wsock.LongAgo)
 		}
@@ -49,16 +59,18 @@ func (x *exchange) body(memory *tunnel.Budget) (body []byte, refusal messages.Re
 		}
 		// The deadline stays: nobody waits for the rest.
 		memory.Add(int64(-cap(body)))
+		x.held.Store(0)
 		body = nil
 	}()
 
 	in := http.MaxBytesReader(x.w, x.r.Body, x.gateway.settings.MaxBody)
 	due := 0 // how much of the body must have come before the next deadline begins
 	for {
+		now := time.Now()
 		if len(body) >= due {
-			due = len(body) + bodyPiece
-			extend()
+			due, piece = len(body)+bodyPiece, now.Add(x.gateway.settings.HTTPTimeout)
 		}
+		extend(now)
 		if len(body) == cap(body) {
 			grown := max(bodyStep, 2*cap(body))
 			if announced := x.r.ContentLength; announced > 0 {
@@ -71,6 +83,7 @@ func (x *exchange) body(memory *tunnel.Budget) (body []byte, refusal messages.Re
 			copy(larger, body)
 			memory.Add(int64(-cap(body)))
 			body = larger
+			x.held.Store(int64(cap(body)))
 		}
 		n, err := in.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]

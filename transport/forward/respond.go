@@ -17,8 +17,13 @@ import (
 // it can't be; then nothing was written. held is what the answer is charged, and
 // comes back as its body is written.
 func (x *exchange) respond(answer *messages.Response, held tunnel.Reservation, dialect Dialect) *unfitError {
-	defer func() { held.Keep(0) }()
+	defer func() {
+		held.Keep(0)
+		x.held.Store(0)
+	}()
 	held.Keep(max(held.Held(), int64(len(answer.Body)))) // longer than it came: see messages.DecodeControl
+
+	x.held.Store(held.Held())
 
 	g, w, r := x.gateway, x.w, x.r
 	out := w.Header()
@@ -63,6 +68,9 @@ func (x *exchange) writeBody(body []byte, held *tunnel.Reservation) {
 	control := http.NewResponseController(x.w)
 	for len(body) > 0 {
 		_ = control.SetWriteDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))
+		if x.isCut() {
+			return
+		}
 		n, err := x.w.Write(body[:min(len(body), bodyPiece)])
 		if err != nil {
 			return
@@ -70,12 +78,15 @@ func (x *exchange) writeBody(body []byte, held *tunnel.Reservation) {
 		if body = body[n:]; len(body) > 0 && 2*int64(len(body)) <= held.Held() {
 			body = bytes.Clone(body)
 			held.Keep(int64(len(body)))
+			x.held.Store(held.Held())
 		}
 	}
 	// What net/http still holds, too, while slot and charge last: that is all of
 	// an answer without a body. The deadline ends with the request.
 	_ = control.SetWriteDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))
-	_ = control.Flush()
+	if !x.isCut() {
+		_ = control.Flush()
+	}
 }
 
 // bodiless reports whether an answer has no body whatever it says (RFC 9110,

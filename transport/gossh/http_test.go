@@ -345,6 +345,8 @@ func TestInterruptedRequestIsNotSentAgain(t *testing.T) {
 	opens := func() (answer chan<- messages.Answer) {
 		m := testkit.Hears[*messages.OpenRequest](r.Handler)
 		m.Proceed <- r.Mux
+		testkit.Hears[*messages.RequestRead](r.Handler)
+		m.Proceed <- r.Mux
 		return m.Answer
 	}
 

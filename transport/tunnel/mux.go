@@ -103,6 +103,13 @@ func (m *Mux) Moved() (sent, received int64) { return m.sent.Load(), m.received.
 // Control sends a control message.
 func (m *Mux) Control(message []byte) { m.queue.sendControl(m.frameControl(message)) }
 
+// TakeMemory takes n bytes of the tunnel's memory, and reports whether there is
+// room for them.
+func (m *Mux) TakeMemory(n int) bool { return m.requests.Try(int64(n)) }
+
+// GiveMemory gives back what TakeMemory took.
+func (m *Mux) GiveMemory(n int) { m.requests.Add(int64(-n)) }
+
 // TakesInline reports whether the client takes an http_request without a body
 // whose message has n bytes.
 func (m *Mux) TakesInline(n int) bool { return m.dialect.TakesInline(n) }

@@ -20,9 +20,9 @@ type holder struct {
 	end   func()
 }
 
-// giveWay ends what holds the tunnel's memory, newest first, until so many bytes
+// freeMemory ends what holds the tunnel's memory, newest first, until so many bytes
 // will come back.
-func (a *handler) giveWay(ctx actor.Context, bytes int64) {
+func (a *handler) freeMemory(ctx actor.Context, bytes int64) {
 	var small, large []holder
 	for _, h := range a.holders(ctx) {
 		switch {
@@ -47,6 +47,11 @@ func (a *handler) giveWay(ctx actor.Context, bytes int64) {
 // holders returns what holds some of the tunnel's memory.
 func (a *handler) holders(ctx actor.Context) []holder {
 	var all []holder
+	for _, requests := range []map[string]*request{a.requests, a.leaving} {
+		for _, r := range requests {
+			all = append(all, holder{r.order, r.open.Exchange.Held(), func() { a.revoke(ctx, r, messages.ReasonMemory) }})
+		}
+	}
 	for _, c := range a.conns {
 		all = append(all, holder{c.order, c.stream.Held(), func() { ctx.Send(c.pid, &abortConn{messages.CloseSlow}) }})
 	}

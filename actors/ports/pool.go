@@ -1,25 +1,24 @@
-package ledger
+package ports
 
-// Ports is the order in which ports are lent: the one that came back
+// A pool is the order in which ports are lent: the one that came back
 // longest ago goes first, so that who still knows an old address of a tunnel
 // meets nobody else there for as long as possible.
-type Ports struct {
+type pool struct {
 	free []uint16          // in the order in which they will be lent
 	held map[string]uint16 // by holder
 }
 
-// NewPorts returns the ports first to last, both included.
-func NewPorts(first, last uint16) *Ports {
-	p := &Ports{held: make(map[string]uint16)}
+func newPool(first, last uint16) *pool {
+	p := &pool{held: make(map[string]uint16)}
 	for port := int(first); port <= int(last); port++ {
 		p.free = append(p.free, uint16(port))
 	}
 	return p
 }
 
-// Take lends the next port, or returns 0 if none is free. busy is the one that
+// take lends the next port, or returns 0 if none is free. busy is the one that
 // the holder has got and can't use; it goes to the end. A holder has one port.
-func (p *Ports) Take(holder string, busy uint16) (port uint16, first bool) {
+func (p *pool) take(holder string, busy uint16) (port uint16, first bool) {
 	held, again := p.held[holder]
 	if again && held != busy {
 		return held, false
@@ -38,8 +37,7 @@ func (p *Ports) Take(holder string, busy uint16) (port uint16, first bool) {
 	return port, !again && port != 0
 }
 
-// End takes the port of a holder back.
-func (p *Ports) End(holder string) {
+func (p *pool) end(holder string) {
 	if port, ok := p.held[holder]; ok {
 		delete(p.held, holder)
 		p.free = append(p.free, port)

@@ -1,20 +1,19 @@
-package actors
+package ports
 
 import (
 	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"wsproxy/actors/ledger"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
-// SpawnPorts starts the actor that lends the raw ports first to last, both
+// Spawn starts the actor that lends the raw ports first to last, both
 // included. A failure loses one request, and no port.
-func SpawnPorts(system *actor.ActorSystem, first, last uint16, log *slog.Logger) (*actor.PID, error) {
-	pool := ledger.NewPorts(first, last)
-	props := supervise.Guarded(log, func() actor.Actor { return &ports{pool: pool} },
+func Spawn(system *actor.ActorSystem, first, last uint16, log *slog.Logger) (*actor.PID, error) {
+	free := newPool(first, last)
+	props := supervise.Guarded(log, func() actor.Actor { return &ports{pool: free} },
 		actor.WithGuardian(supervise.Resume))
 	return system.Root.SpawnNamed(props, "ports")
 }
@@ -22,23 +21,23 @@ func SpawnPorts(system *actor.ActorSystem, first, last uint16, log *slog.Logger)
 // ports lends raw ports. Like slots, they belong to PIDs and come back when
 // their holder ends.
 type ports struct {
-	pool *ledger.Ports // outlives this incarnation
+	pool *pool // outlives this incarnation
 }
 
 func (a *ports) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.TakePort:
 		if m.Last {
-			a.pool.End(m.Holder.Id)
+			a.pool.end(m.Holder.Id)
 			ctx.Send(m.Holder, &messages.PortTaken{})
 			return
 		}
-		port, first := a.pool.Take(m.Holder.Id, m.Busy)
+		port, first := a.pool.take(m.Holder.Id, m.Busy)
 		if first {
 			ctx.Watch(m.Holder) // a holder that has ended already comes back at once
 		}
 		ctx.Send(m.Holder, &messages.PortTaken{Port: port})
 	case *actor.Terminated:
-		a.pool.End(m.Who.Id)
+		a.pool.end(m.Who.Id)
 	}
 }

@@ -1,0 +1,61 @@
+package forward
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"wsproxy/transport/wsock"
+)
+
+// A revocation is how others end an exchange, and what they know of it: see
+// [messages.Exchange]. Only while the answer is written may the connection be cut:
+// before, the exchange gets an answer that says why, and later the connection is
+// another request's.
+type revocation struct {
+	held atomic.Int64 // bytes of memory: the body, or the answer
+
+	mu   sync.Mutex
+	stop func() // under mu: cuts the connection; nil unless the answer is written
+	cut  bool   // under mu: it was called
+}
+
+// Held returns how many bytes of memory the exchange holds.
+func (v *revocation) Held() int64 { return v.held.Load() }
+
+// Revoke cuts the connection if the answer is being written.
+func (v *revocation) Revoke() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.stop != nil {
+		v.stop()
+		v.stop, v.cut = nil, true
+	}
+}
+
+// begin says that the answer is written from now on.
+func (v *revocation) begin(w http.ResponseWriter, r *http.Request) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
+		v.stop = c.Cut
+		return
+	}
+	v.stop = func() { _ = http.NewResponseController(w).SetWriteDeadline(wsock.LongAgo) }
+}
+
+// isCut reports whether the connection was cut.
+func (v *revocation) isCut() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.cut
+}
+
+// end says that the answer is written no longer, and reports whether the
+// connection was cut.
+func (v *revocation) end() (cut bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.stop = nil
+	return v.cut
+}
