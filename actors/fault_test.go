@@ -9,6 +9,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/actors/ledger"
+	"wsproxy/actors/limits"
 	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
@@ -171,13 +172,7 @@ func TestPanicInSpawningAnswersTheHandler(t *testing.T) {
 
 // Limits that fail while a session waits for them refuse it.
 func TestSessionIsRefusedWhenTheLimitsFail(t *testing.T) {
-	h := newHouse(t, Bounds{})
-	log := slog.New(slog.DiscardHandler)
-	limits := h.system.Root.Spawn(supervise.Guarded(log, func() actor.Actor { return &limits{book: &book{Ledger: &ledger.Ledger{}}} }, // no maps to write to
-		actor.WithGuardian(supervise.Resume)))
-	h.relays = h.system.Root.Spawn(supervise.Guarded(log, func() actor.Actor {
-		return &relays{session: relayProps(&Relays{Limits: limits, Meter: h.meter, Log: log})}
-	}, actor.WithSupervisor(supervise.Stop)))
+	h := newHouseWith(t, &limits.Book{Ledger: &ledger.Ledger{}}) // no maps to write to
 	v := h.knock(newFakePair())
 	v.want(t, "own", "resolve")
 	v.say(&messages.TargetResolved{})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/limits"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
@@ -36,7 +37,7 @@ type desk struct {
 func newDesk(t testing.TB, bounds Bounds) *desk {
 	t.Helper()
 	system := newSystem(t, slog.New(slog.DiscardHandler))
-	limits, err := SpawnLimits(system, bounds, nil, slog.New(slog.DiscardHandler))
+	limits, err := limits.Spawn(system, limits.NewBook(bounds), nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"go.uber.org/goleak"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
@@ -170,3 +171,6 @@ func (m *tally) counts() (started, ended int) {
 	}
 	return m.started, ended
 }
+
+// Bounds are short in many tests.
+type Bounds = ledger.Bounds

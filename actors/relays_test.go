@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/limits"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 )
@@ -25,9 +26,14 @@ type house struct {
 
 func newHouse(t testing.TB, bounds Bounds) *house {
 	t.Helper()
+	return newHouseWith(t, limits.NewBook(bounds))
+}
+
+func newHouseWith(t testing.TB, book *limits.Book) *house {
+	t.Helper()
 	log, lines := testkit.NewJournal()
 	system := newSystem(t, log)
-	limits, err := SpawnLimits(system, bounds, nil, log)
+	limits, err := limits.Spawn(system, book, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,3 +73,11 @@ func (s *sessions) settle() {
 	}
 	s.done = nil
 }
+
+// userName returns how logs call a user.
+func userName(user string) string {
+	if user == "" {
+		return "anonymous"
+	}
+	return user
+}

@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"wsproxy/actors/ports"
-
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -14,7 +12,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"wsproxy/actors/ledger"
+	"wsproxy/actors/limits"
+	"wsproxy/actors/ports"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
@@ -26,9 +25,9 @@ type tunnelRig struct {
 	t       *testing.T
 	system  *actor.ActorSystem
 	root    *actor.RootContext
-	book    *book      // of the limits actor
-	limits  *actor.PID // the limits actor, or asked
-	ports   *actor.PID // the ports actor, or asked
+	book    *limits.Book // of the limits actor
+	limits  *actor.PID   // the limits actor, or asked
+	ports   *actor.PID   // the ports actor, or asked
 	tunnels *actor.PID
 	asked   *rigProbe // stands in for limits and ports, if the rig is byHand
 	meter   *rigMeter
@@ -92,8 +91,8 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	r.limits, r.ports = r.asked.pid, r.asked.pid
 	var err error
 	if !options.byHand {
-		r.book = &book{Ledger: ledger.New(options.bounds.Units())}
-		if r.limits, err = spawnLimits(r.system, r.book, nil, log); err != nil {
+		r.book = limits.NewBook(options.bounds)
+		if r.limits, err = limits.Spawn(r.system, r.book, nil, log); err != nil {
 			t.Fatal(err)
 		}
 		if r.ports, err = ports.Spawn(r.system, rigFirstPort, rigLastPort, log); err != nil {
@@ -140,43 +139,6 @@ func (r *tunnelRig) send(to *actor.PID, m any) {
 func (r *tunnelRig) alive(pid *actor.PID) bool {
 	_, found := r.system.ProcessRegistry.Get(pid)
 	return found
-}
-
-// taken returns how much of a limit is taken in all. It tells the limits that
-// the book was read: what a timer has them write later comes after that for the
-// race detector too, which sees no order between a test and a timer.
-func (r *tunnelRig) taken(kind messages.ClaimKind) int {
-	defer r.send(r.limits, &bookRead{})
-	return r.book.Taken(kind)
-}
-
-// bookRead does nothing.
-type bookRead struct{}
-
-// wantTaken fails unless so much of the limits is taken.
-func (r *tunnelRig) wantTaken(address, http, raw int) {
-	r.t.Helper()
-	got := [3]int{r.taken(messages.ClaimAddress), r.taken(messages.ClaimHTTP), r.taken(messages.ClaimRaw)}
-	if want := [3]int{address, http, raw}; got != want {
-		r.t.Errorf("of addresses, requests and raw connections are taken %v, want %v", got, want)
-	}
-}
-
-// wantFree fails unless nothing is taken or waited for any more, and every port
-// is free.
-func (r *tunnelRig) wantFree() {
-	r.t.Helper()
-	if !r.book.Empty() {
-		r.t.Errorf("of addresses, requests and raw connections are left %d, %d and %d, and %d wait",
-			r.taken(messages.ClaimAddress), r.taken(messages.ClaimHTTP), r.taken(messages.ClaimRaw), r.book.Waiting())
-	}
-	p := r.probe()
-	for range rigLastPort - rigFirstPort + 1 {
-		if r.takePort(p.pid, 0); p.port() == 0 {
-			r.t.Error("a port was lost")
-		}
-		p = r.probe()
-	}
 }
 
 func (r *tunnelRig) takePort(holder *actor.PID, busy uint16) {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"wsproxy/actors/ledger"
+	"wsproxy/actors/limits"
 	"wsproxy/actors/ports"
 
 	"fmt"
@@ -55,7 +57,7 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	s.system, s.workers = supervise.NewSystem(s.log), supervise.NewWorkers()
 	edge.Root = s.system.Root
 	c := s.config
-	limits, err := actors.SpawnLimits(s.system, actors.Bounds{
+	limits, err := limits.Spawn(s.system, limits.NewBook(ledger.Bounds{
 		PerAddress: c.MaxConnsPerIP,
 		PerUser:    c.MaxConnsPerUser,
 		HTTP:       c.MaxTunnelHTTPPerIP,
@@ -64,7 +66,7 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 		RawTunnel:  part(c.MaxTunnelTCPConnsGlobal, rawTunnelParts),
 		RawUser:    part(c.MaxTunnelTCPConnsGlobal, rawUserParts),
 		Raw:        c.MaxTunnelTCPConnsGlobal,
-	}, s.workers, s.log)
+	}), s.workers, s.log)
 	if err != nil {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wsproxy/actors"
+	"wsproxy/actors/ledger"
+	"wsproxy/actors/limits"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
@@ -36,7 +38,7 @@ func newStand(t testing.TB) *stand {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	system := supervise.NewSystem(log)
-	limits, err := actors.SpawnLimits(system, actors.Bounds{}, nil, log)
+	limits, err := limits.Spawn(system, limits.NewBook(ledger.Bounds{}), nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}

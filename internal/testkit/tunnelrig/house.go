@@ -1,6 +1,8 @@
 package tunnelrig
 
 import (
+	"wsproxy/actors/ledger"
+	"wsproxy/actors/limits"
 	"wsproxy/actors/ports"
 
 	"log/slog"
@@ -63,7 +65,7 @@ func NewHouse(t testing.TB, s HouseSettings) *House {
 		}
 		return pid
 	}
-	h.Limits = spawned(actors.SpawnLimits(h.System, actors.Bounds{}, nil, log))
+	h.Limits = spawned(limits.Spawn(h.System, limits.NewBook(ledger.Bounds{}), nil, log))
 	tunnels := spawned(actors.SpawnTunnels(h.System, actors.Tunnels{
 		Limits: h.Limits, Ports: spawned(ports.Spawn(h.System, 1, 1, log)), PublicURL: "http://*" + domain,
 		PortTries: 0, MaxHTTP: 100, MaxConns: 200, StallTimeout: 50 * time.Millisecond, Memory: h.Memory, Meter: deafMeter{}, Log: log,

@@ -1,4 +1,4 @@
-package actors
+package limits
 
 import (
 	"log/slog"
@@ -12,22 +12,18 @@ import (
 	"wsproxy/messages"
 )
 
-// Bounds are the limits that the limits actor keeps.
-type Bounds = ledger.Bounds
-
-// SpawnLimits starts the actor that counts for all others who has how many
-// sessions. A failure loses one request, and no slot. workers may be nil.
-func SpawnLimits(system *actor.ActorSystem, bounds Bounds, workers *supervise.Workers, log *slog.Logger) (*actor.PID, error) {
-	return spawnLimits(system, &book{Ledger: ledger.New(bounds.Units())}, workers, log)
-}
-
-// A book is what outlives an incarnation of the limits.
-type book struct {
+// A Book is what outlives an incarnation of the limits. It belongs to them.
+type Book struct {
 	*ledger.Ledger
 	timed bool // a timer for the one that has waited longest runs
 }
 
-func spawnLimits(system *actor.ActorSystem, book *book, workers *supervise.Workers, log *slog.Logger) (*actor.PID, error) {
+// NewBook returns a book without entries.
+func NewBook(bounds ledger.Bounds) *Book { return &Book{Ledger: ledger.New(bounds.Units())} }
+
+// Spawn starts the actor that counts for all others who has how many sessions. A
+// failure loses one request, and no slot. workers may be nil.
+func Spawn(system *actor.ActorSystem, book *Book, workers *supervise.Workers, log *slog.Logger) (*actor.PID, error) {
 	props := supervise.Guarded(log, func() actor.Actor { return &limits{book: book} },
 		actor.WithGuardian(supervise.Resume), workers.Option())
 	return system.Root.SpawnNamed(props, "limits")
@@ -36,7 +32,7 @@ func spawnLimits(system *actor.ActorSystem, book *book, workers *supervise.Worke
 // limits grants claims and takes them back. Slots belong to PIDs: when a
 // holder ends, for whatever reason, its slots are free again.
 type limits struct {
-	book *book // outlives this incarnation
+	book *Book // outlives this incarnation
 }
 
 // endWaiting asks the limits to refuse those that have waited for long enough.
@@ -121,12 +117,4 @@ func (a *limits) endWaiting(ctx actor.Context) {
 	for w := a.book.First(); w != nil && !time.Now().Before(w.Until); w = a.book.First() {
 		ctx.Send(w.To, &messages.Refused{Reason: a.book.Expire(w), Tag: w.Tag})
 	}
-}
-
-// userName returns how logs call a user.
-func userName(user string) string {
-	if user == "" {
-		return "anonymous"
-	}
-	return user
 }
