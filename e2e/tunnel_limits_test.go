@@ -81,7 +81,7 @@ func tunnelTake(t *testing.T, from <-chan tunnelMessage) tunnelMessage {
 
 func TestTunnelManyAtOnce(t *testing.T) {
 	t.Parallel()
-	s := tunnelServer(t, "MAX_TUNNEL_HTTP_PER_IP=60")
+	s := tunnelServer(t, "MAX_TUNNEL_HTTP_PER_IP=60", "MAX_TUNNEL_HTTP=120")
 	c, held := tunnelHeld(t, s, "")
 	client := tunnelHTTP(t)
 	const many = 60
@@ -121,7 +121,6 @@ func TestTunnelHTTPLimits(t *testing.T) {
 	a, heldA := tunnelHeld(t, s, "")
 	b, heldB := tunnelHeld(t, s, "")
 	client := tunnelHTTP(t)
-	from := func(host string) http.Header { return http.Header{"X-Forwarded-For": {host}} }
 	expect := func(host string, source http.Header, want int) {
 		t.Helper()
 		reply, err := tunnelAsk(client, s, "GET", host, "/", source, nil)
@@ -135,12 +134,14 @@ func TestTunnelHTTPLimits(t *testing.T) {
 	one := from("203.0.113.1")
 	var waiting []tunnelWaiting
 	var messages []tunnelMessage
-	for range 3 {
-		waiting = append(waiting, tunnelStart(t, client, s, a.host, "/", one, nil))
+	for _, source := range []http.Header{one, one, from("203.0.113.2")} {
+		waiting = append(waiting, tunnelStart(t, client, s, a.host, "/", source, nil))
 		messages = append(messages, tunnelTake(t, heldA))
 	}
-	expect(a.host, from("203.0.113.2"), 503) // the tunnel is busy, for anyone
-	expect(a.host, one, 503)
+	expect(a.host, from("203.0.113.2"), 503) // the tunnel is busy, and nobody has more
+	expect(a.host, one, 429)                 // has half of it, and waits in vain
+	third := tunnelStart(t, client, s, b.host, "/", one, nil)
+	l := tunnelTake(t, heldB)
 	fourth := tunnelStart(t, client, s, b.host, "/", one, nil)
 	m := tunnelTake(t, heldB)
 	expect(b.host, one, 429)
@@ -153,7 +154,9 @@ func TestTunnelHTTPLimits(t *testing.T) {
 		a.answer(messages[i], 200, "")
 		waiting[i].get(t)
 	}
+	b.answer(l, 200, "")
 	b.answer(m, 200, "")
+	third.get(t)
 	fourth.get(t)
 	// All slots are back.
 	for range 3 {
