@@ -369,3 +369,14 @@ func (m *rigMeter) of(what string) int {
 	defer m.mu.Unlock()
 	return m.counts[what]
 }
+
+// httpClaims are what a request to a tunnel takes of the limits.
+func (v *rigTunnel) httpClaims() []messages.Claim {
+	return []messages.Claim{
+		{Kind: messages.ClaimHTTP, Source: rigCount}, {Kind: messages.ClaimHTTPTunnel, Source: rigCount, Tunnel: v.subdomain()},
+	}
+}
+
+// A rigRequest is an exchange that counts how often it is revoked.
+func (q *rigRequest) Held() int64 { return 0 }
+func (q *rigRequest) Revoke()     { q.revoked++ }

@@ -58,13 +58,6 @@ const (
 	protocolShare  = 1 << 20          // of what waits for an outside peer
 )
 
-// httpClaims are what a request to a tunnel takes of the limits.
-func (v *rigTunnel) httpClaims() []messages.Claim {
-	return []messages.Claim{
-		{Kind: messages.ClaimHTTP, Source: rigCount}, {Kind: messages.ClaimHTTPTunnel, Source: rigCount, Tunnel: v.subdomain()},
-	}
-}
-
 var rigCount = netip.PrefixFrom(netip.MustParseAddr(rigSource), 32)
 
 // inRig runs a test in a bubble with a rig. The library's timer for dead
@@ -300,9 +293,6 @@ type rigRequest struct {
 	answers chan messages.Answer
 	revoked int
 }
-
-func (q *rigRequest) Held() int64 { return 0 }
-func (q *rigRequest) Revoke()     { q.revoked++ }
 
 // request makes a request. Without a frame it wants to proceed first.
 func (v *rigTunnel) request(id, frame string) (*rigRequest, *messages.OpenRequest) {
