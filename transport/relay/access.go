@@ -3,18 +3,22 @@ package relay
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"wsproxy/netpolicy"
+	"wsproxy/transport/head"
 	"wsproxy/transport/wsock"
 )
 
@@ -34,6 +38,10 @@ const accessWriteBuffer = 32 << 10
 
 var accessBuffers sync.Pool
 
+// accessRoots are who vouches for services: nil for whom the system trusts. A
+// variable for tests.
+var accessRoots *x509.CertPool
+
 // An accessUpstream is a service behind Cloudflare Access, reached by a WebSocket
 // whose binary messages are bridged to the client's.
 type accessUpstream struct {
@@ -47,8 +55,9 @@ type accessUpstream struct {
 // connection. Redirects are not followed, and the certificate is verified.
 func dialAccess(ctx context.Context, dial func(context.Context) (*net.TCPConn, error), target netpolicy.Target, access Access, ping time.Duration) (*accessUpstream, error) {
 	given := func() bool { return true }
+	shaking := &handshake{}
 	dialer := websocket.Dialer{
-		NetDialContext: func(context.Context, string, string) (net.Conn, error) {
+		NetDialTLSContext: func(context.Context, string, string) (net.Conn, error) {
 			conn, err := dial(ctx)
 			if err != nil {
 				return nil, err
@@ -56,7 +65,13 @@ func dialAccess(ctx context.Context, dial func(context.Context) (*net.TCPConn, e
 			wsock.BoundSendBuffer(conn, wsock.SendBuffer)
 			// The library looks at ctx up to the TLS handshake and no further.
 			given = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(wsock.LongAgo) })
-			return conn, nil
+			secure := tls.Client(conn, &tls.Config{ServerName: target.Host, RootCAs: accessRoots})
+			if err := secure.HandshakeContext(ctx); err != nil {
+				conn.Close()
+				return nil, err
+			}
+			shaking.Conn = secure
+			return shaking, nil
 		},
 		ReadBufferSize:  1 << 10,
 		WriteBufferSize: accessWriteBuffer,
@@ -70,12 +85,21 @@ func dialAccess(ctx context.Context, dial func(context.Context) (*net.TCPConn, e
 		ws.Close()
 		return nil, context.Cause(ctx)
 	}
+	if err == nil {
+		if err = addsNothing(answer.Header); err != nil {
+			ws.Close()
+		}
+	}
 	if err != nil {
+		if shaking.failed != nil {
+			return nil, fmt.Errorf("the service behind Cloudflare Access: %w", shaking.failed)
+		}
 		if answer != nil {
 			return nil, fmt.Errorf("the service behind Cloudflare Access answered the handshake with status %d: %w", answer.StatusCode, err)
 		}
 		return nil, err
 	}
+	shaking.over.Store(true)
 	u := &accessUpstream{ws: ws}
 	// Cloudflare ends a WebSocket that carries nothing for a while.
 	u.pinger = time.AfterFunc(ping, func() {
@@ -85,6 +109,44 @@ func dialAccess(ctx context.Context, dial func(context.Context) (*net.TCPConn, e
 	})
 	return u, nil
 }
+
+// A handshake is the connection to a service as long as it has not answered the
+// handshake. What it answers is counted before the library makes headers of it,
+// which are many times as large.
+type handshake struct {
+	*tls.Conn
+	counter head.Counter // the reader's
+	failed  error        // the reader's; what the counter found
+	over    atomic.Bool  // the library has read the head; what comes now is frames
+}
+
+func (h *handshake) Read(p []byte) (int, error) {
+	if h.over.Load() {
+		return h.Conn.Read(p)
+	}
+	if h.failed != nil { // again and again: who reads may overlook it once
+		return 0, h.failed
+	}
+	n, err := h.Conn.Read(p)
+	if h.failed = h.counter.Count(p[:n]); h.failed != nil {
+		return 0, h.failed
+	}
+	return n, err
+}
+
+// addsNothing returns an error if a service has turned on what it was not
+// offered (RFC 6455, section 4.1): nothing is, and the library would take
+// compression all the same.
+func addsNothing(answer http.Header) error {
+	for _, name := range []string{"Sec-Websocket-Extensions", "Sec-Websocket-Protocol"} {
+		if strings.TrimSpace(strings.Join(answer[name], "")) != "" {
+			return errUnoffered
+		}
+	}
+	return nil
+}
+
+var errUnoffered = errors.New("it has chosen an extension or a subprotocol that it was not offered")
 
 var errNotBinary = errors.New("the service behind Cloudflare Access sent a message that is not binary")
 
@@ -156,7 +218,7 @@ func (u *accessUpstream) closeWrite() {
 
 func (u *accessUpstream) raw() (syscall.RawConn, error) {
 	conn := u.ws.NetConn()
-	if secure, ok := conn.(*tls.Conn); ok {
+	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = secure.NetConn()
 	}
 	bare, ok := conn.(syscall.Conn)
