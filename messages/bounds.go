@@ -13,6 +13,12 @@ const (
 	// protocol.
 	ConnShare = 1 << 20
 
+	// MaxAnswerFields is how many header fields an answer of a service may
+	// have, and MaxAnswerHeader how many bytes their names and values together:
+	// fixed by the protocol, section 12.
+	MaxAnswerFields = 200
+	MaxAnswerHeader = 64 << 10
+
 	// Linger is how long a closing connection is kept after its peer's kernel
 	// has acknowledged its last new byte: closed at once, the kernel here would
 	// answer what the peer still sends with a reset, and the peer would lose

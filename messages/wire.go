@@ -331,8 +331,10 @@ func (m *control) field(r *jsonReader, name []byte) (err error) {
 		m.BodyEncoding, err = r.text()
 	case "headers":
 		which = fieldHeaders
-		m.Headers = make([]Field, 0, 8)
-		err = r.object(func(name []byte) error { return m.header(r, string(name)) })
+		if m.Headers = m.Headers[:0]; m.Headers == nil { // a second one takes no room of its own
+			m.Headers = make([]Field, 0, 8)
+		}
+		err = r.object(func(name []byte) error { return m.header(r, name) })
 	default:
 		return r.skip()
 	}
@@ -348,18 +350,22 @@ func (r *jsonReader) text() (string, error) {
 	return string(s), err
 }
 
-// maxFields is how many header fields of a response are kept: many times what
-// is passed on, and few enough that a field of three bytes, which takes more
-// than ten times as many here, makes no message large.
-const maxFields = 1 << 10
+// maxFields is how many header fields of a response are kept: one more than an
+// answer may have, by which it is known to have too many. What comes after them
+// is read and takes no memory.
+const maxFields = MaxAnswerFields + 1
 
 // header reads the value of a header: a string, or an array of strings. One of
 // another type is dropped.
-func (m *control) header(r *jsonReader, name string) error {
+func (m *control) header(r *jsonReader, rawName []byte) error {
 	if r.null() {
 		return nil
 	}
 	before, wrong := len(m.Headers), false
+	name := ""
+	if before < maxFields {
+		name = string(rawName)
+	}
 	one := func() error {
 		value, err := r.str()
 		if err == errWrongType {

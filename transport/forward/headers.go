@@ -14,11 +14,11 @@ import (
 )
 
 // Bounds of the headers that a tunnel's answer may have, fixed by the protocol,
-// section 7. More than that is no answer that can be passed on: nothing is
+// section 12. More than that is no answer that can be passed on: nothing is
 // dropped in silence that an application relies on.
 const (
-	maxAnswerHeaders     = 200
-	maxAnswerHeaderBytes = 64 << 10 // names and values together
+	maxAnswerHeaders     = messages.MaxAnswerFields
+	maxAnswerHeaderBytes = messages.MaxAnswerHeader // names and values together
 )
 
 // An unfitError says why a tunnel's answer can't be passed on.

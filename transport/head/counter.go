@@ -3,14 +3,8 @@ package head
 import (
 	"bytes"
 	"errors"
-)
 
-// Bounds of an answer's head, fixed by the protocol, section 12.
-const (
-	// MaxFields is how many header fields there may be.
-	MaxFields = 200
-	// MaxBytes bounds names and values together.
-	MaxBytes = 64 << 10
+	"wsproxy/messages"
 )
 
 const (
@@ -66,7 +60,7 @@ func (c *Counter) Count(p []byte) error {
 
 // line counts a line, or a part of one.
 func (c *Counter) line(part []byte, ended bool) error {
-	if c.size += len(part); c.size > MaxBytes+framing {
+	if c.size += len(part); c.size > messages.MaxAnswerHeader+framing {
 		return ErrTooLarge
 	}
 	if room := statusBytes - len(c.status); c.lines == 0 && room > 0 {
@@ -84,7 +78,7 @@ func (c *Counter) line(part []byte, ended bool) error {
 	if empty {
 		return c.end()
 	}
-	if c.lines++; c.lines > 1+MaxFields {
+	if c.lines++; c.lines > 1+messages.MaxAnswerFields {
 		return ErrTooLarge
 	}
 	return nil

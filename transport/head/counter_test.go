@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"wsproxy/messages"
 )
 
 // count passes an answer through a Counter in pieces of n bytes, and returns
@@ -24,25 +26,25 @@ func count(answer string, n int) (taken int, err error) {
 func TestCounter(t *testing.T) {
 	const ok, hint = "HTTP/1.1 200 OK\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 	fields := func(n int) string { return strings.Repeat("a:\r\n", n) }
-	long := strings.Repeat("b", MaxBytes-1)
+	long := strings.Repeat("b", messages.MaxAnswerHeader-1)
 	for name, tt := range map[string]struct {
 		answer string
 		want   error
 	}{
-		"200 fields":               {ok + fields(MaxFields) + "\r\n", nil},
-		"201 fields":               {ok + fields(MaxFields+1), ErrTooLarge},
-		"lines without CR":         {strings.ReplaceAll(ok+fields(MaxFields+1), "\r", ""), ErrTooLarge},
-		"folded lines":             {ok + "a: b\r\n" + strings.Repeat(" c\r\n", MaxFields), ErrTooLarge},
+		"200 fields":               {ok + fields(messages.MaxAnswerFields) + "\r\n", nil},
+		"201 fields":               {ok + fields(messages.MaxAnswerFields+1), ErrTooLarge},
+		"lines without CR":         {strings.ReplaceAll(ok+fields(messages.MaxAnswerFields+1), "\r", ""), ErrTooLarge},
+		"folded lines":             {ok + "a: b\r\n" + strings.Repeat(" c\r\n", messages.MaxAnswerFields), ErrTooLarge},
 		"64 KiB":                   {ok + "a: " + long + "\r\n\r\n", nil},
 		"a line without end":       {ok + "a: " + long + long, ErrTooLarge},
-		"a status without end":     {strings.Repeat("x", 2*MaxBytes), ErrTooLarge},
+		"a status without end":     {strings.Repeat("x", 2*messages.MaxAnswerHeader), ErrTooLarge},
 		"lines of a body":          {ok + "\r\n" + fields(1000) + long + long, nil},
 		"a body behind bare LF":    {"HTTP/1.1 200\n\n" + fields(1000), nil},
-		"a CR by itself is a line": {ok + strings.Repeat("\r\r\n", MaxFields+1), ErrTooLarge},
-		"16 interim answers":       {strings.Repeat(hint, maxInterim) + ok + fields(MaxFields) + "\r\n" + fields(300), nil},
+		"a CR by itself is a line": {ok + strings.Repeat("\r\r\n", messages.MaxAnswerFields+1), ErrTooLarge},
+		"16 interim answers":       {strings.Repeat(hint, maxInterim) + ok + fields(messages.MaxAnswerFields) + "\r\n" + fields(300), nil},
 		"17 interim answers":       {strings.Repeat(hint, maxInterim+1), ErrInterim},
-		"many fields behind one":   {hint + ok + fields(MaxFields+1), ErrTooLarge},
-		"many fields in one":       {"HTTP/1.1   103 x\r\n" + fields(MaxFields+1), ErrTooLarge},
+		"many fields behind one":   {hint + ok + fields(messages.MaxAnswerFields+1), ErrTooLarge},
+		"many fields in one":       {"HTTP/1.1   103 x\r\n" + fields(messages.MaxAnswerFields+1), ErrTooLarge},
 		"101 is a final one":       {"HTTP/1.1 101 S\r\n\r\n" + fields(1000), nil},
 		"no status":                {"\r\n", errStatus},
 	} {

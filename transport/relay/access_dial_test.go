@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"wsproxy/internal/testkit"
+	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/head"
 	"wsproxy/transport/wsock"
@@ -102,7 +103,7 @@ func TestAccessTakesNothingUnoffered(t *testing.T) {
 		"Sec-WebSocket-Extensions: x-other\r\n":                                                                    false,
 		"Sec-WebSocket-Extensions:\r\nSec-WebSocket-Extensions: permessage-deflate\r\n":                            false,
 		"Sec-WebSocket-Protocol: binary\r\n":                                                                       false,
-		strings.Repeat("A: b\r\n", head.MaxFields-3):                                                               true,
+		strings.Repeat("A: b\r\n", messages.MaxAnswerFields-3):                                                     true,
 	} {
 		_, err := dialService(t, func(conn net.Conn, accept string) {
 			_, _ = io.WriteString(conn, switching(accept, more))
