@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestResolve(t *testing.T) {
@@ -30,7 +32,11 @@ func TestResolve(t *testing.T) {
 		{"a zone", []string{"8.8.8.8", "2606:4700::1%eth0"}, nil, ReasonZone},
 	} {
 		r := answering(tt.answer...)
-		got, err := New(Options{DefaultBlock: true, Resolver: r}).Resolve(context.Background(), Target{Host: "a.example", Port: 22})
+		var got []netip.AddrPort
+		var err error
+		synctest.Test(t, func(*testing.T) {
+			got, err = New(Options{DefaultBlock: true, Resolver: r}).Resolve(context.Background(), Target{Host: "a.example", Port: 22})
+		})
 		var want []netip.AddrPort
 		for _, s := range tt.want {
 			want = append(want, netip.MustParseAddrPort(s))
@@ -68,7 +74,10 @@ func TestResolveFails(t *testing.T) {
 		"an error":  {answer: func(int, string) ([]netip.Addr, error) { return nil, missing }},
 		"no answer": answering(),
 	} {
-		_, err := New(Options{Resolver: r}).Resolve(context.Background(), Target{Host: "a.example", Port: 22})
+		var err error
+		synctest.Test(t, func(*testing.T) {
+			_, err = New(Options{Resolver: r}).Resolve(context.Background(), Target{Host: "a.example", Port: 22})
+		})
 		u, ok := errors.AsType[*UnresolvedError](err)
 		if !ok || u.Host != "a.example" {
 			t.Errorf("%s: got %v", name, err)
@@ -150,5 +159,44 @@ func TestRebindingReachesNothing(t *testing.T) {
 	}
 	if n := c.visitors(t); n != 0 {
 		t.Errorf("the canary had %d visitors", n)
+	}
+}
+
+// The time of a refusal doesn't tell whether there is such a name: the resolver
+// knows sooner of one that there is than of one that it tries with each search
+// domain.
+func TestRefusalsTakeTheSameTime(t *testing.T) {
+	missing := &net.DNSError{Err: "no such host", Name: "a.example", IsNotFound: true}
+	for name, tt := range map[string]struct {
+		takes   time.Duration
+		address string // "" = there is no such name
+		ctx     time.Duration
+		want    time.Duration
+	}{
+		"blocked, at once":         {0, "10.0.0.1", time.Minute, refusalStep},
+		"blocked":                  {5 * time.Millisecond, "10.0.0.1", time.Minute, refusalStep},
+		"unknown, at once":         {0, "", time.Minute, refusalStep},
+		"unknown, after a search":  {400 * time.Millisecond, "", time.Minute, refusalStep},
+		"blocked, slowly":          {600 * time.Millisecond, "10.0.0.1", time.Minute, 2 * refusalStep},
+		"unknown, slowly":          {999 * time.Millisecond, "", time.Minute, 2 * refusalStep},
+		"the client leaves":        {0, "10.0.0.1", 100 * time.Millisecond, 100 * time.Millisecond},
+		"allowed, which waits not": {5 * time.Millisecond, "8.8.8.8", time.Minute, 5 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &fakeResolver{answer: func(int, string) ([]netip.Addr, error) {
+				time.Sleep(tt.takes)
+				if tt.address == "" {
+					return nil, missing
+				}
+				return parseAddrs(tt.address), nil
+			}}
+			ctx, cancel := context.WithTimeout(t.Context(), tt.ctx)
+			defer cancel()
+			begun := time.Now()
+			_, err := New(Options{DefaultBlock: true, Resolver: r}).Resolve(ctx, Target{Host: "a.example", Port: 22})
+			if took := time.Since(begun); took != tt.want || (err == nil) != (tt.address == "8.8.8.8") {
+				t.Errorf("%s: after %v: %v", name, took, err)
+			}
+		})
 	}
 }
