@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -18,61 +17,36 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/netpolicy"
+	"wsproxy/transport/tunnel"
 )
-
-// A Carrier passes HTTP requests through a tunnel as bytes: it opens streams
-// whose outer end is in this process, and speaks HTTP/1.1 over them with the
-// service behind the client.
-type Carrier struct{ transport *http.Transport }
-
-// CarrierSettings are those of a [Carrier]. All fields are required.
-type CarrierSettings struct {
-	// Dial opens a connection, which is a [Conn] too, for a request from peer.
-	Dial     func(ctx context.Context, peer string) (net.Conn, error)
-	MaxConns int           // of the tunnel
-	MaxIdle  time.Duration // how long one may wait for its next request
-	Timeout  time.Duration // from a request's end to its answer's head
-}
-
-// NewCarrier returns a carrier. It starts nothing.
-func NewCarrier(s CarrierSettings) *Carrier {
-	return &Carrier{&http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return s.Dial(ctx, ctx.Value(peerKey{}).(string))
-		},
-		DisableCompression:     true, // it is between the two ends
-		MaxConnsPerHost:        s.MaxConns,
-		MaxIdleConnsPerHost:    s.MaxConns,
-		IdleConnTimeout:        s.MaxIdle,
-		ResponseHeaderTimeout:  s.Timeout,
-		MaxResponseHeaderBytes: 2 * maxAnswerHeaderBytes, // what is above is refused with a reason
-	}}
-}
-
-type peerKey struct{}
 
 // A passage is a request that is sent as bytes. A request that could not be
 // sent over a connection that was kept may have several uses.
 type passage struct {
 	request  []byte // its body
 	uses     []Use
-	wrote    atomic.Bool // the request has gone out whole
-	switched bool        // the answer is 101
-	answered bool        // the answer's head has come
-	whole    bool        // all of the answer has come
-	last     bool        // the service closes the connection
+	conn     *carried           // that of the last use
+	answer   tunnel.Reservation // for the answer's head
+	wrote    atomic.Bool        // the request has gone out whole
+	switched bool               // the answer is 101
+	answered bool               // the answer's head has come
+	whole    bool               // all of the answer has come
+	last     bool               // the service closes the connection
 }
 
 // got notes the connection that the request goes over.
-func (p *passage) got(use Use) {
+func (p *passage) got(conn *carried, idle time.Duration, once bool, cancel context.CancelCauseFunc) {
 	p.wrote.Store(false)
-	p.uses = append(p.uses, use)
+	p.conn = conn
+	p.uses = append(p.uses, conn.begin(idle, once, cancel))
 }
 
 // use is the one that has the answer.
 func (p *passage) use() Use { return p.uses[len(p.uses)-1] }
 
 func (p *passage) end() {
+	p.answer.Keep(0)
 	for i, use := range p.uses {
 		if i < len(p.uses)-1 {
 			use.End(OutcomeBroken) // tried in vain
@@ -99,6 +73,7 @@ func (p *passage) outcome() Outcome {
 var (
 	errNoConn      = errors.New("no connection came free")
 	errLate        = errors.New("the answer did not come in time")
+	errMemory      = errors.New("there is no memory for the answer's head")
 	errInterrupted = errors.New("the tunnel has ended the connection")
 )
 
@@ -107,7 +82,8 @@ func (x *exchange) asBytes(dialect Dialect, body []byte) {
 	peer := net.JoinHostPort(x.source.String(), "0")
 	ctx, cancel := context.WithCancelCause(context.WithValue(x.r.Context(), peerKey{}, peer))
 	defer cancel(nil)
-	waits := time.AfterFunc(x.gateway.settings.HTTPTimeout, func() { cancel(errNoConn) })
+	carrier, timeout := dialect.Carrier(), x.gateway.settings.HTTPTimeout
+	waits := time.AfterFunc(timeout, func() { cancel(errNoConn) })
 	defer waits.Stop()
 	if x.patience > 0 {
 		late := time.AfterFunc(x.patience, func() { cancel(errLate) })
@@ -115,7 +91,7 @@ func (x *exchange) asBytes(dialect Dialect, body []byte) {
 		x.accepted = func() { late.Stop() }
 	}
 	ended := x.watch(func() { cancel(nil) })
-	p := &passage{request: body}
+	p := &passage{request: body, answer: dialect.Carrier().settings.Reserve()}
 	defer func() {
 		if x.end() {
 			x.gateway.settings.Meter.Refused("forward", messages.ReasonGaveWay)
@@ -124,23 +100,37 @@ func (x *exchange) asBytes(dialect Dialect, body []byte) {
 		ended()
 		x.cancel(messages.ReasonAbandoned) // it is done, one way or another
 	}()
+	giveBack, ok := carrier.shares.take(ctx, netpolicy.CountKey(x.source))
+	if !ok {
+		x.refuse(x.failed(ctx, context.Cause(ctx)))
+		return
+	}
+	defer giveBack()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) {
+			if len(p.uses) > 0 { // it is sent again
+				waits.Reset(timeout)
+			}
+		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			waits.Stop()
-			p.got(info.Conn.(Conn).Begin(info.IdleTime, func() { cancel(errInterrupted) }))
+			if !p.answer.Try(answerRoom) {
+				cancel(errMemory)
+			}
+			p.got(info.Conn.(*carried), info.IdleTime, !isSafe(x.r.Method), cancel)
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) { p.wrote.Store(info.Err == nil) },
 	})
 	proxy := httputil.ReverseProxy{
-		Transport:      dialect.Carrier().transport,
+		Transport:      carrier.transport,
 		Rewrite:        func(r *httputil.ProxyRequest) { x.rewrite(r.Out, body) },
 		ModifyResponse: func(answer *http.Response) error { return x.accept(answer, p) },
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
 			x.refuse(x.failed(r.Context(), err))
 		},
-		ErrorLog: slog.NewLogLogger(x.gateway.settings.Log.Handler(), slog.LevelDebug),
+		ErrorLog: unlogged, // some of its errors quote the service
 	}
-	proxy.ServeHTTP(&boundedWriter{x.w, x.r, x.gateway.settings.HTTPTimeout}, x.r.WithContext(ctx))
+	proxy.ServeHTTP(&boundedWriter{x.w, x.r, timeout}, x.r.WithContext(ctx))
 }
 
 // failed says what the outside client hears when there is no answer. ctx is the
@@ -159,11 +149,11 @@ func (x *exchange) failed(ctx context.Context, err error) messages.Reason {
 		return unfit.reason
 	case x.r.Context().Err() != nil:
 		return messages.ReasonAbandoned
-	case context.Cause(ctx) == errNoConn:
-		return messages.ReasonTunnelBusy
+	case context.Cause(ctx) == errMemory:
+		return messages.ReasonMemory
 	case context.Cause(ctx) == errInterrupted:
 		return messages.ReasonTunnelGone
-	case context.Cause(ctx) == errLate, errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
+	case context.Cause(ctx) == errLate, context.Cause(ctx) == errNoConn, errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
 		return messages.ReasonAnswerLate
 	}
 	return messages.ReasonBadAnswer
@@ -193,12 +183,13 @@ func (x *exchange) rewrite(out *http.Request, body []byte) {
 	if out.URL.RequestURI() != target && !strings.HasPrefix(target, "//") {
 		out.URL = &url.URL{Scheme: "http", Host: "tunnel", Opaque: target}
 	}
-	if header["Idempotency-Key"] == nil && header["X-Idempotency-Key"] == nil {
-		// Present but empty it is not sent: it says that the request may be sent
-		// again when a connection that was kept turns out to have ended. The
-		// connection's Write sees to it that the service has not seen the first
-		// one whole.
-		header["Idempotency-Key"] = []string{}
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		// By such a header net/http would send any request again. In lower case
+		// it means the same to the service and nothing to net/http.
+		if values := header[name]; values != nil {
+			delete(header, name)
+			header[strings.ToLower(name)] = values
+		}
 	}
 	out.Body, out.GetBody, out.ContentLength, out.TransferEncoding = nil, nil, 0, nil
 	if len(body) > 0 {
@@ -212,6 +203,7 @@ func (x *exchange) rewrite(out *http.Request, body []byte) {
 func (x *exchange) accept(answer *http.Response, p *passage) error {
 	switched := answer.StatusCode == http.StatusSwitchingProtocols
 	p.answered, p.switched, p.last = true, switched, answer.Close
+	p.conn.headCame()
 	p.use().Answered(answer)
 	if !switched && (answer.StatusCode < 200 || answer.StatusCode > 599) {
 		return errStatus
@@ -229,6 +221,7 @@ func (x *exchange) accept(answer *http.Response, p *passage) error {
 	if unfit != nil {
 		return unfit
 	}
+	p.answer.Keep(held(answer.Header))
 	if length, ok := f.contentLength(); ok && answer.StatusCode != http.StatusNoContent && !switched {
 		header.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
@@ -239,9 +232,13 @@ func (x *exchange) accept(answer *http.Response, p *passage) error {
 	}
 	if !switched {
 		x.gateway.filterTrailer(answer.Trailer)
-		answer.Body = &answerBody{answer.Body, func() {
-			x.gateway.filterTrailer(answer.Trailer) // what was not announced is there only now
+		answer.Body = &answerBody{answer.Body, func() error {
+			// What was not announced is there only now.
+			if unfit := x.gateway.filterTrailer(answer.Trailer); unfit != nil {
+				return unfit
+			}
 			p.whole = true
+			return nil
 		}}
 	}
 	answer.Header = header
@@ -249,16 +246,19 @@ func (x *exchange) accept(answer *http.Response, p *passage) error {
 	return nil
 }
 
-// An answerBody is a body that says when it has been read to its end.
+// An answerBody is a body that says when it has been read to its end. If whole
+// fails, the answer is cut, for it can't be passed on to its end.
 type answerBody struct {
 	io.ReadCloser
-	whole func()
+	whole func() error
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
-		b.whole()
+		if unfit := b.whole(); unfit != nil {
+			return n, unfit
+		}
 	}
 	return n, err
 }

@@ -41,6 +41,7 @@ func newBytesDialect(m *tunnel.Mux, conns int) *bytesDialect {
 			return &plainConn{UnixConn: conn, dialect: d}, err
 		},
 		MaxConns: conns, MaxIdle: time.Minute, Timeout: testkit.Patience,
+		Reserve: func() tunnel.Reservation { return m.Reserve(0) },
 	})
 	return d
 }
@@ -54,7 +55,7 @@ type plainConn struct {
 	dialect *bytesDialect
 }
 
-func (c *plainConn) Begin(idle time.Duration, _ func()) Use {
+func (c *plainConn) Begin(idle time.Duration, _ bool, _ func()) Use {
 	c.dialect.idle <- idle
 	return c
 }
@@ -66,6 +67,7 @@ func (c *plainConn) End(outcome Outcome)     { c.dialect.outcomes <- outcome }
 type bytesRig struct {
 	*tunnelrig.Rig
 	dialect *bytesDialect
+	gateway *Gateway
 	meter   *meter
 	front   *httptest.Server
 	word    chan messages.Answer // the handler's, of which all requests wait
@@ -80,6 +82,7 @@ func newBytesRig(t *testing.T, conns int, timeout time.Duration) *bytesRig {
 	})
 	t.Cleanup(r.dialect.carrier.transport.CloseIdleConnections)
 	g := newGateway(false)
+	r.gateway = g
 	g.settings.Root, g.settings.Meter, g.settings.HTTPTimeout = r.System.Root, r.meter, timeout
 	g.settings.Exists = func(handler *actor.PID) bool { return true }
 	r.front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
@@ -291,7 +294,7 @@ func TestBytesWithoutAConnection(t *testing.T) {
 	s.Gives("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata:\n\n")
 	second := r.asks(t.Context(), "GET", "")
 	r.over()
-	if got := testkit.Receive(t, second); got.err != nil || got.answer.StatusCode != 503 || got.answer.Header.Get("Retry-After") == "" {
+	if got := testkit.Receive(t, second); got.err != nil || got.answer.StatusCode != 504 {
 		t.Errorf("outside comes %+v", got)
 	}
 	giveUp()
@@ -311,7 +314,7 @@ func TestWordOfAFailedHandlerStays(t *testing.T) {
 	}
 	<-x.answer
 	for reason, cause := range map[messages.Reason]error{
-		messages.ReasonTunnelGone: errInterrupted, messages.ReasonTunnelBusy: errNoConn, messages.ReasonAnswerLate: errLate,
+		messages.ReasonTunnelGone: errInterrupted, messages.ReasonMemory: errMemory, messages.ReasonAnswerLate: errLate,
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)

@@ -36,10 +36,13 @@ type Dialect interface {
 // Use.
 type Conn interface {
 	// Begin notes that a request uses the connection, which was idle for so
-	// long before; 0 if it is new. interrupted is called before a read fails
+	// long before; 0 if it is new. once says that the request must not reach the
+	// service twice: it is sent again only if nothing of it was written, so a
+	// connection that may have ended is tried first, and Write then returns 0
+	// and an error. interrupted is called before a read fails
 	// because the tunnel, and not the service, has ended the connection: nobody
 	// knows whether the service has seen the request.
-	Begin(idle time.Duration, interrupted func()) Use
+	Begin(idle time.Duration, once bool, interrupted func()) Use
 }
 
 // A Use is one request's use of a Conn.

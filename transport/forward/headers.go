@@ -76,9 +76,12 @@ var notAccepted = names{
 	"X-Sendfile": true, "X-Lighttpd-Send-File": true, "X-Reproxy-Url": true,
 }
 
-// isOrder reports whether nginx takes a header of this name for an order.
+// isOrder reports whether nginx takes a header of this name for an order,
+// whatever its case, or another proxy, which reads "_" as "-".
 func isOrder(name string) bool {
-	return len(name) >= len("X-Accel-") && strings.EqualFold(name[:len("X-Accel-")], "X-Accel-")
+	const orders = "X-Accel-"
+	name = strings.ReplaceAll(name, "_", "-")
+	return len(name) >= len(orders) && strings.EqualFold(name[:len(orders)], orders)
 }
 
 // requestHeaders returns the headers that a tunnel gets of a request: one
@@ -178,7 +181,7 @@ func (g *Gateway) answerHeaders(from []messages.Field, to http.Header) (f framin
 // and returns what the outside client gets of its value.
 func (g *Gateway) passes(name, v string) (value string, ok bool) {
 	switch {
-	case notAccepted[name] || isOrder(name) || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(v):
+	case notAccepted.has(name) || isOrder(name) || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(v):
 		return "", false
 	case name == "Set-Cookie":
 		return withoutDomain(v), g.settings.ForwardCredentials
@@ -186,12 +189,25 @@ func (g *Gateway) passes(name, v string) (value string, ok bool) {
 	return v, true
 }
 
-// filterTrailer takes out of a trailer what a tunnel may not set, and what
-// frames, routes or authenticates a message (RFC 9110, section 6.5.1).
-func (g *Gateway) filterTrailer(trailer http.Header) {
+// notInTrailer are the headers beside hopByHop, withheld and credentials that a
+// trailer may not have: those that frame, route or authenticate a message, or say
+// what it is (RFC 9110, section 6.5.1).
+var notInTrailer = names{
+	"Content-Encoding": true, "Content-Type": true, "Content-Range": true,
+	"Host": true, "Set-Cookie": true, "Location": true, "Cache-Control": true,
+}
+
+// filterTrailer takes out of a trailer what a tunnel may not set. One that is too
+// large can't be passed on.
+func (g *Gateway) filterTrailer(trailer http.Header) *unfitError {
+	fields, size := 0, 0
 	for name, values := range trailer {
-		if hopByHop[name] || withheld[name] || credentials[name] || name == "Content-Encoding" || name == "Content-Type" ||
-			name == "Content-Range" || name == "Host" || name == "Set-Cookie" || name == "Location" || name == "Cache-Control" {
+		fields += max(1, len(values))
+		size += len(name)
+		for _, v := range values {
+			size += len(v)
+		}
+		if hopByHop.has(name) || withheld.has(name) || credentials.has(name) || notInTrailer.has(name) || notAccepted.has(name) || isOrder(name) {
 			delete(trailer, name)
 			continue
 		}
@@ -201,12 +217,17 @@ func (g *Gateway) filterTrailer(trailer http.Header) {
 				kept = append(kept, v)
 			}
 		}
-		if len(kept) == 0 && len(values) > 0 || notAccepted[name] || isOrder(name) {
+		if len(kept) == 0 && len(values) > 0 || !httpguts.ValidHeaderFieldName(name) {
 			delete(trailer, name)
 			continue
 		}
 		trailer[name] = kept
 	}
+	if fields > maxAnswerHeaders || size > maxAnswerHeaderBytes {
+		clear(trailer)
+		return &unfitError{messages.ReasonAnswerHeaders, "its trailer has too many fields"}
+	}
+	return nil
 }
 
 // withoutDomain takes the Domain attribute out of a cookie, so that one tunnel

@@ -37,7 +37,10 @@ type use struct {
 	began       func()                    // closes answered, once
 	answered    chan struct{}             // closed when something of the answer has come
 	upgraded    atomic.Pointer[webSocket] // set before over is closed; nil if it has not become one
-	probe       atomic.Bool               // the connection may have ended; until the first write
+	once        bool                      // the request must not be sent twice; set once
+	probes      []time.Duration           // the writer's: the connection may have ended; until the first write
+	begun       bool                      // the writer's: something of the request was written
+	cut         atomic.Bool               // the request was written in part
 }
 
 // dial opens a stream of this process's own. peer is what the client is told of
@@ -85,23 +88,39 @@ func (c *conn) Read(p []byte) (int, error) {
 // either whole and read, or in part and lost, and never waits for an answer of
 // a service that is gone.
 //
-// On a connection that was closed meanwhile it goes nowhere, without an error:
-// whoever reads knows why, and only that lets net/http send a request again. But
-// of a WebSocket it must be known what was sent.
+// But from here a service that was gone and one that has read the request and
+// gone then look alike. So one that must not be sent twice is held back until the
+// client would have found out. If it has, the service has a few bytes at most of
+// which it can make nothing: they count as none, and net/http sends the request
+// over another connection.
+//
+// On a connection that was closed meanwhile the rest goes nowhere, without an
+// error: whoever reads knows why, and only that lets net/http send a request
+// again. But of a WebSocket it must be known what was sent.
 func (c *conn) Write(p []byte) (int, error) {
-	const first = 4 // bytes: no request is shorter
 	u := c.use.Load()
-	if u == nil || len(p) <= first || !u.probe.CompareAndSwap(true, false) {
+	if u == nil || len(p) <= probePiece*len(u.probes) {
 		return c.send(p, u)
 	}
-	if n, err := c.send(p[:first], u); err != nil {
-		return n, err
+	at := 0
+	for _, pause := range u.probes {
+		if n, err := c.send(p[at:at+probePiece], u); err != nil {
+			return at + n, err
+		}
+		at += probePiece
+		if c.ends(pause) && u.once {
+			return 0, errEnded
+		}
 	}
-	c.ends(probePause)
-	n, err := c.send(p[first:], u)
-	return first + n, err
+	u.probes = nil
+	n, err := c.send(p[at:], u)
+	return at + n, err
 }
 
+var errEnded = errors.New("the service had ended the connection before the request")
+
+// send writes a part of a request. A request of which nothing was written when
+// the connection was closed is known as such.
 func (c *conn) send(p []byte, u *use) (n int, err error) {
 	if u != nil && u.upgraded.Load() != nil {
 		return c.UnixConn.Write(p)
@@ -109,10 +128,19 @@ func (c *conn) send(p []byte, u *use) (n int, err error) {
 	if !c.closed.Load() {
 		n, err = c.UnixConn.Write(p)
 	}
-	if c.closed.Load() {
-		return len(p), nil
+	if u != nil {
+		u.begun = u.begun || n > 0
 	}
-	return n, err
+	if !c.closed.Load() {
+		return n, err
+	}
+	if u != nil && !u.begun {
+		return 0, net.ErrClosed
+	}
+	if u != nil && n < len(p) {
+		u.cut.Store(true)
+	}
+	return len(p), nil
 }
 
 const (
@@ -122,13 +150,30 @@ const (
 	// probePause is how long the service's host has to answer with a reset. It
 	// is near the host where the client's SSH session ends, mostly the same.
 	probePause = 20 * time.Millisecond
+	// probePiece is how many bytes go ahead each time: no request is shorter than
+	// three of them, and none can be told by them.
+	probePiece = 4
+)
+
+// probes and onceProbes are how long the service's host, and the client, have
+// after each piece that goes ahead. Through a real SSH server the third write to a
+// service that has ended is the one that fails. All in all it takes less time than
+// to open a connection (see settles).
+var (
+	probes     = []time.Duration{probePause}
+	onceProbes = []time.Duration{probePause, 2 * probePause, 3 * probePause}
 )
 
 // Begin notes that a request uses the connection.
-func (c *conn) Begin(idle time.Duration, interrupted func()) forward.Use {
-	u := &use{conn: c, interrupted: interrupted, over: make(chan struct{}), answered: make(chan struct{})}
+func (c *conn) Begin(idle time.Duration, once bool, interrupted func()) forward.Use {
+	u := &use{conn: c, once: once, interrupted: interrupted, over: make(chan struct{}), answered: make(chan struct{})}
 	u.began = sync.OnceFunc(func() { close(u.answered) })
-	u.probe.Store(idle >= probeAfter)
+	switch {
+	case once && idle > 0:
+		u.probes = onceProbes
+	case idle >= probeAfter:
+		u.probes = probes
+	}
 	c.use.Store(u)
 	return u
 }
@@ -160,6 +205,9 @@ func (c *conn) Close() error {
 		return net.ErrClosed
 	}
 	_ = c.UnixConn.SetReadDeadline(wsock.LongAgo) // who waits for a quiet service is told at once
+	if u := c.use.Load(); u == nil || u.upgraded.Load() == nil {
+		_ = c.UnixConn.SetWriteDeadline(wsock.LongAgo) // so is who writes to a client that takes nothing
+	}
 	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() { c.UnixConn.Close() })
 	return nil
 }

@@ -31,6 +31,7 @@ func (c *conn) leave() {
 		c.part()
 	case ws != nil:
 		c.leaveWebSocket(ws)
+	case u.cut.Load():
 	case u.outcome == forward.OutcomeLast:
 		c.nudge()
 	case u.outcome == forward.OutcomeKept:

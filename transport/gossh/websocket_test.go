@@ -201,7 +201,7 @@ func TestWebSocketIsLeft(t *testing.T) {
 func TestWebSocketIsLeftWithinAFrame(t *testing.T) {
 	r := newRig(t)
 	c, _ := r.dials()
-	u := c.Begin(0, nobody).(*use)
+	u := c.Begin(0, false, nobody).(*use)
 	ws := newWebSocket(c.UnixConn, c)
 	u.upgraded.Store(ws)
 	whole := testkit.Frame(0x82, []byte("hello"))
