@@ -27,6 +27,7 @@ type passage struct {
 	request  []byte // its body
 	uses     []Use
 	conn     *carried           // that of the last use
+	kept     bool               // it had served another request
 	answer   tunnel.Reservation // for the answer's head
 	wrote    atomic.Bool        // the request has gone out whole
 	switched bool               // the answer is 101
@@ -38,7 +39,7 @@ type passage struct {
 // got notes the connection that the request goes over.
 func (p *passage) got(conn *carried, idle time.Duration, once bool, cancel context.CancelCauseFunc) {
 	p.wrote.Store(false)
-	p.conn = conn
+	p.conn, p.kept = conn, idle > 0
 	p.uses = append(p.uses, conn.begin(idle, once, cancel))
 }
 
@@ -122,7 +123,7 @@ func (x *exchange) asBytes(dialect Dialect, body []byte) {
 		WroteRequest: func(info httptrace.WroteRequestInfo) { p.wrote.Store(info.Err == nil) },
 	})
 	proxy := httputil.ReverseProxy{
-		Transport:      carrier.transport,
+		Transport:      repeater{carrier.transport, p},
 		Rewrite:        func(r *httputil.ProxyRequest) { x.rewrite(r.Out, body) },
 		ModifyResponse: func(answer *http.Response) error { return x.accept(answer, p) },
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {

@@ -86,6 +86,31 @@ func held(header http.Header) (n int64) {
 	return n
 }
 
+// A repeater sends a request again of which nothing was written, because the
+// connection had been kept and had ended. net/http does so by itself, but not
+// when the body is longer than its buffer: it takes the failed write for a failure
+// to read that. Each attempt uses up one of the connections that were kept.
+type repeater struct {
+	*http.Transport
+	passage *passage
+}
+
+func (t repeater) RoundTrip(r *http.Request) (*http.Response, error) {
+	for {
+		before := len(t.passage.uses)
+		answer, err := t.Transport.RoundTrip(r)
+		if err == nil || len(t.passage.uses) == before || !t.passage.kept || t.passage.conn.wrote.Load() || r.Context().Err() != nil {
+			return answer, err
+		}
+		if r.GetBody != nil {
+			r = r.WithContext(r.Context()) // a copy: this one is the caller's
+			if r.Body, err = r.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
 // A carried is a connection as net/http has it. It bounds how long a request
 // may take to be written, and counts the head of each answer while it comes:
 // net/http makes a map of it first, and counts no interim answers.
@@ -94,6 +119,7 @@ type carried struct {
 	timeout time.Duration
 	late    atomic.Pointer[func()] // what ends the request that is being written; nil if nothing does
 
+	wrote   atomic.Bool  // something of the latest request was written
 	begun   atomic.Bool  // a request has begun of whose answer nothing has come
 	counter head.Counter // the reader's
 	unfit   *unfitError  // the reader's: why no more is read
@@ -103,6 +129,7 @@ type carried struct {
 func (c *carried) begin(idle time.Duration, once bool, cancel context.CancelCauseFunc) Use {
 	late := func() { cancel(errLate) }
 	c.late.Store(&late)
+	c.wrote.Store(false)
 	c.begun.Store(true)
 	return c.Conn.(Conn).Begin(idle, once, func() { cancel(errInterrupted) })
 }
@@ -133,6 +160,9 @@ func (c *carried) Write(p []byte) (n int, err error) {
 	for {
 		piece := p[n:min(len(p), n+bodyPiece)]
 		m, err := c.piece(piece)
+		if m > 0 {
+			c.wrote.Store(true)
+		}
 		if n += m; err != nil || n == len(p) {
 			return n, err
 		}

@@ -157,11 +157,12 @@ const (
 
 // probes and onceProbes are how long the service's host, and the client, have
 // after each piece that goes ahead. Through a real SSH server the third write to a
-// service that has ended is the one that fails. All in all it takes less time than
-// to open a connection (see settles).
+// service that has ended is the one that fails, and the client's word of it takes a
+// round trip. All in all it takes hardly longer than to open a connection does (see
+// settles), and of those the client has few.
 var (
 	probes     = []time.Duration{probePause}
-	onceProbes = []time.Duration{probePause, 2 * probePause, 3 * probePause}
+	onceProbes = []time.Duration{probePause, 2 * probePause, 8 * probePause}
 )
 
 // Begin notes that a request uses the connection.
