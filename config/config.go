@@ -79,6 +79,13 @@ type Config struct {
 	// TunnelTCPIdleTimeout is after how long without a byte either way a raw
 	// connection is reset; 0 is never. (TUNNEL_TCP_IDLE_TIMEOUT)
 	TunnelTCPIdleTimeout time.Duration
+	// MaxHTTPConnsPerIP bounds the connections to the HTTP listener that are no
+	// sessions, per direct peer that is no trusted proxy; 0 is no limit.
+	// (MAX_HTTP_CONNS_PER_IP)
+	MaxHTTPConnsPerIP int
+	// MaxHTTPConns bounds the same over all peers; 0 is no limit.
+	// (MAX_HTTP_CONNS)
+	MaxHTTPConns int
 
 	// BlockedTargets are ranges that no relay may reach, beside the default.
 	// (BLOCKED_TARGETS)
@@ -173,6 +180,10 @@ func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 	} else {
 		c.TunnelPublicURL = cmp.Or(c.TunnelPublicURL, "https://*."+c.TunnelDomain)
 		c.TunnelRawHost = cmp.Or(c.TunnelRawHost, c.TunnelDomain)
+	}
+
+	if _, set := env.lookup("MAX_HTTP_CONNS"); !set {
+		c.MaxHTTPConns = defaultHTTPConns(descriptors())
 	}
 
 	if !unread["TUNNEL_PORT_MIN"] && !unread["TUNNEL_PORT_MAX"] && c.TunnelPortMin > c.TunnelPortMax {

@@ -30,6 +30,8 @@ var contract = []struct{ name, shown string }{
 	{"MAX_TUNNEL_TCP_CONNS_GLOBAL", "1000"},
 	{"MAX_TUNNEL_TCP_PER_IP", "32"},
 	{"TUNNEL_TCP_IDLE_TIMEOUT", "0s"},
+	{"MAX_HTTP_CONNS_PER_IP", "256"},
+	{"MAX_HTTP_CONNS", "up to 4096"},
 	{"BLOCKED_TARGETS", "special-purpose ranges"},
 	{"ALLOWED_TARGETS", "no exemption"},
 	{"ALLOWED_PORTS", "any"},

@@ -49,6 +49,8 @@ func TestLoadErrors(t *testing.T) {
 		{"MAX_TUNNEL_TCP_CONNS_GLOBAL", []string{"x"}, noLimit},
 		{"MAX_TUNNEL_TCP_PER_IP", []string{"x", "-1"}, noLimit},
 		{"TUNNEL_TCP_IDLE_TIMEOUT", []string{"60", "-1s", "999ms", "721h"}, "must be a duration such as 500ms, 30s or 2m, from 1s to 720h, or 0s"},
+		{"MAX_HTTP_CONNS_PER_IP", []string{"-1", "x"}, noLimit},
+		{"MAX_HTTP_CONNS", []string{"-1", "x"}, noLimit},
 		{"BLOCKED_TARGETS", []string{"10.0.0.0/33", "private", "none,10.0.0.0/8", "10.0.0.0/8, none", ","}, cidrs},
 		{"ALLOWED_TARGETS", []string{"10.0.0.0/33", "private", "none", ","}, cidrs},
 		{"ALLOWED_PORTS", []string{"ssh", "0", "65536", "9-8", "1-", ","}, "must be ports and ranges of ports such as 22,2222,8000-8999"},

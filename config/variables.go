@@ -170,6 +170,12 @@ var variables = []variable{
 	{name: "TUNNEL_TCP_IDLE_TIMEOUT", fallback: "0s",
 		help:   "how long a raw TCP connection may carry nothing before it is reset; 0s = for ever",
 		reader: durationOrNever(func(c *Config) *time.Duration { return &c.TunnelTCPIdleTimeout }, minIdle, maxIdle)},
+	{name: "MAX_HTTP_CONNS_PER_IP", fallback: "256",
+		help:   "connections to the HTTP listener of one peer that are no sessions; 0 = no limit",
+		reader: count(func(c *Config) *int { return &c.MaxHTTPConnsPerIP })},
+	{name: "MAX_HTTP_CONNS", unset: "up to 4096",
+		help:   "the same of all peers; unset a third of the descriptors if that is less; 0 = no limit",
+		reader: count(func(c *Config) *int { return &c.MaxHTTPConns })},
 
 	{name: "BLOCKED_TARGETS", unset: "special-purpose ranges",
 		help: "CIDRs that no relay may reach, beside the default; none alone blocks nothing",
