@@ -42,6 +42,8 @@ const (
 	ReasonBadRequest    Reason = "bad_request"    // net/http can't read the request, for instance a stray % in its path
 	ReasonHeaderTooBig  Reason = "header_too_big" // of the request
 	ReasonNoTunnels     Reason = "no_tunnels"
+	ReasonConnLimit     Reason = "conn_limit" // too many connections to the HTTP listener, none of them idle
+	ReasonConnIdle      Reason = "conn_idle"  // an idle connection to the HTTP listener gave way to a new one
 )
 
 // Reasons that an HTTP request to a tunnel is refused or given up for.

@@ -37,3 +37,14 @@ func (f *freshConns) close() {
 		conn.Close()
 	}
 }
+
+// both returns a ConnState that calls two, of which the first may be nil.
+func both(first, second func(net.Conn, http.ConnState)) func(net.Conn, http.ConnState) {
+	if first == nil {
+		return second
+	}
+	return func(conn net.Conn, state http.ConnState) {
+		first(conn, state)
+		second(conn, state)
+	}
+}

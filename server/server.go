@@ -130,7 +130,7 @@ func (s *service) authenticate(addr net.Addr) error {
 func (s *service) listen(l net.Listener, server *http.Server) {
 	s.servers = append(s.servers, server)
 	fresh := &freshConns{open: make(map[net.Conn]struct{})}
-	server.ConnState = fresh.changed
+	server.ConnState = both(server.ConnState, fresh.changed)
 	server.RegisterOnShutdown(fresh.close)
 	go func() {
 		if err := server.Serve(l); err != http.ErrServerClosed {

@@ -40,6 +40,9 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 		Ping:        c.PingInterval,
 		Meter:       meter,
 		Log:         s.log,
+
+		MaxConnsPerPeer: c.MaxHTTPConnsPerIP,
+		MaxConns:        c.MaxHTTPConns,
 	}
 	if s.verifier != nil {
 		edge.Auth = s.verifier // a nil *auth.Verifier in an interface would not be nil

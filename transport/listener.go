@@ -3,44 +3,241 @@ package transport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
 
 	"wsproxy/messages"
 	"wsproxy/transport/forward"
 )
 
+// Headers of requests count as memory from freeHeader bytes on, which each
+// connection may have, so that ordinary requests cost nothing; and then in steps.
+const (
+	freeHeader = 4 << 10
+	headerStep = 4 << 10
+)
+
 // Listener returns what the http.Server of s must accept from, in the place of
-// l: it counts the requests that net/http answers by itself, because it can't
-// read them.
-func (s *Server) Listener(l *net.TCPListener) net.Listener { return &listener{l, s.config.Meter} }
+// l. It bounds the connections, looks at headers while they come, and counts the
+// requests that net/http answers by itself, because it can't read them.
+func (s *Server) Listener(l *net.TCPListener) net.Listener { return &listener{l, s} }
 
 type listener struct {
 	*net.TCPListener
-	meter Meter
+	server *Server
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	conn, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err
+	for {
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			return nil, err
+		}
+		c := &edgeConn{OutsideConn: forward.OutsideConn{TCPConn: conn}, server: l.server}
+		c.OutsideConn.Closed = c.left
+		c.receives.Store(true)
+		if c.enter() {
+			return c, nil
+		}
+		_ = conn.Close()
 	}
-	return &edgeConn{OutsideConn: forward.OutsideConn{TCPConn: conn}, meter: l.meter}, nil
 }
 
 // An edgeConn is a connection to the HTTP listener. An upgrade lets go of it,
 // and has the TCP connection.
 type edgeConn struct {
 	forward.OutsideConn
-	meter Meter
+	server *Server
+	place  place // among the connections
+
+	receives  atomic.Bool  // a request's header is coming
+	deadlines atomic.Int32 // how often a deadline for reading was set since the last request's end
+
+	// The header that comes, or came last. They belong to the goroutine that
+	// reads while receives is set, and to the request's when it is not.
+	scan    headerScan
+	reads   int   // of this header, counted up to 2
+	later   bool  // it is not the connection's first
+	charged int64 // bytes that count as memory
 }
+
+// enter counts the connection as one that is no session. It reports whether
+// there is room for it.
+func (c *edgeConn) enter() bool {
+	peer, _ := c.RemoteAddr().(*net.TCPAddr)
+	return c.server.conns.enter(c, peer.AddrPort().Addr())
+}
+
+func (c *edgeConn) left() { c.server.conns.leave(c) }
+
+// Close closes the connection. It returns at once.
+func (c *edgeConn) Close() error {
+	c.server.conns.rest(c) // it may go on discarding
+	return c.OutsideConn.Close()
+}
+
+// SetReadDeadline sets the deadline for reading.
+func (c *edgeConn) SetReadDeadline(t time.Time) error {
+	c.deadlines.Add(1)
+	return c.OutsideConn.SetReadDeadline(t)
+}
+
+// Read reads what comes. It answers a request whose header is more than the
+// server takes, and fails: net/http then ends without an answer of its own.
+func (c *edgeConn) Read(p []byte) (int, error) {
+	n, err := c.OutsideConn.Read(p)
+	if n > 0 && c.receives.Load() {
+		if no := c.receive(p[:n]); no != nil {
+			c.answer(no)
+			return 0, &net.OpError{Op: "read", Net: "tcp", Err: errHeader}
+		}
+	}
+	return n, err
+}
+
+var errHeader = errors.New("the request's header is more than the server takes")
+
+// receive looks at a part of a header. It returns the answer if the header is
+// more than the server takes.
+func (c *edgeConn) receive(p []byte) *refusal {
+	if c.reads == 0 {
+		c.server.conns.work(c)
+		// For each header net/http sets a deadline to wait for it, and another
+		// when its first four bytes are there. If it has read none of them, they
+		// have waited in its buffer.
+		if c.later && c.deadlines.Load() != 1 {
+			c.scan.join()
+		}
+	}
+	c.reads = min(c.reads+1, 2)
+	if c.scan.read(p) {
+		c.receives.Store(false)
+	}
+	// The first read of a header whose beginning was not seen may have brought
+	// its body, too, unnoticed.
+	if c.scan.fields > maxFields && !(c.scan.partly && c.reads == 1) {
+		return &tooManyFields
+	}
+	if more := int64(c.scan.size) - freeHeader - c.charged; more > 0 && c.server.memory != nil {
+		steps := (more + headerStep - 1) / headerStep * headerStep
+		if !c.server.memory.Try(steps) {
+			return &noMemory
+		}
+		c.charged += steps
+	}
+	return nil
+}
+
+// answer writes an answer where net/http expects the rest of a request.
+func (c *edgeConn) answer(no *refusal) {
+	c.server.config.Meter.Refused("http", no.reason)
+	c.DiscardOnClose()
+	_ = c.SetWriteDeadline(time.Now().Add(messages.Linger))
+	_, _ = c.OutsideConn.Write(no.bare())
+}
+
+// giveBack ends what the header counts as memory.
+func (c *edgeConn) giveBack() {
+	if c.charged > 0 {
+		c.server.memory.Add(-c.charged)
+		c.charged = 0
+	}
+}
+
+// connState is for [http.Server.ConnState].
+func connState(conn net.Conn, state http.ConnState) {
+	c, ok := conn.(*edgeConn)
+	if !ok {
+		return
+	}
+	switch state {
+	case http.StateIdle: // the next header comes
+		c.giveBack()
+		c.scan, c.reads, c.later = headerScan{}, 0, true
+		c.deadlines.Store(0)
+		c.receives.Store(true)
+		c.server.conns.rest(c)
+	case http.StateHijacked:
+		c.giveBack()
+		c.server.conns.leave(c)
+	case http.StateClosed:
+		c.giveBack()
+	}
+}
+
+type edgeConnKey struct{}
 
 // withConn is for [http.Server.ConnContext]: requests know their connection.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	if conn, ok := c.(*edgeConn); ok {
-		return forward.WithConn(ctx, &conn.OutsideConn)
+		return forward.WithConn(context.WithValue(ctx, edgeConnKey{}, conn), &conn.OutsideConn)
 	}
 	return ctx
 }
+
+// received takes note that net/http has read a request's header, and answers
+// the request if it may not go on. Else it returns the writer for the answer.
+func (s *Server) received(w http.ResponseWriter, r *http.Request) (writer http.ResponseWriter, ok bool) {
+	c, ok := r.Context().Value(edgeConnKey{}).(*edgeConn)
+	if !ok {
+		return w, true
+	}
+	s.conns.work(c) // unless it was seen to come
+	seen := !c.receives.Swap(false) && !c.scan.partly
+	if !seen && countFields(r) > maxFields {
+		s.config.Meter.Refused("http", tooManyFields.reason)
+		c.DiscardOnClose()
+		forward.Answer(lastAnswer{w}, r, tooManyFields.status, tooManyFields.sentence)
+		return nil, false
+	}
+	if c.doubtful(r, seen) {
+		c.DiscardOnClose()
+		return lastAnswer{w}, true
+	}
+	return w, true
+}
+
+// countFields counts a request's fields, but for those that net/http hides.
+func countFields(r *http.Request) (n int) {
+	for _, values := range r.Header {
+		n += len(values)
+	}
+	if r.Host != "" {
+		n++
+	}
+	return n
+}
+
+// doubtful reports whether what follows a request may be taken for something
+// else by a proxy in front: its length is told in two ways, or in one that its
+// version of HTTP doesn't know (RFC 9112, sections 6.1 and 6.3). net/http hides
+// the one of them, so that a request that was not seen to come is doubted.
+func (c *edgeConn) doubtful(r *http.Request, seen bool) bool {
+	chunked := len(r.TransferEncoding) > 0
+	if !seen {
+		return chunked || !r.ProtoAtLeast(1, 1)
+	}
+	return c.scan.hasCoding && (c.scan.hasLength || !chunked)
+}
+
+// A lastAnswer closes the connection behind the answer.
+type lastAnswer struct{ http.ResponseWriter }
+
+func (w lastAnswer) WriteHeader(status int) {
+	w.Header().Set("Connection", "close")
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w lastAnswer) Write(p []byte) (int, error) {
+	w.Header().Set("Connection", "close") // to no purpose once the header is written
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w lastAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // ownHeader is the header of net/http's answers to what it can't read. No
 // handler's answer is like it: they all have a Date.
@@ -54,10 +251,10 @@ func (c *edgeConn) Write(p []byte) (int, error) {
 		switch {
 		case !bytes.HasPrefix(rest, ownHeader):
 		case bytes.HasPrefix(line, []byte("431 ")):
-			c.meter.Refused("http", messages.ReasonHeaderTooBig)
+			c.server.config.Meter.Refused("http", messages.ReasonHeaderTooBig)
 			c.DiscardOnClose()
 		default:
-			c.meter.Refused("http", messages.ReasonBadRequest)
+			c.server.config.Meter.Refused("http", messages.ReasonBadRequest)
 			c.DiscardOnClose()
 		}
 	}

@@ -1,8 +1,11 @@
 package transport
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
@@ -61,4 +64,29 @@ func (s *Server) count(r *http.Request, no refusal) {
 	s.config.Meter.Refused(endpoint, no.reason)
 	s.config.Log.Debug("request refused", "endpoint", endpoint, "status", no.status,
 		"reason", string(no.reason), "source", s.config.Sources.OfRequest(r).String())
+}
+
+// Answers to requests whose header is more than the server takes.
+var (
+	tooManyFields = refusal{http.StatusRequestHeaderFieldsTooLarge, messages.ReasonHeaderTooBig, "The request's header has more than 200 fields."}
+	noMemory      = refusal{http.StatusServiceUnavailable, messages.ReasonMemory, "The server has no memory left for this request; try again."}
+)
+
+// bare returns the answer as it is written where net/http doesn't: the
+// connection ends behind it.
+func (no refusal) bare() []byte {
+	answer := http.Response{
+		StatusCode: no.status, ProtoMajor: 1, ProtoMinor: 1, Close: true, ContentLength: int64(len(no.sentence)) + 1,
+		Header: http.Header{
+			"Content-Type": {"text/plain; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
+			"Date": {time.Now().UTC().Format(http.TimeFormat)},
+		},
+		Body: io.NopCloser(strings.NewReader(no.sentence + "\n")),
+	}
+	if no.status == http.StatusServiceUnavailable {
+		answer.Header.Set("Retry-After", "1")
+	}
+	var whole bytes.Buffer // the Response would write each line by itself
+	_ = answer.Write(&whole)
+	return whole.Bytes()
 }

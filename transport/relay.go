@@ -50,14 +50,16 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 
 // parseRelay reads where a relay is to lead: to a host and port, or to a
 // service behind Cloudflare Access, and then host and port are ignored: the
-// known client always sends them. Its errors are sentences for the client.
+// known client always sends them. Its errors are sentences for the client. The
+// session keeps what it returns, so that this is no part of the request, whose
+// header may be long.
 func parseRelay(query url.Values) (netpolicy.Target, *relay.Access, error) {
 	domain, id, secret := query.Get("cf_domain"), query.Get("cf_id"), query.Get("cf_secret")
 	if domain == "" && id == "" && secret == "" {
-		target, err := netpolicy.ParseTarget(query.Get("host"), query.Get("port"))
+		target, err := netpolicy.ParseTarget(strings.Clone(query.Get("host")), query.Get("port"))
 		return target, nil, err
 	}
-	name, err := netpolicy.ParseName(domain)
+	name, err := netpolicy.ParseName(strings.Clone(domain))
 	if err != nil {
 		return netpolicy.Target{}, nil, err
 	}
@@ -69,5 +71,5 @@ func parseRelay(query url.Values) (netpolicy.Target, *relay.Access, error) {
 			return netpolicy.Target{}, nil, fmt.Errorf("%s must be at most %d bytes of characters that are allowed in a header", v.name, maxAccessValue)
 		}
 	}
-	return netpolicy.Target{Host: name, Port: relay.AccessPort, Absolute: strings.HasSuffix(domain, ".")}, &relay.Access{ID: id, Secret: secret}, nil
+	return netpolicy.Target{Host: name, Port: relay.AccessPort, Absolute: strings.HasSuffix(domain, ".")}, &relay.Access{ID: strings.Clone(id), Secret: strings.Clone(secret)}, nil
 }

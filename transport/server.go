@@ -39,7 +39,17 @@ type Authenticator interface {
 // A Meter counts refused requests. Its method is called by many goroutines.
 type Meter = forward.Meter
 
-// Config is what the edge needs. All fields but Auth and Tunnels are required.
+// Memory counts the bytes that are held for requests against a bound. Its
+// methods are called by many goroutines.
+type Memory interface {
+	// Try takes n bytes if there is room for them, and reports whether it did.
+	Try(n int64) bool
+	// Add takes n bytes, or gives back if n is negative.
+	Add(n int64)
+}
+
+// Config is what the edge needs. All fields but Auth, Tunnels and the bounds are
+// required.
 type Config struct {
 	Root        *actor.RootContext
 	Relays      *actor.PID
@@ -53,6 +63,11 @@ type Config struct {
 	Tunnels     *Tunnels      // nil disables tunnels
 	Meter       Meter
 	Log         *slog.Logger
+
+	// MaxConnsPerPeer bounds the connections to the HTTP listener that are no
+	// sessions, of one direct peer that is no trusted proxy; 0 is no limit.
+	MaxConnsPerPeer int
+	MaxConns        int // the same, of all peers
 }
 
 // Tunnels is what the edge needs for tunnels. All fields are required, but for
@@ -76,6 +91,8 @@ type Tunnels struct {
 // the subdomains of tunnels.
 type Server struct {
 	config   Config
+	conns    *conns
+	memory   Memory           // for headers; nil without tunnels
 	host     *wsock.Host      // shared by all sessions
 	relays   *relay.Settings  // shared by all relay sessions
 	tunnels  *tunnel.Settings // shared by all tunnels; nil without them
@@ -86,7 +103,7 @@ type Server struct {
 // NewServer returns a server that is ready to answer. It starts nothing.
 func NewServer(c Config) *Server {
 	host := wsock.NewHost(c.Root, c.Keepalive, c.Log)
-	s := &Server{config: c, host: host, relays: &relay.Settings{
+	s := &Server{config: c, conns: newConns(c), host: host, relays: &relay.Settings{
 		Host: host, Policy: c.Policy, DialTimeout: c.DialTimeout, Ping: c.Ping,
 	}}
 	if t := c.Tunnels; t != nil {
@@ -95,6 +112,7 @@ func NewServer(c Config) *Server {
 			MaxMessage:   2*t.MaxBody + tunnelMessageExtra,
 			StallTimeout: t.StallTimeout, HTTPTimeout: t.HTTPTimeout, Bind: t.Bind,
 		}
+		s.memory = tunnel.NewBudget(s.tunnels.Total, t.BufferTotal/headerShare)
 		s.gateway = forward.NewGateway(forward.Settings{
 			Root: c.Root, Limits: t.Limits, Handler: t.Handler, Exists: t.Exists, Sources: c.Sources,
 			HTTPTimeout: t.HTTPTimeout, MaxBody: t.MaxBody, ForwardCredentials: t.ForwardCredentials,
@@ -104,12 +122,17 @@ func NewServer(c Config) *Server {
 	return s
 }
 
+// headerShare is the part of the memory for tunnels that headers of requests may
+// take: a quarter, as of one tunnel.
+const headerShare = 4
+
 // tunnelMessageExtra is how much longer than twice the largest body a message
 // of a tunnel's client may be, in bytes: fixed by the protocol.
 const tunnelMessageExtra = 1 << 20
 
 // HTTP returns the http.Server that answers for s, with the bounds that keep a
-// stranger's connection cheap. Its listener must be one of [Server.Listener]'s.
+// stranger's connection cheap. Its listener must be one of [Server.Listener]'s,
+// and its ConnState must be called.
 // Its Shutdown ends the discarding of what clients still send after their
 // answer.
 func (s *Server) HTTP() *http.Server {
@@ -123,6 +146,7 @@ func (s *Server) HTTP() *http.Server {
 		ErrorLog:                     slog.NewLogLogger(s.config.Log.Handler(), slog.LevelWarn),
 		BaseContext:                  func(net.Listener) context.Context { return forward.WithEnding(context.Background(), ending) },
 		ConnContext:                  withConn,
+		ConnState:                    connState,
 	}
 	server.RegisterOnShutdown(shutdown)
 	return server
@@ -137,6 +161,10 @@ func (s *Server) Drain() { s.draining.Store(true) }
 func (s *Server) AnnounceRestart() { s.host.AnnounceRestart() }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w, ok := s.received(w, r)
+	if !ok {
+		return
+	}
 	if s.config.Tunnels != nil {
 		if subdomain, ours := s.config.Tunnels.subdomain(r.Host); ours {
 			s.gateway.Forward(w, r, subdomain)

@@ -87,11 +87,16 @@ func newDesk(t testing.TB, change func(*Config)) *desk {
 // listen serves d on loopback until the test ends.
 func (d *desk) listen(t *testing.T) (address string, server *http.Server) {
 	t.Helper()
+	server = d.HTTP()
+	return d.listenWith(t, server), server
+}
+
+func (d *desk) listenWith(t *testing.T, server *http.Server) (address string) {
+	t.Helper()
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = d.HTTP()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -101,7 +106,7 @@ func (d *desk) listen(t *testing.T) (address string, server *http.Server) {
 		server.Close()
 		<-ended
 	})
-	return l.Addr().String(), server
+	return l.Addr().String()
 }
 
 // opened returns the next request for a session.

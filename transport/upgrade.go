@@ -2,13 +2,11 @@ package transport
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -118,20 +116,11 @@ func (s *Server) refuseEarly(r *http.Request, conn net.Conn) {
 	defer conn.Close()
 	no := refusalFor(messages.ReasonEarlyBytes)
 	s.count(r, no)
-	_ = conn.SetDeadline(time.Now().Add(messages.Linger))
-	answer := http.Response{
-		StatusCode: no.status, ProtoMajor: 1, ProtoMinor: 1, Close: true, ContentLength: int64(len(no.sentence)) + 1,
-		Header: http.Header{
-			"Content-Type": {"text/plain; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
-			"Date": {time.Now().UTC().Format(http.TimeFormat)},
-		},
-		Body: io.NopCloser(strings.NewReader(no.sentence + "\n")),
-	}
-	var whole bytes.Buffer // the Response would write each line by itself
-	if answer.Write(&whole) != nil {
+	if c, ok := conn.(*edgeConn); ok && !c.enter() { // it left when it was hijacked
 		return
 	}
-	if _, err := conn.Write(whole.Bytes()); err != nil {
+	_ = conn.SetDeadline(time.Now().Add(messages.Linger))
+	if _, err := conn.Write(no.bare()); err != nil {
 		return
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {

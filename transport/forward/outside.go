@@ -18,6 +18,7 @@ import (
 // whole.
 type OutsideConn struct {
 	*net.TCPConn
+	Closed   func()      // called when it is closed, maybe more than once; may be nil
 	discards atomic.Bool // Close reads on first
 	hidden   atomic.Bool // the next header written has names to be put back
 
@@ -50,16 +51,24 @@ func (c *OutsideConn) Cut() {
 // Close closes the connection. It returns at once.
 func (c *OutsideConn) Close() error {
 	if !c.discards.Swap(false) {
-		return c.TCPConn.Close()
+		return c.end()
 	}
 	go func() {
-		defer c.TCPConn.Close()
+		defer c.end()
 		_ = c.TCPConn.SetDeadline(time.Now().Add(messages.Linger))
 		if c.TCPConn.CloseWrite() == nil {
 			_, _ = io.Copy(io.Discard, c.TCPConn)
 		}
 	}()
 	return nil
+}
+
+func (c *OutsideConn) end() error {
+	err := c.TCPConn.Close()
+	if c.Closed != nil {
+		c.Closed()
+	}
+	return err
 }
 
 // discardOnClose is DiscardOnClose for the connection of a request.
