@@ -54,6 +54,7 @@ type edgeConn struct {
 	place  place // among the connections
 
 	receives  atomic.Bool  // a request's header is coming
+	failed    atomic.Bool  // it was more than the server takes, and is answered
 	deadlines atomic.Int32 // how often a deadline for reading was set since the last request's end
 
 	// The header that comes, or came last. They belong to the goroutine that
@@ -86,19 +87,28 @@ func (c *edgeConn) SetReadDeadline(t time.Time) error {
 }
 
 // Read reads what comes. It answers a request whose header is more than the
-// server takes, and fails: net/http then ends without an answer of its own.
+// server takes, and fails. What net/http then has to say is not written.
 func (c *edgeConn) Read(p []byte) (int, error) {
+	if !c.receives.Load() {
+		return c.OutsideConn.Read(p)
+	}
+	if c.failed.Load() { // net/http may read on behind an error
+		return 0, errHeader
+	}
 	n, err := c.OutsideConn.Read(p)
-	if n > 0 && c.receives.Load() {
+	if n > 0 && c.receives.Load() { // its request may have begun meanwhile
 		if no := c.receive(p[:n]); no != nil {
+			c.failed.Store(true)
+			c.receives.Store(true) // the header's end may have come, too
 			c.answer(no)
-			return 0, &net.OpError{Op: "read", Net: "tcp", Err: errHeader}
+			return 0, errHeader
 		}
 	}
 	return n, err
 }
 
-var errHeader = errors.New("the request's header is more than the server takes")
+// errHeader is one of those that net/http doesn't answer.
+var errHeader error = &net.OpError{Op: "read", Net: "tcp", Err: errors.New("the request's header is more than the server takes")}
 
 // receive looks at a part of a header. It returns the answer if the header is
 // more than the server takes.
@@ -246,6 +256,9 @@ var ownHeader = []byte("Content-Type: text/plain; charset=utf-8\r\nConnection: c
 // Write counts an answer that is net/http's own. Behind its status may stand
 // what is wrong.
 func (c *edgeConn) Write(p []byte) (int, error) {
+	if c.failed.Load() {
+		return 0, errHeader
+	}
 	if status, found := bytes.CutPrefix(p, []byte("HTTP/1.1 ")); found {
 		line, rest, _ := bytes.Cut(status, []byte("\r\n"))
 		switch {

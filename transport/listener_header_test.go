@@ -66,7 +66,7 @@ func TestFieldsAreCounted(t *testing.T) {
 		"many, pipelined":          {before + getHealth + fieldsOf(1000) + "\r\n", []int{200, 431}},
 		"pipelined as a whole":     {before + getHealth + "Host: proxy\n" + fieldLines(200) + "\n", []int{200, 431}},
 		"pipelined, not too many":  {before + getHealth + fieldsOf(200) + "\r\n" + before, []int{200, 200, 200}},
-		"a second one of a length": {before + getHealth + "A: " + strings.Repeat("a", 5000) + "\r\n" + fieldsOf(200), []int{200, 431}},
+		"a second one of a length": {before + getHealth + "A: " + strings.Repeat("a", 5000) + "\r\n" + fieldsOf(200) + "\r\n", []int{200, 431}},
 	} {
 		for _, piece := range []int{1 << 20, 1, 1000} {
 			conn := dialText(t, address, "")
@@ -96,7 +96,7 @@ func TestBodiesAreNoHeaders(t *testing.T) {
 	var bodies atomic.Int64
 	server := d.HTTP()
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w, ok := d.received(w, r)
+		_, ok := d.received(w, r)
 		if !ok {
 			return
 		}
