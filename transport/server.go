@@ -112,7 +112,7 @@ func NewServer(c Config) *Server {
 			MaxMessage:   2*t.MaxBody + tunnelMessageExtra,
 			StallTimeout: t.StallTimeout, HTTPTimeout: t.HTTPTimeout, Bind: t.Bind,
 		}
-		s.memory = tunnel.NewBudget(s.tunnels.Total, t.BufferTotal/headerShare)
+		s.memory = t.Memory.Part()
 		s.gateway = forward.NewGateway(forward.Settings{
 			Root: c.Root, Limits: t.Limits, Handler: t.Handler, Exists: t.Exists, Sources: c.Sources,
 			HTTPTimeout: t.HTTPTimeout, MaxBody: t.MaxBody, ForwardCredentials: t.ForwardCredentials,

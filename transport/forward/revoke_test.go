@@ -56,7 +56,7 @@ func TestBodyThatPausesIsGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				memory := tunnel.NewBudget(nil, 4<<20)
+				memory := tunnel.NewBudget(4<<20)
 				came := make(chan read, 1)
 				server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					g := newGateway(false)
