@@ -1,0 +1,60 @@
+package play
+
+import "time"
+
+// An Attack is one of them.
+type Attack struct {
+	Name string
+	What string // in one line
+	// play begins, and returns or goes on until the attack ends. An error is one
+	// that kept it from beginning.
+	play func(p *playing) error
+	// Brief is how long it takes in the short form; 0: as long as most.
+	Brief time.Duration
+	// Descriptors bounds those of the server; 0: what the deployment has.
+	Descriptors uint64
+}
+
+// Attacks are all, those first that were seen to work once.
+var Attacks = []Attack{
+	{Name: "access-headers", What: "three services behind Access answer the handshake with headers without end", play: endlessHandshake, Brief: 2 * time.Second},
+	{Name: "gossh-headers", What: "16 answers as bytes with 10 MiB of tiny header fields", play: gosshHeaders, Brief: 2 * time.Second},
+	{Name: "json-headers", What: "16 http_response with 2,000,000 tiny header fields", play: jsonHeaders, Brief: 2 * time.Second},
+	{Name: "headers-half", What: "2,500 connections of one address, 64 KiB of header in 10,900 fields, never ended", play: headersOf(1, false)},
+	{Name: "headers-half-50", What: "the same from 50 addresses", play: headersOf(50, false)},
+	{Name: "headers", What: "2,500 requests of one address with such headers, whose bodies never come", play: headersOf(1, true)},
+	{Name: "headers-50", What: "the same from 50 addresses", play: headersOf(50, true)},
+	{Name: "no-credit", What: "a tunnel gives no credit to 100 outside clients that send", play: noCredit},
+	{Name: "bodies-trickle", What: "100 bodies of 10 MiB, the last of each at a trickle", play: bodiesTrickle, Brief: 1800 * time.Millisecond},
+	{Name: "answers-unread", What: "100 answers of 10 MiB that nobody reads", play: answersUnread, Brief: 1800 * time.Millisecond},
+	{Name: "raw-unread", What: "10 tunnels send just below 1 MiB to each of 99 peers that read nothing", play: rawUnread(false), Brief: 1800 * time.Millisecond},
+	{Name: "raw-endless", What: "the same without an end: kernel memory", play: rawUnread(true), Brief: 1800 * time.Millisecond},
+	{Name: "raw-idle", What: "110 idle connections of one address on the neighbour's raw port", play: rawIdle},
+	{Name: "raw-global", What: "ten tunnels of one address with 100 raw connections each", play: rawGlobal},
+	{Name: "bodies-never", What: "three addresses ask the neighbour's tunnel with bodies that never come", play: bodiesNever},
+	{Name: "descriptors", What: "1,100 idle connections of one address, with 1,024 descriptors", play: idleConnections(1), Descriptors: 1024},
+	{Name: "descriptors-50", What: "the same of 50 addresses", play: idleConnections(50), Descriptors: 1024},
+	{Name: "log", What: "raw connections opened and closed, 8,750 a second (2,500 in the short form): lines of log", play: rawChurn},
+
+	{Name: "client-unread", What: "4 tunnels whose clients read nothing, with 100 outside senders and 20 large bodies each", play: clientUnread},
+	{Name: "tunnel-churn", What: "50 tunnels a second, opened and dropped", play: tunnelChurn},
+	{Name: "relay-up", What: "100 relays whose clients send and whose targets never read", play: relayUnread(true)},
+	{Name: "relay-down", What: "100 relays whose targets send and whose clients never read", play: relayUnread(false)},
+	{Name: "frames", What: "pings, fragments and tiny frames on relays and tunnels, no answer read", play: frames},
+	{Name: "pipelined", What: "requests one behind the other on 100 connections, no answer read", play: pipelined},
+	{Name: "credit-flood", What: "tcp_credit and tcp_close of known, unknown and absurd values", play: creditFlood},
+	{Name: "nesting", What: "control messages of 20 MiB that nest arrays and objects", play: nesting},
+	{Name: "handshakes", What: "2,000 handshakes of 50 addresses that are never finished", play: handshakes},
+	{Name: "behind-handshake", What: "64 KiB behind each of many handshakes", play: behindHandshake},
+	{Name: "queue", What: "2,500 requests of 10 addresses wait, each with 60 KiB of header", play: queue},
+}
+
+// Named returns the attack of a name.
+func Named(name string) (Attack, bool) {
+	for _, a := range Attacks {
+		if a.Name == name {
+			return a, true
+		}
+	}
+	return Attack{}, false
+}
