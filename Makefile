@@ -56,6 +56,10 @@ fuzz: ## run every fuzz target for long, FUZZTIME=1m each
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: attack
+attack: ## attack the server beside a neighbour, ATTACK=-short; -only NAME, -list, -v
+	@go run ./internal/attack $(ATTACK)
+
 .PHONY: profile
 profile: ## measure anew what the compiler optimizes for, default.pgo
 	@.ci/profile

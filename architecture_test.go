@@ -56,6 +56,8 @@ var rules = []rule{
 	{packages: "transport/tunnel", never: []string{"transport/relay", "transport/forward"}, why: "forward stands on tunnel"},
 	{packages: "transport/forward", never: []string{"transport/relay"}, why: "a tunnel is no relay"},
 
+	{packages: "internal/attack/...", only: []string{"internal/attack/..."}, why: "it knows the server by the contract alone"},
+
 	// What is made of all the others is not known to them.
 	{packages: "actors/...", never: []string{"config", "metrics", "auth"}, why: "the server is made of them"},
 	{packages: "transport/...", never: []string{"config", "metrics"}, why: "the server is made of them"},

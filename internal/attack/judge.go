@@ -42,6 +42,9 @@ type limits struct {
 
 // faults are what is bad, each a few words. Without any the verdict is good.
 func (r *result) faults(l limits) (faults []string) {
+	if len(r.deeds.Done) == 0 {
+		faults = append(faults, "the attack did nothing: "+r.deeds.Error)
+	}
 	if r.died != "" {
 		faults = append(faults, "server "+r.died)
 	} else if r.peaks.charged > l.memory {

@@ -61,11 +61,18 @@ func launch() error {
 // groupRoot is where the memory controller is mounted, if it is.
 const groupRoot = "/sys/fs/cgroup/memory"
 
+// groupPrefix begins the names of this program's memory groups.
+const groupPrefix = "wsproxy-attack-"
+
 // newGroup makes a memory group with a limit in bytes, or returns "" where the
 // machine doesn't permit that.
 func newGroup(limit int64) string {
-	path := filepath.Join(groupRoot, fmt.Sprintf("wsproxy-attack-%d", os.Getpid()))
-	_ = os.Remove(path)
+	path := filepath.Join(groupRoot, groupPrefix+strconv.Itoa(os.Getpid()))
+	// Those of runs that were killed; one that is in use can't be removed.
+	left, _ := filepath.Glob(filepath.Join(groupRoot, groupPrefix+"*"))
+	for _, old := range left {
+		_ = os.Remove(old)
+	}
 	if os.Mkdir(path, 0o755) != nil {
 		return ""
 	}

@@ -60,6 +60,7 @@ func startServer(binary string, d deployment, access *play.AccessFiles) (*server
 	s := &server{group: l.Group, ended: make(chan struct{}), log: &serverLog{counts: map[string]int{}, listening: make(chan string, 1)}}
 	s.cmd = exec.Command(os.Args[0], "launch")
 	s.cmd.Env = append(os.Environ(), launchVariable+"="+string(order))
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it ends when this process is killed
 	pipe, err := s.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
