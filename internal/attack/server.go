@@ -38,13 +38,13 @@ type server struct {
 // deployment has, at a place that nobody else uses.
 func serverEnv(d deployment, access *play.AccessFiles) []string {
 	first := 12_000 + 101*rand.IntN(180)
-	env := append([]string(nil), d.env...)
-	env = append(env, "BIND=127.0.0.1", "PORT=0", "TUNNEL_DOMAIN="+tunnelDomain, "TUNNEL_BIND=127.0.0.1", "ALLOWED_TARGETS=127.0.0.0/8",
-		fmt.Sprintf("TUNNEL_PORT_MIN=%d", first), fmt.Sprintf("TUNNEL_PORT_MAX=%d", first+100))
+	// The first of a name counts.
+	env := []string{"BIND=127.0.0.1", "PORT=0", "TUNNEL_DOMAIN=" + tunnelDomain, "TUNNEL_BIND=127.0.0.1", "ALLOWED_TARGETS=127.0.0.0/8",
+		fmt.Sprintf("TUNNEL_PORT_MIN=%d", first), fmt.Sprintf("TUNNEL_PORT_MAX=%d", first+100)}
 	if access != nil {
 		env = append(env, "SSL_CERT_FILE="+access.Authority, "SSL_CERT_DIR=/nonexistent")
 	}
-	return env
+	return append(env, d.env...)
 }
 
 // startServer starts the binary and waits until it listens.

@@ -62,6 +62,9 @@ func NewAccess(dir string) (*AccessFiles, error) {
 		os.WriteFile(f.Hosts, []byte("127.0.0.1 localhost\n"+accessAddress+" "+accessName+"\n"), 0o644))
 }
 
+// endlessStep is a multiple of a field of manyFields.
+const endlessStep = 7 << 12
+
 // endlessHandshake: relays to a service that answers the handshake with headers
 // that never end.
 func endlessHandshake(p *playing) error {
@@ -76,18 +79,15 @@ func endlessHandshake(p *playing) error {
 	if err != nil {
 		return err
 	}
-	chunk := tinyFields(36 * 36)
+	fields := manyFields()
 	go wire.ServeAll(service, func(c net.Conn) {
 		if _, err := c.Read(make([]byte, 16<<10)); err != nil {
 			return
 		}
 		_, err := c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n"))
-		for sent := 0; err == nil && p.ctx.Err() == nil; sent += len(chunk) {
-			if sent >= 1<<20 {
-				p.count("MiB", 1)
-				sent = 0
-			}
-			_, err = c.Write(chunk)
+		for at := 0; err == nil && p.ctx.Err() == nil; at = (at + endlessStep) % len(fields) {
+			_, err = c.Write(fields[at:min(at+endlessStep, len(fields))])
+			p.count("KiB", endlessStep>>10)
 		}
 	})
 	path := "/relay?" + url.Values{"cf_domain": {accessName}, "cf_id": {"id"}, "cf_secret": {"secret"}}.Encode()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,18 @@ func tinyFields(n int) []byte {
 		b.WriteString(":1\r\n")
 	}
 	return b.Bytes()
+}
+
+// manyFields are fields of 7 bytes, of which no two have the same name: 11 MiB.
+// Names that differ take a server the most.
+func manyFields() []byte {
+	const from, to = 36 * 36 * 36, 36 * 36 * 36 * 36 // numbers of four digits
+	fields := make([]byte, 0, 7*(to-from))
+	for i := from; i < to; i++ {
+		fields = strconv.AppendInt(fields, int64(i), 36)
+		fields = append(fields, ":\r\n"...)
+	}
+	return fields
 }
 
 // silent is a tunnel whose client reads, and answers nothing.

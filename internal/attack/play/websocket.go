@@ -19,7 +19,8 @@ import (
 // gosshHeaders: the client that gets requests as bytes answers each with a head
 // of 10 MiB.
 func gosshHeaders(p *playing) error {
-	chunk := bytes.Repeat([]byte("a:\r\n"), 15_000)
+	const step = 60_000
+	fields := manyFields()
 	answering := map[string]bool{} // by the goroutine that reads
 	t := &wire.Tunnel{
 		Request: func(t *wire.Tunnel, id, path string) { // the barrier: a path that is none
@@ -35,9 +36,9 @@ func gosshHeaders(p *playing) error {
 			go func() {
 				p.count("answers", 1)
 				err := t.SendData(id, []byte("HTTP/1.1 200 OK\r\n"))
-				for sent := 0; sent < 10<<20 && err == nil && p.ctx.Err() == nil; sent += len(chunk) {
-					err = t.SendData(id, chunk)
-					p.count("KiB", len(chunk)>>10)
+				for rest := fields; len(rest) > 0 && err == nil && p.ctx.Err() == nil; rest = rest[min(step, len(rest)):] {
+					err = t.SendData(id, rest[:min(step, len(rest))])
+					p.count("KiB", step>>10)
 				}
 			}()
 		},
@@ -45,24 +46,29 @@ func gosshHeaders(p *playing) error {
 	if err := t.Register(p.ctx, one(0), p.Server, "control=gossh", true); err != nil {
 		return err
 	}
-	request := append(head("GET", t.Host, "Accept: text/event-stream\r\n"), "\r\n"...)
+	request := append(head("GET", t.Host, "Accept: text/event-stream\r\nConnection: close\r\n"), "\r\n"...)
 	p.hold(16, 100, func(i int) (net.Conn, error) {
 		return p.write(wire.Source(wire.BlockOutside, i), p.Server, 0, request)
 	})
 	return nil
 }
 
-// jsonHeaders: answers as JSON whose headers are many.
-func jsonHeaders(p *playing) error {
-	// 10 bytes each, so that all are below what a message may have.
-	fields := make([]byte, 0, 20<<20)
-	for i := range 2_000_000 {
-		name := strconv.FormatInt(int64(46_656+i%1_632_000), 36) // of 4 digits
+// jsonFields are fields of 10 bytes, so that two million are below what a message
+// may have.
+func jsonFields(n int) []byte {
+	const from, names = 36 * 36 * 36, 1_632_000 // numbers of four digits
+	fields := make([]byte, 0, 10*n)
+	for i := range n {
 		fields = append(fields, '"')
-		fields = append(fields, name...)
+		fields = strconv.AppendInt(fields, int64(from+i%names), 36)
 		fields = append(fields, `":"",`...)
 	}
-	fields = fields[:len(fields)-1]
+	return fields[:len(fields)-1]
+}
+
+// jsonHeaders: answers as JSON whose headers are many.
+func jsonHeaders(p *playing) error {
+	fields := jsonFields(2_000_000)
 	tunnels := p.ofTunnels(16, "", true, each, func(_ int, t *wire.Tunnel) {
 		t.Request = func(t *wire.Tunnel, id, _ string) {
 			begin := fmt.Sprintf(`{"type":"http_response","id":"%s","status":200,"headers":{`, id)
@@ -73,7 +79,7 @@ func jsonHeaders(p *playing) error {
 		}
 	})
 	p.hold(len(tunnels), 100, func(i int) (net.Conn, error) {
-		return p.write(wire.Source(wire.BlockOutside, i), p.Server, 0, append(head("GET", tunnels[i].Host), "\r\n"...))
+		return p.write(wire.Source(wire.BlockOutside, i), p.Server, 0, append(head("GET", tunnels[i].Host), "Connection: close\r\n\r\n"...))
 	})
 	return nil
 }
