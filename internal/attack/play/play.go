@@ -114,9 +114,9 @@ func (p *playing) paced(n, rate int, do func(i int)) {
 	const step = 10 * time.Millisecond
 	room := make(chan struct{}, atOnce)
 	begun := time.Now()
-	for i := 0; i < n; {
-		due := int(time.Since(begun).Seconds()*float64(rate)) + 1
-		for ; i < min(due, n); i++ {
+	for next := 0; next < n; {
+		due := min(n, int(time.Since(begun).Seconds()*float64(rate))+1)
+		for i := next; i < due; i++ {
 			select {
 			case room <- struct{}{}:
 			case <-p.ctx.Done():
@@ -127,6 +127,7 @@ func (p *playing) paced(n, rate int, do func(i int)) {
 				do(i)
 			}()
 		}
+		next = max(next, due)
 		if !p.pause(step) {
 			return
 		}
