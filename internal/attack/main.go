@@ -53,7 +53,7 @@ type runner struct {
 
 const (
 	// briefly is long enough for most attacks, when all of them may take little.
-	briefly = 1100 * time.Millisecond
+	briefly = time.Second
 	// atLength is what each takes in the long form: longer than the server
 	// bears most that keeps memory, but for the minute of TUNNEL_HTTP_TIMEOUT.
 	atLength = 8 * time.Second

@@ -1,6 +1,7 @@
 package play
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,6 +15,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"wsproxy/internal/attack/wire"
@@ -79,12 +82,19 @@ func endlessHandshake(p *playing) error {
 	if err != nil {
 		return err
 	}
-	fields := manyFields()
+	// Names that differ, values of some length, and a line that does not end.
+	headers := [][]byte{
+		manyFields(),
+		bytes.Repeat([]byte("X-Header: "+strings.Repeat("v", 100)+"\r\n"), endlessStep/8),
+		bytes.Repeat([]byte("x"), 8*endlessStep),
+	}
+	var asked atomic.Int64
 	go wire.ServeAll(service, func(c net.Conn) {
 		if _, err := c.Read(make([]byte, 16<<10)); err != nil {
 			return
 		}
-		_, err := c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n"))
+		fields := headers[int(asked.Add(1))%len(headers)]
+		_, err := c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nX: "))
 		for at := 0; err == nil && p.ctx.Err() == nil; at = (at + endlessStep) % len(fields) {
 			_, err = c.Write(fields[at:min(at+endlessStep, len(fields))])
 			p.count("KiB", endlessStep>>10)

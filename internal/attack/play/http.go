@@ -112,8 +112,9 @@ func answersUnread(p *playing) error {
 	}
 	request := append(head("GET", t.Host), "\r\n"...)
 	p.paced(100, 100, func(i int) {
-		_, err := p.write(wire.Source(wire.BlockOutside, i%10), p.Server, wire.SmallBuffer, request)
+		c, err := p.write(wire.Source(wire.BlockOutside, i%10), p.Server, wire.SmallBuffer, request)
 		if p.check(err) {
+			p.keep(c)
 			p.count("asked", 1)
 		}
 	})

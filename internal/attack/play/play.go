@@ -39,6 +39,7 @@ type playing struct {
 
 	mu    sync.Mutex
 	done  map[string]int // under mu: what the attack did, for the table
+	kept  []net.Conn     // under mu
 	error string         // under mu: the first thing that went wrong; many attacks are refused, so it's only told
 }
 
@@ -78,6 +79,14 @@ func (p *playing) count(what string, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done[what] += n
+}
+
+// keep holds a connection that nobody reads or writes any more: one that nobody
+// holds is closed by the garbage collection.
+func (p *playing) keep(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kept = append(p.kept, c)
 }
 
 // check notes an error, and reports whether there was none.

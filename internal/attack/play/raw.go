@@ -93,8 +93,9 @@ func rawUnread(endless bool) func(p *playing) error {
 			return nil
 		}
 		p.paced(peers*len(tunnels), 700, func(k int) {
-			_, err := p.peer(tunnels[k%len(tunnels)], k%len(tunnels), k/len(tunnels), wire.SmallBuffer)
+			c, err := p.peer(tunnels[k%len(tunnels)], k%len(tunnels), k/len(tunnels), wire.SmallBuffer)
 			if p.check(err) {
+				p.keep(c)
 				p.count("peers", 1)
 			}
 		})

@@ -92,10 +92,7 @@ func nesting(p *playing) error {
 	tunnels := p.ofTunnels(8, "", true, each, nil)
 	for i, t := range tunnels {
 		go func() {
-			for p.pause(500 * time.Millisecond) {
-				if !p.check(t.Send(websocket.TextMessage, begin, bodies[i%len(bodies)])) {
-					return
-				}
+			for p.check(t.Send(websocket.TextMessage, begin, bodies[i%len(bodies)])) && p.pause(500*time.Millisecond) {
 				p.count("messages", 1)
 			}
 		}()
@@ -146,6 +143,7 @@ func relayUnread(up bool) func(p *playing) error {
 				return
 			}
 			p.count("relays", 1)
+			p.keep(ws.NetConn())
 			go func() {
 				for up && p.pause(relayPace) && ws.WriteMessage(websocket.BinaryMessage, chunk) == nil {
 					p.count("KiB", len(chunk)>>10)
