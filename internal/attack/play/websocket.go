@@ -92,7 +92,7 @@ func nesting(p *playing) error {
 	tunnels := p.ofTunnels(8, "", true, each, nil)
 	for i, t := range tunnels {
 		go func() {
-			for p.check(t.Send(websocket.TextMessage, begin, bodies[i%len(bodies)])) && p.pause(500*time.Millisecond) {
+			for p.check(t.Send(websocket.TextMessage, begin, bodies[i%len(bodies)])) && p.pause(2*time.Second) {
 				p.count("messages", 1)
 			}
 		}()
