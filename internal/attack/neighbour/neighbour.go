@@ -1,5 +1,3 @@
-// Package neighbour is a well-behaved user of the server, who measures how it is
-// served: relays, HTTP and raw TCP through tunnels of its own.
 package neighbour
 
 import (

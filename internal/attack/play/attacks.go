@@ -43,7 +43,7 @@ var Attacks = []Attack{
 	{Name: "frames", What: "pings, fragments and tiny frames on relays and tunnels, no answer read", play: frames},
 	{Name: "pipelined", What: "requests one behind the other on 100 connections, no answer read", play: pipelined},
 	{Name: "credit-flood", What: "tcp_credit and tcp_close of known, unknown and absurd values", play: creditFlood},
-	{Name: "nesting", What: "control messages of 20 MiB that nest arrays and objects", play: nesting},
+	{Name: "nesting", What: "control messages of 20 MiB that nest arrays and objects", play: nesting, Brief: 1600 * time.Millisecond},
 	{Name: "handshakes", What: "2,000 handshakes of 50 addresses that are never finished", play: handshakes},
 	{Name: "behind-handshake", What: "64 KiB behind each of many handshakes", play: behindHandshake},
 	{Name: "queue", What: "2,500 requests of 10 addresses wait, each with 60 KiB of header", play: queue},

@@ -1,4 +1,3 @@
-// Package play is the attacker: the attacks, and what they are made of.
 package play
 
 import (

@@ -92,6 +92,7 @@ func nesting(p *playing) error {
 	tunnels := p.ofTunnels(8, "", true, each, nil)
 	for i, t := range tunnels {
 		go func() {
+			p.count("begun", 1)
 			for p.check(t.Send(websocket.TextMessage, begin, bodies[i%len(bodies)])) && p.pause(2*time.Second) {
 				p.count("messages", 1)
 			}
