@@ -15,6 +15,10 @@ const (
 	// stallWorth is from how many bytes that wait a connection is followed. What
 	// a hundred have that are never followed is small beside a tunnel's memory.
 	stallWorth = 64 << 10
+	// requestPatience is the part of the stall time-out after which requests give
+	// way that hold up their tunnel. Unlike a raw peer, which can't be asked to come
+	// back, an outside client gets a 503; and some read as slowly as they like.
+	requestPatience = 4
 )
 
 // judgeStalls asks a handler to look at its slow connections.
@@ -97,6 +101,8 @@ func (a *handler) judgeStalls(ctx actor.Context) {
 	}
 	if full && worst != nil && now.Sub(worstSince) >= w.timeout {
 		ctx.Send(worst.pid, &abortConn{messages.CloseSlow})
+	} else if full && now.Sub(w.full) >= w.timeout/requestPatience {
+		a.clearCrowd(ctx)
 	}
 	if full || len(w.slow) > 0 {
 		w.begin(ctx)

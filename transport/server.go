@@ -122,10 +122,6 @@ func NewServer(c Config) *Server {
 	return s
 }
 
-// headerShare is the part of the memory for tunnels that headers of requests may
-// take: a quarter, as of one tunnel.
-const headerShare = 4
-
 // tunnelMessageExtra is how much longer than twice the largest body a message
 // of a tunnel's client may be, in bytes: fixed by the protocol.
 const tunnelMessageExtra = 1 << 20
