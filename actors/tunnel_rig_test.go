@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,7 @@ type tunnelRig struct {
 	asked   *rigProbe // stands in for limits and ports, if the rig is byHand
 	meter   *rigMeter
 	log     *rigLog
+	excess  atomic.Int64      // of the memory of all tunnels
 	fault   func(message any) // called with what a handler gets; set while all is settled
 }
 
@@ -94,6 +96,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	}
 	needs := options.needs
 	needs.Limits, needs.Ports, needs.Meter, needs.Log = r.limits, r.ports, r.meter, log
+	needs.Memory = (*rigPool)(&r.excess)
 	needs.PublicURL, needs.RawHost, needs.Credentials = "https://*.t.example", "raw.example", true
 	needs.PortTries = max(needs.PortTries, 3)
 	for _, bound := range []*int{&needs.MaxHTTP, &needs.MaxConns} {
@@ -292,6 +295,7 @@ type rigRequest struct {
 	proceed chan messages.Mux
 	answers chan messages.Answer
 	revoked int
+	held    int64 // set while all is settled
 }
 
 // request makes a request. Without a frame it wants to proceed first.
