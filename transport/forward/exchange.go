@@ -152,7 +152,7 @@ func (x *exchange) pass(mux *tunnel.Mux, out outgoing) (answer messages.Answer, 
 		if !held.Try(int64(cap(out.body) + out.message.Size())) { // both are there for a moment
 			return x.cancel(messages.ReasonMemory), false
 		}
-		frame = messages.EncodeRequest(*out.message)
+		tunnel.Heavily(len(out.body), func() { frame = messages.EncodeRequest(*out.message) })
 	} else if !held.Try(int64(cap(frame))) {
 		return x.cancel(messages.ReasonMemory), false
 	}

@@ -28,7 +28,7 @@ type inbound struct {
 	take    Pieces // what the client's dialect makes of the next pieces
 	kind    inboundKind
 	size    int64                // bytes of the message so far
-	message []byte               // the control message so far, charged to mux.answers
+	message joined               // the control message so far, charged to mux.answers
 	began   time.Time            // when the first of it came
 	unasked bool                 // there was no memory for its beginning, and nobody has waited for some
 	gaveUp  bool                 // a control message was given up for want of memory, and there was none since
@@ -74,7 +74,7 @@ func (in *inbound) payload(data []byte, text, end bool) (refused messages.Reason
 func (in *inbound) waitForRoom() {
 	m := in.mux
 	if in.kind == inboundControl &&
-		(int64(len(in.message)) >= m.memory.limit || time.Since(in.began) > m.settings.HTTPTimeout) {
+		(int64(in.message.size) >= m.memory.limit || time.Since(in.began) > m.settings.HTTPTimeout) {
 		in.giveUp(messages.ReasonMemory)
 	}
 	if !in.wantsRoom() {
@@ -174,8 +174,8 @@ func (in *inbound) begin(first byte, text bool) {
 }
 
 func (in *inbound) join(data []byte) {
-	begins := len(in.message) == 0
-	in.message = append(in.message, data...)
+	begins := in.message.size == 0
+	in.message.add(data)
 	in.mux.answers.add(int64(len(data)))
 	if begins {
 		in.began = time.Now()
@@ -230,9 +230,11 @@ func (in *inbound) finish() {
 // control decodes a control message and passes it on. What a response is
 // charged goes with it.
 func (in *inbound) control() {
-	m, size := in.mux, len(in.message)
-	message, err := messages.DecodeControl(in.message)
-	in.message = nil
+	m, size := in.mux, in.message.size
+	var message any
+	var err error
+	Heavily(size, func() { message, err = messages.DecodeControl(in.message.whole()) })
+	in.message = joined{}
 	if r, ok := message.(*messages.Response); ok {
 		switch {
 		case m.dialect.Answered(r.ID):
@@ -256,15 +258,19 @@ func (in *inbound) control() {
 // too long. If it is a response, its request is told so.
 func (in *inbound) giveUp(reason messages.Reason) {
 	message := in.message
-	in.message = nil
-	in.mux.answers.add(int64(-len(message)))
+	in.message = joined{}
+	in.mux.answers.add(int64(-message.size))
 	what := "a control message for which there was no memory"
 	if reason == messages.ReasonAnswerTooBig {
 		what = "a control message that is too long"
 	}
 	in.post(&messages.Garbage{What: what}, 0)
 	in.kind, in.lost, in.scan = inboundLost, reason, messages.ControlScan{}
-	in.seek(message)
+	for _, chunk := range message.chunks {
+		if in.kind == inboundLost {
+			in.seek(chunk)
+		}
+	}
 }
 
 // seek looks on for what a message is that is not kept.
