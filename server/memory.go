@@ -26,7 +26,7 @@ const (
 // each of these has a goroutine or two; a part of it is not the heap's. The
 // collector works harder as the heap comes near to this.
 const (
-	memoryBeside       = 80 << 20 // bytes
+	memoryBeside       = 104 << 20 // bytes
 	memoryOfAGoroutine = 24 << 10
 	memoryStep         = 32 << 20 // in what steps the limit is set, for that stops the world
 )

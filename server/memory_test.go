@@ -26,7 +26,7 @@ func TestMemoryLimit(t *testing.T) {
 		goroutines int
 		want       int64 // MiB
 	}{
-		{256 << 20, 0, 352}, {256 << 20, 20, 352}, {256 << 20, 1000, 384}, {0, 0, 96}, {64 << 20, 100_000, 2496},
+		{256 << 20, 0, 384}, {256 << 20, 20, 384}, {256 << 20, 2000, 416}, {0, 0, 128}, {64 << 20, 100_000, 2528},
 	} {
 		if got := memoryLimit(c.pool, c.goroutines); got != c.want<<20 {
 			t.Errorf("%d bytes and %d goroutines: %d MiB, want %d", c.pool, c.goroutines, got>>20, c.want)

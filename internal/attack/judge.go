@@ -66,7 +66,7 @@ func (r *result) faults(l limits) (faults []string) {
 }
 
 // manyRequests is from how many on a kind of request has a p99 of its own.
-const manyRequests = 100
+const manyRequests = 300
 
 // slow names what was served too slowly, or not at all. The p99 of a few
 // requests is the slowest of them, which says more of the machine than of the

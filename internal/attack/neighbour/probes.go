@@ -54,8 +54,10 @@ func (n *neighbour) probes(ctx context.Context, service net.Addr) []probe {
 		{"raw", 10 * time.Millisecond, ping(openRaw(n.plain), true)},
 		{"raw-credit", 10 * time.Millisecond, ping(openRaw(n.credit), true)},
 		{"raw-new", 100 * time.Millisecond, ping(openRaw(n.plain), false)},
-		{"http", 20 * time.Millisecond, n.page(n.plain, kept, "POST", len(smallAnswer))},
-		{"http-new", 50 * time.Millisecond, n.page(n.plain, fresh, "GET", len(smallAnswer))},
+		// A GET, as clients send again by themselves when the connection that they had
+		// kept was closed just then (RFC 9110, section 9.2.2): an idle one may be.
+		{"http", 20 * time.Millisecond, n.page(n.plain, kept, "GET", len(smallAnswer))},
+		{"http-new", 50 * time.Millisecond, n.page(n.plain, fresh, "POST", len(smallAnswer))},
 		{Large, 250 * time.Millisecond, n.page(n.large, kept, "GET", largeAnswer)},
 		{"health", 50 * time.Millisecond, n.health(fresh)},
 	}

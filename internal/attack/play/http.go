@@ -76,7 +76,8 @@ func bodiesTrickle(p *playing) error {
 	}
 	request := head("POST", t.Host, fmt.Sprintf("Content-Length: %d\r\n\r\n", largeBody))
 	most := make([]byte, largeBody-64<<10)
-	p.hold(100, 100, func(i int) (net.Conn, error) {
+	// Those that are answered are replaced: at most 200 MB a second.
+	p.hold(100, 20, func(i int) (net.Conn, error) {
 		c, err := p.write(wire.Source(wire.BlockOutside, i%10), p.Server, 0, request, most)
 		if err == nil {
 			go func() {

@@ -39,7 +39,7 @@ func New(t testing.TB, dialect func(*tunnel.Mux) tunnel.Dialect) *Rig {
 	system := supervise.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
 	r := &Rig{
-		T: t, System: system, memory: tunnel.NewPool(256<<20),
+		T: t, System: system, memory: tunnel.NewPool(256 << 20),
 		Tunnel: testkit.NewEar(t, system), Handler: testkit.NewEar(t, system),
 	}
 	r.Mux = tunnel.New(settings(t, system, r.memory, time.Hour), dialect, false, "anyone")
