@@ -12,12 +12,13 @@ import (
 const (
 	logPause = time.Second // between two lines of one reason and source
 	logMost  = 20          // lines of one reason in logPause, over all sources
-	// logBurst is how many lines about sessions of one source come at once before
-	// logPause holds: as many as an address may have by default, so that what it
-	// opens or closes together is all there to be read.
-	logBurst = 10
-	// logSources is how many sources are remembered. Of each reason no more than
-	// logMost come in within a logPause, and each is forgotten after a burst's.
+	// logBurst is how many lines of one reason about sessions come at once before
+	// these bounds hold, of one source and of all. A session has taken a slot of its
+	// address's and user's, and its lines are what an operator has of who was
+	// connected to what: those of what is opened or closed together are all there.
+	logBurst = 100
+	// logSources is how many sources are remembered, for a logBurst of logPauses each
+	// at most.
 	logSources = 1 << 14
 )
 
@@ -103,9 +104,8 @@ type logLimit struct {
 
 // reasonLines are the lines of one reason, from all sources.
 type reasonLines struct {
-	since   time.Time // when the logPause began in which written counts
-	written int
-	leftOut int // since the last that was written
+	paid    time.Time // until when the lines so far are paid for, at logMost in a logPause
+	leftOut int       // lines since the last that was written
 }
 
 // admit reports whether a line may be written now, and how many of its reason
@@ -116,28 +116,29 @@ func (l *logLimit) admit(key logKey, now time.Time) (leftOut int, write bool) {
 	reason := logKey{message: key.message, reason: key.reason}
 	lines := l.reasons[reason]
 	if lines == nil {
-		lines = &reasonLines{since: now}
+		lines = &reasonLines{}
 		l.reasons[reason] = lines
 	}
-	if now.Sub(lines.since) >= logPause {
-		lines.since, lines.written = now, 0
+	ofSource, ofAll := time.Duration(1), time.Duration(logMost) // lines at once
+	if !key.peer && !key.refusal {
+		ofSource, ofAll = logBurst, logBurst
 	}
-	burst := logBurst * logPause
-	if key.peer || key.refusal {
-		burst = logPause
-	}
-	paid := l.sources[key]
-	if paid.Before(now) {
-		paid = now
-	}
-	if paid = paid.Add(logPause); lines.written >= logMost || paid.Sub(now) > burst || !l.hasRoom(key, now) {
+	paid, sourcePaid := after(lines.paid, now, logPause/logMost), after(l.sources[key], now, logPause)
+	if paid.Sub(now) > ofAll*logPause/logMost || sourcePaid.Sub(now) > ofSource*logPause || !l.hasRoom(key, now) {
 		lines.leftOut++
 		return 0, false
 	}
-	l.sources[key] = paid
+	lines.paid, l.sources[key] = paid, sourcePaid
 	leftOut, lines.leftOut = lines.leftOut, 0
-	lines.written++
 	return leftOut, true
+}
+
+// after returns until when one line more is paid for.
+func after(paid, now time.Time, price time.Duration) time.Time {
+	if paid.Before(now) {
+		paid = now
+	}
+	return paid.Add(price)
 }
 
 // hasRoom reports whether a source can be remembered. It forgets those whose
