@@ -4,6 +4,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"wsproxy/messages"
 )
@@ -49,5 +50,11 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 		if !strings.Contains(shown(), "\n"+line+"\n") {
 			t.Errorf("/metrics doesn't say %s", line)
 		}
+	}
+}
+
+func TestServerHasBounds(t *testing.T) {
+	if h := New().HTTP(); h.ReadHeaderTimeout != 10*time.Second {
+		t.Errorf("a header has %v", h.ReadHeaderTimeout)
 	}
 }

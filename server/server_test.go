@@ -94,3 +94,19 @@ func TestBoundsOfATunnelHold(t *testing.T) {
 	}
 	c.wantReset(conn)
 }
+
+// What one may have of what all share, by the defaults and without limits.
+func TestPartsOfWhatAllShare(t *testing.T) {
+	for _, c := range []struct{ bound, tunnel, user int }{{1000, 250, 500}, {10, 3, 5}, {1, 1, 1}, {0, 0, 0}} {
+		if tunnel, user := part(c.bound, rawTunnelParts), part(c.bound, rawUserParts); tunnel != c.tunnel || user != c.user {
+			t.Errorf("of %d raw connections a tunnel has %d, a user %d", c.bound, tunnel, user)
+		}
+	}
+	for _, c := range []struct{ tunnel, address, want int }{
+		{100, 50, 50}, {100, 30, 30}, {60, 50, 30}, {1, 50, 1}, {3, 50, 2}, {0, 50, 50}, {100, 0, 50}, {0, 0, 0},
+	} {
+		if got := httpPerAddress(config.Config{MaxTunnelHTTP: c.tunnel, MaxTunnelHTTPPerIP: c.address}); got != c.want {
+			t.Errorf("of %d requests, %d for an address over all, an address has %d in a tunnel", c.tunnel, c.address, got)
+		}
+	}
+}

@@ -348,10 +348,35 @@ func TestOnlyAllowedOriginsReadAnswers(t *testing.T) {
 	}
 }
 
-// A stranger's connection has bounds before anything is known about it.
+// A stranger's connection has bounds before anything is known about it, and they
+// are what operators are told.
 func TestHTTPServerHasBounds(t *testing.T) {
 	h := newDesk(t, nil).HTTP()
-	if h.ReadHeaderTimeout <= 0 || h.IdleTimeout <= 0 || h.MaxHeaderBytes <= 0 || h.Handler == nil || h.ErrorLog == nil {
-		t.Errorf("a bound is missing: %+v", h)
+	if h.Handler == nil || h.ErrorLog == nil {
+		t.Errorf("something is missing: %+v", h)
+	}
+	if h.ReadHeaderTimeout != 10*time.Second || h.IdleTimeout != 2*time.Minute || h.MaxHeaderBytes <= 0 || h.MaxHeaderBytes > 64<<10 {
+		t.Errorf("a header has %v and %d bytes, a connection is kept for %v", h.ReadHeaderTimeout, h.MaxHeaderBytes, h.IdleTimeout)
+	}
+}
+
+// A connection on which no request comes is closed in time, and nothing is
+// counted: nobody was refused.
+func TestConnectionsWithoutARequestEnd(t *testing.T) {
+	d := newDesk(t, nil)
+	server := d.HTTP()
+	server.ReadHeaderTimeout, server.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond
+	address := d.listenWith(t, server)
+	for name, text := range map[string]string{
+		"nothing": "", "half a header": getHealth + "Host: a\r\n", "no second request": getHealth + "Host: a\r\n\r\n",
+		"half a second one": getHealth + "Host: a\r\n\r\n" + getHealth,
+	} {
+		conn := dialText(t, address, text)
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := d.take(); len(got) != 0 {
+		t.Errorf("counted as %q", got)
 	}
 }

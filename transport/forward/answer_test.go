@@ -141,3 +141,25 @@ func TestShutdownEndsTheDiscarding(t *testing.T) {
 		t.Errorf("it takes %s", took)
 	}
 }
+
+// deadlined is a ResponseWriter that knows its deadline.
+type deadlined struct {
+	http.ResponseWriter
+	deadline time.Time
+}
+
+func (d *deadlined) SetWriteDeadline(t time.Time) error {
+	d.deadline = t
+	return nil
+}
+
+// A client that never takes an answer of the proxy's own is not waited for for
+// ever.
+func TestOwnAnswersHaveAnEnd(t *testing.T) {
+	w := &deadlined{ResponseWriter: httptest.NewRecorder()}
+	begun := time.Now()
+	Answer(w, httptest.NewRequest("GET", "/", nil), http.StatusNotFound, "no")
+	if within := w.deadline.Sub(begun); within < 29*time.Second || within > 31*time.Second {
+		t.Errorf("it has %v", within)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"wsproxy/internal/testkit"
+	"wsproxy/transport/wsock"
 )
 
 func TestResetIsToldFromAnEnd(t *testing.T) {
@@ -44,4 +45,22 @@ func TestResetOfAConnectionIsFound(t *testing.T) {
 	if u.broke() {
 		t.Error("it broke before anything was written")
 	}
+}
+
+// What a target does not read waits in the kernel too, behind Cloudflare Access
+// as well.
+func TestKernelHoldsLittleOfATarget(t *testing.T) {
+	near, _ := testkit.TCPPair(t)
+	if _, err := newTCPUpstream(near); err != nil {
+		t.Fatal(err)
+	}
+	testkit.WantSendBuffer(t, near, wsock.SendBuffer)
+	u, err := dialService(t, func(conn net.Conn, accept string) {
+		_, _ = io.WriteString(conn, switching(accept, ""))
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.WantSendBuffer(t, u.ws.NetConn().(*handshake).NetConn().(*net.TCPConn), wsock.SendBuffer)
 }

@@ -131,6 +131,22 @@ func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 	}
 }
 
+// Requests, which come from anyone, leave a quarter of what a tunnel may hold:
+// else its client would not be read.
+func TestRequestsLeaveSomeOfATunnelsMemory(t *testing.T) {
+	const limit = 1600
+	r := newRig(t, rigOptions{change: func(s *Settings) { s.Memory = NewPool(tunnelPart * limit) }})
+	requests := r.mux.Memory()
+	if !requests.Try(limit/4*3) || requests.Try(1) {
+		t.Error("requests have not three quarters")
+	}
+	if !r.mux.memory.Try(limit/4) || r.mux.memory.Try(1) {
+		t.Error("the rest of the tunnel has not a quarter")
+	}
+	requests.Add(-limit / 4 * 3)
+	r.mux.memory.Add(-limit / 4)
+}
+
 // What others hold is no matter to a tunnel's small messages, and none to its
 // raw data.
 func TestTunnelReadsOnWhileOthersHoldAllMemory(t *testing.T) {

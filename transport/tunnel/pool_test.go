@@ -132,3 +132,11 @@ func TestUsersAreForgotten(t *testing.T) {
 	}
 	runtime.KeepAlive(kept)
 }
+
+// What belongs to no tunnel has a quarter as well.
+func TestPartOfNoTunnel(t *testing.T) {
+	p := NewPool(1600)
+	if b := p.Part(); !b.Try(400) || b.Try(1) || p.Held() != 400 {
+		t.Errorf("%d of 1600 are held", p.Held())
+	}
+}

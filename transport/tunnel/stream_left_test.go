@@ -93,3 +93,13 @@ func TestNothingWaitsForThePeerOfAnEndedStream(t *testing.T) {
 		t.Errorf("%d bytes wait", waiting)
 	}
 }
+
+// What an outside peer does not read waits in the kernel too, and there may be a
+// thousand of them.
+func TestKernelHoldsLittleOfARawConnection(t *testing.T) {
+	r := startRig(t, rigOptions{})
+	testkit.WantSendBuffer(t, r.accept().conn, sendBuffer)
+	if sendBuffer != 256<<10 {
+		t.Errorf("the protocol grants 256 KiB, not %d bytes", sendBuffer)
+	}
+}

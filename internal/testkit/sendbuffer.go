@@ -1,0 +1,40 @@
+package testkit
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// WantSendBuffer checks that the kernel holds so many bytes at most of what is
+// written to a connection. Where the system allows less, that is what it holds.
+// A connection that nobody has bounded has some other value, by itself.
+func WantSendBuffer(t testing.TB, conn syscall.Conn, bytes int) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got int
+	if failed := raw.Control(func(fd uintptr) {
+		got, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF)
+	}); failed != nil || err != nil {
+		t.Fatal(failed, err)
+	}
+	if got > bytes {
+		t.Errorf("the kernel holds %d bytes of what is written, at most %d are right", got, bytes)
+	}
+	text, err := os.ReadFile("/proc/sys/net/core/wmem_max")
+	if err != nil {
+		return // another system
+	}
+	allowed, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := min(bytes, 2*allowed); got != want { // socket(7), SO_SNDBUF
+		t.Errorf("the kernel holds %d bytes of what is written, want %d", got, want)
+	}
+}
