@@ -11,6 +11,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/forward"
+	"wsproxy/transport/wsock"
 )
 
 // Headers of requests count as memory from freeHeader bytes on, which each
@@ -25,6 +26,10 @@ const (
 // requests that net/http answers by itself, because it can't read them.
 func (s *Server) Listener(l *net.TCPListener) net.Listener { return &listener{l, s} }
 
+// sendBuffer is how many bytes the kernel holds at most of answers that a client
+// has not acknowledged, as of a raw connection. An upgrade has more.
+const sendBuffer = 256 << 10
+
 type listener struct {
 	*net.TCPListener
 	server *Server
@@ -36,6 +41,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		wsock.BoundSendBuffer(conn, sendBuffer)
 		c := &edgeConn{OutsideConn: forward.OutsideConn{TCPConn: conn}, server: l.server}
 		c.OutsideConn.Closed = c.left
 		c.receives.Store(true)
