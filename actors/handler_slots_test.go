@@ -54,6 +54,20 @@ func (v *rigTunnel) wantMemory(n int) {
 
 const third = "192.0.2.3/32"
 
+// What waits for its turn holds memory, and gives way for that.
+func TestWaitingFrameGivesWayForMemory(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 1}}, func(r *tunnelRig) {
+		v := r.ready()
+		v.asks("a", "GET a")
+		v.want("control GET a")
+		waits := v.asks("b", "GET b")
+		v.tell(&messages.GiveWay{Bytes: 1})
+		v.wantAnswer(waits, "memory")
+		v.wantMemory(0)
+		v.end()
+	})
+}
+
 // One address has half of a tunnel's slots; its other requests wait, in that
 // tunnel, and take nobody's place.
 func TestOneAddressHasHalfOfATunnelsSlots(t *testing.T) {

@@ -33,7 +33,7 @@ func (a *handler) clearCrowd(ctx actor.Context) {
 func (a *handler) requestsHold(ctx actor.Context) (all []ledger.Holding) {
 	for _, requests := range []map[string]*request{a.requests, a.leaving} {
 		for _, r := range requests {
-			all = append(all, ledger.Holding{Order: r.order, Source: r.open.Count, Held: r.open.Exchange.Held(),
+			all = append(all, ledger.Holding{Order: r.order, Source: r.open.Count, Held: int64(r.charged) + r.open.Exchange.Held(),
 				End: func() { a.revoke(ctx, r, messages.ReasonMemory) }})
 		}
 	}

@@ -162,8 +162,9 @@ func (x *exchange) pass(mux *tunnel.Mux, out outgoing) (answer messages.Answer, 
 		return answer, true
 	}
 	held.Keep(int64(cap(frame)))
-	x.held.Store(int64(cap(frame))) // until the answer is there, though the client may have it before
-	mux.SendRequest(x.id, frame, &held)
+	x.held.Store(0)
+	x.queued.Store(held.Held())
+	mux.SendRequest(x.id, frame, &held, func() { x.queued.Store(0) })
 	out, frame = outgoing{}, nil
 	if dialect == (messagesOnly{}) {
 		x.shed()

@@ -22,12 +22,14 @@ func (x *exchange) prepare(mux *tunnel.Mux) (out outgoing, refusal messages.Reas
 		if !x.header.Try(int64(message.Size())) {
 			return out, messages.ReasonMemory
 		}
+		x.waits.Store(x.header.Held())
 		return out, ""
 	}
 	x.header = mux.Reserve(0)
 	if !x.header.Try(headerSize(x.r)) {
 		return out, messages.ReasonMemory
 	}
+	x.waits.Store(x.header.Held())
 	return out, ""
 }
 
@@ -40,12 +42,14 @@ func (x *exchange) keepHeader(mux *tunnel.Mux) {
 	}
 	x.header = mux.Reserve(0)
 	x.header.Keep(headerSize(x.r))
+	x.waits.Store(x.header.Held())
 }
 
 // dropHeader gives back what the header is charged.
 func (x *exchange) dropHeader() {
 	if x.header.Held() != 0 {
 		x.header.Keep(0)
+		x.waits.Store(0)
 	}
 }
 

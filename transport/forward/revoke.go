@@ -13,20 +13,25 @@ import (
 // before, the exchange gets an answer that says why, and later the connection is
 // another request's.
 type revocation struct {
-	held atomic.Int64 // bytes of memory: the body, or the answer
+	held   atomic.Int64 // bytes of memory: the body, or the answer
+	waits  atomic.Int64 // the same: the header, while it counts
+	queued atomic.Int64 // the same: the frame, until the client has it
 
-	mu   sync.Mutex
-	stop func() // under mu: cuts the connection; nil unless the answer is written
-	cut  bool   // under mu: it was called
+	mu      sync.Mutex
+	stop    func() // under mu: cuts the connection; nil unless the answer is written
+	cut     bool   // under mu: it was called
+	revoked bool   // under mu: the answer may not be written
 }
 
 // Held returns how many bytes of memory the exchange holds.
-func (v *revocation) Held() int64 { return v.held.Load() }
+func (v *revocation) Held() int64 { return v.held.Load() + v.waits.Load() + v.queued.Load() }
 
-// Revoke cuts the connection if the answer is being written.
+// Revoke cuts the connection if the answer is being written, or as soon as it
+// would be: the handler may be faster than who has the answer in hand.
 func (v *revocation) Revoke() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.revoked = true
 	if v.stop != nil {
 		v.stop()
 		v.stop, v.cut = nil, true
@@ -37,11 +42,14 @@ func (v *revocation) Revoke() {
 func (v *revocation) begin(w http.ResponseWriter, r *http.Request) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.stop = func() { _ = http.NewResponseController(w).SetWriteDeadline(wsock.LongAgo) }
 	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
 		v.stop = c.Cut
-		return
 	}
-	v.stop = func() { _ = http.NewResponseController(w).SetWriteDeadline(wsock.LongAgo) }
+	if v.revoked {
+		v.stop()
+		v.stop, v.cut = nil, true
+	}
 }
 
 // isCut reports whether the connection was cut.

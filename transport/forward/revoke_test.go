@@ -3,6 +3,7 @@ package forward
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -56,7 +57,7 @@ func TestBodyThatPausesIsGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				memory := tunnel.NewBudget(4<<20)
+				memory := tunnel.NewBudget(4 << 20)
 				came := make(chan read, 1)
 				server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					g := newGateway(false)
@@ -172,6 +173,44 @@ func TestRevokedAnswerIsCut(t *testing.T) {
 	}
 }
 
+// An answer that is revoked before it is begun is not written.
+func TestAnswerIsRevokedBeforeItIsWritten(t *testing.T) {
+	r, front := newCutFront(t)
+	conn := connect(t, front)
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	open := testkit.Hears[*messages.OpenRequest](r.Handler)
+	const n = 10
+	r.Mux.Dropped(-n) // charges it, as one that was read is
+	open.Exchange.Revoke()
+	open.Answer <- messages.Answer{Response: &messages.Response{Status: 200, Body: []byte(strings.Repeat("a", n))}, Size: n, Mux: r.Mux}
+	testkit.Hears[*messages.Delivered](r.Handler)
+	if got, err := io.ReadAll(conn); len(got) > 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%.40q, %v", got, err)
+	}
+}
+
+// Of a request that was sent nothing is held once its client has it, while it waits
+// for its answer.
+func TestRequestThatWasSentHoldsNothing(t *testing.T) {
+	r, front := newCutFront(t)
+	conn := connect(t, front)
+	const n = 100 << 10
+	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", n, strings.Repeat("a", n))
+	open := testkit.Hears[*messages.OpenRequest](r.Handler)
+	open.Proceed <- r.Mux
+	testkit.Hears[*messages.RequestRead](r.Handler)
+	if held := open.Exchange.Held(); held < n {
+		t.Errorf("with its body in hand it holds %d bytes", held)
+	}
+	open.Proceed <- r.Mux
+	testkit.Eventually(t, "its client has it", func() bool { return r.Mux.Memory().Held() == 0 })
+	testkit.Eventually(t, "it holds nothing", func() bool { return open.Exchange.Held() == 0 })
+	open.Answer <- messages.Answer{Refusal: messages.ReasonGaveWay}
+	if answer, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || answer.StatusCode != 503 {
+		t.Errorf("the answer is %v, %v", answer, err)
+	}
+}
+
 // What is kept of a request that waits is what the tunnel is sent, and its upgrade
 // is not forgotten.
 func TestWaitingRequestLetsGoOfItsHeader(t *testing.T) {
@@ -183,11 +222,11 @@ func TestWaitingRequestLetsGoOfItsHeader(t *testing.T) {
 	if refusal != "" || out.message.Path != "/path?query" || len(r.Header) != 1 || r.Header.Get("Upgrade") == "" || r.RequestURI != "" {
 		t.Errorf("%q, %v, left are %v, %q", refusal, out.message, r.Header, r.RequestURI)
 	}
-	if held := rig.Mux.Memory().Held(); held < 60<<10 || held > 128<<10 {
-		t.Errorf("%d bytes are counted", held)
+	if held := rig.Mux.Memory().Held(); held < 60<<10 || held > 128<<10 || held != x.Held() {
+		t.Errorf("%d bytes are counted, %d of the exchange", held, x.Held())
 	}
 	x.dropHeader()
-	if held := rig.Mux.Memory().Held(); held != 0 {
+	if held := rig.Mux.Memory().Held() + x.Held(); held != 0 {
 		t.Errorf("%d bytes are held at the end", held)
 	}
 }
@@ -199,7 +238,7 @@ func TestHeaderOfARequestThatMayGoAsBytesIsKept(t *testing.T) {
 	r.Header = http.Header{"X-Long": {strings.Repeat("a", 60<<10)}}
 	x := &exchange{gateway: newGateway(false), w: httptest.NewRecorder(), r: r}
 	x.keepHeader(rig.Mux)
-	if held := rig.Mux.Memory().Held(); held < 60<<10 || r.Header.Get("X-Long") == "" {
+	if held := rig.Mux.Memory().Held(); held < 60<<10 || held != x.Held() || r.Header.Get("X-Long") == "" {
 		t.Errorf("%d bytes are counted, of %d headers", held, len(r.Header))
 	}
 	x.dropHeader()

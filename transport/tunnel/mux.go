@@ -121,16 +121,17 @@ func (m *Mux) Request(id string, message []byte) bool {
 	if !held.Try(int64(cap(message))) {
 		return false
 	}
-	m.SendRequest(id, message, &held)
+	m.SendRequest(id, message, &held, nil)
 	return true
 }
 
 // SendRequest is Request for a message that is charged already. What held holds
-// becomes the frame's.
-func (m *Mux) SendRequest(id string, message []byte, held *Reservation) {
+// becomes the frame's, and comes back when that is written or dropped; then gone is
+// called, if it is not nil.
+func (m *Mux) SendRequest(id string, message []byte, held *Reservation, gone func()) {
 	m.dialect.RequestSent(id)
 	f := m.frameControl(message)
-	f.request, f.charged, f.interactive = id, held.held, true
+	f.request, f.charged, f.interactive, f.gone = id, held.held, true, gone
 	held.held = 0
 	m.queue.sendControl(f)
 }
