@@ -43,7 +43,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		wsock.BoundSendBuffer(conn, sendBuffer)
 		c := &edgeConn{OutsideConn: forward.OutsideConn{TCPConn: conn}, server: l.server}
-		c.OutsideConn.Closed = c.left
+		c.OutsideConn.Closed, c.OutsideConn.Counted = c.left, c.giveBack
 		c.receives.Store(true)
 		if c.enter() {
 			return c, nil
@@ -155,7 +155,8 @@ func (c *edgeConn) answer(no *refusal) {
 	_, _ = c.OutsideConn.Write(no.bare())
 }
 
-// giveBack ends what the header counts as memory.
+// giveBack ends what the header counts as memory. Only the goroutine of its request
+// calls it.
 func (c *edgeConn) giveBack() {
 	if c.charged > 0 {
 		c.server.memory.Add(-c.charged)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -227,6 +228,39 @@ func TestHeadersCountAsMemory(t *testing.T) {
 		t.Errorf("a refused handshake: %v", statuses)
 	}
 	held(0)
+}
+
+// When nothing is left of a header, or it counts elsewhere, the connection's part of
+// the memory is there for others while the request goes on.
+func TestHeaderThatIsGoneCountsNoLonger(t *testing.T) {
+	d := newDesk(t, nil)
+	memory := &purse{room: 64 << 10}
+	d.memory = memory
+	tcp, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	dialText(t, tcp.Addr().String(), getHealth+"Host: a\r\nA: "+strings.Repeat("a", 20_000)+"\r\n\r\n")
+	conn, err := d.Listener(tcp).Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := conn.(*edgeConn)
+	for buf := make([]byte, 4<<10); c.receives.Load(); {
+		if _, err := c.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if held := memory.held.Load(); held != 16<<10 {
+		t.Errorf("%d bytes are held", held)
+	}
+	c.Counted()
+	connState(conn, http.StateClosed)
+	if held := memory.held.Load(); held != 0 {
+		t.Errorf("%d bytes are held", held)
+	}
 }
 
 // A purse is a Memory.

@@ -30,6 +30,7 @@ func (x *exchange) prepare(mux *tunnel.Mux) (out outgoing, refusal messages.Reas
 		return out, messages.ReasonMemory
 	}
 	x.waits.Store(x.header.Held())
+	counted(x.r)
 	return out, ""
 }
 
@@ -43,6 +44,7 @@ func (x *exchange) keepHeader(mux *tunnel.Mux) {
 	x.header = mux.Reserve(0)
 	x.header.Keep(headerSize(x.r))
 	x.waits.Store(x.header.Held())
+	counted(x.r)
 }
 
 // dropHeader gives back what the header is charged.
@@ -71,6 +73,7 @@ func (x *exchange) shed() {
 		kept = http.Header{"Upgrade": {"-"}} // see Answer
 	}
 	x.r.Header, x.r.URL, x.r.RequestURI, x.r.Host = kept, new(url.URL), "", ""
+	counted(x.r)
 }
 
 // message returns what the tunnel's client gets of the request.

@@ -19,6 +19,7 @@ import (
 type OutsideConn struct {
 	*net.TCPConn
 	Closed   func()      // called when it is closed, maybe more than once; may be nil
+	Counted  func()      // called when a request's header is gone, or counts elsewhere; may be nil
 	discards atomic.Bool // Close reads on first
 	hidden   atomic.Bool // the next header written has names to be put back
 
@@ -75,6 +76,13 @@ func (c *OutsideConn) end() error {
 func discardOnClose(r *http.Request) {
 	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
 		c.DiscardOnClose()
+	}
+}
+
+// counted says that the header of a request is gone, or counts elsewhere.
+func counted(r *http.Request) {
+	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok && c.Counted != nil {
+		c.Counted()
 	}
 }
 

@@ -217,8 +217,13 @@ func TestWaitingRequestLetsGoOfItsHeader(t *testing.T) {
 	r := httptest.NewRequest("POST", "/path?query", strings.NewReader("x"))
 	r.Header = http.Header{"X-Long": {strings.Repeat("a", 60<<10)}, "Upgrade": {"h2c"}, "Cookie": {"secret"}}
 	rig := tunnelrig.New(t, func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text })
+	counted := 0
+	r = r.WithContext(WithConn(r.Context(), &OutsideConn{Counted: func() { counted++ }}))
 	x := &exchange{gateway: newGateway(false), w: httptest.NewRecorder(), r: r}
 	out, refusal := x.prepare(rig.Mux)
+	if counted != 1 {
+		t.Errorf("the connection has heard of it %d times", counted)
+	}
 	if refusal != "" || out.message.Path != "/path?query" || len(r.Header) != 1 || r.Header.Get("Upgrade") == "" || r.RequestURI != "" {
 		t.Errorf("%q, %v, left are %v, %q", refusal, out.message, r.Header, r.RequestURI)
 	}
@@ -236,8 +241,13 @@ func TestHeaderOfARequestThatMayGoAsBytesIsKept(t *testing.T) {
 	rig, _, _ := newFront(t)
 	r := httptest.NewRequest("GET", "/path", nil)
 	r.Header = http.Header{"X-Long": {strings.Repeat("a", 60<<10)}}
+	counted := 0
+	r = r.WithContext(WithConn(r.Context(), &OutsideConn{Counted: func() { counted++ }}))
 	x := &exchange{gateway: newGateway(false), w: httptest.NewRecorder(), r: r}
 	x.keepHeader(rig.Mux)
+	if counted != 1 {
+		t.Errorf("the connection has heard of it %d times", counted)
+	}
 	if held := rig.Mux.Memory().Held(); held < 60<<10 || held != x.Held() || r.Header.Get("X-Long") == "" {
 		t.Errorf("%d bytes are counted, of %d headers", held, len(r.Header))
 	}
