@@ -124,6 +124,9 @@ func (a *handler) handle(ctx actor.Context) {
 			a.ask(ctx, r)
 		}
 	case *messages.CancelRequest:
+		if r := a.requests[m.ID]; r != nil && m.Short {
+			a.clearFor(ctx, r.open.Count)
+		}
 		a.endRequest(ctx, m.ID, messages.Answer{Refusal: messages.ReasonAbandoned})
 	case *messages.Delivered:
 		a.delivered(m.ID)

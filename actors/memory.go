@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"net/netip"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/actors/ledger"
@@ -25,6 +27,18 @@ func (a *handler) freeMemory(ctx actor.Context, bytes int64) {
 // keeps its client from being read.
 func (a *handler) clearCrowd(ctx actor.Context) {
 	if newest, held := ledger.Crowd(a.requestsHold(ctx)); newest != nil && 2*held > a.mux.Held() {
+		newest.End()
+	}
+}
+
+// clearFor ends the newest request of the address that holds most when there was no
+// memory for one of another, if requests hold most of what they may: its next
+// attempt finds room. Bodies may come slowly, and would keep all others out.
+func (a *handler) clearFor(ctx actor.Context, source netip.Prefix) {
+	if !a.mux.Crowded() {
+		return
+	}
+	if newest, _ := ledger.Crowd(a.requestsHold(ctx)); newest != nil && newest.Source != source {
 		newest.End()
 	}
 }

@@ -103,3 +103,33 @@ func TestRequestsThatHoldTheirTunnelUpGiveWay(t *testing.T) {
 		v.pass(time.Minute)
 	})
 }
+
+// An address whose requests hold what requests may have of their tunnel keeps no
+// other's out: for each that finds no memory its newest gives way.
+func TestRequestsThatHoldAllGiveWayToOthers(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		theirs := []*rigRequest{v.sends(v4, "1"), v.sends(v4, "2"), v.sends(v4, "3")}
+		ours := v.sends(other, "ours")
+		for _, q := range theirs {
+			q.held = 10 << 20
+		}
+		ours.held = 1 << 20
+		v.tell(&messages.CancelRequest{ID: "ours", Short: true}) // there is room, but for the pool
+		v.wantAnswer(ours, "abandoned")
+		v.wantAnswer(theirs[2], "")
+		v.scarce = true
+		v.wantAnswer(v.asksFrom(v4, "own", "GET"), "memory")
+		v.wantAnswer(theirs[2], "")
+		v.wantAnswer(v.asksFrom(other, "a", "GET"), "memory")
+		v.wantAnswer(theirs[2], "memory")
+		v.wantAnswer(theirs[1], "")
+		again := v.sends(other, "b")
+		v.tell(&messages.CancelRequest{ID: "b", Short: true}, &messages.CancelRequest{ID: "nobody", Short: true})
+		v.wantAnswer(again, "abandoned")
+		v.wantAnswer(theirs[1], "memory")
+		v.wantAnswer(theirs[0], "")
+		v.scarce = false
+		v.end()
+	})
+}

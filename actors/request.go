@@ -41,6 +41,9 @@ func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
 		refusal = messages.ReasonMemory
 	}
 	if refusal != "" {
+		if refusal == messages.ReasonMemory {
+			a.clearFor(ctx, m.Count)
+		}
 		m.Answer <- messages.Answer{Refusal: refusal}
 		return
 	}

@@ -106,6 +106,12 @@ func (l *fakeLink) Full() bool {
 	return l.full
 }
 
+func (l *fakeLink) Crowded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.scarce
+}
+
 func (l *fakeLink) Held() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -48,6 +48,9 @@ type Mux interface {
 	// budget of its tunnel or its user is used up, or it holds more than its fair
 	// part of that of all, which is.
 	Full() bool
+	// Crowded reports whether requests hold most of what they may of the tunnel's
+	// memory.
+	Crowded() bool
 	// Held returns how many bytes the tunnel holds in memory.
 	Held() int64
 	// Finish ends the mux in an orderly way, within [Linger]. Answer:
@@ -257,7 +260,10 @@ type RequestRead struct{ ID string }
 
 // CancelRequest forgets a request: nobody waits for it any more. It is
 // answered as well, so that the sender knows that nothing will follow.
-type CancelRequest struct{ ID string }
+type CancelRequest struct {
+	ID    string
+	Short bool // because there is no memory for it
+}
 
 // Delivered tells a handler that the outside client has got what it is to get of
 // a request's response. Until then the request counts as under way in the

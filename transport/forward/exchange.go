@@ -236,7 +236,7 @@ func (x *exchange) wait(proceed, taken <-chan messages.Mux) (answer messages.Ans
 // cancel tells the tunnel that nobody waits any more. An answer that was on its
 // way is dropped.
 func (x *exchange) cancel(reason messages.Reason) messages.Answer {
-	x.tell(&messages.CancelRequest{ID: x.id})
+	x.tell(&messages.CancelRequest{ID: x.id, Short: reason == messages.ReasonMemory})
 	if !x.cancelled(cancelLooks) {
 		wsock.StartPump(x.gateway.settings.Log, "cancelled", func() { x.cancelled(math.MaxInt) }, func() {})
 	}

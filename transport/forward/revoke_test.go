@@ -211,6 +211,35 @@ func TestRequestThatWasSentHoldsNothing(t *testing.T) {
 	}
 }
 
+// A body for which requests have left no memory is refused, and its handler hears why.
+func TestBodyWithoutMemory(t *testing.T) {
+	r, front := newCutFront(t)
+	conn := connect(t, front)
+	all := 0
+	for n := 1 << 30; n > 0; n /= 2 {
+		if r.Mux.TakeMemory(n) {
+			all += n
+		}
+	}
+	if !r.Mux.Crowded() {
+		t.Error("requests hold all, and not most")
+	}
+	_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+	open := testkit.Hears[*messages.OpenRequest](r.Handler)
+	open.Proceed <- r.Mux
+	if c := testkit.Hears[*messages.CancelRequest](r.Handler); !c.Short || c.ID != open.ID {
+		t.Errorf("the handler has heard %+v", c)
+	}
+	open.Answer <- messages.Answer{Refusal: messages.ReasonAbandoned}
+	if answer, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || answer.StatusCode != 503 {
+		t.Errorf("the answer is %v, %v", answer, err)
+	}
+	r.Mux.GiveMemory(all)
+	if r.Mux.Crowded() {
+		t.Error("requests hold nothing, and most")
+	}
+}
+
 // What is kept of a request that waits is what the tunnel is sent, and its upgrade
 // is not forgotten.
 func TestWaitingRequestLetsGoOfItsHeader(t *testing.T) {

@@ -168,6 +168,9 @@ func (m *Mux) Handled(n int) {
 // Full reports whether the client can't be read on for want of room.
 func (m *Mux) Full() bool { return m.buffer.full() || m.memory.full() }
 
+// Crowded reports whether requests hold most of what they may.
+func (m *Mux) Crowded() bool { return 2*m.requests.Held() > m.requests.limit }
+
 // Held returns how many bytes the tunnel holds in memory.
 func (m *Mux) Held() int64 { return m.memory.Held() }
 
