@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 )
@@ -64,7 +65,7 @@ func (k logKey) with(a slog.Attr) logKey {
 
 func (h *limitedHandler) Handle(ctx context.Context, r slog.Record) error {
 	key := h.known
-	key.message = r.Message
+	key.message = kindOf(r.Message)
 	r.Attrs(func(a slog.Attr) bool {
 		key = key.with(a)
 		return true
@@ -78,6 +79,15 @@ func (h *limitedHandler) Handle(ctx context.Context, r slog.Record) error {
 		r.AddAttrs(slog.Int("left_out", leftOut))
 	}
 	return h.Handler.Handle(ctx, r)
+}
+
+// kindOf returns what all messages of a kind begin with. Those of net/http have
+// addresses and times in them: each would be a reason of its own, and be remembered.
+func kindOf(message string) string {
+	if i := strings.IndexAny(message, "[0123456789"); i >= 0 {
+		return strings.Clone(message[:i])
+	}
+	return message
 }
 
 func (h *limitedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

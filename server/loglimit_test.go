@@ -125,3 +125,20 @@ func TestSourcesAreForgotten(t *testing.T) {
 		t.Errorf("written %v, %d left out, %d remembered", write, leftOut, len(l.sources))
 	}
 }
+
+// What net/http logs by itself has addresses and times in its message. It is
+// bounded like all else, and what is remembered of it, too.
+func TestMessagesWithAddressesAreOfOneReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		limited := newLimitedHandler(slog.NewJSONHandler(&out, nil))
+		log := slog.NewLogLogger(limited, slog.LevelWarn)
+		for i := range 1000 {
+			log.Printf("http: panic serving 192.0.2.1:%d: it failed", i)
+			log.Printf("http: panic serving [2001:db8::%x]:1: it failed", i)
+		}
+		if got := lines(t, &out); len(got) > logMost || len(limited.limit.reasons) != 1 {
+			t.Errorf("%d lines, of %d reasons", len(got), len(limited.limit.reasons))
+		}
+	})
+}
