@@ -185,3 +185,22 @@ func (s *fakeStream) comes(n int64) {
 	defer s.mu.Unlock()
 	s.more += n
 }
+
+// An IPv6 network that has all its connections takes no place of another's either,
+// whichever of its addresses the next one comes from.
+func TestNetworkThatHasItsConnectionsTakesNoOthersPlace(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{RawAddress: 1}, needs: Tunnels{MaxConns: 5, MaxConnsPerAddress: 1}}, func(r *tunnelRig) {
+		v := r.ready()
+		theirs := v.comesFrom(other, "theirs", taken)
+		theirs.slow = true
+		v.toConn(theirs, &messages.OutsideEnded{Reason: messages.CloseEOF})
+		v.pass(time.Second)
+		for i := range 4 {
+			v.comesFrom(fmt.Sprintf("2001:db8:0:%d::/64", i), fmt.Sprint(i), taken)
+		}
+		v.comesFrom("2001:db8:0:9::/64", "nine", "reject")
+		v.wantStream(theirs, "")
+		v.comesFrom("2001:db8:1::/64", "elsewhere", taken)
+		v.wantStream(theirs, "endwrite")
+	})
+}

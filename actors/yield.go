@@ -6,6 +6,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/messages"
 )
 
@@ -58,14 +59,14 @@ func (a *handler) isFull() bool {
 // is full: a source address that has all its connections takes no place of
 // another's.
 func (a *handler) crowding(count netip.Prefix) (claim messages.Claim) {
-	has := 0
+	var peers []netip.Prefix
 	for _, c := range a.conns {
-		if c.count == count && !c.yields {
-			has++
+		if !c.yields {
+			peers = append(peers, c.count)
 		}
 	}
-	if bound := a.needs.MaxConnsPerAddress; bound > 0 && has >= bound && count.IsValid() {
-		return messages.Claim{Kind: messages.ClaimRawAddress, Source: count}
+	if full, ok := ledger.UsedUp(a.needs.MaxConnsPerAddress, peers, count); ok {
+		return messages.Claim{Kind: messages.ClaimRawAddress, Source: full}
 	}
 	return claim
 }

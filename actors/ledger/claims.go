@@ -72,3 +72,23 @@ func (o Owner) HTTPClaims(source netip.Prefix) []messages.Claim {
 		{Kind: messages.ClaimHTTPTunnel, Source: source, Tunnel: o.Tunnel},
 	}
 }
+
+// UsedUp returns the source that has as many of the peers as a bound allows: the
+// newcomer, or its /48, which has some times the bound. ok is false if none has, or
+// if there is no bound.
+func UsedUp(bound int, peers []netip.Prefix, newcomer netip.Prefix) (full netip.Prefix, ok bool) {
+	if bound <= 0 || !newcomer.IsValid() {
+		return full, false
+	}
+	count := make(tally)
+	for _, p := range peers {
+		count.add(p, 1)
+	}
+	if count[newcomer] >= bound {
+		return newcomer, true
+	}
+	if network, wide := around(newcomer); wide && count[network] >= wideFactor*bound {
+		return network, true
+	}
+	return full, false
+}
