@@ -59,6 +59,8 @@ func TestRequestThatWasReadIsNotSentAgain(t *testing.T) {
 			opens := func() chan<- messages.Answer {
 				m := testkit.Hears[*messages.OpenRequest](r.Handler)
 				m.Proceed <- r.Mux
+				testkit.Hears[*messages.RequestRead](r.Handler)
+				m.Proceed <- r.Mux
 				return m.Answer
 			}
 			takes := func() *tunnelrig.Stream {
