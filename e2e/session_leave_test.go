@@ -195,13 +195,13 @@ func TestBytesBeforeTheDialLost(t *testing.T) {
 // them in each.
 func TestRestartBringsAllClientsBackAtOnce(t *testing.T) {
 	t.Parallel()
-	s := start(t, allowLoopback(), "MAX_CONNS_PER_IP=0", "SHUTDOWN_TIMEOUT=100ms", "LOG_LEVEL=info")
+	s := start(t, allowLoopback(), "MAX_CONNS_PER_IP=0", "SHUTDOWN_TIMEOUT=100ms", "LOG_LEVEL=info", "METRICS_ADDR=127.0.0.1:0")
 	far := sinkServer(t)
 	clients := make([]*rawClient, 501)
 	for i := range clients {
 		clients[i] = dialRaw(t, relayURL(s, far), nil)
 	}
-	eventually(t, patience, "all relays", func() bool { return len(s.logLines(`"relay started"`)) == len(clients) })
+	eventually(t, patience, "all relays", func() bool { return s.metric(t, "wsproxy_relay_sessions") == len(clients) })
 	s.signal(syscall.SIGTERM)
 	for _, c := range clients {
 		c.expectClose(t, websocket.CloseGoingAway, "restart, retry within 2 s")

@@ -218,7 +218,14 @@ func tunnelPorts(t *testing.T, n int) int {
 // closed with the test.
 func tunnelDial(t *testing.T, port int) *net.TCPConn {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), patience)
+	return tunnelDialLocal(t, port, 1)
+}
+
+// tunnelDialLocal dials from 127.0.0.n.
+func tunnelDialLocal(t *testing.T, port int, n byte) *net.TCPConn {
+	t.Helper()
+	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, n)}}
+	conn, err := dialer.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +237,14 @@ func tunnelDial(t *testing.T, port int) *net.TCPConn {
 // tunnelPair makes a raw connection and returns both ends.
 func tunnelPair(t *testing.T, c *tunnelClient) (outside *net.TCPConn, inside *tunnelRawConn) {
 	t.Helper()
-	outside = tunnelDial(t, c.port)
+	return tunnelPairFrom(t, c, 1)
+}
+
+// tunnelPairFrom is tunnelPair from 127.0.0.n: lines about each peer come once a
+// second.
+func tunnelPairFrom(t *testing.T, c *tunnelClient, n byte) (outside *net.TCPConn, inside *tunnelRawConn) {
+	t.Helper()
+	outside = tunnelDialLocal(t, c.port, n)
 	inside = c.next(t)
 	if inside.remote != outside.LocalAddr().String() {
 		t.Fatalf("the remote address is %q, not %q", inside.remote, outside.LocalAddr())

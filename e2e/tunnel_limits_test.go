@@ -171,7 +171,7 @@ func TestTunnelHTTPLimits(t *testing.T) {
 // An outside client that goes away leaves neither its place nor its memory.
 func TestTunnelAbandoned(t *testing.T) {
 	t.Parallel()
-	s := tunnelServer(t, "MAX_TUNNEL_HTTP=2", "MAX_TUNNEL_HTTP_PER_IP=2", "TUNNEL_BUFFER_TOTAL=4MiB")
+	s := tunnelServer(t, "MAX_TUNNEL_HTTP=2", "MAX_TUNNEL_HTTP_PER_IP=2", "TUNNEL_BUFFER_TOTAL=16MiB")
 	c, held := tunnelHeld(t, s, "")
 	client := tunnelHTTP(t)
 	body := bytes.Repeat([]byte("a"), 1<<20)

@@ -155,7 +155,7 @@ func TestRawConnectionLines(t *testing.T) {
 	t.Parallel()
 	l := &tunnelLogged{newIssuer(t)}
 	s := l.start(t, "TUNNEL_BUFFER=1MiB", "TUNNEL_STALL_TIMEOUT=300ms")
-	for _, test := range []struct {
+	for i, test := range []struct {
 		reason, query string
 		in, out       int // -1 = any
 		end           func(t *testing.T, c *tunnelClient, outside *net.TCPConn, inside *tunnelRawConn)
@@ -201,7 +201,7 @@ func TestRawConnectionLines(t *testing.T) {
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			c := l.open(t, s, tunnelScript{query: test.query})
-			outside, inside := tunnelPair(t, c)
+			outside, inside := tunnelPairFrom(t, c, byte(i+1))
 			test.end(t, c, outside, inside)
 			eventually(t, patience, "its last line", func() bool { return len(tunnelLines(t, s, c, "raw connection ended")) > 0 })
 			for _, msg := range []string{"raw connection started", "raw connection ended"} {

@@ -39,7 +39,7 @@ func TestTunnelRefusalLostToTheUpload(t *testing.T) {
 		strings.NewReader("b71b00\r\n"), tunnelZeros(size), strings.NewReader("\r\n0\r\n\r\n")), 413)
 	waiting := tunnelStart(t, tunnelHTTP(t), s, c.host, "/wait", nil, nil)
 	m := tunnelTake(t, held)
-	upload(t, c.host, "Content-Length: 60000", tunnelZeros(60_000), 429)
+	upload(t, c.host, "Content-Length: 60000\r\nConnection: close", tunnelZeros(60_000), 429)
 	c.answer(m, 200, "waited")
 	if reply := waiting.get(t); reply.status != 200 {
 		t.Errorf("who waited got %d", reply.status)

@@ -14,10 +14,12 @@ func TestTunnelRawFlushAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	s := tunnelServer(t)
 	const size = 6 << 20
+	n := byte(0) // of peers
 	for _, closed := range []bool{true, false} {
 		for _, early := range []bool{true, false} { // the peer reads before the end
 			c := tunnelOpen(t, s, tunnelScript{})
-			outside, inside := tunnelPair(t, c)
+			n++
+			outside, inside := tunnelPairFrom(t, c, n)
 			_, _ = io.CopyN(struct{ io.Writer }{inside}, tunnelNoise(10), size)
 			if closed {
 				_ = inside.Close()

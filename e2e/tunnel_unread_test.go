@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,12 +32,14 @@ func tunnelPlain(t *testing.T, env ...string) *server {
 // gone, take no memory: neither their bodies nor their headers.
 func TestTunnelRequestsNobodyWaitsFor(t *testing.T) {
 	t.Parallel()
-	const total, most = 32 << 20, 2*(32<<20) + 64<<20
-	s := tunnelPlain(t, "TUNNEL_BUFFER_TOTAL=32MiB", "TUNNEL_BUFFER=32MiB", "TUNNEL_HTTP_TIMEOUT=400ms")
+	// Of which requests have three quarters of a quarter: enough for one message that
+	// is being written, and for another with its body.
+	const total, most = 64 << 20, 100 << 20
+	s := tunnelPlain(t, "TUNNEL_BUFFER_TOTAL=64MiB", "TUNNEL_BUFFER=32MiB", "TUNNEL_HTTP_TIMEOUT=400ms")
 	release := make(chan struct{})
 	c := tunnelOpen(t, s, tunnelScript{read: func(*tunnelClient, int) bool { <-release; return true }})
 	t.Cleanup(func() { close(release) })
-	body := bytes.Repeat([]byte("b"), 7<<20)
+	body := bytes.Repeat([]byte("b"), 3<<20)
 	seen := map[string]int{}
 	for i := range 32 {
 		wire := tunnelWireTo(t, s)
@@ -108,7 +111,8 @@ func TestTunnelAnswersNobodyReadsHoldUpNoOtherTunnel(t *testing.T) {
 // end, a connection.
 func TestTunnelAnswersWithoutABodyNobodyReads(t *testing.T) {
 	t.Parallel()
-	s := tunnelServer(t, "TUNNEL_HTTP_TIMEOUT=1s", "MAX_TUNNEL_HTTP=1")
+	s := tunnelServer(t, "TUNNEL_HTTP_TIMEOUT=1s", "MAX_TUNNEL_HTTP=1", "TRUSTED_PROXIES=127.0.0.1")
+	other := http.Header{"X-Forwarded-For": {"203.0.113.5"}} // who has no more of the slots than the first
 	long := strings.Repeat("x", 8<<10-1)
 	var asked atomic.Int32
 	c := tunnelOpen(t, s, tunnelScript{http: func(c *tunnelClient, m tunnelMessage) {
@@ -128,7 +132,7 @@ func TestTunnelAnswersWithoutABodyNobodyReads(t *testing.T) {
 	}()
 	ask := func(want int) func() bool {
 		return func() bool {
-			reply, err := tunnelAsk(client, s, "HEAD", c.host, "/", nil, nil)
+			reply, err := tunnelAsk(client, s, "HEAD", c.host, "/", other, nil)
 			return err == nil && reply.status == want
 		}
 	}
