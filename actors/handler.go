@@ -82,10 +82,13 @@ func (a *handler) Receive(ctx actor.Context) {
 func (a *handler) settle(ctx actor.Context, handled bool) {
 	switch m := ctx.Message().(type) {
 	case *messages.FromClient:
-		if _, answer := m.Message.(*messages.Response); answer && !handled {
-			a.mux.Dropped(m.Size)
+		size := m.Size
+		if _, answer := m.Message.(*messages.Response); answer { // is charged by itself
+			if size = 0; !handled {
+				a.mux.Dropped(m.Size)
+			}
 		}
-		a.mux.Handled(m.Size)
+		a.mux.Handled(size)
 	case *messages.Data:
 		a.mux.Handled(len(m.Data))
 	case *messages.Garbage:

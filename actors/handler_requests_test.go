@@ -42,7 +42,7 @@ func TestAnswersThatNobodyWaitsForAreDropped(t *testing.T) {
 		v.wantAnswer(a, "")
 		v.wantAnswer(b, "")
 		v.want("control GET b")
-		if got := fmt.Sprint(v.handled, v.dropped); got != "[10 10 10 10 10] [10 10 10 10]" {
+		if got := fmt.Sprint(v.handled, v.dropped); got != "[0 0 0 0 0] [10 10 10 10]" {
 			t.Errorf("given back were %s", got)
 		}
 		if got := fmt.Sprint(v.forgot); got != "[b]" { // a was answered

@@ -23,10 +23,11 @@ func (a *handler) freeMemory(ctx actor.Context, bytes int64) {
 }
 
 // clearCrowd ends the newest request of the source address whose requests hold
-// most, if all requests together hold most of what the tunnel does. What they hold
-// keeps its client from being read.
+// most, if that is much and all requests together hold most of what the tunnel does.
+// What they hold keeps its client from being read.
 func (a *handler) clearCrowd(ctx actor.Context) {
-	if newest, held := ledger.Crowd(a.requestsHold(ctx)); newest != nil && 2*held > a.mux.Held() {
+	newest, held := ledger.Crowd(a.requestsHold(ctx))
+	if newest != nil && newest.Held >= ledger.GivesMuch && 2*held > a.mux.Held() {
 		newest.End()
 	}
 }

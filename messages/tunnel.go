@@ -41,8 +41,8 @@ type Mux interface {
 	// the mux. Who gets one gives back what it is charged.
 	Dropped(size int)
 	// Handled says that the handler has dealt with a message that came
-	// through the mux, and with the n bytes that it carried. Called once for
-	// each [FromClient], [Data] and [Garbage].
+	// through the mux, and with the n bytes that it carried, which are none of a
+	// [Response]. Called once for each [FromClient], [Data] and [Garbage].
 	Handled(n int)
 	// Full reports whether the mux can't be read on for want of room: a byte
 	// budget of its tunnel or its user is used up, or it holds more than its fair

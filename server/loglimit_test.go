@@ -137,7 +137,7 @@ func TestMessagesWithAddressesAreOfOneReason(t *testing.T) {
 			log.Printf("http: panic serving 192.0.2.1:%d: it failed", i)
 			log.Printf("http: panic serving [2001:db8::%x]:1: it failed", i)
 		}
-		if got := lines(t, &out); len(got) > logMost || len(limited.limit.reasons) != 1 {
+		if got := lines(t, &out); len(got) > logBurst || len(limited.limit.reasons) != 1 {
 			t.Errorf("%d lines, of %d reasons", len(got), len(limited.limit.reasons))
 		}
 	})

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// givesMuch is from how many bytes ending what holds them is worth it. Less is
+// GivesMuch is from how many bytes ending what holds them is worth it. Less is
 // ended only if there is nothing that holds so much.
-const givesMuch = 64 << 10
+const GivesMuch = 64 << 10
 
 // A Holding is what one request or raw connection holds of its tunnel's memory.
 type Holding struct {
@@ -22,7 +22,7 @@ type Holding struct {
 // newest first, of those that hold much.
 func ToFree(all []Holding, bytes int64) (chosen []Holding) {
 	slices.SortFunc(all, func(a, b Holding) int {
-		if a, b := a.Held >= givesMuch, b.Held >= givesMuch; a != b {
+		if a, b := a.Held >= GivesMuch, b.Held >= GivesMuch; a != b {
 			if a {
 				return -1
 			}

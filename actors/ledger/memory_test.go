@@ -27,7 +27,7 @@ func TestNewestGiveWayFirst(t *testing.T) {
 		{holdings(1, 100<<10, 1, 200<<10, 1, 300<<10), 300<<10 + 1, "[3 2]"},
 		{holdings(1, 100<<10, 1, 0, 1, 10), 1, "[1]"}, // which hold little are spared
 		{holdings(1, 100<<10, 1, 0, 1, 10), 1 << 30, "[1 3]"},
-		{holdings(1, givesMuch, 1, givesMuch-1), 1, "[1]"},
+		{holdings(1, GivesMuch, 1, GivesMuch-1), 1, "[1]"},
 	} {
 		got := []uint64{}
 		for _, h := range ToFree(c.all, c.bytes) {

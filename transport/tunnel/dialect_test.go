@@ -178,7 +178,16 @@ func TestDialectPausesAStream(t *testing.T) {
 		t.Error("the client does not read what was sent")
 	}
 	frames := 0
-	d.note(func() { frames = len(d.paused) })
+	testkit.Eventually(t, "the dialect was asked after the last frame, too", func() (all bool) {
+		d.note(func() {
+			asked := 0
+			for _, n := range d.paused {
+				asked += n
+			}
+			frames, all = len(d.paused), asked == size
+		})
+		return all
+	})
 	if took := time.Since(begun); frames < 5 || took < time.Duration(frames-1)*pause {
 		t.Errorf("%d frames took %s", frames, took)
 	}

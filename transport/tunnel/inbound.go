@@ -242,7 +242,7 @@ func (in *inbound) control() {
 		case in.unasked && m.memory.full(): // it came in one read
 			message = &messages.Dropped{ID: r.ID, Reason: messages.ReasonMemory}
 		default:
-			in.post(&messages.FromClient{Message: r, Size: size}, size)
+			in.post(&messages.FromClient{Message: r, Size: size}, 0) // it stays charged to answers
 			return
 		}
 	}

@@ -193,8 +193,10 @@ func (r *rig) settle(message any) {
 	case *messages.FromClient:
 		if _, answer := m.Message.(*messages.Response); answer {
 			r.mux.Dropped(m.Size)
+			r.mux.Handled(0)
+		} else {
+			r.mux.Handled(m.Size)
 		}
-		r.mux.Handled(m.Size)
 	case *messages.Data:
 		r.mux.Handled(len(m.Data))
 	case *messages.Garbage:
