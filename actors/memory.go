@@ -10,8 +10,9 @@ import (
 )
 
 // freeMemory ends what holds the tunnel's memory, newest first, so that so many
-// bytes come back.
+// bytes come back. Newest of all is the message that comes just now.
 func (a *handler) freeMemory(ctx actor.Context, bytes int64) {
+	bytes -= a.mux.GiveUp()
 	all := a.requestsHold(ctx)
 	for _, c := range a.conns {
 		all = append(all, ledger.Holding{Order: c.order, Source: c.count, Held: c.stream.Held(),

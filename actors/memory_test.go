@@ -22,6 +22,13 @@ func (v *rigTunnel) setMemory(bytes int64) {
 	v.memory = bytes
 }
 
+// setComing says that too, and how much of it a message has that comes just now.
+func (v *rigTunnel) setComing(bytes, coming int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.memory, v.coming = bytes, coming
+}
+
 // When more is held than there is, the tunnel that holds most gives way, its
 // newest first, until there is enough.
 func TestTunnelThatHoldsMostGivesWay(t *testing.T) {

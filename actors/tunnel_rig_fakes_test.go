@@ -25,6 +25,7 @@ type fakeLink struct {
 	panicIn string // a method; consumed by the panic
 	full    bool
 	memory  int64 // what it holds
+	coming  int64 // the part of it that a message under way from the client has
 
 	onFinish func() // called by Finish
 }
@@ -110,6 +111,14 @@ func (l *fakeLink) Crowded() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.scarce
+}
+
+func (l *fakeLink) GiveUp() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	given := l.coming
+	l.memory, l.coming = l.memory-given, 0
+	return given
 }
 
 func (l *fakeLink) Held() int64 {

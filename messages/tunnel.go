@@ -53,6 +53,11 @@ type Mux interface {
 	Crowded() bool
 	// Held returns how many bytes the tunnel holds in memory.
 	Held() int64
+	// GiveUp has the mux keep nothing of the message that comes from the client
+	// just now, if much of it has come: it may never come whole. It returns how
+	// many bytes that gives back. If it is a response, its request hears so when
+	// the client goes on.
+	GiveUp() (bytes int64)
 	// Finish ends the mux in an orderly way, within [Linger]. Answer:
 	// [MuxClosed]. Calls after the first change nothing.
 	Finish(reason Reason)

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"encoding/binary"
+	"sync"
 	"time"
 
 	"wsproxy/messages"
@@ -27,17 +28,20 @@ type inbound struct {
 	mux     *Mux
 	take    Pieces // what the client's dialect makes of the next pieces
 	kind    inboundKind
-	size    int64                // bytes of the message so far
-	message joined               // the control message so far, charged to mux.answers
-	began   time.Time            // when the first of it came
-	unasked bool                 // there was no memory for its beginning, and nobody has waited for some
-	gaveUp  bool                 // a control message was given up for want of memory, and there was none since
-	lost    messages.Reason      // why the control message is not kept
-	scan    messages.ControlScan // of one that is not kept
-	answer  bool                 // what is skipped is a response, of any length
-	head    []byte               // the data frame's header so far
-	connID  string               // of the data frame
-	refused messages.Reason      // why nothing more is taken
+	size    int64           // bytes of the message so far
+	began   time.Time       // when the first of it came
+	unasked bool            // there was no memory for its beginning, and nobody has waited for some
+	gaveUp  bool            // a control message was given up for want of memory, and there was none since
+	lost    messages.Reason // why the control message is not kept
+	answer  bool            // what is skipped is a response, of any length
+	head    []byte          // the data frame's header so far
+	connID  string          // of the data frame
+	refused messages.Reason // why nothing more is taken
+
+	mu      sync.Mutex
+	message joined               // under mu: the control message so far, charged to mux.answers
+	revoked bool                 // under mu: what had come of it was taken
+	scan    messages.ControlScan // under mu while it is kept: of one that is not
 }
 
 type inboundKind uint8
@@ -55,6 +59,7 @@ const (
 func (m *Mux) startReading() {
 	in := &inbound{mux: m}
 	in.take = m.dialect.Reassemble(in.piece)
+	m.comes.Store(in)
 	m.session.Read("tunnel in", wsock.Receiver{
 		Texts: true, Boundaries: true, Wait: in.waitForRoom, Payload: in.payload,
 		Received: func(n int) { m.received.Add(int64(n)) },
@@ -74,7 +79,7 @@ func (in *inbound) payload(data []byte, text, end bool) (refused messages.Reason
 func (in *inbound) waitForRoom() {
 	m := in.mux
 	if in.kind == inboundControl &&
-		(int64(in.message.size) >= m.memory.limit || time.Since(in.began) > m.settings.HTTPTimeout) {
+		(in.kept() >= m.memory.limit || time.Since(in.began) > m.settings.HTTPTimeout) {
 		in.giveUp(messages.ReasonMemory)
 	}
 	if !in.wantsRoom() {
@@ -174,6 +179,21 @@ func (in *inbound) begin(first byte, text bool) {
 }
 
 func (in *inbound) join(data []byte) {
+	if in.keep(data) {
+		return
+	}
+	if in.giveUp(messages.ReasonMemory); in.kind == inboundLost {
+		in.seek(data)
+	}
+}
+
+// keep adds to the control message, unless it was revoked.
+func (in *inbound) keep(data []byte) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.revoked {
+		return false
+	}
 	begins := in.message.size == 0
 	in.message.add(data)
 	in.mux.answers.add(int64(len(data)))
@@ -181,6 +201,40 @@ func (in *inbound) join(data []byte) {
 		in.began = time.Now()
 		in.unasked = in.mux.memory.full()
 	}
+	return true
+}
+
+// kept returns how many bytes of the control message are kept.
+func (in *inbound) kept() int64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return int64(in.message.size)
+}
+
+// revoke keeps nothing of the control message that comes, if one does. Any
+// goroutine may call it: a client that stops in the middle of a message holds
+// memory without an end.
+func (in *inbound) revoke() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.message.size == 0 {
+		return
+	}
+	in.scan = messages.ControlScan{}
+	for _, chunk := range in.message.chunks {
+		in.scan.Read(chunk)
+	}
+	in.mux.answers.add(int64(-in.message.size))
+	in.message, in.revoked = joined{}, true
+}
+
+// whole takes the control message, which has ended. It reports whether all of it
+// is there.
+func (in *inbound) whole() (message joined, ok bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	message, in.message = in.message, joined{}
+	return message, !in.revoked
 }
 
 // header reads the header of a data frame, and returns what follows it.
@@ -230,11 +284,17 @@ func (in *inbound) finish() {
 // control decodes a control message and passes it on. What a response is
 // charged goes with it.
 func (in *inbound) control() {
-	m, size := in.mux, in.message.size
+	text, ok := in.whole()
+	if !ok {
+		if in.giveUp(messages.ReasonMemory); in.kind == inboundLost {
+			in.endOfLost()
+		}
+		return
+	}
+	m, size := in.mux, text.size
 	var message any
 	var err error
-	Heavily(size, func() { message, err = messages.DecodeControl(in.message.whole()) })
-	in.message = joined{}
+	Heavily(size, func() { message, err = messages.DecodeControl(text.whole()) })
 	if r, ok := message.(*messages.Response); ok {
 		switch {
 		case m.dialect.Answered(r.ID):
@@ -257,20 +317,17 @@ func (in *inbound) control() {
 // giveUp keeps nothing of a control message, for want of memory or because it is
 // too long. If it is a response, its request is told so.
 func (in *inbound) giveUp(reason messages.Reason) {
-	message := in.message
-	in.message = joined{}
-	in.mux.answers.add(int64(-message.size))
+	in.revoke() // unless it was
 	what := "a control message for which there was no memory"
 	if reason == messages.ReasonAnswerTooBig {
 		what = "a control message that is too long"
 	}
 	in.post(&messages.Garbage{What: what}, 0)
-	in.kind, in.lost, in.scan = inboundLost, reason, messages.ControlScan{}
-	for _, chunk := range message.chunks {
-		if in.kind == inboundLost {
-			in.seek(chunk)
-		}
-	}
+	in.mu.Lock()
+	in.revoked = false // it is known
+	in.mu.Unlock()
+	in.kind, in.lost = inboundLost, reason
+	in.seek(nil)
 }
 
 // seek looks on for what a message is that is not kept.

@@ -17,21 +17,22 @@ import (
 // WebSocket; the tunnel's actors say what happens when. See [messages.Mux].
 type Mux struct {
 	session  wsock.Session
-	settings *Settings     // set once
-	dialect  Dialect       // set once, before Start
-	credit   bool          // set once: flow=credit
-	handler  *actor.PID    // set by Start, before the pumps begin
-	started  atomic.Bool   // handler is set, for others than the pumps
-	queue    *sendQueue    // what waits for the client
-	inFlight inFlight      // what is on its way to the client
-	memory   *Budget       // what the tunnel holds of that of all
-	requests *Budget       // the part of it that requests hold, until the client has them
-	buffer   Budget        // what waits for outside peers beyond their shares; counted in memory too
-	answers  account       // responses, until their requests have them
-	inbound  Budget        // what was read from the client and is not handled yet
-	posted   account       // the same, in memory: a tunnel's end leaves some unhandled
-	room     chan struct{} // has room for one: some of memory or inbound came back
-	accepts  chan struct{} // a token for each stream that no actor has taken yet
+	settings *Settings               // set once
+	dialect  Dialect                 // set once, before Start
+	credit   bool                    // set once: flow=credit
+	handler  *actor.PID              // set by Start, before the pumps begin
+	started  atomic.Bool             // handler is set, for others than the pumps
+	queue    *sendQueue              // what waits for the client
+	inFlight inFlight                // what is on its way to the client
+	memory   *Budget                 // what the tunnel holds of that of all
+	requests *Budget                 // the part of it that requests hold, until the client has them
+	buffer   Budget                  // what waits for outside peers beyond their shares; counted in memory too
+	answers  account                 // responses, until their requests have them
+	comes    atomic.Pointer[inbound] // what is made of the client's messages; nil until they are read
+	inbound  Budget                  // what was read from the client and is not handled yet
+	posted   account                 // the same, in memory: a tunnel's end leaves some unhandled
+	room     chan struct{}           // has room for one: some of memory or inbound came back
+	accepts  chan struct{}           // a token for each stream that no actor has taken yet
 
 	listener  atomic.Pointer[net.TCPListener] // the raw port, once it is open
 	accepting bool                            // Start was called; used by the tunnel's calls only
@@ -173,6 +174,26 @@ func (m *Mux) Crowded() bool { return 2*m.requests.Held() > m.requests.limit }
 
 // Held returns how many bytes the tunnel holds in memory.
 func (m *Mux) Held() int64 { return m.memory.Held() }
+
+// giveUpWorth is from how many bytes on what has come of a message is given up:
+// most have come whole before less than that is of use to anyone.
+const giveUpWorth = 64 << 10
+
+// GiveUp keeps nothing of the control message that comes from the client, if much
+// of it has come, and returns how many bytes that gives back. It returns at once,
+// maybe before they are there.
+func (m *Mux) GiveUp() (bytes int64) {
+	in := m.comes.Load()
+	if in == nil {
+		return 0
+	}
+	if bytes = in.kept(); bytes < giveUpWorth {
+		return 0
+	}
+	// A message of megabytes is looked through for what it is.
+	wsock.StartPump(m.settings.Host.Log(), "gives up", func() { Heavily(int(bytes), in.revoke) }, func() {})
+	return bytes
+}
 
 // drop gives back what a frame held, written or not.
 func (m *Mux) drop(f frame) {
