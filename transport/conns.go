@@ -28,6 +28,8 @@ type conns struct {
 	mu    sync.Mutex
 	all   connGroup                   // under mu
 	peers map[netip.Prefix]*connGroup // under mu; those that have connections, by what limits count them as
+
+	headers map[*edgeConn]*headerHold // under mu: of those whose headers count as memory
 }
 
 // A connGroup is what one bound counts.
@@ -35,6 +37,7 @@ type connGroup struct {
 	prefix         netip.Prefix // of the peers; the zero Prefix for all connections
 	count          int
 	oldest, newest *edgeConn // of those that are idle
+	headers        int64     // bytes of memory; counted for peers alone
 }
 
 // The groups that a connection is in. One of a trusted proxy is in the first
@@ -59,7 +62,7 @@ type links struct{ older, newer *edgeConn }
 func newConns(c Config) *conns {
 	return &conns{
 		perPeer: c.MaxConnsPerPeer, most: c.MaxConns, sources: c.Sources, meter: c.Meter,
-		peers: make(map[netip.Prefix]*connGroup),
+		peers: make(map[netip.Prefix]*connGroup), headers: make(map[*edgeConn]*headerHold),
 	}
 }
 

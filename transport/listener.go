@@ -140,9 +140,13 @@ func (c *edgeConn) receive(p []byte) *refusal {
 	if more := int64(c.scan.size) - freeHeader - c.charged; more > 0 && c.server.memory != nil {
 		steps := (more + headerStep - 1) / headerStep * headerStep
 		if !c.server.memory.Try(steps) {
-			return &noMemory
+			if !c.server.conns.makeRoom(c, steps) {
+				return &noMemory
+			}
+			c.server.memory.Add(steps) // what gives way has as much, and is about to end
 		}
 		c.charged += steps
+		c.server.conns.hold(c, steps)
 	}
 	return nil
 }
@@ -161,6 +165,7 @@ func (c *edgeConn) giveBack() {
 	if c.charged > 0 {
 		c.server.memory.Add(-c.charged)
 		c.charged = 0
+		c.server.conns.release(c)
 	}
 }
 
