@@ -58,6 +58,7 @@ func (n *neighbour) probes(ctx context.Context, service net.Addr) []probe {
 		// kept was closed just then (RFC 9110, section 9.2.2): an idle one may be.
 		{"http", 20 * time.Millisecond, n.page(n.plain, kept, "GET", len(smallAnswer))},
 		{"http-new", 50 * time.Millisecond, n.page(n.plain, fresh, "POST", len(smallAnswer))},
+		{"http-cookies", 50 * time.Millisecond, n.cookies(fresh)},
 		{Large, 250 * time.Millisecond, n.page(n.large, kept, "GET", largeAnswer)},
 		{"health", 50 * time.Millisecond, n.health(fresh)},
 	}
@@ -137,6 +138,19 @@ func (n *neighbour) page(t *wire.Tunnel, client *http.Client, method string, len
 		}
 		request.Host = t.Host
 		return ask(client, request, length)
+	}
+}
+
+// cookies asks for a page as a browser does that has many of them.
+func (n *neighbour) cookies(client *http.Client) func() error {
+	return func() error {
+		request, err := http.NewRequest("GET", "http://"+n.server+"/", nil)
+		if err != nil {
+			return err
+		}
+		request.Host = n.plain.Host
+		request.Header.Set("Cookie", "session="+strings.Repeat("c", 6<<10))
+		return ask(client, request, len(smallAnswer))
 	}
 }
 

@@ -47,6 +47,7 @@ var Attacks = []Attack{
 	{Name: "handshakes", What: "2,000 handshakes of 50 addresses that are never finished", play: handshakes},
 	{Name: "behind-handshake", What: "64 KiB behind each of many handshakes", play: behindHandshake},
 	{Name: "queue", What: "2,500 requests of 10 addresses wait, each with 60 KiB of header", play: queue},
+	{Name: "headers-kept", What: "60 KiB of legal header on 800 connections of 4 addresses, never ended", play: headersKept},
 }
 
 // Named returns the attack of a name.

@@ -198,3 +198,16 @@ func queue(p *playing) error {
 	})
 	return nil
 }
+
+// headersKept: headers within the limits, of requests that are never complete.
+// What of them is kept is bounded for all together.
+func headersKept(p *playing) error {
+	request := head("GET", p.Neighbour.Host)
+	for i := range 150 {
+		request = fmt.Appendf(request, "X-%d: %s\r\n", i, strings.Repeat("v", 400))
+	}
+	p.hold(800, 400, func(i int) (net.Conn, error) {
+		return p.write(wire.Source(wire.BlockOutside, i%4), p.Server, 0, request)
+	})
+	return nil
+}
