@@ -19,6 +19,12 @@ const (
 	// light traffic behind it there is none, and a collection of what is live then
 	// costs some milliseconds.
 	trimPause = 10 * time.Second
+	// What was live at the last collection may be garbage since, and nobody
+	// allocates what would start another one: connections that strangers held and
+	// let go of left 50 MiB for minutes. So much is looked through again, which
+	// takes a thousandth of a processor.
+	trimAgain     = 20 * time.Second
+	trimAgainFrom = 32 << 20 // bytes live
 )
 
 // What the process takes beside what the tunnels' Pool counts. The protocol
@@ -83,13 +89,20 @@ func tendMemory(stop <-chan struct{}, pool int64) {
 			percent = want
 			debug.SetGCPercent(percent)
 		}
-		quiet := allocated-latest < trimQuiet || !busy && time.Since(trimmedAt) >= trimPause
-		if allocated-trimmed >= trimAfter && quiet {
+		if isTrimDue(allocated-trimmed, allocated-latest, live, time.Since(trimmedAt)) {
 			debug.FreeOSMemory()
 			trimmed, trimmedAt = allocated, time.Now()
 		}
 		latest = allocated
 	}
+}
+
+// isTrimDue reports whether garbage is to be collected and given back: so many
+// bytes were allocated since the last time, which is so long ago, and so many of
+// them within a look.
+func isTrimDue(allocated, latest, live uint64, since time.Duration) bool {
+	quiet := latest < trimQuiet || latest < busyAllocation && since >= trimPause
+	return quiet && (allocated >= trimAfter || live >= trimAgainFrom && since >= trimAgain)
 }
 
 // memoryLimit returns what the Go runtime is to keep below, in bytes.
