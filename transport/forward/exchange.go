@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/pieces"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
@@ -152,7 +153,7 @@ func (x *exchange) pass(mux *tunnel.Mux, out outgoing) (answer messages.Answer, 
 		if !held.Try(int64(cap(out.body) + out.message.Size())) { // both are there for a moment
 			return x.cancel(messages.ReasonMemory), false
 		}
-		tunnel.Heavily(len(out.body), func() { frame = messages.EncodeRequest(*out.message) })
+		pieces.Heavily(len(out.body), func() { frame = messages.EncodeRequest(*out.message) })
 	} else if !held.Try(int64(cap(frame))) {
 		return x.cancel(messages.ReasonMemory), false
 	}

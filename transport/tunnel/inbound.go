@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/pieces"
 	"wsproxy/transport/wsock"
 )
 
@@ -39,7 +40,7 @@ type inbound struct {
 	refused messages.Reason // why nothing more is taken
 
 	mu      sync.Mutex
-	message joined               // under mu: the control message so far, charged to mux.answers
+	message pieces.Message       // under mu: the control message so far, charged to mux.answers
 	revoked bool                 // under mu: what had come of it was taken
 	scan    messages.ControlScan // under mu while it is kept: of one that is not
 }
@@ -194,8 +195,8 @@ func (in *inbound) keep(data []byte) bool {
 	if in.revoked {
 		return false
 	}
-	begins := in.message.size == 0
-	in.message.add(data)
+	begins := in.message.Size == 0
+	in.message.Add(data)
 	in.mux.answers.add(int64(len(data)))
 	if begins {
 		in.began = time.Now()
@@ -208,7 +209,7 @@ func (in *inbound) keep(data []byte) bool {
 func (in *inbound) kept() int64 {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return int64(in.message.size)
+	return int64(in.message.Size)
 }
 
 // revoke keeps nothing of the control message that comes, if one does. Any
@@ -217,23 +218,23 @@ func (in *inbound) kept() int64 {
 func (in *inbound) revoke() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.message.size == 0 {
+	if in.message.Size == 0 {
 		return
 	}
 	in.scan = messages.ControlScan{}
-	for _, chunk := range in.message.chunks {
+	for _, chunk := range in.message.Chunks {
 		in.scan.Read(chunk)
 	}
-	in.mux.answers.add(int64(-in.message.size))
-	in.message, in.revoked = joined{}, true
+	in.mux.answers.add(int64(-in.message.Size))
+	in.message, in.revoked = pieces.Message{}, true
 }
 
 // whole takes the control message, which has ended. It reports whether all of it
 // is there.
-func (in *inbound) whole() (message joined, ok bool) {
+func (in *inbound) whole() (message pieces.Message, ok bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	message, in.message = in.message, joined{}
+	message, in.message = in.message, pieces.Message{}
 	return message, !in.revoked
 }
 
@@ -291,10 +292,10 @@ func (in *inbound) control() {
 		}
 		return
 	}
-	m, size := in.mux, text.size
+	m, size := in.mux, text.Size
 	var message any
 	var err error
-	Heavily(size, func() { message, err = messages.DecodeControl(text.whole()) })
+	pieces.Heavily(size, func() { message, err = messages.DecodeControl(text.Whole()) })
 	if r, ok := message.(*messages.Response); ok {
 		switch {
 		case m.dialect.Answered(r.ID):

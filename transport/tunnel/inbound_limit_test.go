@@ -76,8 +76,8 @@ func TestLongResponseTakesNoMemory(t *testing.T) {
 		most := int64(0)
 		for rest := responseOf(100*testLimit, order...); len(rest) > 0; {
 			n := min(wsock.BufferSize, len(rest))
-			if in.piece(rest[:n:n], true, n == len(rest)); int64(in.message.size) > testLimit {
-				t.Fatalf("%d bytes are kept", in.message.size)
+			if in.piece(rest[:n:n], true, n == len(rest)); int64(in.message.Size) > testLimit {
+				t.Fatalf("%d bytes are kept", in.message.Size)
 			}
 			rest = rest[n:]
 			most = max(most, i.mux.memory.held.Load())
@@ -129,7 +129,7 @@ func TestOtherMessagesAboveTheLimitAreRefused(t *testing.T) {
 			if want := testLimit + n; !c.atEnd && read > want {
 				t.Errorf("%s: %d bytes of it are read before, want at most %d", c.name, read, want)
 			}
-			if in.message.size > 0 || i.mux.answers.held.Load() != 0 {
+			if in.message.Size > 0 || i.mux.answers.held.Load() != 0 {
 				t.Errorf("%s: %d bytes are held", c.name, i.mux.answers.held.Load())
 			}
 			for _, m := range i.ear.Take() {

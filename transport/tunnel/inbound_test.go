@@ -124,8 +124,8 @@ func (i *intake) reads(t testing.TB, sent []sentMessage, cut func() int) []strin
 	for _, m := range told {
 		(&rig{mux: i.mux}).settle(m)
 	}
-	if held := i.mux.memory.held.Load(); held != 0 || in.message.size != 0 || i.mux.inbound.held.Load() != 0 {
-		t.Fatalf("%d bytes are held, %d are in a message under way", held, in.message.size)
+	if held := i.mux.memory.held.Load(); held != 0 || in.message.Size != 0 || i.mux.inbound.held.Load() != 0 {
+		t.Fatalf("%d bytes are held, %d are in a message under way", held, in.message.Size)
 	}
 	return posts
 }

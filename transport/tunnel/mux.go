@@ -9,6 +9,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/messages"
+	"wsproxy/transport/pieces"
 	"wsproxy/transport/wsock"
 )
 
@@ -191,7 +192,7 @@ func (m *Mux) GiveUp() (bytes int64) {
 		return 0
 	}
 	// A message of megabytes is looked through for what it is.
-	wsock.StartPump(m.settings.Host.Log(), "gives up", func() { Heavily(int(bytes), in.revoke) }, func() {})
+	wsock.StartPump(m.settings.Host.Log(), "gives up", func() { pieces.Heavily(int(bytes), in.revoke) }, func() {})
 	return bytes
 }
 

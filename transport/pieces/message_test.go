@@ -1,4 +1,4 @@
-package tunnel
+package pieces
 
 import (
 	"bytes"
@@ -18,22 +18,22 @@ func TestJoinedMessageIsWhole(t *testing.T) {
 	for _, size := range []int{0, 1, 100, 32 << 10, 32<<10 + 1, 1 << 20, 5<<20 + 3} {
 		for range 10 {
 			all := testkit.Pattern(size)
-			var j joined
+			var j Message
 			for rest := all; len(rest) > 0; {
 				n := 1 + random.IntN(min(len(rest), 32<<10))
 				piece := bytes.Clone(rest[:n])
-				j.add(piece)
+				j.Add(piece)
 				clear(piece) // it is the reader's
 				rest = rest[n:]
 			}
 			taken := 0
-			for _, chunk := range j.chunks {
+			for _, chunk := range j.Chunks {
 				taken += cap(chunk)
 			}
-			if taken > 2*size+32<<10 || taken > size+joinedChunk+64<<10 {
+			if taken > 2*size+32<<10 || taken > size+chunkSize+64<<10 {
 				t.Errorf("%d bytes take up %d", size, taken)
 			}
-			if got := j.whole(); j.size != size || !bytes.Equal(got, all) {
+			if got := j.Whole(); j.Size != size || !bytes.Equal(got, all) {
 				t.Errorf("of %d bytes %d are there", size, len(got))
 			}
 		}
