@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -396,8 +395,3 @@ func (v *rigTunnel) httpClaims() []messages.Claim {
 // A rigRequest is an exchange that counts how often it is revoked.
 func (q *rigRequest) Held() int64 { return q.held }
 func (q *rigRequest) Revoke()     { q.revoked++ }
-
-// A rigPool is the memory of all tunnels: how much too much is held.
-type rigPool atomic.Int64
-
-func (p *rigPool) Excess() int64 { return (*atomic.Int64)(p).Load() }

@@ -1,6 +1,10 @@
 package actors
 
-import "wsproxy/messages"
+import (
+	"sync/atomic"
+
+	"wsproxy/messages"
+)
 
 // taken returns how much of a limit is taken in all. It tells the limits that
 // the book was read: what a timer has them write later comes after that for the
@@ -38,3 +42,8 @@ func (r *tunnelRig) wantFree() {
 		p = r.probe()
 	}
 }
+
+// A rigPool is the memory of all tunnels: how much too much is held.
+type rigPool atomic.Int64
+
+func (p *rigPool) Excess() int64 { return (*atomic.Int64)(p).Load() }

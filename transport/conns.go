@@ -18,8 +18,8 @@ const (
 
 // conns are the connections to the HTTP listener that are no sessions. When a
 // bound is reached, the one that has been idle longest gives way. Idle is one
-// on which no request is under way: nothing has come of one yet, or of the next
-// one, or it is closed as soon as its client has the answer.
+// on which no request is under way: the header of the first one, or of the next,
+// has not come whole, or it is closed as soon as its client has the answer.
 type conns struct {
 	perPeer, most int // bounds; 0 = any number
 	sources       netpolicy.Sources

@@ -120,7 +120,6 @@ var errHeader error = &net.OpError{Op: "read", Net: "tcp", Err: errors.New("the 
 // more than the server takes.
 func (c *edgeConn) receive(p []byte) *refusal {
 	if c.reads == 0 {
-		c.server.conns.work(c)
 		// For each header net/http sets a deadline to wait for it, and another
 		// when its first four bytes are there. If it has read none of them, they
 		// have waited in its buffer.
@@ -130,6 +129,8 @@ func (c *edgeConn) receive(p []byte) *refusal {
 	}
 	c.reads = min(c.reads+1, 2)
 	if c.scan.read(p) {
+		// Not before: whoever sends half a header would keep others out.
+		c.server.conns.work(c)
 		c.receives.Store(false)
 	}
 	// The first read of a header whose beginning was not seen may have brought

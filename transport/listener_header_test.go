@@ -277,3 +277,25 @@ func (p *purse) Try(n int64) bool {
 	}
 	return true
 }
+
+// Who sends half a header gives way to others, as who sends none does.
+func TestHalfHeadersGiveWay(t *testing.T) {
+	d := newDesk(t, func(c *Config) { c.MaxConns = 2 })
+	address, _ := d.listen(t)
+	half := []*net.TCPConn{dialText(t, address, "GET /health HTTP/1.1\r\nX-"), dialText(t, address, "G")}
+	testkit.Eventually(t, "both are there", func() bool {
+		d.conns.mu.Lock()
+		defer d.conns.mu.Unlock()
+		return d.conns.all.count == len(half)
+	})
+	for range 20 {
+		if statuses, _ := answers(t, dialText(t, address, getHealth+"Host: a\r\n\r\n"), 1); statuses[0] != 200 {
+			t.Fatalf("/health is answered %d", statuses[0])
+		}
+	}
+	for i, conn := range half {
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Errorf("half a header is answered on connection %d", i)
+		}
+	}
+}
