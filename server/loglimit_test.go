@@ -47,7 +47,7 @@ func TestOneLineASecondForEachReasonAndSource(t *testing.T) {
 		if got := lines(t, &out); len(got) != 0 {
 			t.Errorf("before the second is over: %v", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		refused("memory", "203.0.113.9")
 		refused("memory", "203.0.113.9")
 		if got := lines(t, &out); len(got) != 1 || got[0]["left_out"] != 1.0 {
