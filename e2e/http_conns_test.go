@@ -116,7 +116,8 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 // A peer that keeps its connections busy has no more than its bound; others go on.
 func TestBusyConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := start(t, "MAX_HTTP_CONNS_PER_IP=3")
+	s := tunnelServer(t, "MAX_HTTP_CONNS_PER_IP=3")
+	c, held := tunnelHeld(t, s, "")
 	from := func(address string) net.Conn {
 		t.Helper()
 		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: patience}
@@ -129,9 +130,10 @@ func TestBusyConnectionsAreBounded(t *testing.T) {
 		return conn
 	}
 	for i := range 3 {
-		if _, err := io.WriteString(from("127.0.1.1"), "GET /health HTTP/1.1\r\nHost: a\r\nX: "); err != nil {
+		if _, err := io.WriteString(from("127.0.1.1"), "GET / HTTP/1.1\r\nHost: "+c.host+"\r\n\r\n"); err != nil {
 			t.Fatal(i, err)
 		}
+		tunnelTake(t, held) // it is under way, and never answered
 	}
 	eventually(t, patience, "a fourth connection is closed", func() bool {
 		conn := from("127.0.1.1")

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,14 +122,26 @@ func TestTunnelAnswersWithoutABodyNobodyReads(t *testing.T) {
 		_ = c.send(tunnelJSON{"type": "http_response", "id": m.ID, "status": 204, "headers": tunnelJSON{"X-Long": []string{long, long, long, long}}})
 	}})
 	client := tunnelHTTP(t)
-	wire := tunnelWireTo(t, s)
-	_ = wire.SetReadBuffer(4096)
-	go func() {
+	enough := make(chan struct{})
+	stop := sync.OnceFunc(func() { close(enough) })
+	t.Cleanup(stop)
+	go func() { // each connection is cut after a while
 		requests := []byte(strings.Repeat("GET / HTTP/1.1\r\nHost: "+c.host+"\r\n\r\n", 100))
 		for {
-			if _, err := wire.Write(requests); err != nil {
+			select {
+			case <-enough:
+				return
+			default:
+			}
+			conn, err := net.Dial("tcp4", s.addr)
+			if err != nil {
 				return
 			}
+			_ = conn.(*net.TCPConn).SetReadBuffer(4096)
+			for err == nil {
+				_, err = conn.Write(requests)
+			}
+			conn.Close()
 		}
 	}()
 	ask := func(want int) func() bool {
@@ -145,5 +159,6 @@ func TestTunnelAnswersWithoutABodyNobodyReads(t *testing.T) {
 		}
 		return asked.Load() == before
 	})
+	stop()
 	eventually(t, patience, "the slot is free again", ask(204))
 }
