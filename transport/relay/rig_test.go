@@ -50,6 +50,7 @@ type rig struct {
 	client *websocket.Conn // the client, on peer
 	target *net.TCPConn    // the target's end
 	listen *net.TCPListener
+	ahead  any // what the actor was told before its turn
 }
 
 // newRig returns a pair that has its client and knows its target's address.
@@ -111,8 +112,12 @@ func (r *rig) dial() {
 		r.T.Fatal("the target is refused")
 	}
 	r.pair.Dial()
-	if m := next[*messages.TargetDialed](r); m.Failure != "" {
-		r.T.Fatalf("the target is not reached: %s", m.Failure)
+	dialed := r.hears()
+	if _, left := dialed.(*messages.PumpEnded); left { // a client that has left may be told first
+		r.ahead, dialed = dialed, r.hears()
+	}
+	if m, ok := dialed.(*messages.TargetDialed); !ok || m.Failure != "" {
+		r.T.Fatalf("the target is not reached: %T %+v", dialed, dialed)
 	}
 	target, err := r.listen.AcceptTCP()
 	if err != nil {
@@ -147,12 +152,21 @@ func newRunningRig(t testing.TB) *rig {
 // next returns the next message to the pair's actor, which must be a T.
 func next[T any](r *rig) T {
 	r.T.Helper()
-	m := testkit.Receive(r.T, r.Got)
+	m := r.hears()
 	want, ok := m.(T)
 	if !ok {
 		r.T.Fatalf("the actor is told %T %+v, want %T", m, m, want)
 	}
 	return want
+}
+
+// hears returns what the actor is told next.
+func (r *rig) hears() (m any) {
+	r.T.Helper()
+	if m, r.ahead = r.ahead, nil; m == nil {
+		m = testkit.Receive(r.T, r.Got)
+	}
+	return m
 }
 
 // wantPumpEnd waits for the first pump's end.
