@@ -200,8 +200,8 @@ func TestTunnelIdleRawConnectionIsReset(t *testing.T) {
 	c := tunnelOpen(t, s, tunnelScript{})
 	busy, echo := tunnelPair(t, c)
 	go tunnelEcho(c, echo)
-	idle, inside := tunnelPair(t, c)
 	began := time.Now()
+	idle, inside := tunnelPair(t, c)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := idle.Read(make([]byte, 1))
