@@ -183,10 +183,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.allowOrigin(w, r)
 	switch {
+	case r.Method == http.MethodOptions: // else a page could not read what comes next
+		preflight(w, r)
 	case r.URL.Path == "/tunnel" && s.config.Tunnels == nil: // before any other check
 		s.tunnel(w, r)
-	case r.Method == http.MethodOptions:
-		preflight(w, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
 		forward.Answer(w, r, http.StatusMethodNotAllowed, "Only GET is answered here.")

@@ -17,6 +17,8 @@ const (
 	calmTimes = 10
 	// logRate is how many lines of one reason may come in a second.
 	logRate = 20
+	// logBurst is how many more lines about sessions may come at once.
+	logBurst = 100
 )
 
 // A result is what was seen of an attack.
@@ -58,8 +60,12 @@ func (r *result) faults(l limits) (faults []string) {
 	if r.died == "" {
 		faults = append(faults, r.slow(l)...)
 	}
-	// The first second's may come at once.
-	if most := int(logRate * (r.took.Seconds() + 1)); r.logLines > most {
+	// The first second's may come at once, and those about sessions by the hundred.
+	most := int(logRate * (r.took.Seconds() + 1))
+	if strings.HasPrefix(r.logKind, "relay ") || strings.HasPrefix(r.logKind, "tunnel ") {
+		most += logBurst
+	}
+	if r.logLines > most {
 		faults = append(faults, fmt.Sprintf("%d lines %q in %.0f s", r.logLines, r.logKind, r.took.Seconds()))
 	}
 	return faults
