@@ -1,14 +1,13 @@
 package actors
 
 import (
-	"wsproxy/actors/ledger"
-
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/actors/recent"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
@@ -249,8 +248,8 @@ func (a *handler) accepted(ctx actor.Context, m *messages.Accepted) {
 }
 
 // connEnded forgets a connection. Of one that was aborted the client hears in
-// the connection's own part of the send queue: an answer to what it still sends would overtake
-// that, and the data before it.
+// the connection's own part of the send queue: an answer to what it still sends
+// would overtake that, and the data before it.
 func (a *handler) connEnded(id string) {
 	c := a.conns[id]
 	if c == nil {

@@ -79,8 +79,9 @@ func (c *rawConn) frees(claim messages.Claim) bool {
 }
 
 // makeRoom has the half-closed connection give way that has been idle longest of
-// those that free a claim, and reports whether there was one. It may have begun to close by itself, which
-// the handler can't know: then its place is free a moment early.
+// those that free a claim, and reports whether there was one. It may have begun to
+// close by itself, which the handler can't know: then its place is free a moment
+// early.
 //
 // The handler gives its slot back in its name: whoever asks the limits
 // because of that finds it free. If the conn has ended meanwhile it has no slot,
@@ -106,8 +107,8 @@ func (a *handler) makeRoom(ctx actor.Context, claim messages.Claim) bool {
 }
 
 // slotWanted makes room for a connection of this tunnel when its source address,
-// the tunnel, its user or all tunnels together have too many. It asks again only once: another tunnel's may have been
-// faster.
+// the tunnel, its user or all tunnels together have too many. It asks again only
+// once: another tunnel's may have been faster.
 func (a *handler) slotWanted(ctx actor.Context, m *slotWanted) {
 	c := a.conns[m.id]
 	if c == nil {

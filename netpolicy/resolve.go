@@ -18,8 +18,8 @@ const refusalStep = 500 * time.Millisecond
 // given, and judges every address. One blocked address blocks the name: a name
 // that leads here and there is not to be trusted with either. The error is a
 // *[BlockedError] or an *[UnresolvedError]; a client must not be able to tell
-// them apart, see [RefusedText]. So a
-// refusal after a look-up comes at a multiple of half a second.
+// them apart, see [RefusedText]. So a refusal after a look-up comes at a multiple
+// of half a second.
 //
 // It blocks for as long as the resolver takes or until ctx ends. The caller
 // sets a deadline, and bounds how many run for one client.

@@ -21,10 +21,12 @@ const (
 	trimPause = 10 * time.Second
 	// What was live at the last collection may be garbage since, and nobody
 	// allocates what would start another one: connections that strangers held and
-	// let go of left 50 MiB for minutes. So much is looked through again, which
-	// takes a thousandth of a processor.
+	// let go of left 50 MiB for minutes. So it is looked through again when many
+	// have gone, which shows in the goroutines. A server whose sessions stay has
+	// nothing to collect.
 	trimAgain     = 20 * time.Second
 	trimAgainFrom = 32 << 20 // bytes live
+	trimGone      = 8        // of how many parts of the goroutines one is gone
 )
 
 // What the process takes beside what the tunnels' Pool counts. The protocol
@@ -72,13 +74,16 @@ func tendMemory(stop <-chan struct{}, pool int64) {
 	look := time.NewTicker(memoryLook)
 	defer look.Stop()
 	var latest, trimmed uint64
+	most := 0 // goroutines at a look since the last trim
 	for {
 		select {
 		case <-stop:
 			return
 		case <-look.C:
 		}
-		if want := min(givenMemoryLimit, memoryLimit(pool, runtime.NumGoroutine())); want != limit {
+		goroutines := runtime.NumGoroutine()
+		most = max(most, goroutines)
+		if want := min(givenMemoryLimit, memoryLimit(pool, goroutines)); want != limit {
 			limit = want
 			debug.SetMemoryLimit(limit)
 		}
@@ -89,9 +94,10 @@ func tendMemory(stop <-chan struct{}, pool int64) {
 			percent = want
 			debug.SetGCPercent(percent)
 		}
-		if isTrimDue(allocated-trimmed, allocated-latest, live, time.Since(trimmedAt)) {
+		gone := goroutines <= most-most/trimGone && most >= trimGone
+		if isTrimDue(allocated-trimmed, allocated-latest, live, gone, time.Since(trimmedAt)) {
 			debug.FreeOSMemory()
-			trimmed, trimmedAt = allocated, time.Now()
+			trimmed, trimmedAt, most = allocated, time.Now(), goroutines
 		}
 		latest = allocated
 	}
@@ -99,10 +105,10 @@ func tendMemory(stop <-chan struct{}, pool int64) {
 
 // isTrimDue reports whether garbage is to be collected and given back: so many
 // bytes were allocated since the last time, which is so long ago, and so many of
-// them within a look.
-func isTrimDue(allocated, latest, live uint64, since time.Duration) bool {
+// them within a look. gone is whether many have gone since then.
+func isTrimDue(allocated, latest, live uint64, gone bool, since time.Duration) bool {
 	quiet := latest < trimQuiet || latest < busyAllocation && since >= trimPause
-	return quiet && (allocated >= trimAfter || live >= trimAgainFrom && since >= trimAgain)
+	return quiet && (allocated >= trimAfter || gone && live >= trimAgainFrom && since >= trimAgain)
 }
 
 // memoryLimit returns what the Go runtime is to keep below, in bytes.

@@ -9,19 +9,21 @@ func TestTrimIsDue(t *testing.T) {
 	for _, c := range []struct {
 		name                    string
 		allocated, latest, live uint64
+		gone                    bool
 		since                   time.Duration
 		want                    bool
 	}{
-		{"at rest", 1 << 20, 0, 1 << 20, time.Hour, false},
-		{"behind a burst", trimAfter, trimQuiet - 1, 1 << 20, time.Second, true},
-		{"within it", trimAfter, trimQuiet, 1 << 20, time.Second, false},
-		{"light traffic", trimAfter, trimQuiet, 1 << 20, trimPause, true},
-		{"busy", 1 << 40, busyAllocation, 1 << 30, time.Hour, false},
-		{"what was live may be garbage", 0, 0, trimAgainFrom, trimAgain, true},
-		{"it was looked at just now", 0, 0, trimAgainFrom, trimAgain - 1, false},
-		{"little was live", 0, 0, trimAgainFrom - 1, time.Hour, false},
+		{"at rest", 1 << 20, 0, 1 << 20, true, time.Hour, false},
+		{"behind a burst", trimAfter, trimQuiet - 1, 1 << 20, false, time.Second, true},
+		{"within it", trimAfter, trimQuiet, 1 << 20, true, time.Second, false},
+		{"light traffic", trimAfter, trimQuiet, 1 << 20, false, trimPause, true},
+		{"busy", 1 << 40, busyAllocation, 1 << 30, true, time.Hour, false},
+		{"what was live may be garbage", 0, 0, trimAgainFrom, true, trimAgain, true},
+		{"it was looked at just now", 0, 0, trimAgainFrom, true, trimAgain - 1, false},
+		{"little was live", 0, 0, trimAgainFrom - 1, true, time.Hour, false},
+		{"the sessions stay", 0, 0, 1 << 30, false, time.Hour, false},
 	} {
-		if got := isTrimDue(c.allocated, c.latest, c.live, c.since); got != c.want {
+		if got := isTrimDue(c.allocated, c.latest, c.live, c.gone, c.since); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

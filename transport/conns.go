@@ -9,13 +9,6 @@ import (
 	"wsproxy/netpolicy"
 )
 
-// An IPv6 network is counted by more than one prefix (protocol, section 11): a
-// peer's /48 has some times the bound of its /64.
-const (
-	wideBits   = 48
-	wideFactor = 4
-)
-
 // conns are the connections to the HTTP listener that are no sessions. When a
 // bound is reached, the one that has been idle longest gives way. Idle is one
 // on which no request is under way: the header of the first one, or of the next,
@@ -84,8 +77,8 @@ func (s *conns) admit(c *edgeConn, peer netip.Addr) (victim *edgeConn, ok bool) 
 	var key, network netip.Prefix
 	if s.perPeer > 0 && !s.sources.Trusted(peer) {
 		key = netpolicy.CountKey(peer)
-		if a := key.Addr(); a.Is6() {
-			network = netip.PrefixFrom(a, wideBits).Masked()
+		if site, ok := messages.Site(key); ok {
+			network = site
 		}
 	}
 	s.mu.Lock()
@@ -115,7 +108,7 @@ func (s *conns) reached(key, network netip.Prefix) *connGroup {
 	if g := s.peers[key]; g != nil && g.count >= s.perPeer {
 		return g
 	}
-	if g := s.peers[network]; g != nil && g.count >= wideFactor*s.perPeer {
+	if g := s.peers[network]; g != nil && g.count >= messages.SiteFactor*s.perPeer {
 		return g
 	}
 	if s.most > 0 && s.all.count >= s.most {

@@ -87,7 +87,7 @@ func UsedUp(bound int, peers []netip.Prefix, newcomer netip.Prefix) (full netip.
 	if count[newcomer] >= bound {
 		return newcomer, true
 	}
-	if network, wide := around(newcomer); wide && count[network] >= wideFactor*bound {
+	if network, ok := messages.Site(newcomer); ok && count[network] >= messages.SiteFactor*bound {
 		return network, true
 	}
 	return full, false

@@ -1,18 +1,6 @@
 package ledger
 
-import (
-	"net/netip"
-
-	"wsproxy/messages"
-)
-
-// An IPv6 network is counted by more than one prefix (protocol, section 11): a
-// site usually gets a /48 or a /56 (RFC 6177), and so has hundreds of the /64s
-// that limits count as one client. Its /48 has some times the bound of a /64.
-const (
-	wideBits   = 48
-	wideFactor = 4
-)
+import "wsproxy/messages"
 
 // A Ledger says who holds how much of which limit. It belongs to the limits
 // actor, and outlives its incarnations.
@@ -51,11 +39,8 @@ var refusals = [messages.ClaimKinds]messages.Reason{
 // wide returns the claim of the network around an IPv6 source, which is counted
 // as well. Other claims have none.
 func wide(c messages.Claim) (w messages.Claim, ok bool) {
-	if c.Source.Bits() <= wideBits || !c.Source.Addr().Is6() {
-		return c, false
-	}
-	c.Source = netip.PrefixFrom(c.Source.Addr(), wideBits).Masked()
-	return c, true
+	c.Source, ok = messages.Site(c.Source)
+	return c, ok
 }
 
 // widest returns the claim under which all are counted that c competes with.
@@ -66,8 +51,8 @@ func widest(c messages.Claim) messages.Claim {
 
 // bound returns how many units a claim has; 0 = any number.
 func (l *Ledger) bound(c messages.Claim) int {
-	if c.Source.Bits() == wideBits && c.Source.Addr().Is6() {
-		return wideFactor * l.bounds[c.Kind]
+	if messages.IsSite(c.Source) {
+		return messages.SiteFactor * l.bounds[c.Kind]
 	}
 	return l.bounds[c.Kind]
 }

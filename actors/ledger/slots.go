@@ -38,14 +38,9 @@ func NewSlots(bound, part int) *Slots {
 // A tally counts by source, and by the /48 around an IPv6 source.
 type tally map[netip.Prefix]int
 
-func around(source netip.Prefix) (netip.Prefix, bool) {
-	w, ok := wide(messages.Claim{Source: source})
-	return w.Source, ok
-}
-
 func (t tally) add(source netip.Prefix, n int) {
 	t.put(source, n)
-	if network, ok := around(source); ok {
+	if network, ok := messages.Site(source); ok {
 		t.put(network, n)
 	}
 }
@@ -61,8 +56,8 @@ func (t tally) put(key netip.Prefix, n int) {
 // of so many /64s has that have its bound: nobody has less by using more addresses.
 func (t tally) of(source netip.Prefix) int {
 	n := t[source]
-	if network, ok := around(source); ok {
-		n = max(n, (t[network]+wideFactor-1)/wideFactor)
+	if network, ok := messages.Site(source); ok {
+		n = max(n, (t[network]+messages.SiteFactor-1)/messages.SiteFactor)
 	}
 	return n
 }
@@ -82,7 +77,7 @@ func (s *Slots) Arrive(r *Slot) {
 // may have one more under way. It counts until the request has a slot, or ends.
 func (s *Slots) Reads(r *Slot) bool {
 	if s.bodies > 0 {
-		if network, ok := around(r.Source); ok && s.reads[network] >= wideFactor*s.bodies || s.reads[r.Source] >= s.bodies {
+		if network, ok := messages.Site(r.Source); ok && s.reads[network] >= messages.SiteFactor*s.bodies || s.reads[r.Source] >= s.bodies {
 			return false
 		}
 	}

@@ -92,7 +92,7 @@ func (x *exchange) asBytes(dialect Dialect, body []byte) {
 		x.accepted = func() { late.Stop() }
 	}
 	ended := x.watch(func() { cancel(nil) })
-	p := &passage{request: body, answer: dialect.Carrier().settings.Reserve()}
+	p := &passage{request: body, answer: carrier.settings.Reserve()}
 	defer func() {
 		if x.end() {
 			x.gateway.settings.Meter.Refused("forward", messages.ReasonGaveWay)
@@ -222,7 +222,7 @@ func (x *exchange) accept(answer *http.Response, p *passage) error {
 	if unfit != nil {
 		return unfit
 	}
-	p.answer.Keep(held(answer.Header))
+	p.answer.Keep(headerSize(answer.Header))
 	if length, ok := f.contentLength(); ok && answer.StatusCode != http.StatusNoContent && !switched {
 		header.Set("Content-Length", strconv.FormatInt(length, 10))
 	}

@@ -75,17 +75,6 @@ func isSafe(method string) bool {
 	return false
 }
 
-// held is about what a header takes in memory, in bytes.
-func held(header http.Header) (n int64) {
-	const field = 64 // of the map and the slice
-	for name, values := range header {
-		for _, value := range values {
-			n += int64(len(name) + len(value) + field)
-		}
-	}
-	return n
-}
-
 // A repeater sends a request again of which nothing was written, because the
 // connection had been kept and had ended. net/http does so by itself, but not
 // when the body is longer than its buffer: it takes the failed write for a failure

@@ -26,7 +26,7 @@ func (x *exchange) prepare(mux *tunnel.Mux) (out outgoing, refusal messages.Reas
 		return out, ""
 	}
 	x.header = mux.Reserve(0)
-	if !x.header.Try(headerSize(x.r)) {
+	if !x.header.Try(headSize(x.r)) {
 		return out, messages.ReasonMemory
 	}
 	x.waits.Store(x.header.Held())
@@ -42,7 +42,7 @@ func (x *exchange) keepHeader(mux *tunnel.Mux) {
 		return
 	}
 	x.header = mux.Reserve(0)
-	x.header.Keep(headerSize(x.r))
+	x.header.Keep(headSize(x.r))
 	x.waits.Store(x.header.Held())
 	counted(x.r)
 }
@@ -55,15 +55,19 @@ func (x *exchange) dropHeader() {
 	}
 }
 
-func headerSize(r *http.Request) (n int64) {
-	n = int64(len(r.RequestURI))
-	for name, values := range r.Header {
+// headerSize is about what a header takes in memory, in bytes.
+func headerSize(header http.Header) (n int64) {
+	const field = 64 // of the map and the slice
+	for name, values := range header {
 		for _, value := range values {
-			n += int64(len(name) + len(value))
+			n += int64(len(name) + len(value) + field)
 		}
 	}
 	return n
 }
+
+// headSize is the same of what a request has before its body.
+func headSize(r *http.Request) int64 { return int64(len(r.RequestURI)) + headerSize(r.Header) }
 
 // shed lets go of what came in the request's head, but for what the answer
 // depends on: a request may wait for minutes, and its header has 64 KiB.

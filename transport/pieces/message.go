@@ -14,33 +14,33 @@ type Message struct {
 }
 
 // Add adds a copy of a piece.
-func (j *Message) Add(piece []byte) {
-	j.Size += len(piece)
-	if last := len(j.Chunks) - 1; last >= 0 {
-		n := min(len(piece), cap(j.Chunks[last])-len(j.Chunks[last]))
-		j.Chunks[last] = append(j.Chunks[last], piece[:n]...)
+func (m *Message) Add(piece []byte) {
+	m.Size += len(piece)
+	if last := len(m.Chunks) - 1; last >= 0 {
+		n := min(len(piece), cap(m.Chunks[last])-len(m.Chunks[last]))
+		m.Chunks[last] = append(m.Chunks[last], piece[:n]...)
 		piece = piece[n:]
 	}
 	if len(piece) == 0 {
 		return
 	}
-	if len(j.Chunks) == 0 {
-		j.Chunks = append(j.Chunks, append([]byte(nil), piece...)) // most messages are one piece
+	if len(m.Chunks) == 0 {
+		m.Chunks = append(m.Chunks, append([]byte(nil), piece...)) // most messages are one piece
 		return
 	}
-	chunk := make([]byte, 0, max(len(piece), min(j.Size, chunkSize)))
-	j.Chunks = append(j.Chunks, append(chunk, piece...))
+	chunk := make([]byte, 0, max(len(piece), min(m.Size, chunkSize)))
+	m.Chunks = append(m.Chunks, append(chunk, piece...))
 }
 
 // Whole returns the message in one piece, which is the caller's.
-func (j *Message) Whole() []byte {
-	if len(j.Chunks) == 1 {
-		return j.Chunks[0]
+func (m *Message) Whole() []byte {
+	if len(m.Chunks) == 1 {
+		return m.Chunks[0]
 	}
-	message := make([]byte, 0, j.Size)
-	for i, chunk := range j.Chunks {
+	message := make([]byte, 0, m.Size)
+	for i, chunk := range m.Chunks {
 		message = append(message, chunk...)
-		j.Chunks[i] = nil
+		m.Chunks[i] = nil
 	}
 	return message
 }

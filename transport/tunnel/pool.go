@@ -21,9 +21,9 @@ const entitledPart = 16
 
 // A Pool is the memory that all tunnels share, in bytes. What waits for
 // somebody counts there. Each tunnel has a [Budget] of it, below that of its
-// user: both are bounded. A tunnel that holds less than its fair part, which is the pool by the
-// number of tunnels that hold something, gets what it asks for even when others
-// have used up the pool: then the pool is overdrawn, and says so. See
+// user: both are bounded. A tunnel that holds less than its fair part, which is
+// the pool by the number of tunnels that hold something, gets what it asks for even
+// when others have used up the pool: then the pool is overdrawn, and says so. See
 // [messages.Pool]. Any goroutine may use it.
 type Pool struct {
 	limit     int64
