@@ -318,45 +318,13 @@ func TestPostIsSentOnce(t *testing.T) {
 func TestInterruptedRequestIsNotSentAgain(t *testing.T) {
 	r := newRig(t)
 	front := r.gateway()
-	post := func() chan int {
-		status := make(chan int, 1)
-		go func() {
-			answer, err := front.Client().Post(front.URL, "", strings.NewReader("\xff"))
-			if err != nil {
-				t.Error(err)
-				status <- 0
-				return
-			}
-			_, _ = io.Copy(io.Discard, answer.Body)
-			answer.Body.Close()
-			status <- answer.StatusCode
-		}()
-		return status
-	}
-	reads := func() {
-		for got := ""; !strings.HasSuffix(got, "\r\n\r\n\xff"); {
-			m := r.Reads()
-			if m.Type != "data" {
-				t.Fatalf("the client reads %+v", m)
-			}
-			got += string(m.Data)
-		}
-	}
-	opens := func() (answer chan<- messages.Answer) {
-		m := testkit.Hears[*messages.OpenRequest](r.Handler)
-		m.Proceed <- r.Mux
-		testkit.Hears[*messages.RequestRead](r.Handler)
-		m.Proceed <- r.Mux
-		return m.Answer
-	}
-
-	first := post()
-	word := opens()
+	first := r.asks(front, "POST", nil)
+	word := r.opensRequest()
 	s := r.Takes()
 	r.barrier()
 	r.Sends([]byte("\x00\x00\x00\x0c" + s.ID() + "x"))
 	testkit.Hears[*messages.Data](r.Handler)
-	reads()
+	r.readsRequest()
 	s.Gives("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	testkit.Hears[*messages.CancelRequest](r.Handler)
 	word <- messages.Answer{Refusal: messages.ReasonAbandoned}
@@ -365,9 +333,9 @@ func TestInterruptedRequestIsNotSentAgain(t *testing.T) {
 	}
 	r.Mux.Handled(1)
 
-	second := post()
-	word = opens()
-	reads()
+	second := r.asks(front, "POST", nil)
+	word = r.opensRequest()
+	r.readsRequest()
 	s.Abort(messages.CloseRestart)
 	testkit.Hears[*messages.CancelRequest](r.Handler) // and no Accepted
 	word <- messages.Answer{Refusal: messages.ReasonAbandoned}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -32,44 +33,13 @@ func TestRequestThatWasReadIsNotSentAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			front := r.gateway()
-			ask := func() <-chan int {
-				status := make(chan int, 1)
-				go func() {
-					request, _ := http.NewRequestWithContext(t.Context(), tt.method, front.URL, strings.NewReader("\xff"))
-					maps.Copy(request.Header, tt.header)
-					answer, err := front.Client().Do(request)
-					if err != nil {
-						t.Error(err)
-						status <- 0
-						return
-					}
-					_, _ = io.Copy(io.Discard, answer.Body)
-					answer.Body.Close()
-					status <- answer.StatusCode
-				}()
-				return status
-			}
-			reads := func() {
-				for got := ""; !strings.HasSuffix(got, "\r\n\r\n\xff"); {
-					if m := r.Reads(); m.Type == "data" {
-						got += string(m.Data)
-					}
-				}
-			}
-			opens := func() chan<- messages.Answer {
-				m := testkit.Hears[*messages.OpenRequest](r.Handler)
-				m.Proceed <- r.Mux
-				testkit.Hears[*messages.RequestRead](r.Handler)
-				m.Proceed <- r.Mux
-				return m.Answer
-			}
 			takes := func() *tunnelrig.Stream {
 				s := r.Takes()
 				r.barrier()
 				r.Sends([]byte("\x00\x00\x00\x0c" + s.ID() + "x")) // the client can take bytes
 				testkit.Hears[*messages.Data](r.Handler)
 				r.Mux.Handled(1)
-				reads()
+				r.readsRequest()
 				return s
 			}
 			over := func(word chan<- messages.Answer) {
@@ -78,16 +48,16 @@ func TestRequestThatWasReadIsNotSentAgain(t *testing.T) {
 			}
 			const answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
-			first := ask()
-			word := opens()
+			first := r.asks(front, tt.method, tt.header)
+			word := r.opensRequest()
 			s := takes()
 			s.Gives(answer)
 			over(word)
 			testkit.Receive(t, first)
 
-			second := ask()
-			word = opens()
-			reads()
+			second := r.asks(front, tt.method, tt.header)
+			word = r.opensRequest()
+			r.readsRequest()
 			s.EndWrite() // the service has read it, and ends
 			if tt.status == 200 {
 				takes().Gives(answer)
@@ -166,4 +136,44 @@ func TestConnIsClosedWhileItIsWrittenTo(t *testing.T) {
 	testkit.Eventually(t, "the connection is let go", func() bool {
 		return errors.Is(c.UnixConn.SetDeadline(time.Time{}), net.ErrClosed)
 	})
+}
+
+// asks sends a request of one byte through a gateway. Its status comes.
+func (r *rig) asks(front *httptest.Server, method string, header http.Header) <-chan int {
+	status := make(chan int, 1)
+	go func() {
+		request, _ := http.NewRequestWithContext(r.T.Context(), method, front.URL, strings.NewReader("\xff"))
+		maps.Copy(request.Header, header)
+		answer, err := front.Client().Do(request)
+		if err != nil {
+			r.T.Error(err)
+			status <- 0
+			return
+		}
+		_, _ = io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		status <- answer.StatusCode
+	}()
+	return status
+}
+
+// opensRequest is the handler's part of a request with a body. It returns where
+// its answer goes.
+func (r *rig) opensRequest() chan<- messages.Answer {
+	r.T.Helper()
+	m := testkit.Hears[*messages.OpenRequest](r.Handler)
+	m.Proceed <- r.Mux
+	testkit.Hears[*messages.RequestRead](r.Handler)
+	m.Proceed <- r.Mux
+	return m.Answer
+}
+
+// readsRequest has the client read the bytes of such a request to their end.
+func (r *rig) readsRequest() {
+	r.T.Helper()
+	for got := ""; !strings.HasSuffix(got, "\r\n\r\n\xff"); {
+		if m := r.Reads(); m.Type == "data" {
+			got += string(m.Data)
+		}
+	}
 }
