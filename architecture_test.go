@@ -46,6 +46,7 @@ var rules = []rule{
 	{packages: "auth", only: []string{"messages"}, why: "who is asking is a question of its own"},
 	{packages: "netpolicy", only: []string{"messages"}, why: "where to and where from is a question of its own"},
 	{packages: "transport/wsock", only: []string{"messages"}, why: "a WebSocket knows nothing of what it carries, and clients use it too"},
+	{packages: "transport/budget", only: nothing, why: "it counts, whatever it is"},
 	{packages: "config", only: []string{"auth", "netpolicy", "messages"}, why: "it calls their parsers and starts nothing"},
 	{packages: "metrics", only: []string{"messages"}, why: "gauges come as functions"},
 	{packages: "client/go/...", only: []string{"messages", "transport/wsock", "client/go/..."}, why: "a client shares the wire with the server, and frames"},

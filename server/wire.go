@@ -18,7 +18,7 @@ import (
 	"wsproxy/metrics"
 	"wsproxy/netpolicy"
 	"wsproxy/transport"
-	"wsproxy/transport/tunnel"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
 )
 
@@ -96,7 +96,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 	if err != nil {
 		return nil, err
 	}
-	memory := tunnel.NewPool(c.TunnelBufferTotal)
+	memory := budget.NewPool(c.TunnelBufferTotal)
 	owner, err := actors.SpawnTunnels(s.system, actors.Tunnels{
 		Limits: limits, Ports: lender, Memory: memory, Meter: meter, Log: s.log,
 		PublicURL: c.TunnelPublicURL, RawHost: c.TunnelRawHost, Credentials: c.TunnelForwardCredentials,

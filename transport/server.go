@@ -13,6 +13,7 @@ import (
 
 	"wsproxy/auth"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/forward"
 	"wsproxy/transport/relay"
 	"wsproxy/transport/tunnel"
@@ -80,7 +81,7 @@ type Tunnels struct {
 	Domain                    string                            // whose subdomains are tunnels, in lower case
 	Dialect                   string                            // of clients that ask for none: "text", "binary" or "gossh"
 	Bind                      netip.Addr                        // of raw ports; the zero Addr means all interfaces
-	Memory                    *tunnel.Pool                      // what all tunnels share
+	Memory                    *budget.Pool                      // what all tunnels share
 	Buffer                    int64                             // bytes that may wait in a tunnel for its raw peers
 	StallTimeout, HTTPTimeout time.Duration
 	MaxBody                   int64 // bytes of a request's or response's body

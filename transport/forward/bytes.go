@@ -18,7 +18,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
-	"wsproxy/transport/tunnel"
+	"wsproxy/transport/budget"
 )
 
 // A passage is a request that is sent as bytes. A request that could not be
@@ -28,7 +28,7 @@ type passage struct {
 	uses     []Use
 	conn     *carried           // that of the last use
 	kept     bool               // it had served another request
-	answer   tunnel.Reservation // for the answer's head
+	answer   budget.Reservation // for the answer's head
 	wrote    atomic.Bool        // the request has gone out whole
 	switched bool               // the answer is 101
 	answered bool               // the answer's head has come

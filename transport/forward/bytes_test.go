@@ -20,6 +20,7 @@ import (
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/tunnel"
 )
 
@@ -41,7 +42,7 @@ func newBytesDialect(m *tunnel.Mux, conns int) *bytesDialect {
 			return &plainConn{UnixConn: conn, dialect: d}, err
 		},
 		MaxConns: conns, MaxIdle: time.Minute, Timeout: testkit.Patience,
-		Reserve: func() tunnel.Reservation { return m.Reserve(0) },
+		Reserve: func() budget.Reservation { return m.Reserve(0) },
 	})
 	return d
 }

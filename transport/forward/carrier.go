@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/head"
-	"wsproxy/transport/tunnel"
 )
 
 // A Carrier passes HTTP requests through a tunnel as bytes: it opens streams
@@ -30,7 +30,7 @@ type CarrierSettings struct {
 	MaxConns int                       // of the tunnel
 	MaxIdle  time.Duration             // how long one may wait for its next request
 	Timeout  time.Duration             // for each piece of a request, and from its end to its answer's head
-	Reserve  func() tunnel.Reservation // an empty one of the tunnel's memory
+	Reserve  func() budget.Reservation // an empty one of the tunnel's memory
 }
 
 // answerRoom is what a request holds of the tunnel's memory, in bytes, until its

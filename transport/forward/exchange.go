@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/pieces"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
@@ -40,7 +41,7 @@ type exchange struct {
 	accepted func()        // called when that has come
 
 	revocation
-	header tunnel.Reservation // what is kept of the request's header while it waits
+	header budget.Reservation // what is kept of the request's header while it waits
 }
 
 // run sends the request, waits for its answer, and passes that on.

@@ -14,6 +14,7 @@ import (
 	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
@@ -60,7 +61,7 @@ func newHouse(t testing.TB, total int64, timeout time.Duration) *tunnelrig.House
 }
 
 // reserve takes n bytes of a budget.
-func reserve(memory *tunnel.Budget, n int64) tunnel.Reservation {
+func reserve(memory *budget.Budget, n int64) budget.Reservation {
 	r := memory.Reserved(0)
 	r.Keep(n)
 	return r

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"wsproxy/messages"
-	"wsproxy/transport/tunnel"
+	"wsproxy/transport/budget"
 )
 
 // A headerListener makes connections of which requests know.
@@ -41,7 +41,7 @@ func TestNotModifiedOnTheWire(t *testing.T) {
 				"x-lower-case", "a\tcontent-length: 5", "zz", "b")
 			body := []byte("content")
 			answer := &messages.Response{Status: <-status, Headers: headers, Body: body}
-			if err := x.respond(answer, reserve(tunnel.NewBudget(1<<20), 7), messagesOnly{}); err != nil {
+			if err := x.respond(answer, reserve(budget.New(1<<20), 7), messagesOnly{}); err != nil {
 				t.Error(err)
 			}
 		}))

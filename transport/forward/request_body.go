@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
-	"wsproxy/transport/tunnel"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
 )
 
@@ -30,7 +30,7 @@ const bodyStep = 16 << 10
 // something of it every bodyPause. Its capacity is charged to the tunnel's memory
 // as it grows, so that it is bounded by what has come and not by what was
 // announced; the caller gives it back.
-func (x *exchange) body(memory *tunnel.Budget) (body []byte, refusal messages.Reason) {
+func (x *exchange) body(memory *budget.Budget) (body []byte, refusal messages.Reason) {
 	control := http.NewResponseController(x.w)
 	var interrupted atomic.Bool
 	gone := x.watch(func() {

@@ -12,7 +12,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
-	"wsproxy/transport/tunnel"
+	"wsproxy/transport/budget"
 )
 
 // A read is what came of a request's body.
@@ -25,7 +25,7 @@ type read struct {
 
 // newBodies is a server that reads bodies of up to 1 MiB. A word in answer
 // means that the tunnel has ended.
-func newBodies(t *testing.T, memory *tunnel.Budget, timeout time.Duration) (server *httptest.Server, came <-chan read, answer chan messages.Answer) {
+func newBodies(t *testing.T, memory *budget.Budget, timeout time.Duration) (server *httptest.Server, came <-chan read, answer chan messages.Answer) {
 	t.Helper()
 	reads := make(chan read, 10)
 	answer = make(chan messages.Answer, 1)
@@ -53,7 +53,7 @@ func newBodies(t *testing.T, memory *tunnel.Budget, timeout time.Duration) (serv
 }
 
 func TestBodiesThatCome(t *testing.T) {
-	memory := tunnel.NewBudget(4 << 20)
+	memory := budget.New(4 << 20)
 	server, came, _ := newBodies(t, memory, testkit.Patience)
 	for _, size := range []int{1, bodyStep, bodyPiece - 1, bodyPiece + 1, 1 << 20, 1<<20 + 1} {
 		for _, chunked := range []bool{false, true} {
@@ -85,7 +85,7 @@ func TestBodiesThatCome(t *testing.T) {
 // Each 256 KiB have a time of their own, however long all of it takes.
 func TestEachPieceOfABodyHasItsTime(t *testing.T) {
 	const timeout, pieces = 600 * time.Millisecond, 4
-	server, came, _ := newBodies(t, tunnel.NewBudget(4<<20), timeout)
+	server, came, _ := newBodies(t, budget.New(4<<20), timeout)
 	conn := connect(t, server)
 	begun := time.Now()
 	_, _ = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", pieces*bodyPiece)
@@ -125,7 +125,7 @@ func TestEachPieceOfABodyHasItsTime(t *testing.T) {
 
 // The end of the tunnel interrupts the reading, at whatever moment it comes.
 func TestTunnelEndsWhileABodyComes(t *testing.T) {
-	server, came, answer := newBodies(t, tunnel.NewBudget(4<<20), testkit.Patience)
+	server, came, answer := newBodies(t, budget.New(4<<20), testkit.Patience)
 	for i := range 50 {
 		conn := connect(t, server)
 		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 600000\r\n\r\n")
@@ -158,7 +158,7 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		"cut short":  {1 << 20, "Content-Length: 1000\r\n\r\nabc", true, messages.ReasonBodyBad, 400},
 		"a reset":    {1 << 20, "Content-Length: 1000\r\n\r\nabc", false, messages.ReasonAbandoned, 0},
 	} {
-		memory := tunnel.NewBudget(c.memory)
+		memory := budget.New(c.memory)
 		server, came, _ := newBodies(t, memory, testkit.Patience)
 		conn := connect(t, server)
 		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\n"+c.sent)

@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"wsproxy/messages"
-	"wsproxy/transport/tunnel"
+	"wsproxy/transport/budget"
 )
 
 // respond passes a tunnel's answer on to the outside client. The error says why
 // it can't be; then nothing was written. held is what the answer is charged, and
 // comes back as its body is written.
-func (x *exchange) respond(answer *messages.Response, held tunnel.Reservation, dialect Dialect) *unfitError {
+func (x *exchange) respond(answer *messages.Response, held budget.Reservation, dialect Dialect) *unfitError {
 	defer func() {
 		held.Keep(0)
 		x.held.Store(0)
@@ -64,7 +64,7 @@ func (x *exchange) respond(answer *messages.Response, held tunnel.Reservation, d
 // writeBody writes an answer's body as long as the client takes it. A part of
 // what lies in one piece can't be freed: so whenever half is written, the rest
 // moves. In all that copies less than the body once.
-func (x *exchange) writeBody(body []byte, held *tunnel.Reservation) {
+func (x *exchange) writeBody(body []byte, held *budget.Reservation) {
 	control := http.NewResponseController(x.w)
 	for len(body) > 0 {
 		_ = control.SetWriteDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))

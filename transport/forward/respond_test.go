@@ -11,7 +11,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
-	"wsproxy/transport/tunnel"
+	"wsproxy/transport/budget"
 )
 
 func TestContentLengthOfAnAnswer(t *testing.T) {
@@ -134,7 +134,7 @@ func TestAnswersThatPassAndThoseThatDont(t *testing.T) {
 // respondTo returns what an outside client gets for a tunnel's answer, and
 // how many bytes are charged after that.
 func respondTo(t *testing.T, method string, answer *messages.Response) (*http.Response, *meter, int64) {
-	g, memory := newGateway(false), tunnel.NewBudget(1<<30)
+	g, memory := newGateway(false), budget.New(1<<30)
 	m := &meter{}
 	g.settings.Meter = m
 	done := make(chan struct{})
@@ -261,7 +261,7 @@ func TestBase64IsDecodedInPlace(t *testing.T) {
 // to.
 type heldWriter struct {
 	*httptest.ResponseRecorder
-	memory *tunnel.Budget
+	memory *budget.Budget
 	held   []int64
 }
 
@@ -273,7 +273,7 @@ func (w *heldWriter) Write(p []byte) (int, error) {
 // What an answer is charged comes back while the rest is written.
 func TestAnswerIsGivenBackAsItIsWritten(t *testing.T) {
 	const size = 1<<20 - 123
-	memory := tunnel.NewBudget(1 << 30)
+	memory := budget.New(1 << 30)
 	body := testkit.Pattern(size)
 	w := &heldWriter{ResponseRecorder: httptest.NewRecorder(), memory: memory}
 	answer := &messages.Response{Status: 200, Body: bytes.Clone(body)}

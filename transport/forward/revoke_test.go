@@ -19,6 +19,7 @@ import (
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/tunnel"
 )
 
@@ -57,7 +58,7 @@ func TestBodyThatPausesIsGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				memory := tunnel.NewBudget(4 << 20)
+				memory := budget.New(4 << 20)
 				came := make(chan read, 1)
 				server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					g := newGateway(false)

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/forward"
 	"wsproxy/transport/tunnel"
 )
@@ -45,7 +46,7 @@ func newRequests(mux *tunnel.Mux, credentials bool) requests {
 	return requests{credentials: credentials, large: make(map[string]struct{}), carrier: forward.NewCarrier(forward.CarrierSettings{
 		Dial:     func(ctx context.Context, peer string) (net.Conn, error) { return dial(ctx, mux, peer) },
 		MaxConns: maxCarried, MaxIdle: carriedIdle, Timeout: mux.HTTPTimeout(),
-		Reserve: func() tunnel.Reservation { return mux.Reserve(0) },
+		Reserve: func() budget.Reservation { return mux.Reserve(0) },
 	})}
 }
 

@@ -265,7 +265,7 @@ func TestDialectSeesWhatTheClientSends(t *testing.T) {
 			t.Errorf("it took %q, and heard of data of %q", d.answered, d.received)
 		}
 	})
-	if held := r.mux.memory.held.Load() + r.mux.inbound.held.Load(); held != 0 {
+	if held := r.mux.memory.Held() + r.mux.inbound.Held(); held != 0 {
 		t.Errorf("%d bytes are held", held)
 	}
 }

@@ -236,7 +236,7 @@ func TestFinishWhileTheReaderWaits(t *testing.T) {
 			}
 		}
 	}()
-	testkit.Eventually(t, "the reader waits", func() bool { return r.mux.inbound.held.Load() >= inboundWindow })
+	testkit.Eventually(t, "the reader waits", func() bool { return r.mux.inbound.Held() >= inboundWindow })
 	r.mux.Finish(messages.ReasonShutdown)
 	r.wantCloseCode(1001)
 	r.peer.Close()

@@ -64,7 +64,7 @@ func TestRevokedMessageIsToldOnce(t *testing.T) {
 			in.piece(bytes.Clone(text[:at]), true, false)
 			in.revoke()
 			in.revoke() // of nothing
-			if held := i.mux.answers.held.Load(); held != 0 {
+			if held := i.mux.answers.Held(); held != 0 {
 				t.Fatalf("%v: %d bytes are held", order, held)
 			}
 			in.piece(bytes.Clone(text[at:]), true, true)

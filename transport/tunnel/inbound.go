@@ -80,7 +80,7 @@ func (in *inbound) payload(data []byte, text, end bool) (refused messages.Reason
 func (in *inbound) waitForRoom() {
 	m := in.mux
 	if in.kind == inboundControl &&
-		(in.kept() >= m.memory.limit || time.Since(in.began) > m.settings.HTTPTimeout) {
+		(in.kept() >= m.memory.Limit() || time.Since(in.began) > m.settings.HTTPTimeout) {
 		in.giveUp(messages.ReasonMemory)
 	}
 	if !in.wantsRoom() {
@@ -121,7 +121,7 @@ func (in *inbound) waitForRoom() {
 func (in *inbound) wantsRoom() bool {
 	m := in.mux
 	kept := in.kind != inboundLost && in.kind != inboundSkip
-	return m.inbound.full() || kept && m.Full() || m.queue.backlog() >= controlBacklog
+	return m.inbound.Full() || kept && m.Full() || m.queue.backlog() >= controlBacklog
 }
 
 // piece takes a piece of a message, the last one if end is set.
@@ -197,10 +197,10 @@ func (in *inbound) keep(data []byte) bool {
 	}
 	begins := in.message.Size == 0
 	in.message.Add(data)
-	in.mux.answers.add(int64(len(data)))
+	in.mux.answers.Add(int64(len(data)))
 	if begins {
 		in.began = time.Now()
-		in.unasked = in.mux.memory.full()
+		in.unasked = in.mux.memory.Full()
 	}
 	return true
 }
@@ -225,7 +225,7 @@ func (in *inbound) revoke() {
 	for _, chunk := range in.message.Chunks {
 		in.scan.Read(chunk)
 	}
-	in.mux.answers.add(int64(-in.message.Size))
+	in.mux.answers.Add(int64(-in.message.Size))
 	in.message, in.revoked = pieces.Message{}, true
 }
 
@@ -300,7 +300,7 @@ func (in *inbound) control() {
 		switch {
 		case m.dialect.Answered(r.ID):
 			message = nil
-		case in.unasked && m.memory.full(): // it came in one read
+		case in.unasked && m.memory.Full(): // it came in one read
 			message = &messages.Dropped{ID: r.ID, Reason: messages.ReasonMemory}
 		default:
 			in.post(&messages.FromClient{Message: r, Size: size}, 0) // it stays charged to answers
@@ -312,7 +312,7 @@ func (in *inbound) control() {
 	} else if err != nil {
 		in.post(&messages.Garbage{What: err.Error()}, 0)
 	}
-	m.answers.add(int64(-size))
+	m.answers.Add(int64(-size))
 }
 
 // giveUp keeps nothing of a control message, for want of memory or because it is

@@ -80,7 +80,7 @@ func TestLongResponseTakesNoMemory(t *testing.T) {
 				t.Fatalf("%d bytes are kept", in.message.Size)
 			}
 			rest = rest[n:]
-			most = max(most, i.mux.memory.held.Load())
+			most = max(most, i.mux.memory.Held())
 		}
 		if most > testLimit {
 			t.Errorf("%s: %d bytes are held", order, most)
@@ -129,8 +129,8 @@ func TestOtherMessagesAboveTheLimitAreRefused(t *testing.T) {
 			if want := testLimit + n; !c.atEnd && read > want {
 				t.Errorf("%s: %d bytes of it are read before, want at most %d", c.name, read, want)
 			}
-			if in.message.Size > 0 || i.mux.answers.held.Load() != 0 {
-				t.Errorf("%s: %d bytes are held", c.name, i.mux.answers.held.Load())
+			if in.message.Size > 0 || i.mux.answers.Held() != 0 {
+				t.Errorf("%s: %d bytes are held", c.name, i.mux.answers.Held())
 			}
 			for _, m := range i.ear.Take() {
 				if data, ok := m.(*messages.Data); ok && len(data.Data) > testLimit {
@@ -175,7 +175,7 @@ func TestMessageWithoutMemoryAboveTheLimit(t *testing.T) {
 		for _, m := range told {
 			(&rig{mux: i.mux}).settle(m)
 		}
-		if held := i.mux.memory.held.Load(); held != 0 || i.mux.inbound.held.Load() != 0 {
+		if held := i.mux.memory.Held(); held != 0 || i.mux.inbound.Held() != 0 {
 			t.Errorf("%s: %d bytes are held", c.name, held)
 		}
 	}

@@ -124,7 +124,7 @@ func (i *intake) reads(t testing.TB, sent []sentMessage, cut func() int) []strin
 	for _, m := range told {
 		(&rig{mux: i.mux}).settle(m)
 	}
-	if held := i.mux.memory.held.Load(); held != 0 || in.message.Size != 0 || i.mux.inbound.held.Load() != 0 {
+	if held := i.mux.memory.Held(); held != 0 || in.message.Size != 0 || i.mux.inbound.Held() != 0 {
 		t.Fatalf("%d bytes are held, %d are in a message under way", held, in.message.Size)
 	}
 	return posts
@@ -283,10 +283,10 @@ func TestReaderWaitsForTheActors(t *testing.T) {
 		}
 	}()
 	testkit.Eventually(t, "the reader stops", func() bool {
-		held := r.mux.inbound.held.Load()
+		held := r.mux.inbound.Held()
 		return held >= inboundWindow && !r.mux.session.Conn().Reading() && r.mux.received.Load() > 0
 	})
-	if held := r.mux.inbound.held.Load(); held > inboundWindow+wsock.BufferSize+100*messageCost {
+	if held := r.mux.inbound.Held(); held > inboundWindow+wsock.BufferSize+100*messageCost {
 		t.Errorf("%d bytes are on their way to the actors", held)
 	}
 	before := r.mux.received.Load()
@@ -311,7 +311,7 @@ func TestReaderWaitsForTheActorsHoweverSmallTheMessages(t *testing.T) {
 			}
 		}
 	}()
-	testkit.Eventually(t, "the reader stops", func() bool { return r.mux.inbound.held.Load() >= inboundWindow })
+	testkit.Eventually(t, "the reader stops", func() bool { return r.mux.inbound.Held() >= inboundWindow })
 	most := inboundWindow/messageCost + wsock.BufferSize/len(testkit.Frame(0x82, dataMessage("c", []byte("x"))))
 	if n := r.handler.Count(); n > most {
 		t.Errorf("%d messages wait, want at most %d", n, most)

@@ -13,6 +13,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 )
 
 // A response that waits for other tunnels' memory is given up after twice the
@@ -38,7 +39,7 @@ func TestLargeResponseIsGivenUpForWantOfMemory(t *testing.T) {
 	}
 	r.mux.Handled(0)
 	r.mux.Handled(0)
-	testkit.Eventually(t, "its bytes are given back", func() bool { return r.mux.answers.held.Load() == 0 })
+	testkit.Eventually(t, "its bytes are given back", func() bool { return r.mux.answers.Held() == 0 })
 	there() // now there is memory again
 	if m := testkit.Hears[*messages.FromClient](r.handler); m.Message.(*messages.Close).ConnID != "c" {
 		t.Errorf("after it comes %+v", m)
@@ -58,7 +59,7 @@ func TestResponseThatNeverFitsIsGivenUpAtOnce(t *testing.T) {
 
 func testNeverFits(t *testing.T, response string) {
 	r := startWith(t, func(s *Settings) {
-		s.Memory, s.StallTimeout = NewPool(4<<20), time.Hour
+		s.Memory, s.StallTimeout = budget.NewPool(4<<20), time.Hour
 	})
 	go func() {
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(response))
@@ -84,7 +85,7 @@ func TestLargeResponseWaitsForMemory(t *testing.T) {
 	go func() {
 		_ = r.client.WriteMessage(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab","body":"`+strings.Repeat("a", 3<<20)+`"}`))
 	}()
-	testkit.Eventually(t, "the reader waits", func() bool { return r.mux.answers.held.Load() > 0 && !r.mux.session.Conn().Reading() })
+	testkit.Eventually(t, "the reader waits", func() bool { return r.mux.answers.Held() > 0 && !r.mux.session.Conn().Reading() })
 	there()
 	m := testkit.Hears[*messages.FromClient](r.handler)
 	if answer := m.Message.(*messages.Response); len(answer.Body) != 3<<20 {
@@ -98,7 +99,7 @@ func TestLargeResponseWaitsForMemory(t *testing.T) {
 // all, and it comes back when nobody waits for them any more.
 func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 	const size, limit = 256 << 10, 4 << 20
-	r := startRig(t, rigOptions{credit: true, change: func(s *Settings) { s.Memory = NewPool(tunnelPart * limit) }})
+	r := startRig(t, rigOptions{credit: true, change: func(s *Settings) { s.Memory = budget.NewPool(4 * limit) }})
 	r.smallBuffers() // and the client takes nothing
 	sent := 0
 	message := bytes.Repeat([]byte("x"), size)
@@ -135,7 +136,7 @@ func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 // else its client would not be read.
 func TestRequestsLeaveSomeOfATunnelsMemory(t *testing.T) {
 	const limit = 1600
-	r := newRig(t, rigOptions{change: func(s *Settings) { s.Memory = NewPool(tunnelPart * limit) }})
+	r := newRig(t, rigOptions{change: func(s *Settings) { s.Memory = budget.NewPool(4 * limit) }})
 	requests := r.mux.Memory()
 	if !requests.Try(limit/4*3) || requests.Try(1) {
 		t.Error("requests have not three quarters")
@@ -230,7 +231,7 @@ func TestSmallResponseBeyondTheReserveIsRefused(t *testing.T) {
 func TestResponseThatGotItsMemoryIsNotRefused(t *testing.T) {
 	const size = 3 << 20
 	r := startRig(t, rigOptions{})
-	there := r.othersHold(rigPool - rigPool/entitledPart - size)
+	there := r.othersHold(rigPool - rigPool/16 - size)
 	body := strings.Repeat("a", size-20) // with its frame it is longer
 	go r.clientSends(websocket.TextMessage, []byte(`{"type":"http_response","id":"0123456789ab","body":"`+body+`"}`))
 	m := testkit.Hears[*messages.FromClient](r.handler)
@@ -251,10 +252,10 @@ func TestResponseThatNeverEndsIsGivenUp(t *testing.T) {
 	if _, err := io.WriteString(w, `{"type":"http_response","id":"0123456789ab","body":"`+strings.Repeat("a", 64<<10)); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "it is held", func() bool { return r.mux.memory.held.Load() > 1<<15 })
+	testkit.Eventually(t, "it is held", func() bool { return r.mux.memory.Held() > 1<<15 })
 	testkit.Eventually(t, "it is given up", func() bool { // at the next sign of life
 		_ = r.client.WriteControl(websocket.PongMessage, nil, time.Now().Add(testkit.Patience))
-		return r.mux.answers.held.Load() == 0
+		return r.mux.answers.Held() == 0
 	})
 	for {
 		m, ok := testkit.Hears[any](r.handler).(*messages.FromClient)

@@ -9,6 +9,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/pieces"
 	"wsproxy/transport/wsock"
 )
@@ -25,13 +26,13 @@ type Mux struct {
 	started  atomic.Bool             // handler is set, for others than the pumps
 	queue    *sendQueue              // what waits for the client
 	inFlight inFlight                // what is on its way to the client
-	memory   *Budget                 // what the tunnel holds of that of all
-	requests *Budget                 // the part of it that requests hold, until the client has them
-	buffer   Budget                  // what waits for outside peers beyond their shares; counted in memory too
-	answers  account                 // responses, until their requests have them
+	memory   *budget.Budget          // what the tunnel holds of that of all
+	requests *budget.Budget          // the part of it that requests hold, until the client has them
+	buffer   *budget.Budget          // what waits for outside peers beyond their shares; counted in memory too
+	answers  budget.Account          // responses, until their requests have them
 	comes    atomic.Pointer[inbound] // what is made of the client's messages; nil until they are read
-	inbound  Budget                  // what was read from the client and is not handled yet
-	posted   account                 // the same, in memory: a tunnel's end leaves some unhandled
+	inbound  *budget.Budget          // what was read from the client and is not handled yet
+	posted   budget.Account          // the same, in memory: a tunnel's end leaves some unhandled
 	room     chan struct{}           // has room for one: some of memory or inbound came back
 	accepts  chan struct{}           // a token for each stream that no actor has taken yet
 
@@ -45,7 +46,7 @@ type Mux struct {
 // Settings are what all tunnels share. All fields are required, but for Bind.
 type Settings struct {
 	Host         *wsock.Host
-	Memory       *Pool         // of all tunnels
+	Memory       *budget.Pool  // of all tunnels
 	Buffer       int64         // bytes that may wait in one tunnel for its outside peers
 	MaxMessage   int64         // bytes of a message from a client
 	StallTimeout time.Duration // how long a peer that takes nothing may hold up its tunnel
@@ -64,16 +65,17 @@ const requestParts = 4
 func New(settings *Settings, dialect func(*Mux) Dialect, credit bool, user string) *Mux {
 	m := &Mux{
 		settings: settings, credit: credit,
-		memory:  settings.Memory.open(user),
+		memory:  settings.Memory.Open(user),
+		buffer:  budget.New(settings.Buffer),
+		inbound: budget.New(inboundWindow),
 		room:    make(chan struct{}, 1),
 		accepts: make(chan struct{}, maxAccepted),
 	}
 	m.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.MuxEnded{Reason: reason} })
-	m.memory.freed = func() { signal(m.room) }
-	m.requests = m.memory.below(m.memory.limit / requestParts * (requestParts - 1))
-	m.buffer.limit = settings.Buffer
-	m.answers.budget, m.posted.budget = m.memory, m.memory
-	m.inbound.limit = inboundWindow
+	m.memory.OnFreed(func() { signal(m.room) })
+	m.requests = m.memory.Below(m.memory.Limit() / requestParts * (requestParts - 1))
+	m.answers.Init(m.memory)
+	m.posted.Init(m.memory)
 	m.dialect = dialect(m)
 	m.queue = newSendQueue(m.drop)
 	m.queue.coalesce = m.dialect.MaxCoalesced()
@@ -91,7 +93,7 @@ func (m *Mux) Dialect() Dialect { return m.dialect }
 
 // Memory is what requests to the tunnel hold of its memory, until its client has
 // them.
-func (m *Mux) Memory() *Budget { return m.requests }
+func (m *Mux) Memory() *budget.Budget { return m.requests }
 
 // Host returns what all sessions share.
 func (m *Mux) Host() *wsock.Host { return m.settings.Host }
@@ -119,7 +121,7 @@ func (m *Mux) TakesInline(n int) bool { return m.dialect.TakesInline(n) }
 // Request sends http_request, whose id is given, and reports whether there is
 // memory for it.
 func (m *Mux) Request(id string, message []byte) bool {
-	held := Reservation{budget: m.requests}
+	held := m.requests.Reserved(0)
 	if !held.Try(int64(cap(message))) {
 		return false
 	}
@@ -130,11 +132,10 @@ func (m *Mux) Request(id string, message []byte) bool {
 // SendRequest is Request for a message that is charged already. What held holds
 // becomes the frame's, and comes back when that is written or dropped; then gone is
 // called, if it is not nil.
-func (m *Mux) SendRequest(id string, message []byte, held *Reservation, gone func()) {
+func (m *Mux) SendRequest(id string, message []byte, held *budget.Reservation, gone func()) {
 	m.dialect.RequestSent(id)
 	f := m.frameControl(message)
-	f.request, f.charged, f.interactive, f.gone = id, held.held, true, gone
-	held.held = 0
+	f.request, f.charged, f.interactive, f.gone = id, held.Pass(), true, gone
 	m.queue.sendControl(f)
 }
 
@@ -143,22 +144,22 @@ func (m *Mux) Forget(id string) { m.queue.forget(id) }
 
 // Reserve returns a reservation for n bytes of a request that are charged to
 // Memory already.
-func (m *Mux) Reserve(n int64) Reservation { return m.requests.Reserved(n) }
+func (m *Mux) Reserve(n int64) budget.Reservation { return m.requests.Reserved(n) }
 
 // Answered returns what a response is charged: it is the caller's now.
-func (m *Mux) Answered(size int) Reservation {
-	m.answers.pass(int64(size))
+func (m *Mux) Answered(size int) budget.Reservation {
+	m.answers.Pass(int64(size))
 	return m.memory.Reserved(int64(size))
 }
 
 // Dropped gives back what a response is charged that nobody gets.
-func (m *Mux) Dropped(n int) { m.answers.add(int64(-n)) }
+func (m *Mux) Dropped(n int) { m.answers.Add(int64(-n)) }
 
 // take counts bytes that were read from the client and are not handled yet, or
 // were if n is negative.
 func (m *Mux) take(n int64) {
 	m.inbound.Add(n)
-	m.posted.add(n)
+	m.posted.Add(n)
 }
 
 // Handled says that the handler has dealt with a message of n bytes.
@@ -168,10 +169,10 @@ func (m *Mux) Handled(n int) {
 }
 
 // Full reports whether the client can't be read on for want of room.
-func (m *Mux) Full() bool { return m.buffer.full() || m.memory.full() }
+func (m *Mux) Full() bool { return m.buffer.Full() || m.memory.Full() }
 
 // Crowded reports whether requests hold most of what they may.
-func (m *Mux) Crowded() bool { return 2*m.requests.Held() > m.requests.limit }
+func (m *Mux) Crowded() bool { return 2*m.requests.Held() > m.requests.Limit() }
 
 // Held returns how many bytes the tunnel holds in memory.
 func (m *Mux) Held() int64 { return m.memory.Held() }
@@ -241,8 +242,8 @@ func (m *Mux) Cut() { m.session.Cut() }
 func (m *Mux) Finish(reason messages.Reason) {
 	m.session.Finish(reason, m.finish, func(messages.Reason) {
 		m.queue.clear()
-		m.answers.end()
-		m.posted.end()
+		m.answers.End()
+		m.posted.End()
 		m.session.Tell(&messages.MuxClosed{})
 	})
 }

@@ -21,6 +21,7 @@ import (
 	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
 )
 
@@ -81,7 +82,7 @@ func newBareRig(t testing.TB, o rigOptions) *rig {
 	t.Cleanup(keepalive.Close)
 	settings := &Settings{
 		Host:   wsock.NewHost(system.Root, keepalive, slog.New(slog.DiscardHandler)),
-		Memory: NewPool(rigPool), Buffer: 32 << 20, MaxMessage: 21 << 20,
+		Memory: budget.NewPool(rigPool), Buffer: 32 << 20, MaxMessage: 21 << 20,
 		StallTimeout: 3 * time.Second, HTTPTimeout: time.Hour, Bind: netip.MustParseAddr("127.0.0.1"),
 	}
 	if o.change != nil {
@@ -103,9 +104,9 @@ const (
 // othersHold has other tunnels, each of another user, hold so much, until the
 // function that it returns is called.
 func (r *rig) othersHold(n int64) (giveBack func()) {
-	var others []*Budget
+	var others []*budget.Budget
 	for i := range int64(rigPool/rigFairPart - 1) {
-		b := r.settings.Memory.open(fmt.Sprint("other ", i))
+		b := r.settings.Memory.Open(fmt.Sprint("other ", i))
 		b.Add(n/(rigPool/rigFairPart-1) + min(1, n%(rigPool/rigFairPart-1)/(i+1)))
 		others = append(others, b)
 	}
@@ -145,7 +146,7 @@ func (r *rig) close() {
 	if held := r.settings.Memory.Held(); held != 0 {
 		r.t.Errorf("%d bytes of the memory of all tunnels are held after the Mux's end", held)
 	}
-	if held := r.mux.buffer.held.Load(); held != 0 {
+	if held := r.mux.buffer.Held(); held != 0 {
 		r.t.Errorf("%d bytes of the tunnel's buffer are held after the Mux's end", held)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
 )
 
@@ -19,14 +20,14 @@ import (
 //
 // Two pumps serve it: in reads the outside peer, out writes to it.
 type Stream struct {
-	mux   *Mux         // set once
-	id    string       // set once
-	conn  outer        // set once
-	peer  string       // set once
-	queue *streamQueue // set once
-	owner *actor.PID   // set by Own, before the pumps start
-	share account      // what waits for the peer beyond messages.ConnShare
-	held  account      // what all that waits for the peer takes up in memory
+	mux   *Mux           // set once
+	id    string         // set once
+	conn  outer          // set once
+	peer  string         // set once
+	queue *streamQueue   // set once
+	owner *actor.PID     // set by Own, before the pumps start
+	share budget.Account // what waits for the peer beyond messages.ConnShare
+	held  budget.Account // what all that waits for the peer takes up in memory
 
 	accepted atomic.Bool  // an actor has taken or rejected it
 	noLinger atomic.Bool  // the peer is given no more time to read
@@ -64,9 +65,11 @@ type outer interface {
 func newStream(m *Mux, conn outer, peer string) *Stream {
 	s := &Stream{
 		mux: m, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer,
-		queue: m.queue.newStream(), share: account{budget: &m.buffer}, held: account{budget: m.memory},
-		wake: make(chan struct{}, 1), done: make(chan struct{}), unread: make(chan struct{}), credit: make(chan int, 1),
+		queue: m.queue.newStream(),
+		wake:  make(chan struct{}, 1), done: make(chan struct{}), unread: make(chan struct{}), credit: make(chan int, 1),
 	}
+	s.share.Init(m.buffer)
+	s.held.Init(m.memory)
 	s.stopReading = sync.OnceFunc(func() { close(s.unread) })
 	s.mu.Lock() // Reject may run at once
 	defer s.mu.Unlock()
@@ -146,12 +149,12 @@ func (s *Stream) Hold(data []byte) int64 {
 func (s *Stream) book(n, memory int64) {
 	before := max(s.waiting-messages.ConnShare, 0)
 	s.waiting += n
-	s.share.add(max(s.waiting-messages.ConnShare, 0) - before)
-	s.held.add(memory)
+	s.share.Add(max(s.waiting-messages.ConnShare, 0) - before)
+	s.held.Add(memory)
 }
 
 // Held returns what the stream holds in memory for its outside peer, in bytes.
-func (s *Stream) Held() int64 { return s.held.held.Load() }
+func (s *Stream) Held() int64 { return s.held.Held() }
 
 func (s *Stream) Write(data []byte) {
 	s.mu.Lock()
@@ -181,7 +184,7 @@ func (s *Stream) enqueue(data []byte) {
 	}
 	before := cap(s.chunks[last]) + cap(data)
 	s.chunks[last] = append(s.chunks[last], data...)
-	s.held.add(int64(cap(s.chunks[last]) - before))
+	s.held.Add(int64(cap(s.chunks[last]) - before))
 }
 
 func (s *Stream) Drop(data []byte) {
@@ -256,8 +259,8 @@ func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 		_ = tcp.SetLinger(0)
 	}
 	s.over, s.aborted, s.chunks, s.waiting = true, reason, nil, 0
-	s.share.end()
-	s.held.end()
+	s.share.End()
+	s.held.End()
 	if s.opened && reason.IsTold() { // before done: at its end the out pump closes the queue
 		s.queue.send(s.mux.frameClose(s.id, reason), true)
 	}

@@ -32,7 +32,7 @@ func (r *rig) wantStreamClosed(c *outsideConn, why messages.CloseReason) {
 	if c.Ended() != why {
 		r.t.Errorf("it ended for %q afterwards", c.Ended())
 	}
-	if held := r.mux.buffer.held.Load(); held != 0 {
+	if held := r.mux.buffer.Held(); held != 0 {
 		r.t.Errorf("%d bytes are held for it", held)
 	}
 	for _, m := range c.ear.Take() {
@@ -60,7 +60,7 @@ func TestEndWriteFlushesFirst(t *testing.T) {
 		}
 		c.Write(piece)
 	}
-	if held := r.mux.buffer.held.Load(); held < 1 || held > size-messages.ConnShare {
+	if held := r.mux.buffer.Held(); held < 1 || held > size-messages.ConnShare {
 		t.Errorf("%d bytes count against the tunnel", held)
 	}
 	c.EndRead()
@@ -163,7 +163,7 @@ func TestAbortResetsAndSaysWhy(t *testing.T) {
 			c.holds(64 << 10)
 			c.Write(make([]byte, 64<<10))
 		}
-		if r.mux.buffer.held.Load() == 0 {
+		if r.mux.buffer.Held() == 0 {
 			t.Error("nothing counts against the tunnel")
 		}
 		c.Abort(why)

@@ -22,7 +22,7 @@ func (s *Stream) pumpIn() {
 		if _, ok := await(s, in, s.queue.room); !ok {
 			return
 		}
-		if s.mux.memory.full() { // then no more than one frame waits
+		if s.mux.memory.Full() { // then no more than one frame waits
 			if _, ok := await(s, in, s.queue.room); !ok {
 				return
 			}

@@ -173,7 +173,7 @@ func TestSharesAndTheTunnelsBudget(t *testing.T) {
 	a, b := r.open(), r.open()
 	check := func(when string, beyond, all int64, full bool) {
 		t.Helper()
-		if held, memory := r.mux.buffer.held.Load(), r.settings.Memory.Held(); held != beyond || memory != all || r.mux.Full() != full {
+		if held, memory := r.mux.buffer.Held(), r.settings.Memory.Held(); held != beyond || memory != all || r.mux.Full() != full {
 			t.Errorf("%s: %d bytes are held beyond the shares, %d in all, and it is full: %t", when, held, memory, r.mux.Full())
 		}
 	}
@@ -204,19 +204,19 @@ func TestDroppedBytesAreGivenBack(t *testing.T) {
 	c.holds(size)
 	c.Write(make([]byte, size))
 	c.EndWrite()
-	before := r.mux.buffer.held.Load()
+	before := r.mux.buffer.Held()
 	for range 8 {
 		c.holds(1 << 20)
 		c.Write(make([]byte, 1<<20)) // too late
 		c.holds(1 << 20)
 		c.Drop(make([]byte, 1<<20))
 	}
-	if held := r.mux.buffer.held.Load(); held == 0 || held > before {
+	if held := r.mux.buffer.Held(); held == 0 || held > before {
 		t.Errorf("%d bytes are held, were %d", held, before)
 	}
 	c.Abort(messages.CloseSlow)
 	c.Drop(make([]byte, 1<<20))
-	if waiting, _ := c.Waiting(); waiting != 0 || r.mux.buffer.held.Load() != 0 {
+	if waiting, _ := c.Waiting(); waiting != 0 || r.mux.buffer.Held() != 0 {
 		t.Errorf("%d bytes wait at the end", waiting)
 	}
 }
@@ -338,6 +338,6 @@ func TestStreamsEndOnceWhateverHappens(t *testing.T) {
 				_, closed = testkit.Hears[any](c.ear).(*messages.StreamClosed)
 			}
 		}
-		testkit.Eventually(t, "what it held is given back", func() bool { return r.mux.buffer.held.Load() == 0 })
+		testkit.Eventually(t, "what it held is given back", func() bool { return r.mux.buffer.Held() == 0 })
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
@@ -29,7 +30,7 @@ import (
 // everybody may open a tunnel, and none has a raw port.
 type House struct {
 	Address string // at which it listens
-	Memory  *tunnel.Pool
+	Memory  *budget.Pool
 	System  *actor.ActorSystem
 	Limits  *actor.PID
 }
@@ -57,7 +58,7 @@ func (deafMeter) HandlerRestarted()                           {}
 func NewHouse(t testing.TB, s HouseSettings) *House {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	h := &House{System: supervise.NewSystem(log), Memory: tunnel.NewPool(s.Total)}
+	h := &House{System: supervise.NewSystem(log), Memory: budget.NewPool(s.Total)}
 	t.Cleanup(h.System.Shutdown)
 	spawned := func(pid *actor.PID, err error) *actor.PID {
 		if err != nil {

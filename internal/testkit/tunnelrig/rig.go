@@ -16,6 +16,7 @@ import (
 	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
@@ -29,7 +30,7 @@ type Rig struct {
 	Tunnel  *testkit.Ear
 	Handler *testkit.Ear
 	Client  *websocket.Conn
-	memory  *tunnel.Pool
+	memory  *budget.Pool
 }
 
 // New returns a Rig whose client has read tunnel_ready. At the end of the test
@@ -39,7 +40,7 @@ func New(t testing.TB, dialect func(*tunnel.Mux) tunnel.Dialect) *Rig {
 	system := supervise.NewSystem(slog.New(slog.DiscardHandler))
 	t.Cleanup(system.Shutdown)
 	r := &Rig{
-		T: t, System: system, memory: tunnel.NewPool(256 << 20),
+		T: t, System: system, memory: budget.NewPool(256 << 20),
 		Tunnel: testkit.NewEar(t, system), Handler: testkit.NewEar(t, system),
 	}
 	r.Mux = tunnel.New(settings(t, system, r.memory, time.Hour), dialect, false, "anyone")
@@ -61,7 +62,7 @@ func New(t testing.TB, dialect func(*tunnel.Mux) tunnel.Dialect) *Rig {
 	return r
 }
 
-func settings(t testing.TB, system *actor.ActorSystem, memory *tunnel.Pool, timeout time.Duration) *tunnel.Settings {
+func settings(t testing.TB, system *actor.ActorSystem, memory *budget.Pool, timeout time.Duration) *tunnel.Settings {
 	t.Helper()
 	keepalive := wsock.NewKeepalive(time.Hour)
 	t.Cleanup(keepalive.Close)

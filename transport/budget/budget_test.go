@@ -1,4 +1,4 @@
-package tunnel
+package budget
 
 import (
 	"math/rand/v2"
@@ -12,9 +12,9 @@ import (
 // comes back, exactly once.
 func TestAccountComesBackExactlyOnce(t *testing.T) {
 	for round := range 300 {
-		total := NewBudget(1 << 40)
-		tunnel := total.below(1 << 40)
-		accounts := []*account{{budget: tunnel}, {budget: tunnel}, {budget: total}}
+		total := New(1 << 40)
+		tunnel := total.Below(1 << 40)
+		accounts := []*Account{{budget: tunnel}, {budget: tunnel}, {budget: total}}
 		var all sync.WaitGroup
 		begin := make(chan struct{})
 		for i, owner := range accounts {
@@ -24,9 +24,9 @@ func TestAccountComesBackExactlyOnce(t *testing.T) {
 					<-begin
 					for range random.IntN(50) {
 						n := 1 + random.Int64N(1000)
-						owner.add(n)
+						owner.Add(n)
 						if random.IntN(2) == 0 {
-							owner.add(-n)
+							owner.Add(-n)
 						}
 					}
 				})
@@ -34,16 +34,16 @@ func TestAccountComesBackExactlyOnce(t *testing.T) {
 			all.Go(func() {
 				<-begin
 				for range round % 40 {
-					owner.add(0)
+					owner.Add(0)
 				}
-				owner.end()
-				owner.end()
+				owner.End()
+				owner.End()
 			})
 		}
 		close(begin)
 		all.Wait()
 		for _, owner := range accounts {
-			owner.add(1 << 20) // after the end it counts nowhere
+			owner.Add(1 << 20) // after the end it counts nowhere
 		}
 		if a, b := total.held.Load(), tunnel.held.Load(); a != 0 || b != 0 {
 			t.Fatalf("round %d: %d bytes of all tunnels and %d of one are held for ever", round, a, b)
@@ -53,9 +53,9 @@ func TestAccountComesBackExactlyOnce(t *testing.T) {
 
 // One adds just when another ends: nothing falls between the two.
 func TestAccountThatEndsWhileItGrows(t *testing.T) {
-	total := NewBudget(1 << 40)
+	total := New(1 << 40)
 	for round := range 10_000 {
-		owner := &account{budget: total}
+		owner := &Account{budget: total}
 		var ready atomic.Int32
 		meet := func() {
 			for ready.Add(1); ready.Load() < 2; {
@@ -66,14 +66,14 @@ func TestAccountThatEndsWhileItGrows(t *testing.T) {
 		both.Go(func() {
 			meet()
 			for range 60 {
-				owner.add(7)
+				owner.Add(7)
 			}
 		})
 		meet()
 		for range round % 60 { // a little later each time
 			_ = owner.held.Load()
 		}
-		owner.end()
+		owner.End()
 		both.Wait()
 		if held := total.held.Load(); held != 0 {
 			t.Fatalf("%d bytes are held for ever", held)
@@ -83,14 +83,14 @@ func TestAccountThatEndsWhileItGrows(t *testing.T) {
 
 // While nobody ends, the sums hold at both levels.
 func TestBudgetCountsAtBothLevels(t *testing.T) {
-	total := NewBudget(100)
-	one, other := total.below(60), total.below(60)
+	total := New(100)
+	one, other := total.Below(60), total.Below(60)
 	var freed atomic.Int32
 	one.freed = func() { freed.Add(1) }
 	check := func(when string, full, otherFull bool, wantFreed int32) {
 		t.Helper()
-		if one.full() != full || other.full() != otherFull || freed.Load() != wantFreed {
-			t.Errorf("%s: full %t, the other %t, freed %d times", when, one.full(), other.full(), freed.Load())
+		if one.Full() != full || other.Full() != otherFull || freed.Load() != wantFreed {
+			t.Errorf("%s: full %t, the other %t, freed %d times", when, one.Full(), other.Full(), freed.Load())
 		}
 	}
 	one.Add(59)
@@ -119,7 +119,7 @@ func TestBudgetCountsAtBothLevels(t *testing.T) {
 
 // Many who try at once never get more than there is, and all is there after.
 func TestBudgetIsNeverOverdrawn(t *testing.T) {
-	total := NewBudget(1000)
+	total := New(1000)
 	var all sync.WaitGroup
 	var have, most atomic.Int64
 	for range 8 {
@@ -146,11 +146,11 @@ func TestBudgetIsNeverOverdrawn(t *testing.T) {
 // back twice, and nothing is held by nobody.
 func TestAccountThatEndsWhileItIsPassedOn(t *testing.T) {
 	for round := range 10_000 {
-		total := NewBudget(1 << 40)
-		owner := &account{budget: total}
-		owner.add(5)
-		owner.add(7)
-		owner.add(11)
+		total := New(1 << 40)
+		owner := &Account{budget: total}
+		owner.Add(5)
+		owner.Add(7)
+		owner.Add(11)
 		var ready atomic.Int32
 		meet := func() {
 			for ready.Add(1); ready.Load() < 3; {
@@ -158,13 +158,13 @@ func TestAccountThatEndsWhileItIsPassedOn(t *testing.T) {
 			}
 		}
 		var all sync.WaitGroup
-		all.Go(func() { meet(); owner.pass(5) })
-		all.Go(func() { meet(); owner.pass(7) })
+		all.Go(func() { meet(); owner.Pass(5) })
+		all.Go(func() { meet(); owner.Pass(7) })
 		meet()
 		for range round % 60 { // a little later each time
 			_ = owner.held.Load()
 		}
-		owner.end()
+		owner.End()
 		all.Wait()
 		if held := total.held.Load(); held != 12 {
 			t.Fatalf("%d bytes are held, 12 were passed on", held)

@@ -1,4 +1,4 @@
-package tunnel
+package budget
 
 import (
 	"fmt"
@@ -15,17 +15,17 @@ import (
 // half, whatever is free.
 func TestPartsOfThePool(t *testing.T) {
 	p := NewPool(1600)
-	one, two, three := p.open("user a"), p.open("user a"), p.open("user a")
-	if !one.Try(400) || one.Try(1) || !one.full() {
+	one, two, three := p.Open("user a"), p.Open("user a"), p.Open("user a")
+	if !one.Try(400) || one.Try(1) || !one.Full() {
 		t.Error("a tunnel has not a quarter")
 	}
-	if !two.Try(400) || three.Try(1) || !three.full() {
+	if !two.Try(400) || three.Try(1) || !three.Full() {
 		t.Error("a user has not half")
 	}
 	if one.Add(-400); !three.Try(400) || three.Try(1) {
 		t.Error("what came back can't be taken")
 	}
-	other := p.open("user b")
+	other := p.Open("user b")
 	if !other.Try(400) || p.Held() != 1200 {
 		t.Errorf("another user has not what is free; %d are held", p.Held())
 	}
@@ -39,7 +39,7 @@ func TestFairPartIsThereThoughOthersHoldAll(t *testing.T) {
 	p.OnOverdrawn(func() { said.Add(1) })
 	var heavy []*Budget
 	for i := range 4 {
-		b := p.open(fmt.Sprint("user ", i))
+		b := p.Open(fmt.Sprint("user ", i))
 		for b.Try(1) {
 		}
 		heavy = append(heavy, b)
@@ -47,8 +47,8 @@ func TestFairPartIsThereThoughOthersHoldAll(t *testing.T) {
 	if held := p.Held(); held != 1600 || said.Load() != 0 {
 		t.Fatalf("%d of 1600 are taken, said %d times", held, said.Load())
 	}
-	light := p.open("light")
-	if light.full() || !light.Try(100) || light.full() || !light.Try(200) || light.Try(21) {
+	light := p.Open("light")
+	if light.Full() || !light.Try(100) || light.Full() || !light.Try(200) || light.Try(21) {
 		t.Error("its part is not a fifth")
 	}
 	if said.Load() != 1 || p.Excess() != 300 {
@@ -72,16 +72,16 @@ func TestSomeIsKeptForThoseThatHoldLittle(t *testing.T) {
 	p := NewPool(1600)
 	p.OnOverdrawn(func() { t.Error("the pool was overdrawn") })
 	for i := range 20 { // of whom each is entitled to 80
-		p.open(fmt.Sprint("user ", i)).Add(1)
+		p.Open(fmt.Sprint("user ", i)).Add(1)
 	}
 	for i := range 4 {
-		for b := p.open(fmt.Sprint("heavy ", i)); b.Try(1); {
+		for b := p.Open(fmt.Sprint("heavy ", i)); b.Try(1); {
 		}
 	}
 	if held := p.Held(); held != 1500 {
 		t.Errorf("%d of 1600 are taken", held)
 	}
-	if light := p.open("light"); light.full() || !light.Try(60) || p.Excess() != 0 {
+	if light := p.Open("light"); light.Full() || !light.Try(60) || p.Excess() != 0 {
 		t.Errorf("a small tunnel did not get what was left, or too much: %d are held", p.Held())
 	}
 }
@@ -92,8 +92,8 @@ func TestHoldersAreCounted(t *testing.T) {
 	p := NewPool(1 << 20)
 	var all sync.WaitGroup
 	for i := range 4 {
-		b := p.open(fmt.Sprint("user ", i%2))
-		requests := b.below(b.limit / 2)
+		b := p.Open(fmt.Sprint("user ", i%2))
+		requests := b.Below(b.limit / 2)
 		for j := range 3 {
 			all.Go(func() {
 				random := rand.New(rand.NewPCG(uint64(i), uint64(j)))
@@ -116,10 +116,10 @@ func TestHoldersAreCounted(t *testing.T) {
 // A user without tunnels is forgotten, and one who still has one is not.
 func TestUsersAreForgotten(t *testing.T) {
 	p := NewPool(1600)
-	kept := p.open("kept")
+	kept := p.Open("kept")
 	kept.Add(1)
 	for i := range 100 {
-		p.open(fmt.Sprint("user ", i)).Add(1)
+		p.Open(fmt.Sprint("user ", i)).Add(1)
 	}
 	testkit.Eventually(t, "users without tunnels are forgotten", func() bool {
 		runtime.GC()
@@ -127,7 +127,7 @@ func TestUsersAreForgotten(t *testing.T) {
 		defer p.mu.Unlock()
 		return len(p.users) == 1
 	})
-	if p.open("kept").above != kept.above {
+	if p.Open("kept").above != kept.above {
 		t.Error("one who still has a tunnel was")
 	}
 	runtime.KeepAlive(kept)

@@ -1,4 +1,4 @@
-package tunnel
+package budget
 
 import (
 	"runtime"
@@ -60,8 +60,8 @@ func (p *Pool) Part() *Budget {
 	return &Budget{pool: p, member: true, limit: p.limit / tunnelPart}
 }
 
-// open returns the budget of a new tunnel.
-func (p *Pool) open(user string) *Budget {
+// Open returns the budget of a new tunnel.
+func (p *Pool) Open(user string) *Budget {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	above := p.users[user].Value()
@@ -70,7 +70,7 @@ func (p *Pool) open(user string) *Budget {
 		p.users[user] = weak.Make(above)
 		runtime.AddCleanup(above, p.forget, user)
 	}
-	b := above.below(p.limit / tunnelPart)
+	b := above.Below(p.limit / tunnelPart)
 	b.member = true
 	return b
 }

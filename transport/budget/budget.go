@@ -1,4 +1,4 @@
-package tunnel
+package budget
 
 import "sync/atomic"
 
@@ -14,11 +14,18 @@ type Budget struct {
 	freed  func() // called when bytes come back; may be nil
 }
 
-// NewBudget returns a budget of limit bytes by itself.
-func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
+// New returns a budget of limit bytes by itself.
+func New(limit int64) *Budget { return &Budget{limit: limit} }
 
-// below returns a budget of limit bytes below b.
-func (b *Budget) below(limit int64) *Budget { return &Budget{above: b, pool: b.pool, limit: limit} }
+// Below returns a budget of limit bytes below b.
+func (b *Budget) Below(limit int64) *Budget { return &Budget{above: b, pool: b.pool, limit: limit} }
+
+// OnFreed has freed called whenever bytes come back. It must not block. Called
+// before anything is taken.
+func (b *Budget) OnFreed(freed func()) { b.freed = freed }
+
+// Limit returns the bound, in bytes.
+func (b *Budget) Limit() int64 { return b.limit }
 
 // Held returns how many bytes are held.
 func (b *Budget) Held() int64 { return b.held.Load() }
@@ -55,9 +62,9 @@ func (b *Budget) change(n int64) (held int64) {
 	return held
 }
 
-// full reports whether the budget is used up, or one above it. What others hold
+// Full reports whether the budget is used up, or one above it. What others hold
 // of the pool is no matter to a member that holds less than its fair part.
-func (b *Budget) full() bool {
+func (b *Budget) Full() bool {
 	entitled := false
 	for l := b; l != nil; l = l.above {
 		held := l.held.Load()
@@ -101,15 +108,22 @@ func (b *Budget) undo(n int64, last *Budget) {
 	}
 }
 
-// An account is the part of a budget that one owner holds. It comes back whole,
+// An Account is the part of a budget that one owner holds. It comes back whole,
 // exactly once, when the owner ends; what is added after that counts nowhere.
-type account struct {
+type Account struct {
 	budget *Budget
 	held   atomic.Int64
 	ended  atomic.Bool
 }
 
-func (a *account) add(n int64) {
+// Init says whose part it is. Called once, before all others.
+func (a *Account) Init(budget *Budget) { a.budget = budget }
+
+// Held returns how many bytes the owner holds.
+func (a *Account) Held() int64 { return a.held.Load() }
+
+// Add takes n bytes, or gives back if n is negative.
+func (a *Account) Add(n int64) {
 	if a.ended.Load() {
 		return
 	}
@@ -120,21 +134,22 @@ func (a *account) add(n int64) {
 	}
 }
 
-func (a *account) end() {
+// End gives back what the owner holds.
+func (a *Account) End() {
 	a.ended.Store(true)
 	a.settle()
 }
 
-// pass makes n bytes of the account the caller's, to be given back to the
+// Pass makes n bytes of the account the caller's, to be given back to the
 // budget.
-func (a *account) pass(n int64) {
+func (a *Account) Pass(n int64) {
 	a.held.Add(-n)
 	if a.ended.Load() { // they came back with the others, and are taken again
 		a.settle()
 	}
 }
 
-func (a *account) settle() { a.budget.Add(-a.held.Swap(0)) }
+func (a *Account) settle() { a.budget.Add(-a.held.Swap(0)) }
 
 // Reserved returns a reservation for n bytes that are counted already.
 func (b *Budget) Reserved(n int64) Reservation { return Reservation{b, n} }
@@ -147,6 +162,13 @@ type Reservation struct {
 
 // Held returns the bytes of the reservation.
 func (r *Reservation) Held() int64 { return r.held }
+
+// Pass makes the bytes of the reservation the caller's, and returns how many they
+// are.
+func (r *Reservation) Pass() (n int64) {
+	n, r.held = r.held, 0
+	return n
+}
 
 // Keep takes or gives back what makes the reservation n bytes.
 func (r *Reservation) Keep(n int64) {

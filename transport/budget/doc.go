@@ -1,0 +1,6 @@
+// Package budget counts the bytes that wait for somebody in memory against bounds:
+// of a tunnel, of a user's tunnels, and of all.
+//
+// It is called by whoever holds such bytes, from any goroutine. It knows nothing
+// of the project, and may not.
+package budget
