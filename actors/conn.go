@@ -34,8 +34,11 @@ type flushCheck struct {
 	watch int // that it belongs to: a new one has begun if it is not the conn's
 }
 
-// conn is one raw TCP connection: its credit and which directions have ended.
-// The bytes that wait are its stream's.
+// conn is one raw TCP connection, or one stream that carries what this process
+// speaks: its credit and which directions have ended. The bytes that wait are its
+// stream's. Of the second kind it claims nothing and writes no line: who speaks over
+// it does. It has no half-closed states, either, until it is joined to the
+// connection of an outside peer.
 //
 //	claiming -> open -> half closed (the peer has ended) --> closing -> ended
 //	                 -> client ended (its eof was written) ->
@@ -51,7 +54,8 @@ type conn struct {
 	needs  *Tunnels
 	mux    messages.Mux
 	stream messages.Stream
-	claims []messages.Claim // what it takes of the limits
+	claims []messages.Claim // what it takes of the limits; nil if it is no raw connection
+	joined bool             // it is joined to an outside peer's connection
 	log    *slog.Logger
 
 	state   connState
@@ -97,6 +101,11 @@ func (a *conn) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		a.stream.Own(ctx.Self())
+		if a.claims == nil {
+			a.state = connOpen
+			a.stream.Open()
+			return
+		}
 		a.claim(ctx)
 	case *claimAgain:
 		a.claim(ctx)
@@ -134,6 +143,11 @@ func (a *conn) Receive(ctx actor.Context) {
 	case *flushCheck:
 		if m.watch == a.watch {
 			a.watchFlush(ctx, m.moved)
+		}
+	case *messages.StreamJoined:
+		a.joined = true
+		if a.state == connClosing {
+			a.startWatch(ctx)
 		}
 	case *messages.StreamClosed:
 		a.end(ctx)
@@ -229,7 +243,11 @@ func (a *conn) clientClosed(ctx actor.Context, reason string) {
 	case messages.ClientRefused:
 		a.clientReset(messages.CloseRefused)
 	case messages.ClientEOF:
-		a.clientEnded(ctx)
+		if a.claims != nil {
+			a.clientEnded(ctx)
+			return
+		}
+		fallthrough // the end of a service is that of both directions (protocol, section 10)
 	default:
 		if a.state < connClosing {
 			a.stream.EndRead()
@@ -287,6 +305,9 @@ func (a *conn) endWrite(ctx actor.Context) {
 // startWatch begins to see to it that a peer that takes nothing any more does
 // not keep its connection for ever, once the client has said its last.
 func (a *conn) startWatch(ctx actor.Context) {
+	if a.claims == nil && !a.joined {
+		return // who speaks over it has its own patience
+	}
 	a.watch++
 	a.watchFlush(ctx, -1)
 }

@@ -34,6 +34,7 @@ type handler struct {
 	conns    map[string]*rawConn // by connId
 	came     uint64              // how many requests and raw connections have come
 	yielding int                 // how many of them give way to others
+	own      int                 // how many of them are no raw connections
 	ended    recent.Ended        // of requests and connections
 	unknown  *recent.IDs         // connIds that were answered with tcp_close already; outlives this incarnation
 	stalls   stallWatch          // judges who holds the tunnel up
@@ -47,7 +48,8 @@ type rawConn struct {
 	pid    *actor.PID
 	stream messages.Stream
 	order  uint64       // of its coming, among all that hold the tunnel's memory
-	count  netip.Prefix // what the limits count for the outside peer; zero for a stream of this process's own
+	own    bool         // it carries what this process speaks, and counts as no raw connection
+	count  netip.Prefix // what the limits count for the outside peer; zero for a stream that ends in this process
 	claims []messages.Claim
 	idle   time.Time // since when the client has sent nothing, if the peer has ended; else zero
 	yields bool      // it gives way to another, and does not count any more
@@ -125,6 +127,12 @@ func (a *handler) handle(ctx actor.Context) {
 		if r := a.requests[m.ID]; r != nil && !r.asked {
 			a.ask(ctx, r)
 		}
+	case *messages.RequestUpgraded:
+		if r := a.requests[m.ID]; r != nil {
+			r.stream = m.Stream
+		}
+	case *messages.RequestEnded:
+		a.endRequest(ctx, m.ID, messages.Answer{Refusal: messages.ReasonAbandoned})
 	case *messages.CancelRequest:
 		if r := a.requests[m.ID]; r != nil && m.Short {
 			a.clearFor(ctx, r.open.Count)
@@ -233,18 +241,23 @@ func (a *handler) answerUnknown(id string) {
 // accepted takes a raw connection in, if there is room for it or another gives
 // way. Its conn asks for what is shared with other tunnels.
 func (a *handler) accepted(ctx actor.Context, m *messages.Accepted) {
-	stream := m.Stream
-	if a.closed != "" || a.conns[stream.ID()] != nil || a.isFull() && !a.makeRoom(ctx, a.crowding(m.Count)) {
+	stream, own := m.Stream, m.Protocol != ""
+	if a.closed != "" || a.conns[stream.ID()] != nil || !own && a.isFull() && !a.makeRoom(ctx, a.crowding(m.Count)) {
 		a.log.Debug("raw connection refused", "peer", stream.RemoteAddr(), "reason", string(messages.ReasonRawLimit))
 		stream.Reject()
 		return
 	}
-	claims := a.owner.RawClaims(m.Count)
+	var claims []messages.Claim
+	if own {
+		a.own++
+	} else {
+		claims = a.owner.RawClaims(m.Count)
+	}
 	props := supervise.Guarded(a.needs.Log, func() actor.Actor {
 		return newConn(a.needs, a.mux, stream, claims, a.credit, a.log)
 	}, a.needs.Workers.Option())
 	a.came++
-	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream, order: a.came, count: m.Count, claims: claims}
+	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream, order: a.came, own: own, count: m.Count, claims: claims}
 }
 
 // connEnded forgets a connection. Of one that was aborted the client hears in
@@ -260,6 +273,9 @@ func (a *handler) connEnded(id string) {
 	}
 	if c.yields {
 		a.yielding--
+	}
+	if c.own {
+		a.own--
 	}
 	delete(a.conns, id)
 }
@@ -317,6 +333,7 @@ func (a *handler) close(ctx actor.Context, reason messages.Reason) {
 		a.unknown.Add(id) // see connEnded
 	}
 	clear(a.conns)
+	a.own = 0
 }
 
 // refuseAll answers whoever waits, and lets nothing begin any more.

@@ -15,10 +15,11 @@ type request struct {
 	open    *messages.OpenRequest
 	slot    ledger.Slot
 	claims  []messages.Claim
-	asked   bool   // the limits were
-	granted bool   // the limits have admitted it
-	charged int    // bytes of its frame, while that waits
-	order   uint64 // of its coming, among all that hold the tunnel's memory
+	asked   bool            // the limits were
+	granted bool            // the limits have admitted it
+	charged int             // bytes of its frame, while that waits
+	order   uint64          // of its coming, among all that hold the tunnel's memory
+	stream  messages.Stream // what it has become; nil unless it was upgraded
 }
 
 // openRequest takes a request in. It has no slot while its body comes, and asks
@@ -63,7 +64,15 @@ func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
 // ask asks the limits for a request's slot. Its holder is this handler, which may
 // fail without it: the id comes back with the answer. That may take some seconds,
 // in which the request waits for its turn.
+//
+// If its address has all the slots that it may have, an upgraded connection of it
+// gives way: such ones end when their users like.
 func (a *handler) ask(ctx actor.Context, r *request) {
+	if a.slots.UsedUp(r.open.Count) {
+		if idlest := a.idlest(func(of *request) bool { return of.open.Count == r.open.Count }); idlest != nil {
+			a.revoke(ctx, idlest, messages.ReasonGaveWay)
+		}
+	}
 	r.asked, r.claims = true, a.owner.HTTPClaims(r.open.Count)
 	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: r.claims, Tag: r.open.ID})
 }
@@ -93,10 +102,29 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 	r.open.Frame = nil
 }
 
-// giveWay has a request give its slot to a newcomer, and reports whether one did.
-// The claims of one whose answer is on its way are the edge's: they come back when
+// idlest returns the upgraded connection on which nothing has moved for longest, of
+// the source address that has most slots among those with such. nil if there is none.
+func (a *handler) idlest(counts func(*request) bool) (idlest *request) {
+	most := 0
+	for _, r := range a.requests {
+		if r.stream == nil || !counts(r) {
+			continue
+		}
+		if n := a.slots.HeldBy(r.open.Count); n > most || n == most && r.stream.LastMoved().Before(idlest.stream.LastMoved()) {
+			idlest, most = r, n
+		}
+	}
+	return idlest
+}
+
+// giveWay has a request give its slot to a newcomer, and reports whether one did: an
+// upgraded connection before all others. The claims of one whose answer is on its way are the edge's: they come back when
 // it finds its connection cut.
 func (a *handler) giveWay(ctx actor.Context, newcomer *request) bool {
+	if idlest := a.idlest(func(*request) bool { return true }); idlest != nil {
+		a.revoke(ctx, idlest, messages.ReasonGaveWay)
+		return true
+	}
 	slot := a.slots.Yielding(newcomer.open.Count)
 	if slot == nil {
 		return false

@@ -52,7 +52,7 @@ type claimAgain struct{}
 
 // isFull reports whether the tunnel has as many raw connections as it may.
 func (a *handler) isFull() bool {
-	return a.needs.MaxConns > 0 && len(a.conns)-a.yielding >= a.needs.MaxConns
+	return a.needs.MaxConns > 0 && len(a.conns)-a.own-a.yielding >= a.needs.MaxConns
 }
 
 // crowding returns the claim that a new connection competes for when the tunnel
@@ -61,7 +61,7 @@ func (a *handler) isFull() bool {
 func (a *handler) crowding(count netip.Prefix) (claim messages.Claim) {
 	var peers []netip.Prefix
 	for _, c := range a.conns {
-		if !c.yields {
+		if !c.yields && !c.own {
 			peers = append(peers, c.count)
 		}
 	}
@@ -92,7 +92,7 @@ func (a *handler) makeRoom(ctx actor.Context, claim messages.Claim) bool {
 	}
 	var longest *rawConn
 	for _, c := range a.conns {
-		if !c.idle.IsZero() && !c.yields && c.frees(claim) && (longest == nil || c.idle.Before(longest.idle)) {
+		if !c.idle.IsZero() && !c.yields && !c.own && c.frees(claim) && (longest == nil || c.idle.Before(longest.idle)) {
 			longest = c
 		}
 	}

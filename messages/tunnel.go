@@ -2,6 +2,7 @@ package messages
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -122,6 +123,9 @@ type Stream interface {
 	// Moved returns the payload bytes that the outside peer has sent, and
 	// those that were written to it.
 	Moved() (in, out int64)
+	// LastMoved returns when that last changed, of a stream that was joined to an
+	// outside peer's connection ([StreamJoined]).
+	LastMoved() time.Time
 }
 
 // OpenTunnel asks the tunnels actor for a tunnel. Answer gets exactly one
@@ -165,9 +169,13 @@ type TakePort struct {
 // PortTaken answers [TakePort]. Port is 0 if none is free.
 type PortTaken struct{ Port uint16 }
 
-// Accepted hands a raw connection over to the handler.
+// Accepted hands a raw connection over to the handler, or a stream of this
+// process's own, of which the client knows already.
 type Accepted struct {
 	Stream Stream
+	// Protocol is what this process speaks over the stream; "" for a raw connection.
+	// Such a stream takes no slot of those: its requests have slots of their own.
+	Protocol string
 	// Count is what the limits count for the outside peer; the zero Prefix for a
 	// stream whose outer end is this process.
 	Count netip.Prefix
@@ -215,6 +223,10 @@ type Dropped struct {
 // What says what, without a byte of it.
 type Garbage struct{ What string }
 
+// StreamJoined tells a conn that an outside peer's connection is the outer end of
+// its stream from now on, which was in this process.
+type StreamJoined struct{}
+
 // Flushed tells a conn that n bytes of what it wrote have reached the kernel.
 type Flushed struct{ N int }
 
@@ -235,8 +247,8 @@ type Exchange interface {
 	// Held returns how many bytes of memory it holds now.
 	Held() int64
 	// Revoke ends an exchange whose answer is on its way to the outside client: the
-	// connection is cut, so that what the client has got does not look whole. It does
-	// nothing to one that waits, which gets its [Answer], or that has ended.
+	// connection is cut, so that what the client has got does not look whole. One that
+	// waits gets its [Answer], which comes before this call.
 	Revoke()
 }
 
@@ -260,8 +272,20 @@ type OpenRequest struct {
 	Answer   chan<- Answer
 }
 
-// RequestRead tells a handler that the body of a request is there.
+// RequestRead tells a handler that the body of a request is there, or of one that
+// goes as bytes the beginning of the body.
 type RequestRead struct{ ID string }
+
+// RequestUpgraded tells a handler that a request has become a connection, which is
+// Stream now. It keeps its slot until [RequestEnded].
+type RequestUpgraded struct {
+	ID     string
+	Stream Stream
+}
+
+// RequestEnded tells a handler that a request that was told to proceed has ended.
+// It is not answered.
+type RequestEnded struct{ ID string }
 
 // CancelRequest forgets a request: nobody waits for it any more. It is
 // answered as well, so that the sender knows that nothing will follow.

@@ -44,6 +44,9 @@ const (
 	// Window is how many payload bytes may be on their way for one connection
 	// and direction under flow=credit: fixed by the protocol.
 	Window = 256 << 10
+	// ProtocolHTTP is what tcp_open says of a connection over which the proxy
+	// speaks HTTP/1.1 by itself: fixed by the protocol.
+	ProtocolHTTP = "http/1.1"
 	// MaxWindow is up to how many bytes a receiver may widen that by giving more
 	// credit than it has passed on: fixed by the protocol.
 	MaxWindow = 8 << 20
@@ -151,12 +154,18 @@ func EncodeRequest(r Request) []byte {
 	return append(b, `","bodyEncoding":"base64"}`...)
 }
 
-// EncodeOpen returns tcp_open.
-func EncodeOpen(connID, remoteAddr string) []byte {
+// EncodeOpen returns tcp_open. protocol is what the proxy speaks over the
+// connection by itself; "" for the bytes of an outside peer.
+func EncodeOpen(connID, remoteAddr, protocol string) []byte {
 	b := append([]byte(nil), `{"type":"tcp_open","connId":`...)
 	b = appendString(b, connID)
 	b = append(b, `,"remoteAddr":`...)
-	return append(appendString(b, remoteAddr), '}')
+	b = appendString(b, remoteAddr)
+	if protocol != "" {
+		b = append(b, `,"protocol":`...)
+		b = appendString(b, protocol)
+	}
+	return append(b, '}')
 }
 
 // EncodeClose returns tcp_close.

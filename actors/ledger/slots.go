@@ -21,6 +21,7 @@ type Slot struct {
 // belong to its handler.
 type Slots struct {
 	bound  int // slots; 0 = any number
+	part   int // of one source address; 0 = any number
 	bodies int // of one source address, without a slot; 0 = any number
 
 	first, last *Slot // of all requests under way, with a slot or without
@@ -32,7 +33,7 @@ type Slots struct {
 // Both are no limit if they are 0. An address may have [WaitFactor] times its part
 // of bodies under way that have no slot.
 func NewSlots(bound, part int) *Slots {
-	return &Slots{bound: bound, bodies: WaitFactor * part, held: make(tally), reads: make(tally)}
+	return &Slots{bound: bound, part: part, bodies: WaitFactor * part, held: make(tally), reads: make(tally)}
 }
 
 // A tally counts by source, and by the /48 around an IPv6 source.
@@ -95,6 +96,12 @@ func (s *Slots) read(r *Slot) {
 
 // Full reports whether all slots are taken.
 func (s *Slots) Full() bool { return s.bound > 0 && s.taken >= s.bound }
+
+// HeldBy returns how many slots a source address has.
+func (s *Slots) HeldBy(source netip.Prefix) int { return s.held.of(source) }
+
+// UsedUp reports whether a source address has as many slots as it may have.
+func (s *Slots) UsedUp(source netip.Prefix) bool { return s.part > 0 && s.HeldBy(source) >= s.part }
 
 // Take gives a request a slot.
 func (s *Slots) Take(r *Slot) {

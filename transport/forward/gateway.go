@@ -110,6 +110,10 @@ func refusal(reason messages.Reason) (status int, sentence string) {
 		return http.StatusBadGateway, "The tunnel ended before it answered."
 	case messages.ReasonRestarted:
 		return http.StatusBadGateway, "The tunnel failed and began anew; try again."
+	case messages.ReasonServiceRefused:
+		return http.StatusBadGateway, "The tunnel's client refused the connection: there is no service behind it."
+	case messages.ReasonServiceEnded:
+		return http.StatusBadGateway, "The service behind the tunnel ended the connection before it answered."
 	case messages.ReasonBadAnswer:
 		return http.StatusBadGateway, "The tunnel's answer can't be passed on."
 	case messages.ReasonAnswerTooBig:

@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"net/netip"
 	"net/textproto"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/http1"
 )
 
 // Bounds of the headers that a tunnel's answer may have, fixed by the protocol,
@@ -105,6 +107,42 @@ func (g *Gateway) requestHeaders(r *http.Request, source netip.Addr) []messages.
 		messages.Field{Name: "X-Forwarded-Proto", Value: g.forwardedProto(r)})
 }
 
+// appendRequestFields appends the header that a service gets of a request that goes as
+// bytes, but for what is about the connection and the body. Fields that repeat stay
+// lines of their own; Accept-Encoding passes, for the body does as it is.
+func (g *Gateway) appendRequestFields(b []byte, r *http.Request, source netip.Addr) (header []byte, err error) {
+	named := namedByConnection(r.Header["Connection"])
+	for name, values := range r.Header {
+		if withheld.has(name) && name != "Accept-Encoding" || named[name] || credentials.has(name) && !g.settings.ForwardCredentials {
+			continue
+		}
+		if name == "Cookie" && len(values) > 1 {
+			values = []string{strings.Join(values, "; ")} // RFC 9113, section 8.2.3
+		}
+		for _, value := range values {
+			if b, err = http1.AppendField(b, name, value); err != nil {
+				return b, err
+			}
+		}
+	}
+	for _, f := range [...]messages.Field{
+		{Name: "X-Forwarded-For", Value: source.String()},
+		{Name: "X-Forwarded-Host", Value: r.Host},
+		{Name: "X-Forwarded-Proto", Value: g.forwardedProto(r)},
+	} {
+		if b, err = http1.AppendField(b, f.Name, f.Value); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// appendLength appends Content-Length.
+func appendLength(b []byte, n int64) []byte {
+	b = append(b, "Content-Length: "...)
+	return append(strconv.AppendInt(b, n, 10), "\r\n"...)
+}
+
 // forwardedProto returns how the outside client speaks to the outermost proxy:
 // a trusted one says so. Of a chain of proxies the outermost comes first.
 func (g *Gateway) forwardedProto(r *http.Request) string {
@@ -197,6 +235,11 @@ var notInTrailer = names{
 	"Host": true, "Set-Cookie": true, "Location": true, "Cache-Control": true,
 }
 
+// barredInTrailer reports whether no trailer may have a field, in either direction.
+func barredInTrailer(name string) bool {
+	return hopByHop.has(name) || withheld.has(name) || credentials.has(name) || notInTrailer.has(name) || notAccepted.has(name) || isOrder(name)
+}
+
 // filterTrailer takes out of a trailer what a tunnel may not set. One that is too
 // large can't be passed on.
 func (g *Gateway) filterTrailer(trailer http.Header) *unfitError {
@@ -207,7 +250,7 @@ func (g *Gateway) filterTrailer(trailer http.Header) *unfitError {
 		for _, v := range values {
 			size += len(v)
 		}
-		if hopByHop.has(name) || withheld.has(name) || credentials.has(name) || notInTrailer.has(name) || notAccepted.has(name) || isOrder(name) {
+		if barredInTrailer(name) {
 			delete(trailer, name)
 			continue
 		}

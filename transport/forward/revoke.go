@@ -11,14 +11,14 @@ import (
 // A revocation is how others end an exchange, and what they know of it: see
 // [messages.Exchange]. Only while the answer is written may the connection be cut:
 // before, the exchange gets an answer that says why, and later the connection is
-// another request's.
+// another request's. What goes as bytes is stopped in any case.
 type revocation struct {
 	held   atomic.Int64 // bytes of memory: the body, or the answer
 	waits  atomic.Int64 // the same: the header, while it counts
 	queued atomic.Int64 // the same: the frame, until the client has it
 
 	mu      sync.Mutex
-	stop    func() // under mu: cuts the connection; nil unless the answer is written
+	stop    func() // under mu: what Revoke does; nil unless there is something
 	cut     bool   // under mu: it was called
 	revoked bool   // under mu: the answer may not be written
 }
@@ -40,12 +40,23 @@ func (v *revocation) Revoke() {
 
 // begin says that the answer is written from now on.
 func (v *revocation) begin(w http.ResponseWriter, r *http.Request) {
+	v.whenRevoked(func() { cut(w, r) })
+}
+
+// cut ends what is written to a request's client by a reset.
+func cut(w http.ResponseWriter, r *http.Request) {
+	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
+		c.Cut()
+		return
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(wsock.LongAgo)
+}
+
+// whenRevoked says what Revoke does from now on, and does it if that was called.
+func (v *revocation) whenRevoked(stop func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.stop = func() { _ = http.NewResponseController(w).SetWriteDeadline(wsock.LongAgo) }
-	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
-		v.stop = c.Cut
-	}
+	v.stop = stop
 	if v.revoked {
 		v.stop()
 		v.stop, v.cut = nil, true

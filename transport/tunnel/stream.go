@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -18,11 +19,11 @@ import (
 // end, the bytes that wait for the outside peer, and the queue in which bytes
 // and messages about it go to the client. A conn actor says what happens; see [messages.Stream].
 //
-// Two pumps serve it: in reads the outside peer, out writes to it.
+// Two pumps serve it: in reads the outside peer, out writes to it. A [Pipe] may
+// stand in the place of socket and pumps.
 type Stream struct {
 	mux   *Mux           // set once
 	id    string         // set once
-	conn  outer          // set once
 	peer  string         // set once
 	queue *streamQueue   // set once
 	owner *actor.PID     // set by Own, before the pumps start
@@ -33,12 +34,19 @@ type Stream struct {
 	noLinger atomic.Bool  // the peer is given no more time to read
 	sentEnd  atomic.Bool  // the sending side towards the peer has ended, or is about to
 	in, out  atomic.Int64 // payload bytes from the peer, and written to it
+	allowed  int          // payload bytes that the client has credit for; of who sends them: the in pump or the Pipe
+	joined   bool         // it was a Pipe; set before the pumps start
+	moved    atomic.Int64 // when the pumps moved something last, in ns since 1970; kept if it was a Pipe
 
 	mu         sync.Mutex
+	conn       outer                // under mu while there is a Pipe, else set once: the socket; nil while there is a Pipe
+	idle       func()               // under mu: wants to know when anything happens to a Pipe that nobody uses
 	found      func() bool          // under mu: says that an actor has it; else it ends with the Mux
 	chunks     [][]byte             // under mu: what the out pump has not taken
 	waiting    int64                // under mu: payload bytes on their way to the peer, from Hold until written
-	opened     bool                 // under mu: the pumps run
+	opened     bool                 // under mu: the client was told of it
+	owned      bool                 // under mu: of a Pipe: the conn waits for StreamClosed
+	left       bool                 // under mu: of a Pipe: the client has gone without an end
 	endWrite   bool                 // under mu: EndWrite was called
 	closeWrite bool                 // under mu: CloseWrite was called
 	aborted    messages.CloseReason // under mu: the reason of the first Abort
@@ -64,7 +72,7 @@ type outer interface {
 
 func newStream(m *Mux, conn outer, peer string) *Stream {
 	s := &Stream{
-		mux: m, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer,
+		mux: m, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer, allowed: messages.Window,
 		queue: m.queue.newStream(),
 		wake:  make(chan struct{}, 1), done: make(chan struct{}), unread: make(chan struct{}), credit: make(chan int, 1),
 	}
@@ -73,6 +81,10 @@ func newStream(m *Mux, conn outer, peer string) *Stream {
 	s.stopReading = sync.OnceFunc(func() { close(s.unread) })
 	s.mu.Lock() // Reject may run at once
 	defer s.mu.Unlock()
+	if conn == nil { // the client hears of it at once, and it waits for no place
+		s.opened = true
+		s.accepted.Store(true)
+	}
 	s.found = context.AfterFunc(m.session.Closing(), s.Reject)
 	return s
 }
@@ -81,6 +93,9 @@ func (s *Stream) ID() string             { return s.id }
 func (s *Stream) RemoteAddr() string     { return s.peer }
 func (s *Stream) Moved() (in, out int64) { return s.in.Load(), s.out.Load() }
 func (s *Stream) tell(message any)       { s.mux.settings.Host.Send(s.owner, message) }
+
+// LastMoved returns when something moved last, if the stream was a Pipe.
+func (s *Stream) LastMoved() time.Time { return time.Unix(0, s.moved.Load()) }
 
 // Done returns what is closed when the stream is over: no bytes are taken for
 // the outside peer any more.
@@ -91,13 +106,17 @@ func (s *Stream) Own(conn *actor.PID) {
 	s.taken()
 }
 
-// taken lets another raw connection be accepted in this one's place.
+// taken lets another raw connection be accepted in this one's place, and has the
+// stream end by its actor alone.
 func (s *Stream) taken() {
 	if s.accepted.CompareAndSwap(false, true) {
 		<-s.mux.accepts // has one: acceptAll put it there
-		s.mu.Lock()
-		found := s.found
-		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	found := s.found
+	s.found = nil
+	s.mu.Unlock()
+	if found != nil {
 		found()
 	}
 }
@@ -105,8 +124,8 @@ func (s *Stream) taken() {
 // Reject closes a connection that the client has never heard of.
 func (s *Stream) Reject() {
 	s.taken()
-	if s.finish("", true) {
-		s.conn.Close()
+	if s.finish(messages.CloseReset, true) { // of which only a client hears that knows of it
+		s.release()
 	}
 }
 
@@ -117,12 +136,21 @@ func (s *Stream) Open() {
 		s.tell(&messages.StreamClosed{})
 		return
 	}
+	s.owned = true
+	if s.conn == nil { // its Pipe has opened it
+		return
+	}
 	s.opened = true
-	s.inDone = make(chan struct{})
-	s.queue.send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer)), false)
+	s.queue.send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer, "")), false)
 	if s.special = s.mux.dialect.Announce(s); s.special.Message != nil {
 		s.queue.send(s.mux.frameControl(s.special.Message), false)
 	}
+	s.start()
+}
+
+// start starts the pumps. Under mu.
+func (s *Stream) start() {
+	s.inDone = make(chan struct{})
 	wsock.StartPump(s.mux.session.Log(), "raw in", s.pumpIn, func() { close(s.inDone) })
 	wsock.StartPump(s.mux.session.Log(), "raw out", s.pumpOut, func() {
 		s.finish(messages.CloseReset, true) // unless it is over, which it is but for a panic
@@ -162,12 +190,21 @@ func (s *Stream) Write(data []byte) {
 	if !refused {
 		s.enqueue(data)
 	}
-	s.mu.Unlock()
+	s.unlockAndWake()
 	if refused {
 		s.Drop(data)
-		return
 	}
+}
+
+// unlockAndWake releases mu, and wakes who serves the outer end.
+func (s *Stream) unlockAndWake() {
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
 	signal(s.wake)
+	if idle != nil {
+		idle()
+	}
 }
 
 // joinable is below how many bytes data is joined to what waits before it. By
@@ -204,22 +241,27 @@ func (s *Stream) EndRead() {
 func (s *Stream) EndWrite() {
 	s.mu.Lock()
 	s.endWrite = true
-	s.mu.Unlock()
-	signal(s.wake)
+	s.unlockAndWake()
 }
 
 func (s *Stream) CloseWrite() {
 	s.mu.Lock()
 	s.closeWrite = true
-	s.mu.Unlock()
-	signal(s.wake)
+	s.unlockAndWake()
 }
 
 func (s *Stream) Leave() {
 	s.mu.Lock()
-	opened, whole := s.opened, s.endWrite || s.closeWrite
+	conn, opened, whole := s.conn, s.opened, s.endWrite || s.closeWrite
+	if conn == nil {
+		s.left = !whole
+		s.unlockAndWake()
+		s.stopReading()
+		s.queue.cut()
+		return
+	}
 	s.mu.Unlock()
-	if _, remote := s.conn.(*net.TCPConn); !remote && !whole {
+	if _, remote := conn.(*net.TCPConn); !remote && !whole {
 		s.Abort(messages.CloseTunnelEnded) // this process must not take it for the end of an answer
 		return
 	}
@@ -234,13 +276,35 @@ func (s *Stream) Leave() {
 func (s *Stream) Abort(reason messages.CloseReason) {
 	s.taken()
 	if !s.finish(reason, true) {
-		if reason == messages.CloseShutdown { // nobody waits for a lingering one
+		if conn := s.outer(); conn != nil && reason == messages.CloseShutdown { // nobody waits for a lingering one
 			s.noLinger.Store(true)
-			_ = s.conn.SetReadDeadline(wsock.LongAgo)
+			_ = conn.SetReadDeadline(wsock.LongAgo)
 		}
 		return
 	}
-	s.conn.Close()
+	s.release()
+}
+
+// outer returns the socket, or nil while there is a Pipe.
+func (s *Stream) outer() outer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn
+}
+
+// release lets go of the outer end of a stream that is over.
+func (s *Stream) release() {
+	s.mu.Lock()
+	conn, owned := s.conn, s.owned
+	s.mu.Unlock()
+	switch {
+	case conn != nil:
+		conn.Close() // the out pump, if there is one, does the rest
+	case owned:
+		s.queue.end(func() { s.tell(&messages.StreamClosed{}) })
+	default: // Open will find that it is over
+		s.queue.end(func() {})
+	}
 }
 
 // finish ends the taking of bytes and lets go of those that wait. With a reason
@@ -251,10 +315,11 @@ func (s *Stream) Abort(reason messages.CloseReason) {
 // tell one from the other.
 func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.over {
+		s.mu.Unlock()
 		return false
 	}
+	defer s.unlockAndWake()
 	if tcp, ok := s.conn.(*net.TCPConn); ok && reset {
 		_ = tcp.SetLinger(0)
 	}
@@ -276,12 +341,12 @@ func (s *Stream) Ended() messages.CloseReason {
 
 func (s *Stream) Waiting() (waiting, acked int64) {
 	s.mu.Lock()
-	waiting = s.waiting
+	waiting, conn := s.waiting, s.conn
 	s.mu.Unlock()
-	if _, remote := s.conn.(*net.TCPConn); !remote {
+	if _, remote := conn.(*net.TCPConn); !remote {
 		return waiting, s.out.Load() // this process takes what is written
 	}
-	if raw, err := s.conn.SyscallConn(); err == nil {
+	if raw, err := conn.SyscallConn(); err == nil {
 		acked = int64(wsock.BytesAcked(raw))
 	}
 	return waiting, acked

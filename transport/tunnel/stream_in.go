@@ -17,7 +17,6 @@ func (s *Stream) pumpIn() {
 		return
 	}
 	in.SentEnd(&s.sentEnd)
-	allowed := messages.Window
 	for {
 		if _, ok := await(s, in, s.queue.room); !ok {
 			return
@@ -30,14 +29,14 @@ func (s *Stream) pumpIn() {
 		}
 		in.Limit(wsock.BufferSize)
 		if s.mux.credit {
-			if allowed == 0 {
+			if s.allowed == 0 {
 				n, ok := s.awaitCredit(in)
 				if !ok {
 					return
 				}
-				allowed = n
+				s.allowed = n
 			}
-			in.Limit(allowed)
+			in.Limit(s.allowed)
 		}
 		buf, n, err := in.Read()
 		if err != nil {
@@ -50,16 +49,7 @@ func (s *Stream) pumpIn() {
 				return
 			}
 		}
-		s.in.Add(int64(n))
-		s.mux.memory.Add(wsock.BufferSize) // the frame's, until it is written or dropped
-		if allowed -= n; s.mux.credit {
-			select {
-			case more := <-s.credit:
-				allowed = min(allowed+more, messages.MaxWindow)
-			default:
-			}
-		}
-		s.queue.send(payloadFrame(buf, s.id, n), false)
+		s.sendData(buf, dataRoom, n)
 		if s.special.Pause == nil {
 			continue
 		}
@@ -68,6 +58,30 @@ func (s *Stream) pumpIn() {
 				return
 			}
 		}
+	}
+}
+
+// sendData sends the n bytes at buf[from:], which are no more than the client
+// allows.
+func (s *Stream) sendData(buf *wsock.Buffer, from, n int) {
+	s.in.Add(int64(n))
+	s.touch()
+	s.mux.memory.Add(wsock.BufferSize) // the frame's, until it is written or dropped
+	s.allowed -= n
+	if s.mux.credit {
+		select {
+		case more := <-s.credit:
+			s.allowed = min(s.allowed+more, messages.MaxWindow)
+		default:
+		}
+	}
+	s.queue.send(payloadFrame(buf, s.id, from, n), false)
+}
+
+// touch notes that something moves.
+func (s *Stream) touch() {
+	if s.joined {
+		s.moved.Store(time.Now().UnixNano())
 	}
 }
 
@@ -152,10 +166,11 @@ func (s *Stream) peerEnded(in *wsock.Reader, err error) {
 // WebSocket frame and that of the tunnel's protocol.
 const dataRoom = wsock.ServerHeader + messages.DataHeader
 
-// payloadFrame makes a data frame of the n bytes at buf[dataRoom:]. It is charged
-// with the whole buffer.
-func payloadFrame(buf *wsock.Buffer, id string, n int) frame {
-	messages.PutDataHeader(buf[wsock.ServerHeader:], id)
-	start := wsock.PutHeader(buf[:], wsock.OpBinary, messages.DataHeader+n)
-	return frame{bytes: buf[start : dataRoom+n], buf: buf, charged: wsock.BufferSize, data: true}
+// payloadFrame makes a data frame of the n bytes at buf[from:], where from is at
+// least dataRoom. It is charged with the whole buffer.
+func payloadFrame(buf *wsock.Buffer, id string, from, n int) frame {
+	before := from - dataRoom
+	messages.PutDataHeader(buf[before+wsock.ServerHeader:], id)
+	start := before + wsock.PutHeader(buf[before:], wsock.OpBinary, messages.DataHeader+n)
+	return frame{bytes: buf[start : from+n], buf: buf, charged: wsock.BufferSize, data: true}
 }

@@ -67,15 +67,22 @@ func (s *Stream) writeOut(chunks [][]byte) bool {
 		for _, chunk := range piece {
 			wsock.Release(chunk)
 		}
-		s.out.Add(int64(n))
-		s.mu.Lock()
-		if !s.over {
-			s.book(int64(-n), int64(-memory))
-		}
-		s.mu.Unlock()
+		s.wrote(n, memory)
 		s.tell(&messages.Flushed{N: n})
 	}
 	return true
+}
+
+// wrote notes that n bytes, which took up so much memory, were written to the
+// peer.
+func (s *Stream) wrote(n, memory int) {
+	s.out.Add(int64(n))
+	s.touch()
+	s.mu.Lock()
+	if !s.over {
+		s.book(int64(-n), int64(-memory))
+	}
+	s.mu.Unlock()
 }
 
 // endSending ends the sending side towards the peer. It fails only if the

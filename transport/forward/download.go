@@ -1,0 +1,329 @@
+package forward
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"wsproxy/messages"
+	"wsproxy/transport/http1"
+	"wsproxy/transport/tunnel"
+)
+
+const (
+	// maxAnswerHead is how long an answer's head may be, in bytes: what its fields may
+	// have (maxAnswerHeaderBytes), its first line, and what stands between them.
+	maxAnswerHead = maxAnswerHeaderBytes + 4<<10
+	// maxInterim is how many interim answers may come before the final one. Services
+	// send one or two.
+	maxInterim = 16
+)
+
+// receive reads the answer and passes it on. It returns nil when the answer was passed
+// on whole.
+func (rt *roundTrip) receive() error {
+	for range maxInterim + 1 {
+		head, err := rt.readHead()
+		if err != nil {
+			return err
+		}
+		rt.heard = true
+		switch {
+		case head.Status == http.StatusSwitchingProtocols:
+			rt.stopWaiting()
+			return rt.join(head)
+		case head.Status < 200:
+			if err := rt.passInterim(head); err != nil {
+				return err
+			}
+		case head.Status > 599:
+			return &unfitError{messages.ReasonBadAnswer, errStatus.Error()}
+		default:
+			rt.stopWaiting()
+			return rt.pass(head)
+		}
+	}
+	return &unfitError{messages.ReasonBadAnswer, "too many interim answers came before it"}
+}
+
+// stopWaiting notes that the answer's head has come.
+func (rt *roundTrip) stopWaiting() {
+	rt.headCame.Store(true)
+	rt.late.Stop()
+	if rt.upload != nil {
+		rt.upload.ask()
+	}
+}
+
+// readHead reads the head of an answer, which may come in pieces.
+func (rt *roundTrip) readHead() (http1.Answer, error) {
+	var pieces []byte
+	held := rt.mux.Reserve(0)
+	defer func() { held.Keep(0) }()
+	for {
+		if len(rt.rest) == 0 {
+			if err := rt.more(); err != nil {
+				return http1.Answer{}, err
+			}
+		}
+		head, from := rt.rest, 0
+		if pieces != nil {
+			from = len(pieces)
+			pieces = append(pieces, rt.rest...)
+			head = pieces
+		}
+		if end := http1.HeadEnd(head, from); end >= 0 {
+			rt.rest = rt.rest[len(rt.rest)-(len(head)-end):]
+			answer, err := http1.ParseAnswer(head[:end], rt.x.r.Method)
+			if err != nil {
+				err = &unfitError{messages.ReasonBadAnswer, err.Error()}
+			}
+			return answer, err
+		}
+		switch {
+		case len(head) > maxAnswerHead:
+			return http1.Answer{}, &unfitError{messages.ReasonAnswerHeaders, "its head is too long"}
+		case !held.Try(int64(len(head))):
+			return http1.Answer{}, &unfitError{messages.ReasonMemory, "there is no memory for its head"}
+		}
+		if pieces == nil {
+			pieces = append(make([]byte, 0, 2*len(head)), head...)
+		}
+		rt.rest = nil
+	}
+}
+
+// more waits for more from the service. What it has got before has been passed on: the
+// client may send as much again.
+func (rt *roundTrip) more() (err error) {
+	if rt.chunk != nil {
+		rt.conn.Passed(rt.chunk)
+		rt.chunk = nil
+	}
+	rt.chunk, err = rt.conn.Next(rt.x.r.Context().Done())
+	rt.rest = rt.chunk
+	return err
+}
+
+// passInterim passes an interim answer on (RFC 9110, section 15.2). One that asks for
+// the body is the client's if it waits for that.
+func (rt *roundTrip) passInterim(head http1.Answer) error {
+	w, r := rt.x.w, rt.x.r
+	if head.Status == http.StatusContinue {
+		if rt.upload == nil || rt.upload.asked == nil {
+			return nil
+		}
+		defer rt.upload.ask()
+	}
+	if !r.ProtoAtLeast(1, 1) { // knows of none (RFC 9110, section 15.2)
+		return nil
+	}
+	out := w.Header()
+	if _, unfit := rt.x.gateway.answerHeaders(head.Fields, out); unfit != nil {
+		clear(out)
+		return unfit
+	}
+	rt.patience.begin()
+	w.WriteHeader(head.Status)
+	err := rt.patience.end(nil)
+	clear(out)
+	return err
+}
+
+// pass passes the final answer on.
+func (rt *roundTrip) pass(head http1.Answer) error {
+	w, r := rt.x.w, rt.x.r
+	out := w.Header()
+	f, unfit := rt.x.gateway.answerHeaders(head.Fields, out)
+	if unfit != nil {
+		clear(out)
+		return unfit
+	}
+	if _, given := out["Content-Type"]; !given {
+		out["Content-Type"] = nil // the proxy doesn't guess for the service
+	}
+	switch {
+	case r.Method == http.MethodHead || head.Status == http.StatusNotModified:
+		if length, ok := f.contentLength(); ok {
+			out["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+		}
+	case head.Length >= 0 && head.Status != http.StatusNoContent:
+		out["Content-Length"] = []string{strconv.FormatInt(head.Length, 10)}
+	}
+	if head.Status == http.StatusNotModified {
+		keepInNotModified(r, out)
+	}
+	if rt.upload != nil && !rt.upload.sent.Load() {
+		// If the body is not wanted to its end, nobody can tell where it ends.
+		out["Connection"] = []string{"close"}
+	}
+	rt.x.begin(w, r)
+	rt.passed = true
+	w.WriteHeader(head.Status)
+	if err := rt.passBody(head); err != nil {
+		return err
+	}
+	if head.Keep && len(rt.rest) == 0 && !authenticates(rt.x.r, head.Fields) {
+		rt.life = keepFor(head.Fields)
+	}
+	return nil
+}
+
+// passBody passes the body on as it comes.
+func (rt *roundTrip) passBody(head http1.Answer) error {
+	switch head.Length {
+	case http1.Chunked:
+		return rt.passChunks()
+	case http1.UntilClose:
+		for {
+			if err := rt.moreOf(); err != nil {
+				if err == io.EOF {
+					return rt.finish(true)
+				}
+				return err
+			}
+			if err := rt.writeBody(rt.rest); err != nil {
+				return err
+			}
+			rt.rest = nil
+		}
+	}
+	for left := head.Length; left > 0; {
+		if err := rt.moreOf(); err != nil {
+			return notEnd(err)
+		}
+		n := min(left, int64(len(rt.rest)))
+		if err := rt.writeBody(rt.rest[:n]); err != nil {
+			return err
+		}
+		left, rt.rest = left-n, rt.rest[n:]
+	}
+	return rt.finish(false)
+}
+
+func (rt *roundTrip) passChunks() error {
+	var chunks http1.Chunks
+	for !chunks.Done() {
+		if err := rt.moreOf(); err != nil {
+			return notEnd(err)
+		}
+		data, rest, err := chunks.Next(rt.rest)
+		if err != nil {
+			return &unfitError{messages.ReasonBadAnswer, err.Error()}
+		}
+		if err := rt.writeBody(data); err != nil {
+			return err
+		}
+		rt.rest = rest
+	}
+	fields, err := chunks.Trailer()
+	if err != nil {
+		return &unfitError{messages.ReasonAnswerHeaders, err.Error()}
+	}
+	trailer := make(http.Header)
+	for _, f := range fields {
+		trailer[f.Name] = append(trailer[f.Name], f.Value)
+	}
+	if unfit := rt.x.gateway.filterTrailer(trailer); unfit != nil {
+		return unfit
+	}
+	for name, values := range trailer {
+		rt.x.w.Header()[http.TrailerPrefix+name] = values
+	}
+	return rt.finish(true)
+}
+
+// notEnd makes an error of an end that comes before the body's.
+func notEnd(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// moreOf waits for more of the body, if nothing is left. What was written goes out
+// first: it may be all that comes for a long time.
+func (rt *roundTrip) moreOf() error {
+	if len(rt.rest) > 0 {
+		return nil
+	}
+	if rt.conn.Waits() {
+		if err := rt.flush(); err != nil {
+			return err
+		}
+	}
+	return rt.more()
+}
+
+// finish sends what is left of the answer, but for its end. That comes from net/http if
+// nothing else tells it.
+func (rt *roundTrip) finish(unended bool) error {
+	if unended {
+		_ = http.NewResponseController(rt.x.w).SetWriteDeadline(time.Now().Add(rt.x.gateway.settings.HTTPTimeout))
+		return nil
+	}
+	return rt.flush()
+}
+
+func (rt *roundTrip) flush() error {
+	rt.patience.begin()
+	return rt.patience.end(http.NewResponseController(rt.x.w).Flush())
+}
+
+func (rt *roundTrip) writeBody(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	rt.patience.begin()
+	_, err := rt.x.w.Write(p)
+	return rt.patience.end(err)
+}
+
+// errOutside says that the outside client has gone, or takes nothing.
+var errOutside = errors.New("the outside client takes nothing more")
+
+// refusal says what the outside client hears when there is no answer for an error.
+func (rt *roundTrip) refusal(err error) messages.Reason {
+	if reason := rt.reason.Load(); reason != nil {
+		return *reason
+	}
+	select {
+	case answer := <-rt.x.answer: // the tunnel has ended, or its handler has failed, or the request gave way
+		return answer.Refusal
+	default:
+	}
+	var unfit *unfitError
+	var end *tunnel.EndError
+	switch {
+	case errors.As(err, &unfit):
+		rt.x.gateway.settings.Log.Debug("a service's answer can't be passed on", "error", unfit.why)
+		return unfit.reason
+	case errors.Is(err, tunnel.ErrStopped), errors.Is(err, errOutside), rt.x.r.Context().Err() != nil:
+		return messages.ReasonAbandoned
+	case errors.Is(err, tunnel.ErrStalled):
+		return messages.ReasonAnswerLate
+	case errors.Is(err, http1.ErrMalformed):
+		return messages.ReasonBodyBad
+	case errors.As(err, &end):
+		switch end.Reason {
+		case messages.CloseRefused:
+			return messages.ReasonServiceRefused
+		case messages.CloseSlow:
+			return messages.ReasonMemory
+		case messages.CloseRestart:
+			return messages.ReasonRestarted
+		case messages.CloseShutdown:
+			return messages.ReasonShutdown
+		case messages.CloseTunnelEnded:
+			return messages.ReasonTunnelGone
+		case messages.CloseLimit:
+			return messages.ReasonBadAnswer
+		}
+	case errors.Is(err, net.ErrClosed):
+		return messages.ReasonTunnelGone
+	}
+	return messages.ReasonServiceEnded
+}

@@ -1,0 +1,281 @@
+package forward
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"wsproxy/messages"
+	"wsproxy/netpolicy"
+	"wsproxy/transport/http1"
+	"wsproxy/transport/tunnel"
+)
+
+// A roundTrip is a request on its way to a service as bytes, and the answer on its
+// way back. It belongs to the goroutine of the request's HTTP handler.
+type roundTrip struct {
+	x       *exchange
+	mux     *tunnel.Mux
+	bytes   *Bytes
+	upload  *upload // nil if the request has no body
+	conn    *connection
+	upgrade string // the protocol that the client asks for, if it may; else ""
+
+	chunk, rest []byte // what has come from the service, and what is left of that
+	heard       bool   // something has come
+	passed      bool   // the head of the answer was passed on
+	patience    *patience
+	life        time.Duration // for how long the connection may wait for another request; 0 = not at all
+
+	headCame atomic.Bool                     // that of the answer
+	late     *time.Timer                     // gives up a request whose answer's head does not come
+	reason   atomic.Pointer[messages.Reason] // why it was given up
+}
+
+// carry sends the request as bytes, and answers it.
+func (x *exchange) carry() {
+	rt := &roundTrip{x: x, patience: newPatience(x.w, x.r, x.gateway.settings.HTTPTimeout)}
+	if x.r.ContentLength != 0 {
+		rt.upload = newUpload(x)
+		defer rt.upload.release()
+	}
+	if refusal := rt.admit(); refusal != "" {
+		x.refuse(refusal)
+		return
+	}
+	err := rt.run()
+	if errors.Is(err, errUpgraded) { // which keeps the slot
+		return
+	}
+	reason := messages.Reason("")
+	cut := x.end()
+	if err != nil {
+		reason = rt.refusal(err)
+	}
+	whole := rt.settle(err)
+	x.tell(&messages.RequestEnded{ID: x.id})
+	switch {
+	case rt.passed && (err != nil || cut):
+		rt.abort(reason)
+	case err != nil:
+		x.refuse(reason)
+	case !whole:
+		discardOnClose(x.r)
+	}
+}
+
+// settle has the request and its connection come to rest, and reports whether all of
+// the request was sent. A connection that may serve another request is kept.
+func (rt *roundTrip) settle(err error) (whole bool) {
+	whole = true
+	if up := rt.upload; up != nil {
+		if rt.conn != nil && (err != nil || !up.sent.Load()) {
+			rt.conn.Close(messages.CloseReset)
+		}
+		whole = up.stop()
+	}
+	if rt.conn == nil {
+		return whole
+	}
+	if rt.late != nil {
+		rt.late.Stop()
+	}
+	if rt.chunk != nil {
+		rt.conn.Passed(rt.chunk)
+	}
+	switch {
+	case err != nil || !whole:
+		rt.conn.Close(messages.CloseReset)
+	case rt.life > 0:
+		rt.bytes.keep(rt.conn, rt.life)
+	default:
+		rt.conn.Close(messages.CloseEOF)
+	}
+	return whole
+}
+
+// abort ends an answer that can't be passed on to its end, so that what the outside
+// client has got does not look whole: by a reset if its end is that of the connection.
+func (rt *roundTrip) abort(reason messages.Reason) {
+	x := rt.x
+	if reason != "" && reason != messages.ReasonAbandoned {
+		x.gateway.settings.Meter.Refused("forward", reason)
+	}
+	if !x.r.ProtoAtLeast(1, 1) && x.w.Header().Get("Content-Length") == "" {
+		cut(x.w, x.r)
+	}
+	panic(http.ErrAbortHandler) // so that net/http closes the connection
+}
+
+// admit waits for the request's slot. With a body it asks for one when the beginning
+// of that is there, or at once if the client waits to be asked for it.
+func (rt *roundTrip) admit() (refusal messages.Reason) {
+	x := rt.x
+	proceed := make(chan messages.Mux, 1)
+	body := rt.upload != nil && rt.upload.asked == nil
+	x.tell(&messages.OpenRequest{
+		ID: x.id, Count: netpolicy.CountKey(x.source), Body: body, Exchange: x, Proceed: proceed, Answer: x.answer,
+	})
+	answer, through, answered := x.wait(proceed, nil)
+	if answered {
+		return answer.Refusal
+	}
+	rt.mux = through.(*tunnel.Mux)
+	rt.bytes = rt.mux.Dialect().(*Bytes)
+	if !body {
+		return ""
+	}
+	switch refusal := rt.upload.begin(rt.mux); refusal {
+	case "":
+	case messages.ReasonTunnelGone:
+		return x.last(refusal).Refusal // which says more
+	default:
+		return x.cancel(refusal).Refusal
+	}
+	x.tell(&messages.RequestRead{ID: x.id})
+	if answer, _, answered = x.wait(proceed, nil); answered {
+		return answer.Refusal
+	}
+	return ""
+}
+
+// run sends the request and passes the answer on. A request that met the end of a
+// connection that had waited is sent once more, over a new one, if that does no harm.
+func (rt *roundTrip) run() error {
+	rt.upgrade = upgradeOf(rt.x.r)
+	if rt.upload == nil && isSafe(rt.x.r.Method) {
+		rt.conn = rt.bytes.take()
+	}
+	for {
+		if rt.conn == nil {
+			var err error
+			if rt.conn, err = rt.bytes.open(peerOf(rt.x.r, rt.x.source)); err != nil {
+				return err
+			}
+		}
+		conn := rt.conn
+		rt.x.whenRevoked(func() { conn.Close(messages.CloseReset) })
+		err := rt.send()
+		if err == nil {
+			err = rt.receive()
+		}
+		if err == nil || !conn.served || rt.heard || rt.reason.Load() != nil || !endedByClient(err) {
+			return err
+		}
+		conn.Close(messages.CloseReset)
+		rt.conn = nil
+	}
+}
+
+// endedByClient reports whether a connection has ended by itself, as far as the
+// proxy goes.
+func endedByClient(err error) bool {
+	var end *tunnel.EndError
+	if errors.As(err, &end) {
+		switch end.Reason {
+		case messages.CloseClient, messages.CloseClientReset, messages.CloseEOF:
+			return true
+		}
+	}
+	return err == io.EOF
+}
+
+// send sends the request's head, and begins to send its body. A short body that is
+// there goes with the head.
+func (rt *roundTrip) send() error {
+	room, err := rt.conn.Room(1)
+	if err != nil {
+		return err
+	}
+	head, err := rt.appendHead(room[:0:len(room)])
+	if err != nil {
+		rt.conn.Send(0, 0)
+		return err
+	}
+	up := rt.upload
+	whole := up == nil || up.ended && rt.x.r.ContentLength > 0 && len(up.first) <= len(room)-len(head)
+	if whole && up != nil {
+		head = append(head, up.first...)
+		up.release()
+		up.sent.Store(true)
+	}
+	if len(head) <= len(room) {
+		rt.conn.Send(0, len(head)) // it stands there
+	} else {
+		rt.conn.Send(0, 0)
+		if _, err := rt.conn.Write(head); err != nil {
+			return err
+		}
+	}
+	conn, patience := rt.conn, rt.x.gateway.settings.HTTPTimeout
+	rt.late = time.AfterFunc(patience, func() {
+		if !rt.headCame.Load() {
+			rt.giveUp(conn, messages.ReasonAnswerLate)
+		}
+	})
+	if whole {
+		return nil
+	}
+	rt.late.Stop() // its time begins when the request was sent whole
+	_ = up.control.EnableFullDuplex()
+	up.start(conn.Pipe, func(refusal messages.Reason) {
+		switch {
+		case refusal != "":
+			rt.giveUp(conn, refusal)
+		case up.sent.Load() && !rt.headCame.Load():
+			rt.late.Reset(patience)
+		}
+	})
+	return nil
+}
+
+// giveUp ends the round trip for a reason. Any goroutine may call it.
+func (rt *roundTrip) giveUp(conn *connection, reason messages.Reason) {
+	rt.reason.CompareAndSwap(nil, &reason)
+	conn.Close(messages.CloseReset)
+}
+
+// appendHead appends the request's head as the service gets it.
+func (rt *roundTrip) appendHead(b []byte) (head []byte, err error) {
+	x, r := rt.x, rt.x.r
+	host := r.Host
+	if rt.bytes.host != "" {
+		host = rt.bytes.host
+	}
+	if b, err = http1.AppendRequestLine(b, r.Method, requestTarget(r), host); err != nil {
+		return b, err
+	}
+	if b, err = x.gateway.appendRequestFields(b, r, x.source); err != nil {
+		return b, err
+	}
+	if rt.upload != nil {
+		if b, err = rt.upload.appendFields(b); err != nil {
+			return b, err
+		}
+		if rt.upload.asked != nil {
+			b = append(b, "Expect: 100-continue\r\n"...)
+		}
+	}
+	trailers := httpguts.HeaderValuesContainsToken(r.Header["Te"], "trailers")
+	switch {
+	case rt.upgrade != "" && trailers:
+		b = append(b, "Connection: Upgrade, TE\r\n"...)
+	case rt.upgrade != "":
+		b = append(b, "Connection: Upgrade\r\n"...)
+	case trailers:
+		b = append(b, "Connection: TE\r\n"...)
+	}
+	if trailers {
+		b = append(b, "TE: trailers\r\n"...)
+	}
+	if rt.upgrade != "" {
+		if b, err = http1.AppendField(b, "Upgrade", rt.upgrade); err != nil {
+			return b, err
+		}
+	}
+	return append(b, "\r\n"...), nil
+}

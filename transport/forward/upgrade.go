@@ -1,0 +1,103 @@
+package forward
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"wsproxy/messages"
+	"wsproxy/transport/http1"
+)
+
+// errUpgraded says that a request has become a connection that ends by itself.
+var errUpgraded = errors.New("the request has become something else")
+
+// upgradeOf returns the one protocol that a request may become, or "". Those that are
+// HTTP themselves, or what lies below it, are none: their requests would pass unseen.
+func upgradeOf(r *http.Request) string {
+	values := r.Header["Upgrade"]
+	if len(values) != 1 || r.ContentLength != 0 || !r.ProtoAtLeast(1, 1) || !IsUpgrade(r) {
+		return ""
+	}
+	name, version, versioned := strings.Cut(values[0], "/")
+	switch {
+	case !httpguts.ValidHeaderFieldName(name), versioned && !httpguts.ValidHeaderFieldName(version):
+		return "" // no token, or several (RFC 9110, section 7.8)
+	case strings.EqualFold(name, "h2c"), versioned && (strings.EqualFold(name, "HTTP") || strings.EqualFold(name, "TLS")):
+		return ""
+	}
+	return values[0]
+}
+
+// join makes a connection of the request, if the service has agreed to what was asked
+// for: the outside client's connection becomes the end of the stream.
+func (rt *roundTrip) join(head http1.Answer) error {
+	x := rt.x
+	fields := make(http.Header)
+	if _, unfit := x.gateway.answerHeaders(head.Fields, fields); unfit != nil {
+		return unfit
+	}
+	agreed := ""
+	for _, f := range head.Fields {
+		if f.Name == "Upgrade" {
+			agreed += f.Value
+		}
+	}
+	if rt.upgrade == "" || !strings.EqualFold(agreed, rt.upgrade) {
+		return &unfitError{messages.ReasonBadAnswer, "it is 101, for something that was not asked for"}
+	}
+	outside, ok := x.r.Context().Value(outsideConnKey{}).(*OutsideConn)
+	if !ok {
+		return &unfitError{messages.ReasonInternal, "the outside connection is not known"}
+	}
+	_, buffered, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		return errOutside
+	}
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	rt.connect(outside.TCPConn, appendSwitching(fields, agreed), early)
+	return errUpgraded
+}
+
+// appendSwitching returns the head of the outside client's answer.
+func appendSwitching(fields http.Header, protocol string) []byte {
+	head := []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n")
+	for name, values := range fields {
+		for _, value := range values {
+			if line, err := http1.AppendField(head, name, value); err == nil { // they were looked at
+				head = line
+			}
+		}
+	}
+	return append(head, "\r\n"...)
+}
+
+// connect joins the outside client's connection to the stream. head and what has come
+// from the service behind its own go before all else, and early is what has come from
+// the outside client.
+func (rt *roundTrip) connect(conn *net.TCPConn, head, early []byte) {
+	x := rt.x
+	ended := func() { x.tell(&messages.RequestEnded{ID: x.id}) }
+	_ = conn.SetWriteDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))
+	_, err := conn.Write(append(head, rt.rest...)) // less than the kernel takes at once
+	_ = conn.SetWriteDeadline(time.Time{})
+	if err == nil {
+		_, err = rt.conn.Write(early)
+	}
+	rt.conn.Passed(rt.chunk)
+	if err == nil {
+		if stream := rt.conn.Join(conn, ended); stream != nil {
+			x.tell(&messages.RequestUpgraded{ID: x.id, Stream: stream})
+			x.whenRevoked(func() { stream.Abort(messages.CloseReset) })
+			return
+		}
+	}
+	rt.conn.Close(messages.CloseReset)
+	_ = conn.SetLinger(0)
+	conn.Close()
+	ended()
+}
