@@ -1,15 +1,15 @@
 package actors
 
 import (
-	"wsproxy/actors/ledger"
-
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/actors/recent"
+	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
@@ -92,7 +92,7 @@ func (a *tunnel) Receive(ctx actor.Context) {
 			return
 		}
 		a.refuse(ctx, m.Reason)
-	case *stillCloses:
+	case *sessions.StillCloses:
 		if a.state == tunnelClosing && !a.counted {
 			a.counted = true
 			a.claims = ledger.SessionClaims(a.open.Count, a.open.User)
@@ -285,7 +285,7 @@ func (a *tunnel) closeMux(ctx actor.Context) {
 		a.release(ctx)
 		a.open.Mux.Finish(a.reason)
 		if a.linger == nil {
-			a.linger = countLinger(ctx)
+			a.linger = sessions.CountLinger(ctx)
 		}
 	}
 }
@@ -365,5 +365,5 @@ func (a *tunnel) fail(ctx actor.Context) {
 }
 
 func (a *tunnel) log(ctx actor.Context) *slog.Logger {
-	return a.needs.Log.With("tunnel", a.open.subdomain, "user", userName(a.open.User), "source", a.open.Source.String())
+	return a.needs.Log.With("tunnel", a.open.subdomain, "user", sessions.UserName(a.open.User), "source", a.open.Source.String())
 }

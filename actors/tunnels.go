@@ -7,6 +7,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
@@ -98,19 +99,19 @@ type tunnels struct {
 	memory  messages.Pool
 	muxes   map[string]messages.Mux // of the tunnels, by the id of their actor
 	looking bool                    // a look at the memory is due
-	sessions
+	sessions.Set
 }
 
 func (a *tunnels) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.OpenTunnel:
-		a.spawn(m.Answer, func() {
+		a.Spawn(m.Answer, func() {
 			subdomain := messages.NewID(messages.SubdomainBytes)
 			pid, err := ctx.SpawnNamed(a.session, subdomain)
 			if err != nil {
 				panic(err) // one in 2^64 has that name already
 			}
-			ctx.Send(pid, &openTunnel{m, subdomain, a.draining})
+			ctx.Send(pid, &openTunnel{m, subdomain, a.Draining})
 			a.muxes[pid.Id] = m.Mux
 		})
 		return
@@ -124,7 +125,7 @@ func (a *tunnels) Receive(ctx actor.Context) {
 	case *actor.Terminated:
 		delete(a.muxes, m.Who.Id)
 	}
-	a.keep(ctx)
+	a.Keep(ctx)
 }
 
 // roomLook is after how long is looked whether a tunnel that was to give way has

@@ -4,6 +4,7 @@ import (
 	"wsproxy/actors/ledger"
 	"wsproxy/actors/limits"
 	"wsproxy/actors/ports"
+	"wsproxy/actors/relays"
 
 	"fmt"
 	"math"
@@ -73,7 +74,7 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	if err != nil {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
 	}
-	edge.Relays, err = actors.SpawnRelays(s.system, actors.Relays{Limits: limits, Meter: meter, Log: s.log})
+	edge.Relays, err = relays.Spawn(s.system, relays.Needs{Limits: limits, Meter: meter, Log: s.log})
 	if err != nil {
 		return fmt.Errorf("the relays actor can't be started: %w", err)
 	}
