@@ -188,6 +188,10 @@ func (a *tunnel) start(ctx actor.Context) {
 	a.needs.Meter.TunnelStarted()
 	a.log(ctx).Info("tunnel started", "credit", a.open.Credit)
 	a.state = tunnelListening
+	if a.open.NoRaw {
+		a.ready(ctx)
+		return
+	}
 	a.takePort(ctx, 0)
 }
 
@@ -225,7 +229,7 @@ func (a *tunnel) opened(ctx actor.Context, m *messages.PortOpened) {
 
 // ready tells the client its addresses, and begins.
 func (a *tunnel) ready(ctx actor.Context) {
-	if a.port == 0 {
+	if a.port == 0 && !a.open.NoRaw {
 		a.log(ctx).Warn("no raw port is free: the tunnel has HTTP only; see TUNNEL_PORT_MIN and TUNNEL_PORT_MAX")
 	}
 	needs, mux, credit, log := a.needs, a.open.Mux, a.open.Credit, a.log(ctx)
@@ -234,7 +238,7 @@ func (a *tunnel) ready(ctx actor.Context) {
 	props := supervise.Guarded(needs.Log, func() actor.Actor {
 		return newHandler(needs, mux, whose, credit, unknown, log)
 	}, actor.WithSupervisor(supervise.Stop), needs.Workers.Option())
-	handler, err := ctx.SpawnNamed(props, handlerName)
+	handler, err := ctx.SpawnNamed(props, handlerName(a.open.Bytes))
 	if err != nil {
 		a.finish(ctx, messages.ReasonInternal)
 		return
@@ -247,6 +251,7 @@ func (a *tunnel) ready(ctx actor.Context) {
 		RawHost:     a.needs.RawHost,
 		Credentials: a.needs.Credentials,
 		Credit:      a.open.Credit,
+		Bytes:       a.open.Bytes,
 	}))
 	a.log(ctx).Info("tunnel ready", "port", a.port)
 }

@@ -113,9 +113,11 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 	}
 	memory.OnOverdrawn(func() { s.system.Root.Send(owner, &messages.MemoryShort{}) })
 	return &transport.Tunnels{
-		Actor:   owner,
-		Limits:  limits,
-		Handler: func(subdomain string) *actor.PID { return actors.HandlerPID(s.system, subdomain) },
+		Actor:  owner,
+		Limits: limits,
+		Handler: func(subdomain string, bytes bool) *actor.PID {
+			return actors.HandlerPID(s.system, subdomain, bytes)
+		},
 		Exists: func(pid *actor.PID) bool {
 			_, exists := s.system.ProcessRegistry.Get(pid)
 			return exists

@@ -20,7 +20,8 @@ type Mux struct {
 	session  wsock.Session
 	settings *Settings               // set once
 	dialect  Dialect                 // set once, before Start
-	credit   bool                    // set once: flow=credit
+	options  Options                 // set once
+	credit   bool                    // set once: that of options
 	handler  *actor.PID              // set by Start, before the pumps begin
 	started  atomic.Bool             // handler is set, for others than the pumps
 	queue    *sendQueue              // what waits for the client
@@ -58,13 +59,22 @@ type Settings struct {
 // not be read meanwhile.
 const requestParts = 4
 
+// Options are what one client asks for, and whose tunnel it is.
+type Options struct {
+	Credit bool // flow=credit
+	Bytes  bool // http=bytes; only with Credit
+	// Host is what the service is told as Host, with Bytes; "" = what the
+	// outside client said. It is fit for that.
+	Host string
+	User string // for the memory that all of one user's tunnels may hold
+}
+
 // New returns a Mux for a client that speaks what dialect returns, which is
-// called once. credit is flow=credit. user names whose tunnel it is, for the
-// memory that all of one user's may hold. It starts nothing.
-func New(settings *Settings, dialect func(*Mux) Dialect, credit bool, user string) *Mux {
+// called once. It starts nothing.
+func New(settings *Settings, dialect func(*Mux) Dialect, options Options) *Mux {
 	m := &Mux{
-		settings: settings, credit: credit,
-		memory:  settings.Memory.open(user),
+		settings: settings, options: options, credit: options.Credit,
+		memory:  settings.Memory.open(options.User),
 		room:    make(chan struct{}, 1),
 		accepts: make(chan struct{}, maxAccepted),
 	}
@@ -85,6 +95,9 @@ func (m *Mux) Attach(client *wsock.Conn) bool { return m.session.Attach(client) 
 
 // Own names the tunnel.
 func (m *Mux) Own(tunnel *actor.PID) { m.session.Own(tunnel) }
+
+// Options returns what the client has asked for.
+func (m *Mux) Options() Options { return m.options }
 
 // Dialect returns how the client is spoken to.
 func (m *Mux) Dialect() Dialect { return m.dialect }
