@@ -72,8 +72,9 @@ var privates = []struct {
 }{
 	{"transport/gossh", []string{"transport"}, "what one client needs is plugged in at the edge, by an interface"},
 	{"server", []string{""}, "main runs it, and nobody else knows the whole"},
-	{"internal/testkit", []string{"internal/testkit/tunnelrig", "internal/testkit/buffers"}, "only tests use it"},
+	{"internal/testkit", []string{"internal/testkit/tunnelrig", "internal/testkit/buffers", "internal/testkit/desk"}, "only tests use it"},
 	{"internal/testkit/buffers", []string{"internal/testkit/tunnelrig"}, "only tests use it"},
+	{"internal/testkit/desk", nil, "only tests use it"},
 	{"internal/testkit/tunnelrig", nil, "only tests use it"},
 }
 

@@ -1,6 +1,6 @@
-// Package actors holds every piece of state that two goroutines could want,
-// each in one actor: the accounting of limits and the queue of those who wait
-// for a slot, the set of relay sessions, the state of one session.
+// Package actors, with those below it, holds every piece of state that two
+// goroutines could want, each in one actor. Here are the tunnels; limits, ports
+// and relays have packages of their own.
 //
 // Receive never blocks: what blocks is done by a pump behind an interface such
 // as messages.Pair, which tells its actor how it went. No state is shared

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wsproxy/internal/testkit"
+	"wsproxy/internal/testkit/desk"
 	"wsproxy/messages"
 )
 
@@ -21,40 +22,40 @@ func TestIPv6IsCountedByItsSiteToo(t *testing.T) {
 		messages.ClaimLookup:  messages.ReasonLookupLimit,
 	} {
 		d := newDesk(t, Bounds{PerAddress: 3})
-		h := d.holder()
+		h := d.Holder()
 		claim := func(source string) messages.Claim {
 			return messages.Claim{Kind: kind, Source: netip.MustParsePrefix(source)}
 		}
 		for range 3 {
-			d.wantAcquire("", h, claim(network(0)))
+			d.WantAcquire("", h, claim(network(0)))
 		}
-		d.wantAcquire(reason, h, claim(network(0)))
+		d.WantAcquire(reason, h, claim(network(0)))
 		for n := 1; n <= 9; n++ {
-			d.wantAcquire("", h, claim(network(n)))
+			d.WantAcquire("", h, claim(network(n)))
 		}
-		d.wantAcquire(reason, h, claim(network(10)))
-		d.wantAcquire("", h, claim("2001:db8:8::/64")) // the site beside it
-		d.wantAcquire("", h, claim("192.0.2.1/32"))
-		d.release(h, claim(network(0)))
-		d.wantAcquire(reason, h, claim(network(10)), claim(network(11))) // one of the two would fit
-		d.wantAcquire("", h, claim(network(10)))
-		d.wantAcquire(reason, h, claim(network(0)))
-		d.root.Stop(h)
-		other := d.holder()
+		d.WantAcquire(reason, h, claim(network(10)))
+		d.WantAcquire("", h, claim("2001:db8:8::/64")) // the site beside it
+		d.WantAcquire("", h, claim("192.0.2.1/32"))
+		d.Release(h, claim(network(0)))
+		d.WantAcquire(reason, h, claim(network(10)), claim(network(11))) // one of the two would fit
+		d.WantAcquire("", h, claim(network(10)))
+		d.WantAcquire(reason, h, claim(network(0)))
+		d.Root.Stop(h)
+		other := d.Holder()
 		all := make([]messages.Claim, 12)
 		for n := range all {
 			all[n] = claim(network(n))
 		}
-		testkit.Eventually(t, "all that an ended holder had is free", func() bool { return d.acquire(other, all...) == "" })
+		testkit.Eventually(t, "all that an ended holder had is free", func() bool { return d.Acquire(other, all...) == "" })
 	}
 }
 
 // IPv4 addresses are no part of each other's networks.
 func TestIPv4IsCountedByItself(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 1})
-	h := d.holder()
+	h := d.Holder()
 	for n := range 50 {
-		d.wantAcquire("", h, addressClaim(fmt.Sprintf("192.0.2.%d", n)))
+		d.WantAcquire("", h, desk.AddressClaim(fmt.Sprintf("192.0.2.%d", n)))
 	}
 }
 

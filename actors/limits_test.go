@@ -12,134 +12,84 @@ import (
 
 	"wsproxy/actors/limits"
 	"wsproxy/internal/testkit"
+	"wsproxy/internal/testkit/desk"
 	"wsproxy/messages"
 )
-
-func addressClaim(addr string) messages.Claim {
-	return messages.Claim{Kind: messages.ClaimAddress, Source: netip.PrefixFrom(netip.MustParseAddr(addr), 32)}
-}
-
-func userClaim(user string) messages.Claim {
-	return messages.Claim{Kind: messages.ClaimUser, User: user}
-}
 
 func lookupClaim(addr string) messages.Claim {
 	return messages.Claim{Kind: messages.ClaimLookup, Source: netip.PrefixFrom(netip.MustParseAddr(addr), 32)}
 }
 
-// A desk is a limits actor and whoever asks it.
-type desk struct {
-	*probe
-	system *actor.ActorSystem
-	limits *actor.PID
-}
-
-func newDesk(t testing.TB, bounds Bounds) *desk {
+// newDesk returns the desk of a limits actor with these bounds.
+func newDesk(t testing.TB, bounds Bounds) *desk.Desk {
 	t.Helper()
-	system := newSystem(t, slog.New(slog.DiscardHandler))
-	limits, err := limits.Spawn(system, limits.NewBook(bounds), nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &desk{newProbe(t, system), system, limits}
-}
-
-// acquire returns why the claims were refused, or "".
-func (d *desk) acquire(holder *actor.PID, claims ...messages.Claim) messages.Reason {
-	d.t.Helper()
-	switch m := d.ask(d.limits, &messages.Acquire{Holder: holder, Claims: claims}).(type) {
-	case *messages.Granted:
-		return ""
-	case *messages.Refused:
-		if m.Reason == "" {
-			d.t.Fatal("refused without a reason")
-		}
-		return m.Reason
-	default:
-		d.t.Fatalf("the answer is a %T", m)
-		return ""
-	}
-}
-
-func (d *desk) wantAcquire(want messages.Reason, holder *actor.PID, claims ...messages.Claim) {
-	d.t.Helper()
-	if got := d.acquire(holder, claims...); got != want {
-		d.t.Fatalf("%v for %s: answer %q, want %q", claims, holder.Id, got, want)
-	}
-}
-
-func (d *desk) release(holder *actor.PID, claims ...messages.Claim) {
-	d.root.Send(d.limits, &messages.Release{Holder: holder, Claims: claims})
-}
-
-// holder starts an actor that does nothing but hold.
-func (d *desk) holder() *actor.PID {
-	return d.root.Spawn(actor.PropsFromFunc(func(actor.Context) {}))
+	log := slog.New(slog.DiscardHandler)
+	return desk.New(t, desk.NewSystem(t, log), limits.NewBook(bounds), log)
 }
 
 func TestLimitsBoundEachKindByItself(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 2, PerUser: 1})
-	h := d.holder()
-	d.wantAcquire("", h, addressClaim("192.0.2.1"))
-	d.wantAcquire("", h, addressClaim("192.0.2.1"))
-	d.wantAcquire(messages.ReasonAddressLimit, h, addressClaim("192.0.2.1"))
-	d.wantAcquire("", h, addressClaim("192.0.2.2")) // somebody else's
-	d.wantAcquire("", h, userClaim("ann"))
-	d.wantAcquire(messages.ReasonUserLimit, h, userClaim("ann"))
-	d.wantAcquire("", h, userClaim("bob"))
-	d.wantAcquire("", h, lookupClaim("192.0.2.1")) // sessions and look-ups don't count together
-	d.wantAcquire("", h, lookupClaim("192.0.2.1"))
-	d.wantAcquire(messages.ReasonLookupLimit, h, lookupClaim("192.0.2.1"))
+	h := d.Holder()
+	d.WantAcquire("", h, desk.AddressClaim("192.0.2.1"))
+	d.WantAcquire("", h, desk.AddressClaim("192.0.2.1"))
+	d.WantAcquire(messages.ReasonAddressLimit, h, desk.AddressClaim("192.0.2.1"))
+	d.WantAcquire("", h, desk.AddressClaim("192.0.2.2")) // somebody else's
+	d.WantAcquire("", h, desk.UserClaim("ann"))
+	d.WantAcquire(messages.ReasonUserLimit, h, desk.UserClaim("ann"))
+	d.WantAcquire("", h, desk.UserClaim("bob"))
+	d.WantAcquire("", h, lookupClaim("192.0.2.1")) // sessions and look-ups don't count together
+	d.WantAcquire("", h, lookupClaim("192.0.2.1"))
+	d.WantAcquire(messages.ReasonLookupLimit, h, lookupClaim("192.0.2.1"))
 }
 
 func TestLimitsGrantAllOrNothing(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 1, PerUser: 1})
-	h := d.holder()
-	d.wantAcquire("", h, userClaim("ann"))
-	d.wantAcquire(messages.ReasonUserLimit, h, addressClaim("192.0.2.1"), userClaim("ann"))
-	d.wantAcquire("", h, addressClaim("192.0.2.1")) // the refusal has not used it up
-	d.wantAcquire(messages.ReasonAddressLimit, h, addressClaim("192.0.2.2"), addressClaim("192.0.2.2"))
-	d.wantAcquire("", h, addressClaim("192.0.2.2")) // one of the two would have fitted
+	h := d.Holder()
+	d.WantAcquire("", h, desk.UserClaim("ann"))
+	d.WantAcquire(messages.ReasonUserLimit, h, desk.AddressClaim("192.0.2.1"), desk.UserClaim("ann"))
+	d.WantAcquire("", h, desk.AddressClaim("192.0.2.1")) // the refusal has not used it up
+	d.WantAcquire(messages.ReasonAddressLimit, h, desk.AddressClaim("192.0.2.2"), desk.AddressClaim("192.0.2.2"))
+	d.WantAcquire("", h, desk.AddressClaim("192.0.2.2")) // one of the two would have fitted
 }
 
 func TestLimitOfZeroIsNoLimit(t *testing.T) {
 	d := newDesk(t, Bounds{})
-	h := d.holder()
+	h := d.Holder()
 	for range 200 {
-		d.wantAcquire("", h, addressClaim("192.0.2.1"), userClaim("ann"), lookupClaim("192.0.2.1"))
+		d.WantAcquire("", h, desk.AddressClaim("192.0.2.1"), desk.UserClaim("ann"), lookupClaim("192.0.2.1"))
 	}
 }
 
 func TestReleasedSlotIsFree(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 1})
-	one, two := d.holder(), d.holder()
-	d.wantAcquire("", one, addressClaim("192.0.2.1"))
-	d.wantAcquire(messages.ReasonAddressLimit, two, addressClaim("192.0.2.1"))
-	d.release(one, addressClaim("192.0.2.1"))
-	d.wantAcquire("", two, addressClaim("192.0.2.1"))
+	one, two := d.Holder(), d.Holder()
+	d.WantAcquire("", one, desk.AddressClaim("192.0.2.1"))
+	d.WantAcquire(messages.ReasonAddressLimit, two, desk.AddressClaim("192.0.2.1"))
+	d.Release(one, desk.AddressClaim("192.0.2.1"))
+	d.WantAcquire("", two, desk.AddressClaim("192.0.2.1"))
 }
 
 func TestReleaseOfWhatIsNotHeldFreesNothing(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 1})
-	one, two := d.holder(), d.holder()
-	d.wantAcquire("", one, addressClaim("192.0.2.1"))
-	d.release(two, addressClaim("192.0.2.1")) // another's
-	d.release(one, addressClaim("192.0.2.2")) // another claim
-	d.release(one, messages.Claim{Kind: 99})  // no kind at all
-	d.wantAcquire(messages.ReasonAddressLimit, two, addressClaim("192.0.2.1"))
-	d.release(one, addressClaim("192.0.2.1"))
-	d.release(one, addressClaim("192.0.2.1")) // a second time
-	d.wantAcquire("", two, addressClaim("192.0.2.1"))
-	d.wantAcquire(messages.ReasonAddressLimit, one, addressClaim("192.0.2.1"))
+	one, two := d.Holder(), d.Holder()
+	d.WantAcquire("", one, desk.AddressClaim("192.0.2.1"))
+	d.Release(two, desk.AddressClaim("192.0.2.1")) // another's
+	d.Release(one, desk.AddressClaim("192.0.2.2")) // another claim
+	d.Release(one, messages.Claim{Kind: 99})       // no kind at all
+	d.WantAcquire(messages.ReasonAddressLimit, two, desk.AddressClaim("192.0.2.1"))
+	d.Release(one, desk.AddressClaim("192.0.2.1"))
+	d.Release(one, desk.AddressClaim("192.0.2.1")) // a second time
+	d.WantAcquire("", two, desk.AddressClaim("192.0.2.1"))
+	d.WantAcquire(messages.ReasonAddressLimit, one, desk.AddressClaim("192.0.2.1"))
 }
 
 func TestSlotComesBackWhenItsHolderEnds(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 1, PerUser: 1})
-	one, two := d.holder(), d.holder()
-	d.wantAcquire("", one, addressClaim("192.0.2.1"), userClaim("ann"))
-	d.root.Stop(one)
+	one, two := d.Holder(), d.Holder()
+	d.WantAcquire("", one, desk.AddressClaim("192.0.2.1"), desk.UserClaim("ann"))
+	d.Root.Stop(one)
 	testkit.Eventually(t, "the slot of an ended holder is free", func() bool {
-		return d.acquire(two, addressClaim("192.0.2.1"), userClaim("ann")) == ""
+		return d.Acquire(two, desk.AddressClaim("192.0.2.1"), desk.UserClaim("ann")) == ""
 	})
 }
 
@@ -148,57 +98,57 @@ func TestSlotComesBackWhenItsHolderEnds(t *testing.T) {
 func TestSlotComesBackWhenItsHolderEndsAroundTheGrant(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 1})
 	for range 200 {
-		h := d.holder()
-		d.root.Stop(h)
-		d.acquire(h, addressClaim("192.0.2.1"))
+		h := d.Holder()
+		d.Root.Stop(h)
+		d.Acquire(h, desk.AddressClaim("192.0.2.1"))
 	}
-	last := d.holder()
+	last := d.Holder()
 	testkit.Eventually(t, "no ended holder keeps the slot", func() bool {
-		return d.acquire(last, addressClaim("192.0.2.1")) == ""
+		return d.Acquire(last, desk.AddressClaim("192.0.2.1")) == ""
 	})
 }
 
 func TestHolderThatNeverLivedKeepsNoSlot(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 1})
-	d.acquire(actor.NewPID(d.pid.Address, "nobody"), addressClaim("192.0.2.1"))
-	h := d.holder()
-	testkit.Eventually(t, "the slot is free", func() bool { return d.acquire(h, addressClaim("192.0.2.1")) == "" })
+	d.Acquire(actor.NewPID(d.PID.Address, "nobody"), desk.AddressClaim("192.0.2.1"))
+	h := d.Holder()
+	testkit.Eventually(t, "the slot is free", func() bool { return d.Acquire(h, desk.AddressClaim("192.0.2.1")) == "" })
 }
 
 // A holder that has given everything back and asks again must be watched still,
 // or again.
 func TestHolderIsWatchedAfterItsFirstRelease(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 1})
-	one, two := d.holder(), d.holder()
-	d.wantAcquire("", one, lookupClaim("192.0.2.1"))
-	d.release(one, lookupClaim("192.0.2.1"))
-	d.wantAcquire("", one, addressClaim("192.0.2.1"))
-	d.root.Stop(one)
-	testkit.Eventually(t, "the slot is free", func() bool { return d.acquire(two, addressClaim("192.0.2.1")) == "" })
+	one, two := d.Holder(), d.Holder()
+	d.WantAcquire("", one, lookupClaim("192.0.2.1"))
+	d.Release(one, lookupClaim("192.0.2.1"))
+	d.WantAcquire("", one, desk.AddressClaim("192.0.2.1"))
+	d.Root.Stop(one)
+	testkit.Eventually(t, "the slot is free", func() bool { return d.Acquire(two, desk.AddressClaim("192.0.2.1")) == "" })
 }
 
 func TestPanicInLimitsLosesNoSlotAndIsAnswered(t *testing.T) {
 	d := newDesk(t, Bounds{PerAddress: 2})
-	h := d.holder()
-	d.wantAcquire("", h, addressClaim("192.0.2.1"))
+	h := d.Holder()
+	d.WantAcquire("", h, desk.AddressClaim("192.0.2.1"))
 	faults := map[string]*messages.Acquire{
 		"no such kind":                {Holder: h, Claims: []messages.Claim{{Kind: 99}}},
-		"no such kind after good one": {Holder: h, Claims: []messages.Claim{addressClaim("192.0.2.1"), {Kind: 99}}},
-		"no holder":                   {Claims: []messages.Claim{addressClaim("192.0.2.1")}},
+		"no such kind after good one": {Holder: h, Claims: []messages.Claim{desk.AddressClaim("192.0.2.1"), {Kind: 99}}},
+		"no holder":                   {Claims: []messages.Claim{desk.AddressClaim("192.0.2.1")}},
 	}
 	for name, fault := range faults {
-		refused, ok := d.ask(d.limits, fault).(*messages.Refused)
+		refused, ok := d.Ask(d.Limits, fault).(*messages.Refused)
 		if !ok || refused.Reason != messages.ReasonInternal {
 			t.Fatalf("%s: the answer is %#v", name, refused)
 		}
 	}
-	d.root.Send(d.limits, &messages.Release{Claims: []messages.Claim{addressClaim("192.0.2.1")}}) // panics too
-	d.wantAcquire("", h, addressClaim("192.0.2.1"))                                               // one of two was left, and is
-	d.wantAcquire(messages.ReasonAddressLimit, h, addressClaim("192.0.2.1"))
-	d.root.Stop(h) // it is watched still
-	other := d.holder()
+	d.Root.Send(d.Limits, &messages.Release{Claims: []messages.Claim{desk.AddressClaim("192.0.2.1")}}) // panics too
+	d.WantAcquire("", h, desk.AddressClaim("192.0.2.1"))                                               // one of two was left, and is
+	d.WantAcquire(messages.ReasonAddressLimit, h, desk.AddressClaim("192.0.2.1"))
+	d.Root.Stop(h) // it is watched still
+	other := d.Holder()
 	testkit.Eventually(t, "both slots are free", func() bool {
-		return d.acquire(other, addressClaim("192.0.2.1"), addressClaim("192.0.2.1")) == ""
+		return d.Acquire(other, desk.AddressClaim("192.0.2.1"), desk.AddressClaim("192.0.2.1")) == ""
 	})
 }
 
@@ -210,13 +160,13 @@ func TestConcurrentClaimsNeverExceedTheBound(t *testing.T) {
 	var held, granted, worst atomic.Int64
 	var wait sync.WaitGroup
 	for i := range askers {
-		p := newProbe(t, d.system)
+		p := desk.NewProbe(t, d.System)
 		wait.Go(func() {
-			claims := []messages.Claim{addressClaim("192.0.2.1"), userClaim(fmt.Sprint("user-", i%2))}
+			claims := []messages.Claim{desk.AddressClaim("192.0.2.1"), desk.UserClaim(fmt.Sprint("user-", i%2))}
 			for range rounds {
-				p.root.RequestWithCustomSender(d.limits, &messages.Acquire{Holder: p.pid, Claims: claims}, p.pid)
+				p.Root.RequestWithCustomSender(d.Limits, &messages.Acquire{Holder: p.PID, Claims: claims}, p.PID)
 				for answered := false; !answered; {
-					switch m := (<-p.got).(type) {
+					switch m := (<-p.Got).(type) {
 					case *actor.Watch:
 					case *messages.Refused:
 						answered = true
@@ -229,7 +179,7 @@ func TestConcurrentClaimsNeverExceedTheBound(t *testing.T) {
 						// Counted down first: from the sending of the release on
 						// the slot may be another's.
 						held.Add(-1)
-						p.root.Send(d.limits, &messages.Release{Holder: p.pid, Claims: claims})
+						p.Root.Send(d.Limits, &messages.Release{Holder: p.PID, Claims: claims})
 					default:
 						panic(fmt.Sprintf("unexpected %T", m))
 					}
@@ -245,9 +195,9 @@ func TestConcurrentClaimsNeverExceedTheBound(t *testing.T) {
 		t.Errorf("only %d claims were granted", granted.Load())
 	}
 	// All senders' releases stand before this in the queue.
-	h := d.holder()
+	h := d.Holder()
 	for range bound {
-		d.wantAcquire("", h, addressClaim("192.0.2.1"))
+		d.WantAcquire("", h, desk.AddressClaim("192.0.2.1"))
 	}
-	d.wantAcquire(messages.ReasonAddressLimit, h, addressClaim("192.0.2.1"))
+	d.WantAcquire(messages.ReasonAddressLimit, h, desk.AddressClaim("192.0.2.1"))
 }

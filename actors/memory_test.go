@@ -33,7 +33,7 @@ func (v *rigTunnel) setComing(bytes, coming int64) {
 // newest first, until there is enough.
 func TestTunnelThatHoldsMostGivesWay(t *testing.T) {
 	inRig(t, rigOptions{needs: Tunnels{MaxConns: 9}}, func(r *tunnelRig) {
-		light, heavy := r.ready(), r.ready()
+		light, heavy := r.ready(withBytes), r.ready()
 		light.setMemory(5 << 20)
 		spared := light.holds("light", 5<<20)
 		heavy.setMemory(9 << 20)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/internal/testkit/desk"
 	"wsproxy/messages"
 )
 
@@ -236,7 +237,7 @@ func TestOnlyRequestsWait(t *testing.T) {
 	inRig(t, rigOptions{bounds: Bounds{PerAddress: 1, PerUser: 1, HTTP: 1, Raw: 1}}, func(r *tunnelRig) {
 		a := r.asker()
 		for _, claims := range [][]messages.Claim{
-			{addressClaim("192.0.2.1")}, {userClaim("ann")}, {lookupClaim("192.0.2.1")}, {{Kind: messages.ClaimRaw}},
+			{desk.AddressClaim("192.0.2.1")}, {desk.UserClaim("ann")}, {lookupClaim("192.0.2.1")}, {{Kind: messages.ClaimRaw}},
 			{httpClaim(v4), httpClaim(other)},
 		} {
 			for _, want := range []string{"*messages.Granted", "*messages.Refused"} {

@@ -1,15 +1,15 @@
 package actors
 
 import (
-	"wsproxy/actors/ledger"
-
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/actors/recent"
+	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
@@ -92,7 +92,7 @@ func (a *tunnel) Receive(ctx actor.Context) {
 			return
 		}
 		a.refuse(ctx, m.Reason)
-	case *stillCloses:
+	case *sessions.StillCloses:
 		if a.state == tunnelClosing && !a.counted {
 			a.counted = true
 			a.claims = ledger.SessionClaims(a.open.Count, a.open.User)
@@ -188,6 +188,10 @@ func (a *tunnel) start(ctx actor.Context) {
 	a.needs.Meter.TunnelStarted()
 	a.log(ctx).Info("tunnel started", "credit", a.open.Credit)
 	a.state = tunnelListening
+	if a.open.NoRaw {
+		a.ready(ctx)
+		return
+	}
 	a.takePort(ctx, 0)
 }
 
@@ -225,7 +229,7 @@ func (a *tunnel) opened(ctx actor.Context, m *messages.PortOpened) {
 
 // ready tells the client its addresses, and begins.
 func (a *tunnel) ready(ctx actor.Context) {
-	if a.port == 0 {
+	if a.port == 0 && !a.open.NoRaw {
 		a.log(ctx).Warn("no raw port is free: the tunnel has HTTP only; see TUNNEL_PORT_MIN and TUNNEL_PORT_MAX")
 	}
 	needs, mux, credit, log := a.needs, a.open.Mux, a.open.Credit, a.log(ctx)
@@ -234,7 +238,7 @@ func (a *tunnel) ready(ctx actor.Context) {
 	props := supervise.Guarded(needs.Log, func() actor.Actor {
 		return newHandler(needs, mux, whose, credit, unknown, log)
 	}, actor.WithSupervisor(supervise.Stop), needs.Workers.Option())
-	handler, err := ctx.SpawnNamed(props, handlerName)
+	handler, err := ctx.SpawnNamed(props, handlerName(a.open.Bytes))
 	if err != nil {
 		a.finish(ctx, messages.ReasonInternal)
 		return
@@ -247,6 +251,7 @@ func (a *tunnel) ready(ctx actor.Context) {
 		RawHost:     a.needs.RawHost,
 		Credentials: a.needs.Credentials,
 		Credit:      a.open.Credit,
+		Bytes:       a.open.Bytes,
 	}))
 	a.log(ctx).Info("tunnel ready", "port", a.port)
 }
@@ -285,7 +290,7 @@ func (a *tunnel) closeMux(ctx actor.Context) {
 		a.release(ctx)
 		a.open.Mux.Finish(a.reason)
 		if a.linger == nil {
-			a.linger = countLinger(ctx)
+			a.linger = sessions.CountLinger(ctx)
 		}
 	}
 }
@@ -365,5 +370,5 @@ func (a *tunnel) fail(ctx actor.Context) {
 }
 
 func (a *tunnel) log(ctx actor.Context) *slog.Logger {
-	return a.needs.Log.With("tunnel", a.open.subdomain, "user", userName(a.open.User), "source", a.open.Source.String())
+	return a.needs.Log.With("tunnel", a.open.subdomain, "user", sessions.UserName(a.open.User), "source", a.open.Source.String())
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -162,8 +163,9 @@ func (l *fakeLink) last() string {
 // A fakeStream writes down what it is told. It keeps the promises of a stream
 // that the actors build on: it ends once, and says so.
 type fakeStream struct {
-	root *actor.RootContext
-	id   string
+	moved time.Time // under mu
+	root  *actor.RootContext
+	id    string
 
 	mu      sync.Mutex
 	calls   []string
@@ -204,6 +206,11 @@ func (s *fakeStream) end() {
 
 func (s *fakeStream) ID() string         { return s.id }
 func (s *fakeStream) RemoteAddr() string { return "203.0.113.9:50123" }
+func (s *fakeStream) LastMoved() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.moved
+}
 func (s *fakeStream) Moved() (in, out int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

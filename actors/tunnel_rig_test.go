@@ -206,6 +206,7 @@ func (r *tunnelRig) knock(edit ...func(*messages.OpenTunnel)) *rigTunnel {
 }
 
 func withCredit(open *messages.OpenTunnel) { open.Credit = true }
+func withBytes(open *messages.OpenTunnel)  { open.Credit, open.Bytes = true, true }
 
 // say sends the tunnel a message.
 func (v *rigTunnel) say(m any) {

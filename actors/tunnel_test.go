@@ -14,14 +14,15 @@ import (
 func TestTunnelReadyIsWhatTheProtocolSays(t *testing.T) {
 	inRig(t, rigOptions{}, func(r *tunnelRig) {
 		for _, test := range []struct {
-			credit bool
-			port   int
-			want   string
+			credit, bytes bool
+			port          int
+			want          string
 		}{
-			{false, 10000, `{"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10000,"rawHost":"raw.example","credentials":true}`},
-			{true, 10001, `{"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10001,"rawHost":"raw.example","credentials":true,"window":262144}`},
+			{false, false, 10000, `{"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10000,"rawHost":"raw.example","credentials":true}`},
+			{true, false, 10001, `{"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10001,"rawHost":"raw.example","credentials":true,"window":262144}`},
+			{true, true, 10002, `{"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":10002,"rawHost":"raw.example","credentials":true,"window":262144,"http":"bytes"}`},
 		} {
-			v := r.knock(func(open *messages.OpenTunnel) { open.Credit = test.credit })
+			v := r.knock(func(open *messages.OpenTunnel) { open.Credit, open.Bytes = test.credit, test.bytes })
 			v.say(&messages.Upgraded{})
 			v.want("own", fmt.Sprintf("listen %d", test.port))
 			v.say(&messages.PortOpened{Port: uint16(test.port)})
@@ -29,10 +30,28 @@ func TestTunnelReadyIsWhatTheProtocolSays(t *testing.T) {
 			if !messages.IsSubdomain(v.subdomain()) {
 				t.Errorf("%q is no subdomain", v.subdomain())
 			}
-			if want := HandlerPID(r.system, v.subdomain()); v.handler.Id != want.Id {
+			if want := HandlerPID(r.system, v.subdomain(), test.bytes); v.handler.Id != want.Id {
 				t.Errorf("the handler is %s, requests go to %s", v.handler.Id, want.Id)
 			}
+			if r.alive(HandlerPID(r.system, v.subdomain(), !test.bytes)) {
+				t.Error("somebody handles requests of the other kind")
+			}
 		}
+	})
+}
+
+// raw=off: ports are for those who want one.
+func TestTunnelWithoutARawPort(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.knock(func(open *messages.OpenTunnel) { open.NoRaw = true })
+		v.say(&messages.Upgraded{})
+		v.want("own", fmt.Sprintf(`start {"type":"tunnel_ready","tunnelUrl":"https://%s.t.example","rawPort":0,"rawHost":"raw.example","credentials":true}`, v.subdomain()))
+		if lines := r.log.of("no raw port"); len(lines) > 0 {
+			t.Errorf("somebody is warned: %v", lines)
+		}
+		r.wantLine(slog.LevelInfo, "tunnel ready", map[string]any{"tunnel": v.subdomain(), "user": "ann", "source": rigSource, "port": uint16(0)})
+		v.end()
+		r.wantFree()
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
@@ -58,16 +59,23 @@ type Tunnels struct {
 	Inject func(message any)
 }
 
-// HandlerPID returns where the requests for a subdomain go. The subdomain must
-// have passed messages.IsSubdomain. There need be no such tunnel.
-func HandlerPID(system *actor.ActorSystem, subdomain string) *actor.PID {
-	return system.NewLocalPID(strings.Join([]string{tunnelsName, subdomain, handlerName}, "/"))
+// HandlerPID returns where the requests for a subdomain go if its tunnel has
+// http=bytes, or if it has not. The subdomain must have passed
+// messages.IsSubdomain. There need be no such tunnel.
+func HandlerPID(system *actor.ActorSystem, subdomain string, bytes bool) *actor.PID {
+	return system.NewLocalPID(strings.Join([]string{tunnelsName, subdomain, handlerName(bytes)}, "/"))
 }
 
-const (
-	tunnelsName = "tunnels"
-	handlerName = "handler"
-)
+const tunnelsName = "tunnels"
+
+// handlerName returns the name of a tunnel's handler, by which the edge knows how
+// its client takes HTTP before it has asked anyone.
+func handlerName(bytes bool) string {
+	if bytes {
+		return "handler-bytes"
+	}
+	return "handler"
+}
 
 // A tunnel's handler is restarted when it fails; the tenth failure within ten
 // seconds ends the tunnel (protocol, section 8).
@@ -84,7 +92,7 @@ func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) 
 	session := supervise.Guarded(needs.Log, func() actor.Actor { return &tunnel{needs: &needs} },
 		actor.WithSupervisor(restart))
 	props := supervise.Guarded(needs.Log, func() actor.Actor {
-		return &tunnels{session: session, memory: needs.Memory, muxes: make(map[string]messages.Mux)}
+		return &tunnels{session: session, memory: needs.Memory, held: make(map[string]held)}
 	},
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
 	return system.Root.SpawnNamed(props, tunnelsName)
@@ -96,22 +104,28 @@ func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) 
 type tunnels struct {
 	session *actor.Props // of each tunnel
 	memory  messages.Pool
-	muxes   map[string]messages.Mux // of the tunnels, by the id of their actor
-	looking bool                    // a look at the memory is due
-	sessions
+	held    map[string]held // of the tunnels, by the id of their actor
+	looking bool            // a look at the memory is due
+	sessions.Set
+}
+
+// held is what the tunnels actor knows of what a tunnel holds.
+type held struct {
+	mux     messages.Mux
+	handler string // the id of who gives some of it back
 }
 
 func (a *tunnels) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.OpenTunnel:
-		a.spawn(m.Answer, func() {
+		a.Spawn(m.Answer, func() {
 			subdomain := messages.NewID(messages.SubdomainBytes)
 			pid, err := ctx.SpawnNamed(a.session, subdomain)
 			if err != nil {
 				panic(err) // one in 2^64 has that name already
 			}
-			ctx.Send(pid, &openTunnel{m, subdomain, a.draining})
-			a.muxes[pid.Id] = m.Mux
+			ctx.Send(pid, &openTunnel{m, subdomain, a.Draining})
+			a.held[pid.Id] = held{m.Mux, pid.Id + "/" + handlerName(m.Bytes)}
 		})
 		return
 	case *messages.MemoryShort:
@@ -122,9 +136,9 @@ func (a *tunnels) Receive(ctx actor.Context) {
 		a.makeRoom(ctx)
 		return
 	case *actor.Terminated:
-		delete(a.muxes, m.Who.Id)
+		delete(a.held, m.Who.Id)
 	}
-	a.keep(ctx)
+	a.Keep(ctx)
 }
 
 // roomLook is after how long is looked whether a tunnel that was to give way has
@@ -146,12 +160,12 @@ func (a *tunnels) makeRoom(ctx actor.Context) {
 	self, root := ctx.Self(), ctx.ActorSystem().Root
 	time.AfterFunc(roomLook, func() { root.Send(self, &lookAgain{}) })
 	most, heaviest := int64(0), ""
-	for id, mux := range a.muxes {
-		if held := mux.Held(); held > most {
-			most, heaviest = held, id
+	for _, h := range a.held {
+		if bytes := h.mux.Held(); bytes > most {
+			most, heaviest = bytes, h.handler
 		}
 	}
 	if heaviest != "" {
-		ctx.Send(ctx.ActorSystem().NewLocalPID(heaviest+"/"+handlerName), &messages.GiveWay{Bytes: excess})
+		ctx.Send(ctx.ActorSystem().NewLocalPID(heaviest), &messages.GiveWay{Bytes: excess})
 	}
 }

@@ -33,6 +33,7 @@ type tunnelMessage struct {
 	RawHost      string            `json:"rawHost,omitempty"`
 	Credentials  *bool             `json:"credentials,omitempty"`
 	Window       int               `json:"window,omitempty"`
+	HTTP         string            `json:"http,omitempty"`
 	ID           string            `json:"id,omitempty"`
 	Method       string            `json:"method,omitempty"`
 	Path         string            `json:"path,omitempty"`

@@ -38,6 +38,20 @@ func TestTunnelReady(t *testing.T) {
 		t.Errorf("two tunnels at %s, port %d", other.host, other.port)
 	}
 
+	bytes := tunnelOpen(t, plain, tunnelScript{query: "flow=credit&http=bytes&host=localhost:5173"})
+	if bytes.ready.HTTP != "bytes" || credit.ready.HTTP != "" {
+		t.Errorf("HTTP travels as %q with http=bytes, %q without", bytes.ready.HTTP, credit.ready.HTTP)
+	}
+	if bare := tunnelOpen(t, plain, tunnelScript{query: "raw=off"}); bare.port != 0 {
+		t.Errorf("a tunnel without a raw port has port %d", bare.port)
+	}
+	gossh := tunnelServer(t, "TUNNEL_CONTROL_FRAMES=gossh")
+	for query, want := range map[string]int{"flow=credit&http=bytes": 400, "flow=credit&http=bytes&control=text": 426} {
+		if status := tunnelStatus(t, gossh, query, "", false); status != want {
+			t.Errorf("where gossh is the default, %s is answered %d, not %d", query, status, want)
+		}
+	}
+
 	laptop := tunnelServer(t, "TUNNEL_DOMAIN=tunnel.localhost", "TUNNEL_PUBLIC_URL=http://*.tunnel.localhost:8080",
 		"TUNNEL_RAW_HOST=raw.example", "TUNNEL_FORWARD_CREDENTIALS=true")
 	c = tunnelOpen(t, laptop, tunnelScript{})
@@ -140,7 +154,8 @@ func TestTunnelRegistrationOrder(t *testing.T) {
 	eventually(t, patience, "the slot is free", func() bool { return tunnelStatus(t, s, "", "", false) == 426 })
 	c = tunnelOpen(t, s, tunnelScript{})
 	check(s, "control=bad", bad, false, 403)
-	for _, query := range []string{"control=bad", "flow=bad", "control=TEXT", "flow=credits", "control=text&flow=none"} {
+	for _, query := range []string{"control=bad", "flow=bad", "control=TEXT", "flow=credits", "control=text&flow=none",
+		"http=bytes", "http=bytes&flow=credit&control=gossh", "http=messages", "raw=on", "http=bytes&flow=credit&host=a%20b"} {
 		check(s, query, "", false, 400)
 		check(s, query, "https://ok.example", true, 400)
 	}

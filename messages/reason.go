@@ -69,7 +69,8 @@ const (
 	ReasonRawTunnel      Reason = "raw_tunnel"      // the tunnel has its part of the raw connections of all
 	ReasonRawUser        Reason = "raw_user"        // the user's tunnels have their part of the raw connections of all
 	ReasonNoTunnel       Reason = "no_tunnel"       // there is no such tunnel
-	ReasonBadControl     Reason = "bad_control"     // an unknown value of control or flow
+	ReasonBadControl     Reason = "bad_control"     // an unknown value of control, flow, http or raw, or values that exclude each other
+	ReasonBadHost        Reason = "bad_host"        // host is none that a Host header may have
 )
 
 // WebSocket close codes that the server sends (RFC 6455, section 7.4.1).

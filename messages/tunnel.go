@@ -135,6 +135,8 @@ type OpenTunnel struct {
 	Count  netip.Prefix
 	User   string // empty for anyone
 	Credit bool   // flow=credit
+	Bytes  bool   // http=bytes; only with Credit
+	NoRaw  bool   // raw=off: no raw port is taken
 	// Upgrade is whether the request is a WebSocket handshake; if not, it is
 	// refused, last of all.
 	Upgrade bool

@@ -76,10 +76,11 @@ func IsSubdomain(s string) bool {
 // Ready is tunnel_ready.
 type Ready struct {
 	TunnelURL   string
-	RawPort     uint16 // 0 = no port was free
+	RawPort     uint16 // 0 = no port was free, or none was wanted
 	RawHost     string // of the raw port
 	Credentials bool   // whether cookies and Authorization pass
 	Credit      bool   // whether the tunnel has flow=credit
+	Bytes       bool   // whether HTTP travels as bytes (http=bytes)
 }
 
 // Request is http_request.
@@ -106,6 +107,9 @@ func EncodeReady(r Ready) []byte {
 	if r.Credit {
 		b = append(b, `,"window":`...)
 		b = strconv.AppendInt(b, Window, 10)
+	}
+	if r.Bytes {
+		b = append(b, `,"http":"bytes"`...)
 	}
 	return append(b, '}')
 }

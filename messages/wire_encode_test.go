@@ -19,6 +19,7 @@ func TestMessagesOfTheProxy(t *testing.T) {
 		{EncodeReady(Ready{TunnelURL: "u", RawPort: 1, RawHost: "raw.example", Credentials: true}), `{"type":"tunnel_ready","tunnelUrl":"u","rawPort":1,"rawHost":"raw.example","credentials":true}`},
 		{EncodeReady(Ready{TunnelURL: "u"}), `{"type":"tunnel_ready","tunnelUrl":"u","rawPort":0,"rawHost":"","credentials":false}`},
 		{EncodeReady(Ready{TunnelURL: "u", RawPort: 65535, Credit: true}), `{"type":"tunnel_ready","tunnelUrl":"u","rawPort":65535,"rawHost":"","credentials":false,"window":262144}`},
+		{EncodeReady(Ready{TunnelURL: "u", Credit: true, Bytes: true}), `{"type":"tunnel_ready","tunnelUrl":"u","rawPort":0,"rawHost":"","credentials":false,"window":262144,"http":"bytes"}`},
 		{EncodeOpen("0123456789ab", "[2001:db8::1]:5", ""), `{"type":"tcp_open","connId":"0123456789ab","remoteAddr":"[2001:db8::1]:5"}`},
 		{EncodeOpen("0123456789ab", "192.0.2.1:5", ProtocolHTTP), `{"type":"tcp_open","connId":"0123456789ab","remoteAddr":"192.0.2.1:5","protocol":"http/1.1"}`},
 		{EncodeClose("c", CloseEOF), `{"type":"tcp_close","connId":"c","reason":"eof"}`},

@@ -4,6 +4,7 @@ import (
 	"wsproxy/actors/ledger"
 	"wsproxy/actors/limits"
 	"wsproxy/actors/ports"
+	"wsproxy/actors/relays"
 
 	"fmt"
 	"math"
@@ -73,7 +74,7 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	if err != nil {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
 	}
-	edge.Relays, err = actors.SpawnRelays(s.system, actors.Relays{Limits: limits, Meter: meter, Log: s.log})
+	edge.Relays, err = relays.Spawn(s.system, relays.Needs{Limits: limits, Meter: meter, Log: s.log})
 	if err != nil {
 		return fmt.Errorf("the relays actor can't be started: %w", err)
 	}
@@ -112,9 +113,11 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 	}
 	memory.OnOverdrawn(func() { s.system.Root.Send(owner, &messages.MemoryShort{}) })
 	return &transport.Tunnels{
-		Actor:   owner,
-		Limits:  limits,
-		Handler: func(subdomain string) *actor.PID { return actors.HandlerPID(s.system, subdomain) },
+		Actor:  owner,
+		Limits: limits,
+		Handler: func(subdomain string, bytes bool) *actor.PID {
+			return actors.HandlerPID(s.system, subdomain, bytes)
+		},
 		Exists: func(pid *actor.PID) bool {
 			_, exists := s.system.ProcessRegistry.Get(pid)
 			return exists

@@ -74,15 +74,17 @@ type Config struct {
 // Tunnels is what the edge needs for tunnels. All fields are required, but for
 // Bind and ForwardCredentials.
 type Tunnels struct {
-	Limits                    *actor.PID                        // the limits actor
-	Actor                     *actor.PID                        // the tunnels actor
-	Handler                   func(subdomain string) *actor.PID // where a subdomain's requests go; there need be no such tunnel
-	Exists                    func(handler *actor.PID) bool     // whether there is such a handler now
-	Domain                    string                            // whose subdomains are tunnels, in lower case
-	Dialect                   string                            // of clients that ask for none: "text", "binary" or "gossh"
-	Bind                      netip.Addr                        // of raw ports; the zero Addr means all interfaces
-	Memory                    *budget.Pool                      // what all tunnels share
-	Buffer                    int64                             // bytes that may wait in a tunnel for its raw peers
+	Limits *actor.PID // the limits actor
+	Actor  *actor.PID // the tunnels actor
+	// Handler is where a subdomain's requests go if its tunnel has http=bytes,
+	// or if it has not; there need be no such tunnel.
+	Handler                   func(subdomain string, bytes bool) *actor.PID
+	Exists                    func(handler *actor.PID) bool // whether there is such a handler now
+	Domain                    string                        // whose subdomains are tunnels, in lower case
+	Dialect                   string                        // of clients that ask for none: "text", "binary" or "gossh"
+	Bind                      netip.Addr                    // of raw ports; the zero Addr means all interfaces
+	Memory                    *budget.Pool                  // what all tunnels share
+	Buffer                    int64                         // bytes that may wait in a tunnel for its raw peers
 	StallTimeout, HTTPTimeout time.Duration
 	MaxBody                   int64 // bytes of a request's or response's body
 	ForwardCredentials        bool

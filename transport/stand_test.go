@@ -12,9 +12,9 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"wsproxy/actors"
 	"wsproxy/actors/ledger"
 	"wsproxy/actors/limits"
+	"wsproxy/actors/relays"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
@@ -42,7 +42,7 @@ func newStand(t testing.TB) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	relays, err := actors.SpawnRelays(system, actors.Relays{Limits: limits, Meter: noMeter{}, Log: log})
+	relays, err := relays.Spawn(system, relays.Needs{Limits: limits, Meter: noMeter{}, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

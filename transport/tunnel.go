@@ -8,6 +8,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/forward"
 	"wsproxy/transport/gossh"
 	"wsproxy/transport/tunnel"
 )
@@ -29,23 +30,19 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
 		return
 	}
-	control, flow := query.Get("control"), query.Get("flow")
-	dialect, known := s.dialect(control)
-	if control == "" {
-		dialect, known = s.dialect(s.config.Tunnels.Dialect)
-	}
-	if !known || flow != "" && flow != "credit" {
-		s.refuse(w, r, refusal{http.StatusBadRequest, messages.ReasonBadControl,
-			"control must be text, binary or gossh, and flow must be credit, if they are given."})
+	asked, no := parseTunnel(query, s.config.Tunnels.Dialect)
+	if no != nil {
+		s.refuse(w, r, *no)
 		return
 	}
 
-	source, credit := s.config.Sources.OfRequest(r), flow == "credit"
-	mux := tunnel.New(s.tunnels, dialect, credit, whose(user, source))
+	source := s.config.Sources.OfRequest(r)
+	mux := tunnel.New(s.tunnels, s.dialect(asked), tunnel.Options{Credit: asked.credit, User: whose(user, source)})
 	s.begin(w, r, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
-			Credit: credit, Upgrade: isHandshake(r), Mux: mux, Answer: answer,
+			Credit: asked.credit, Bytes: asked.bytes, NoRaw: asked.noRaw,
+			Upgrade: isHandshake(r), Mux: mux, Answer: answer,
 		})
 	}, mux.Attach)
 }
@@ -59,18 +56,19 @@ func whose(user string, source netip.Addr) string {
 	return "user " + user
 }
 
-// dialect returns what makes the dialect of a value of control= or
-// TUNNEL_CONTROL_FRAMES, and whether there is one.
-func (s *Server) dialect(control string) (dialect func(*tunnel.Mux) tunnel.Dialect, known bool) {
-	switch control {
-	case "text":
-		return func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text }, true
+// dialect returns what makes the dialect that a client has asked for.
+func (s *Server) dialect(asked parameters) func(*tunnel.Mux) tunnel.Dialect {
+	dialect := tunnel.Text
+	switch asked.control {
 	case "binary":
-		return func(*tunnel.Mux) tunnel.Dialect { return tunnel.Binary }, true
+		dialect = tunnel.Binary
 	case "gossh":
-		return func(m *tunnel.Mux) tunnel.Dialect { return gossh.New(m, s.config.Tunnels.ForwardCredentials) }, true
+		return func(m *tunnel.Mux) tunnel.Dialect { return gossh.New(m, s.config.Tunnels.ForwardCredentials) }
 	}
-	return nil, false
+	if asked.bytes {
+		return func(m *tunnel.Mux) tunnel.Dialect { return forward.NewBytes(m, dialect, asked.host) }
+	}
+	return func(*tunnel.Mux) tunnel.Dialect { return dialect }
 }
 
 // subdomain returns the label of a host in front of the tunnels' domain, and

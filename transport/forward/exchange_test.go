@@ -38,7 +38,7 @@ func newFront(t *testing.T) (*tunnelrig.Rig, *againDialect, *httptest.Server) {
 	t.Cleanup(d.carrier.transport.CloseIdleConnections)
 	g := newGateway(false)
 	g.settings.Root, g.settings.Limits = r.System.Root, r.Tunnel.PID
-	g.settings.Handler = func(string) *actor.PID { return r.Handler.PID }
+	g.settings.Handler = func(string, bool) *actor.PID { return r.Handler.PID }
 	g.settings.Exists = func(*actor.PID) bool { return true }
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		g.Forward(w, request, "0123456789abcdef")
@@ -120,17 +120,19 @@ func TestRequestsThatGoNowhere(t *testing.T) {
 	for _, c := range []struct {
 		what, subdomain, method string
 		length                  int64
-		exists                  bool
+		exists                  string
 		status                  int
 	}{
-		{"no subdomain", "nobody", "GET", 0, true, 404},
-		{"no tunnel", "0123456789abcdef", "GET", 0, false, 404},
-		{"CONNECT", "0123456789abcdef", "CONNECT", 0, true, 405},
-		{"a large body", "0123456789abcdef", "POST", 1<<20 + 1, true, 413},
+		{"no subdomain", "nobody", "GET", 0, "messages bytes", 404},
+		{"no tunnel", "0123456789abcdef", "GET", 0, "", 404},
+		{"CONNECT", "0123456789abcdef", "CONNECT", 0, "messages", 405},
+		{"CONNECT as bytes", "0123456789abcdef", "CONNECT", 0, "bytes", 405},
+		{"a large body", "0123456789abcdef", "POST", 1<<20 + 1, "messages", 413},
 	} {
-		pid := actor.NewPID("a", "b")
-		g.settings.Handler = func(string) *actor.PID { return pid }
-		g.settings.Exists = func(*actor.PID) bool { return c.exists }
+		g.settings.Handler = func(_ string, bytes bool) *actor.PID {
+			return actor.NewPID("a", map[bool]string{false: "messages", true: "bytes"}[bytes])
+		}
+		g.settings.Exists = func(handler *actor.PID) bool { return strings.Contains(c.exists, handler.Id) }
 		r := httptest.NewRequest(c.method, "/", nil)
 		r.ContentLength = c.length
 		w := httptest.NewRecorder()

@@ -19,10 +19,12 @@ type Meter interface {
 // Settings are what a gateway needs. All fields are required, but for
 // ForwardCredentials.
 type Settings struct {
-	Root    *actor.RootContext
-	Limits  *actor.PID                        // the limits actor
-	Handler func(subdomain string) *actor.PID // where a subdomain's requests go; there need be no such tunnel
-	Exists  func(handler *actor.PID) bool     // whether there is such a handler now
+	Root   *actor.RootContext
+	Limits *actor.PID // the limits actor
+	// Handler is where a subdomain's requests go if its tunnel has http=bytes,
+	// or if it has not; there need be no such tunnel.
+	Handler func(subdomain string, bytes bool) *actor.PID
+	Exists  func(handler *actor.PID) bool // whether there is such a handler now
 	Sources netpolicy.Sources
 	// HTTPTimeout bounds each step of a request: see the protocol, section 7.
 	HTTPTimeout        time.Duration
@@ -42,19 +44,16 @@ func NewGateway(s Settings) *Gateway { return &Gateway{s} }
 // Forward passes a request on to the tunnel of a subdomain, which may be none,
 // and answers it.
 func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain string) {
-	var handler *actor.PID
-	if messages.IsSubdomain(subdomain) {
-		handler = g.settings.Handler(subdomain)
-	}
+	handler, bytes := g.find(subdomain)
 	switch {
-	case handler == nil || !g.settings.Exists(handler):
+	case handler == nil:
 		g.refuse(w, r, messages.ReasonNoTunnel)
 		return
 	case r.Method == http.MethodConnect:
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		Answer(w, r, http.StatusMethodNotAllowed, "A tunnel carries requests, not CONNECT.")
 		return
-	case r.ContentLength > g.settings.MaxBody:
+	case !bytes && r.ContentLength > g.settings.MaxBody:
 		g.refuse(w, r, messages.ReasonBodyTooBig)
 		return
 	}
@@ -63,7 +62,25 @@ func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain stri
 		id: messages.NewID(messages.IDBytes), source: g.settings.Sources.OfRequest(r),
 		answer: make(chan messages.Answer, 1), accepted: func() {},
 	}
-	x.run()
+	if bytes {
+		x.carry()
+	} else {
+		x.run()
+	}
+}
+
+// find returns who handles the requests for a subdomain, nil if there is no such
+// tunnel, and whether they travel as bytes.
+func (g *Gateway) find(subdomain string) (handler *actor.PID, bytes bool) {
+	if !messages.IsSubdomain(subdomain) {
+		return nil, false
+	}
+	for _, bytes := range []bool{false, true} {
+		if handler := g.settings.Handler(subdomain, bytes); g.settings.Exists(handler) {
+			return handler, bytes
+		}
+	}
+	return nil, false
 }
 
 // refuse answers for a tunnel that doesn't. To an outside client that has gone

@@ -107,7 +107,7 @@ func newCutFront(t *testing.T) (*tunnelrig.Rig, *httptest.Server) {
 	r := tunnelrig.New(t, func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text })
 	g := newGateway(false)
 	g.settings.Root, g.settings.Limits, g.settings.MaxBody = r.System.Root, r.Tunnel.PID, 64<<20
-	g.settings.Handler = func(string) *actor.PID { return r.Handler.PID }
+	g.settings.Handler = func(string, bool) *actor.PID { return r.Handler.PID }
 	g.settings.Exists = func(*actor.PID) bool { return true }
 	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		g.Forward(w, request, "0123456789abcdef")

@@ -192,7 +192,7 @@ func (d *double) ask(h *tunnelrig.House, method string, header http.Header, body
 func (r *rig) gateway() *httptest.Server {
 	g := forward.NewGateway(forward.Settings{
 		Root: r.System.Root, Limits: r.Tunnel.PID,
-		Handler: func(string) *actor.PID { return r.Handler.PID }, Exists: func(*actor.PID) bool { return true },
+		Handler: func(string, bool) *actor.PID { return r.Handler.PID }, Exists: func(*actor.PID) bool { return true },
 		Sources:     netpolicy.NewSources(nil),
 		HTTPTimeout: testkit.Patience, MaxBody: 1 << 20, Meter: deafMeter{}, Log: slog.New(slog.DiscardHandler),
 	})

@@ -59,13 +59,18 @@ type Settings struct {
 // not be read meanwhile.
 const requestParts = 4
 
+// Options are what one client asks for, and whose tunnel it is.
+type Options struct {
+	Credit bool   // flow=credit
+	User   string // for the memory that all of one user's tunnels may hold
+}
+
 // New returns a Mux for a client that speaks what dialect returns, which is
-// called once. credit is flow=credit. user names whose tunnel it is, for the
-// memory that all of one user's may hold. It starts nothing.
-func New(settings *Settings, dialect func(*Mux) Dialect, credit bool, user string) *Mux {
+// called once. It starts nothing.
+func New(settings *Settings, dialect func(*Mux) Dialect, options Options) *Mux {
 	m := &Mux{
-		settings: settings, credit: credit,
-		memory:  settings.Memory.Open(user),
+		settings: settings, credit: options.Credit,
+		memory:  settings.Memory.Open(options.User),
 		buffer:  budget.New(settings.Buffer),
 		inbound: budget.New(inboundWindow),
 		room:    make(chan struct{}, 1),

@@ -88,7 +88,7 @@ func newBareRig(t testing.TB, o rigOptions) *rig {
 	if o.change != nil {
 		o.change(settings)
 	}
-	mux := New(settings, func(*Mux) Dialect { return o.dialect }, o.credit, "anyone")
+	mux := New(settings, func(*Mux) Dialect { return o.dialect }, Options{Credit: o.credit, User: "anyone"})
 	r := &rig{t: t, system: system, settings: settings, mux: mux, tunnel: testkit.NewEar(t, system), handler: testkit.NewEar(t, system)}
 	mux.Own(r.tunnel.PID)
 	return r

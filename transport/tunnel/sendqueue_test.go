@@ -341,7 +341,7 @@ func TestDialogueIsKnown(t *testing.T) {
 // What the writer has in hand when it fails comes back, too.
 func TestWriterThatFailsDropsWhatItHolds(t *testing.T) {
 	drops := &drops{}
-	l := New(&Settings{Memory: budget.NewPool(1 << 30)}, func(*Mux) Dialect { return Text }, false, "anyone")
+	l := New(&Settings{Memory: budget.NewPool(1 << 30)}, func(*Mux) Dialect { return Text }, Options{User: "anyone"})
 	for i := range 3 {
 		f := namedFrame(fmt.Sprint(i))
 		f.gone = func() { drops.drop(namedFrame(fmt.Sprint("gone", i))) }

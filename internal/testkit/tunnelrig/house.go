@@ -84,7 +84,7 @@ func NewHouse(t testing.TB, s HouseSettings) *House {
 			forward(w, r, subdomain)
 			return
 		}
-		h.register(t, w, r, tunnels, tunnel.New(set, s.Dialect, false, "anyone"))
+		h.register(t, w, r, tunnels, tunnel.New(set, s.Dialect, tunnel.Options{User: "anyone"}))
 	})}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -117,7 +117,9 @@ func (h *House) register(t testing.TB, w http.ResponseWriter, r *http.Request, t
 }
 
 // Handler is where a subdomain's requests go.
-func (h *House) Handler(subdomain string) *actor.PID { return actors.HandlerPID(h.System, subdomain) }
+func (h *House) Handler(subdomain string, bytes bool) *actor.PID {
+	return actors.HandlerPID(h.System, subdomain, bytes)
+}
 
 // Exists reports whether there is such a handler.
 func (h *House) Exists(handler *actor.PID) bool {

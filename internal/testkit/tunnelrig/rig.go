@@ -43,7 +43,7 @@ func New(t testing.TB, dialect func(*tunnel.Mux) tunnel.Dialect) *Rig {
 		T: t, System: system, memory: budget.NewPool(256 << 20),
 		Tunnel: testkit.NewEar(t, system), Handler: testkit.NewEar(t, system),
 	}
-	r.Mux = tunnel.New(settings(t, system, r.memory, time.Hour), dialect, false, "anyone")
+	r.Mux = tunnel.New(settings(t, system, r.memory, time.Hour), dialect, tunnel.Options{User: "anyone"})
 	r.Mux.Own(r.Tunnel.PID)
 	near, far := testkit.TCPPair(t)
 	client, err := wsock.NewConn(far)

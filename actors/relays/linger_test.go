@@ -1,8 +1,9 @@
-package actors
+package relays
 
 import (
 	"testing"
 
+	"wsproxy/actors/sessions"
 	"wsproxy/messages"
 )
 
@@ -14,13 +15,13 @@ func TestRelayThatClosesSlowlyCountsAgain(t *testing.T) {
 		for _, m := range toClosing {
 			s.say(m)
 		}
-		if got, want := s.say(&stillCloses{}), "acquire address+user"; got != want {
+		if got, want := s.say(&sessions.StillCloses{}), "acquire address+user"; got != want {
 			t.Fatalf("after a while it does %q, want %q", got, want)
 		}
 		return s
 	}
 	s := closing()
-	if got := s.say(&messages.Granted{}) + s.say(&stillCloses{}); got != "" {
+	if got := s.say(&messages.Granted{}) + s.say(&sessions.StillCloses{}); got != "" {
 		t.Errorf("within the limits it does %q", got)
 	}
 	s = closing()

@@ -1,33 +1,34 @@
-package actors
+package relays
 
 import (
 	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
-// A RelayMeter counts relay sessions. Its methods are called by many actors at
+// A Meter counts relay sessions. Its methods are called by many actors at
 // once, and return at once.
-type RelayMeter interface {
+type Meter interface {
 	RelayStarted()
 	// RelayEnded is called once for each RelayStarted. up and down are payload
 	// bytes to and from the target.
 	RelayEnded(reason messages.Reason, up, down int64)
 }
 
-// Relays is what the relays actor needs.
-type Relays struct {
+// Needs is what the relays actor needs.
+type Needs struct {
 	Limits *actor.PID // the limits actor
-	Meter  RelayMeter
+	Meter  Meter
 	Log    *slog.Logger
 }
 
-// SpawnRelays starts the actor that owns all relay sessions. It admits those
+// Spawn starts the actor that owns all relay sessions. It admits those
 // that [messages.OpenRelay] asks for, until it is told to drain.
-func SpawnRelays(system *actor.ActorSystem, needs Relays) (*actor.PID, error) {
+func Spawn(system *actor.ActorSystem, needs Needs) (*actor.PID, error) {
 	session := relayProps(&needs)
 	props := supervise.Guarded(needs.Log, func() actor.Actor { return &relays{session: session} },
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
@@ -38,15 +39,15 @@ func SpawnRelays(system *actor.ActorSystem, needs Relays) (*actor.PID, error) {
 // restart would end all its children: so it changes its state last.
 type relays struct {
 	session *actor.Props // of each relay
-	sessions
+	sessions.Set
 }
 
 func (a *relays) Receive(ctx actor.Context) {
 	if m, ok := ctx.Message().(*messages.OpenRelay); ok {
-		a.spawn(m.Answer, func() {
-			ctx.Send(ctx.Spawn(a.session), &openRelay{m, a.draining})
+		a.Spawn(m.Answer, func() {
+			ctx.Send(ctx.Spawn(a.session), &openRelay{m, a.Draining})
 		})
 		return
 	}
-	a.keep(ctx)
+	a.Keep(ctx)
 }

@@ -1,20 +1,20 @@
-package actors
+package relays
 
 import (
-	"wsproxy/actors/ledger"
-
 	"log/slog"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
+	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
 
 // relayProps returns what all relays are spawned from. Each is then told what
 // to open by an openRelay.
-func relayProps(needs *Relays) *actor.Props {
+func relayProps(needs *Needs) *actor.Props {
 	return supervise.Guarded(needs.Log, func() actor.Actor { return &relay{needs: needs} })
 }
 
@@ -33,7 +33,7 @@ type openRelay struct {
 // A relay that fails is stopped, never restarted: half a TCP stream can't be
 // taken up again.
 type relay struct {
-	needs    *Relays
+	needs    *Needs
 	open     *messages.OpenRelay // the first message; nil until then
 	draining bool                // told by the first message, or by Drain
 
@@ -72,7 +72,7 @@ func (a *relay) Receive(ctx actor.Context) {
 			return
 		}
 		a.refuse(ctx, m.Reason)
-	case *stillCloses:
+	case *sessions.StillCloses:
 		if a.state == relayClosing && !a.counted {
 			a.counted = true
 			a.claim(ctx, ledger.SessionClaims(a.open.Count, a.open.User)...)
@@ -205,7 +205,7 @@ func (a *relay) finish(ctx actor.Context, reason messages.Reason) {
 	a.state = relayClosing
 	a.release(ctx)
 	a.open.Pair.Finish(reason)
-	a.linger = countLinger(ctx)
+	a.linger = sessions.CountLinger(ctx)
 }
 
 func (a *relay) shutdown(ctx actor.Context) {
@@ -249,6 +249,6 @@ func (a *relay) fail(ctx actor.Context) {
 }
 
 func (a *relay) log(ctx actor.Context) *slog.Logger {
-	return a.needs.Log.With("session", ctx.Self().Id, "user", userName(a.open.User),
+	return a.needs.Log.With("session", ctx.Self().Id, "user", sessions.UserName(a.open.User),
 		"source", a.open.Source.String(), "target", a.open.Target)
 }

@@ -1,4 +1,4 @@
-package actors
+package relays
 
 import (
 	"log/slog"
@@ -11,6 +11,7 @@ import (
 
 	"wsproxy/actors/limits"
 	"wsproxy/internal/testkit"
+	"wsproxy/internal/testkit/desk"
 	"wsproxy/messages"
 )
 
@@ -18,7 +19,7 @@ import (
 type house struct {
 	t      testing.TB
 	system *actor.ActorSystem
-	desk   *desk
+	desk   *desk.Desk
 	relays *actor.PID
 	meter  *tally
 	lines  *testkit.Journal
@@ -32,16 +33,13 @@ func newHouse(t testing.TB, bounds Bounds) *house {
 func newHouseWith(t testing.TB, book *limits.Book) *house {
 	t.Helper()
 	log, lines := testkit.NewJournal()
-	system := newSystem(t, log)
-	limits, err := limits.Spawn(system, book, nil, log)
+	system := desk.NewSystem(t, log)
+	h := &house{t: t, system: system, meter: &tally{}, lines: lines, desk: desk.New(t, system, book, log)}
+	pid, err := Spawn(system, Needs{Limits: h.desk.Limits, Meter: h.meter, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, system: system, meter: &tally{}, lines: lines, desk: &desk{newProbe(t, system), system, limits}}
-	h.relays, err = SpawnRelays(system, Relays{Limits: limits, Meter: h.meter, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h.relays = pid
 	return h
 }
 
@@ -230,15 +228,15 @@ func TestRefusedSessionIsNotLogged(t *testing.T) {
 func TestSlotIsFreeBeforeTheClientHearsOfTheEnd(t *testing.T) {
 	h := newHouse(t, Bounds{PerAddress: 1, PerUser: 1})
 	v := h.relaying()
-	other := h.desk.holder()
-	h.desk.wantAcquire(messages.ReasonUserLimit, other, userClaim("ann"))
+	other := h.desk.Holder()
+	h.desk.WantAcquire(messages.ReasonUserLimit, other, desk.UserClaim("ann"))
 	v.say(&messages.PumpEnded{Reason: messages.ReasonClientClosed})
 	v.want(t, "finish client_closed")
-	h.desk.wantAcquire("", other, addressClaim("192.0.2.7"), userClaim("ann"))
-	h.desk.settled(v.session) // the session lives on
+	h.desk.WantAcquire("", other, desk.AddressClaim("192.0.2.7"), desk.UserClaim("ann"))
+	h.desk.Settled(v.session) // the session lives on
 	v.say(&messages.PairClosed{Reason: messages.ReasonClientClosed})
 	testkit.Receive(t, h.drain())
-	h.desk.wantAcquire(messages.ReasonUserLimit, h.desk.holder(), userClaim("ann")) // not given back twice
+	h.desk.WantAcquire(messages.ReasonUserLimit, h.desk.Holder(), desk.UserClaim("ann")) // not given back twice
 }
 
 func TestDrainWithoutSessionsIsDoneAtOnce(t *testing.T) {
@@ -255,7 +253,7 @@ func TestDrainWaitsForTheLastSession(t *testing.T) {
 	h := newHouse(t, Bounds{})
 	visits := []*visit{h.relaying(), h.admitted(), h.relaying()}
 	done, again := h.drain(), h.drain()
-	h.desk.settled(h.relays)
+	h.desk.Settled(h.relays)
 	for _, v := range visits {
 		if isClosed(done) || isClosed(again) {
 			t.Fatal("drained while a session lives")
@@ -275,13 +273,13 @@ func TestDrainReachesSessionsOnTheirWay(t *testing.T) {
 	one.want(t, "own", "resolve")
 	two.want(t, "own", "resolve")
 	done := h.drain()
-	h.desk.settled(h.relays)
-	h.desk.wantAcquire("", h.desk.holder(), userClaim("bob"))
+	h.desk.Settled(h.relays)
+	h.desk.WantAcquire("", h.desk.Holder(), desk.UserClaim("bob"))
 	one.say(&messages.TargetResolved{})
 	one.wantRefusal(messages.ReasonDraining)
 	one.closed(messages.ReasonDraining)
 	testkit.Eventually(t, "the first one's slot is free", func() bool {
-		return h.desk.acquire(h.desk.holder(), userClaim("ann")) == ""
+		return h.desk.Acquire(h.desk.Holder(), desk.UserClaim("ann")) == ""
 	})
 	two.say(&messages.TargetResolved{})
 	two.wantRefusal(messages.ReasonUserLimit)
@@ -327,8 +325,8 @@ func TestManySessionsComeAndGo(t *testing.T) {
 	testkit.Eventually(t, "all slots are free", func() bool {
 		claims := make([]messages.Claim, 400)
 		for i := range claims {
-			claims[i] = addressClaim("192.0.2.7")
+			claims[i] = desk.AddressClaim("192.0.2.7")
 		}
-		return h.desk.acquire(h.desk.holder(), claims...) == ""
+		return h.desk.Acquire(h.desk.Holder(), claims...) == ""
 	})
 }

@@ -1,4 +1,4 @@
-package actors
+package sessions
 
 import (
 	"time"
@@ -8,16 +8,16 @@ import (
 	"wsproxy/messages"
 )
 
-// sessions is what the owners of relays and of tunnels have in common: how many
+// A Set is what the owners of relays and of tunnels have in common: how many
 // children live, and the drain. It belongs to the actor that it is part of.
-type sessions struct {
+type Set struct {
+	Draining bool              // none is admitted any more
 	live     int               // from their spawning to their end
-	draining bool              // none is admitted any more
-	done     []chan<- struct{} // closed when draining and live is 0
+	done     []chan<- struct{} // closed when Draining and live is 0
 }
 
-// spawn begins a session. Whatever goes wrong, the edge is not left waiting.
-func (s *sessions) spawn(answer chan<- messages.Admission, begin func()) {
+// Spawn begins a session. Whatever goes wrong, the edge is not left waiting.
+func (s *Set) Spawn(answer chan<- messages.Admission, begin func()) {
 	begun := false
 	defer func() {
 		if !begun {
@@ -29,15 +29,15 @@ func (s *sessions) spawn(answer chan<- messages.Admission, begin func()) {
 	s.live++
 }
 
-// keep handles what concerns all sessions.
-func (s *sessions) keep(ctx actor.Context) {
+// Keep handles what concerns all sessions.
+func (s *Set) Keep(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Terminated:
 		s.live--
 		s.settle()
 	case *messages.Drain:
 		tellAll(ctx, m)
-		s.draining = true
+		s.Draining = true
 		s.done = append(s.done, m.Done)
 		s.settle()
 	case *messages.Shutdown:
@@ -45,16 +45,16 @@ func (s *sessions) keep(ctx actor.Context) {
 	}
 }
 
-// stillCloses tells a session that it has closed for [messages.Linger]: its peer
+// StillCloses tells a session that it has closed for [messages.Linger]: its peer
 // takes its last bytes slowly. From then on it counts as a session again, and is
 // cut if its limits are used up: else whoever reads slowly enough could have any
 // number of them.
-type stillCloses struct{}
+type StillCloses struct{}
 
-// countLinger has an actor that begins to close a session sent stillCloses.
-func countLinger(ctx actor.Context) *time.Timer {
+// CountLinger has an actor that begins to close a session sent [StillCloses].
+func CountLinger(ctx actor.Context) *time.Timer {
 	self, root := ctx.Self(), ctx.ActorSystem().Root
-	return time.AfterFunc(messages.Linger, func() { root.Send(self, &stillCloses{}) })
+	return time.AfterFunc(messages.Linger, func() { root.Send(self, &StillCloses{}) })
 }
 
 func tellAll(ctx actor.Context, message any) {
@@ -64,8 +64,8 @@ func tellAll(ctx actor.Context, message any) {
 }
 
 // settle answers whoever waits for the last session to end.
-func (s *sessions) settle() {
-	if !s.draining || s.live > 0 {
+func (s *Set) settle() {
+	if !s.Draining || s.live > 0 {
 		return
 	}
 	for _, done := range s.done {
@@ -74,8 +74,8 @@ func (s *sessions) settle() {
 	s.done = nil
 }
 
-// userName returns how logs call a user.
-func userName(user string) string {
+// UserName returns how logs call a user.
+func UserName(user string) string {
 	if user == "" {
 		return "anonymous"
 	}

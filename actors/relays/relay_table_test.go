@@ -1,4 +1,4 @@
-package actors
+package relays
 
 import (
 	"fmt"
@@ -39,7 +39,7 @@ func newStage(t *testing.T, lookup bool) *stage {
 	s := &stage{t: t, system: stageSystem(), pair: newFakePair(), meter: &tally{}, answers: make(chan messages.Admission, 8)}
 	source := netip.MustParseAddr("192.0.2.7")
 	s.relay = &relay{
-		needs: &Relays{Limits: stageLimits, Meter: s.meter, Log: slog.New(slog.DiscardHandler)},
+		needs: &Needs{Limits: stageLimits, Meter: s.meter, Log: slog.New(slog.DiscardHandler)},
 	}
 	s.open = &messages.OpenRelay{
 		Source: source, Count: netip.PrefixFrom(source, 32), User: "ann", Target: "target:22",

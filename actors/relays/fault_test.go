@@ -1,4 +1,4 @@
-package actors
+package relays
 
 import (
 	"log/slog"
@@ -12,6 +12,7 @@ import (
 	"wsproxy/actors/limits"
 	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
+	"wsproxy/internal/testkit/desk"
 	"wsproxy/messages"
 )
 
@@ -54,15 +55,15 @@ func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 			}
 			v.want(t, "finish internal")
 			testkit.Eventually(t, "the slot of the failed relay is free", func() bool {
-				holder := h.desk.holder()
-				free := h.desk.acquire(holder, userClaim("ann")) == ""
+				holder := h.desk.Holder()
+				free := h.desk.Acquire(holder, desk.UserClaim("ann")) == ""
 				h.system.Root.Stop(holder)
 				return free
 			})
 			v.wantNoMoreAnswers()
 			wantStack(t, h.lines, test.method)
 
-			h.desk.settled(other.session)
+			h.desk.Settled(other.session)
 			other.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
 			other.closed(messages.ReasonTargetEnded)
 			testkit.Receive(t, h.drain())
@@ -102,7 +103,7 @@ func TestPanicWhileARelayStopsDoesNotHangItsParent(t *testing.T) {
 	v.want(t, "finish target_ended", "finish internal") // in Receive, and again in Stopping
 	testkit.Receive(t, h.drain())
 	testkit.Eventually(t, "the slot is free", func() bool {
-		return h.desk.acquire(h.desk.holder(), userClaim("ann")) == ""
+		return h.desk.Acquire(h.desk.Holder(), desk.UserClaim("ann")) == ""
 	})
 }
 
@@ -134,8 +135,8 @@ func TestPanicInRelaysKeepsItsSessions(t *testing.T) {
 	v := h.relaying()
 	h.send(h.relays, (*messages.Drain)(nil)) // no Drain to take Done from: panics
 	testkit.Eventually(t, "the failure is logged", func() bool { return len(h.lines.Of("an actor failed")) == 1 })
-	h.desk.settled(h.relays)
-	h.desk.settled(v.session)
+	h.desk.Settled(h.relays)
+	h.desk.Settled(v.session)
 	v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
 	v.closed(messages.ReasonTargetEnded)
 	testkit.Receive(t, h.drain()) // it has not lost count
@@ -147,7 +148,7 @@ func TestPanicInSpawningAnswersTheHandler(t *testing.T) {
 	h := newHouse(t, Bounds{})
 	var broken atomic.Bool
 	log := slog.New(slog.DiscardHandler)
-	session := relayProps(&Relays{Limits: h.desk.limits, Meter: h.meter, Log: log}).Configure(
+	session := relayProps(&Needs{Limits: h.desk.Limits, Meter: h.meter, Log: log}).Configure(
 		actor.WithSpawnFunc(func(system *actor.ActorSystem, id string, props *actor.Props, parent actor.SpawnerContext) (*actor.PID, error) {
 			if broken.Load() {
 				panic("injected into spawning")
@@ -161,7 +162,7 @@ func TestPanicInSpawningAnswersTheHandler(t *testing.T) {
 	broken.Store(true)
 	h.knock(newFakePair()).wantRefusal(messages.ReasonInternal)
 	broken.Store(false)
-	h.desk.settled(v.session)
+	h.desk.Settled(v.session)
 	later := h.relaying()
 	for _, v := range []*visit{v, later} {
 		v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
