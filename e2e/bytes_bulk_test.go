@@ -97,7 +97,7 @@ func TestBytesDownload(t *testing.T) {
 // the service can't send on, and others are as quick as ever.
 func TestBytesUnreadDownload(t *testing.T) {
 	t.Parallel()
-	sent := &counter{}
+	sent := &counter{Writer: io.Discard}
 	r := newBytesRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/big" {
 			_, _ = io.Copy(io.MultiWriter(w, sent), io.LimitReader(tunnelNoise(12), 1<<30))

@@ -174,3 +174,18 @@ func saysAndEnds(t *testing.T, answer string, reset bool) string {
 		_ = conn.SetLinger(0) // its peer has the few bytes by now, and reads them before the reset
 	})
 }
+
+// stalledService reads nothing of a body, and sends without end what is asked for.
+func stalledService(t *testing.T) string {
+	return target(t, func(conn *net.TCPConn) {
+		_ = conn.SetReadBuffer(4 << 10)
+		first := make([]byte, 3)
+		_, _ = io.ReadFull(conn, first)
+		if string(first) == "GET" {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+			_, _ = io.Copy(conn, tunnelNoise(1))
+			return
+		}
+		<-t.Context().Done()
+	}).String()
+}

@@ -150,7 +150,10 @@ func TestBytesEarlyHints(t *testing.T) {
 	seen := make(chan struct{})
 	service := rawService(t, func(conn *net.TCPConn, _ string) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nSet-Cookie: a=b\r\nX-Accel-Redirect: /x\r\n\r\n")
-		<-seen
+		select {
+		case <-seen:
+		case <-t.Context().Done():
+		}
 		_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </b.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		_, _ = io.Copy(io.Discard, conn)
 	})

@@ -33,7 +33,7 @@ var (
 func readStrict(in *bufio.Reader) (r strictRequest, err error) {
 	if r.line, err = in.ReadString('\n'); err != nil {
 		if r.line != "" {
-			err = fmt.Errorf("half a request line: %q", r.line)
+			err = fmt.Errorf("half a request line: %q, %w", r.line, io.ErrUnexpectedEOF)
 		}
 		return r, err
 	}
