@@ -132,28 +132,28 @@ func TestBytesCutAnswers(t *testing.T) {
 // What is no answer of HTTP, or none that may pass, is 502.
 func TestBytesBadAnswers(t *testing.T) {
 	t.Parallel()
-	const head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+	const head = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n"
 	for name, answer := range map[string]string{
 		"nothing":            "",
 		"half a line":        "HTTP/1.1 200",
 		"half a head":        head,
 		"no HTTP":            "SSH-2.0-OpenSSH_9.9\r\n",
-		"HTTP/2":             "HTTP/2 200 OK\r\nContent-Length: 2\r\n\r\nok",
-		"no status":          "HTTP/1.1 OK\r\nContent-Length: 2\r\n\r\nok",
-		"a low status":       "HTTP/1.1 099 Low\r\nContent-Length: 2\r\n\r\nok",
-		"a high status":      "HTTP/1.1 600 High\r\nContent-Length: 2\r\n\r\nok",
-		"two lengths":        head + "Content-Length: 3\r\n\r\nok",
-		"a bad length":       "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
-		"unknown coding":     "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\nok",
-		"coding and length":  "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok",
-		"a head without end": head + "X: " + strings.Repeat("x", 70<<10) + "\r\n\r\nok",
-		"too many headers":   head + strings.Repeat("X: y\r\n", 201) + "\r\nok",
+		"HTTP/2":             "HTTP/2 200 OK\r\nContent-Length: 6\r\n\r\nleaked",
+		"no status":          "HTTP/1.1 OK\r\nContent-Length: 6\r\n\r\nleaked",
+		"a low status":       "HTTP/1.1 099 Low\r\nContent-Length: 6\r\n\r\nleaked",
+		"a high status":      "HTTP/1.1 600 High\r\nContent-Length: 6\r\n\r\nleaked",
+		"two lengths":        head + "Content-Length: 7\r\n\r\nleaked",
+		"a bad length":       "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nleaked",
+		"unknown coding":     "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\nleaked",
+		"coding and length":  "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 6\r\n\r\nleaked",
+		"a head without end": head + "X: " + strings.Repeat("x", 70<<10) + "\r\n\r\nleaked",
+		"too many headers":   head + strings.Repeat("X: y\r\n", 201) + "\r\nleaked",
 		"interims for ever":  strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n", 200),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newBytesRigTo(t, saysAndEnds(t, answer, false), "")
-			if reply := r.get(t, "/"); reply.status != 502 || strings.Contains(reply.body, "ok") {
+			if reply := r.get(t, "/"); reply.status != 502 || strings.Contains(reply.body, "leaked") {
 				t.Errorf("%d %.100q", reply.status, reply.body)
 			}
 		})

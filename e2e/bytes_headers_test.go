@@ -20,14 +20,17 @@ func heard(t *testing.T, query string, env, lines []string) (strictRequest, *byt
 	r := newBytesRigTo(t, strictService(t, got, okAnswer), query, env...)
 	wire := r.wire(t)
 	wire.say(t, append([]string{lines[0], "Host: " + r.c.host}, lines[1:]...)...)
-	if reply := wire.hear(t, "GET"); reply.status != 200 || reply.body != "ok" {
-		t.Fatalf("the answer is %d %q", reply.status, reply.body)
+	reply := wire.hear(t, "GET")
+	select {
+	case request := <-got:
+		if request.err != nil || reply.status != 200 || reply.body != "ok" {
+			t.Fatalf("the service gets %+v, and the answer is %d %q", request, reply.status, reply.body)
+		}
+		return request, r
+	default:
+		t.Fatalf("the service gets nothing, and the answer is %d %q", reply.status, reply.body)
+		return strictRequest{}, r
 	}
-	request := <-got
-	if request.err != nil {
-		t.Fatal(request.err)
-	}
-	return request, r
 }
 
 // wantFields holds what a service got to what it should get, whatever the order of

@@ -80,6 +80,7 @@ var smugglingRows = []smugglingRow{
 	{name: "a chunk longer than it says", raw: smuggledPost + smuggledTE + "\r\n2\r\nabc\r\n0\r\n\r\n", none: true},
 	{name: "an empty chunk's length", raw: smuggledPost + smuggledTE + "\r\n\r\nabc\r\n0\r\n\r\n", none: true},
 	{name: "trailers that frame", raw: smuggledPost + smuggledTE + "\r\n3\r\nabc\r\n0\r\nContent-Length: 44\r\nTransfer-Encoding: x\r\n\r\n", body: "abc"},
+	{name: "a request behind a bad trailer", raw: smuggledPost + smuggledTE + "\r\n3\r\nabc\r\n0\r\nbad\r\nGET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n", none: true},
 	{name: "a trailer without a colon", raw: smuggledPost + smuggledTE + "\r\n3\r\nabc\r\n0\r\nGET /x HTTP/1.1\r\n\r\n", none: true},
 }
 

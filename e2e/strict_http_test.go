@@ -25,7 +25,7 @@ type strictRequest struct {
 
 var (
 	strictLine  = regexp.MustCompile(`^[!#$%&'*+.^_|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.1\r\n$`)
-	strictField = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+: ([!-~\\x80-\\xff]([ \\t!-~\\x80-\\xff]*[!-~\\x80-\\xff])?)?\\r\\n$")
+	strictField = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+: ([^\\x00-\\x20\\x7f]([^\\x00-\\x08\\x0a-\\x1f\\x7f]*[^\\x00-\\x20\\x7f])?)?\\r\\n$")
 	strictChunk = regexp.MustCompile(`^[0-9A-Fa-f]{1,8}\r\n$`)
 )
 
