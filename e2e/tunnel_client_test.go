@@ -21,6 +21,8 @@ const (
 	tunnelDomain = "tunnel.test"
 	// tunnelWindow is the window of flow=credit.
 	tunnelWindow = 256 << 10
+	// tunnelWidest is how far the server may widen it.
+	tunnelWidest = 8 << 20
 	// tunnelPayload is the largest payload of a data frame from the proxy.
 	tunnelPayload = 32 << 10
 )
@@ -42,6 +44,8 @@ type tunnelMessage struct {
 	BodyEncoding string            `json:"bodyEncoding,omitempty"`
 	ConnID       string            `json:"connId,omitempty"`
 	RemoteAddr   string            `json:"remoteAddr,omitempty"`
+	HTTP         string            `json:"http,omitempty"`     // of tunnel_ready
+	Protocol     string            `json:"protocol,omitempty"` // of tcp_open
 	Reason       string            `json:"reason,omitempty"`
 	Bytes        int               `json:"bytes,omitempty"`
 }

@@ -20,6 +20,8 @@ type tunnelRawConn struct {
 	c      *tunnelClient
 	id     string
 	remote string
+	// protocol is what tcp_open says: empty for a raw connection.
+	protocol string
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -35,7 +37,7 @@ type tunnelRawConn struct {
 }
 
 func newTunnelRawConn(c *tunnelClient, m tunnelMessage) *tunnelRawConn {
-	n := &tunnelRawConn{c: c, id: m.ConnID, remote: m.RemoteAddr, allowed: tunnelWindow}
+	n := &tunnelRawConn{c: c, id: m.ConnID, remote: m.RemoteAddr, protocol: m.Protocol, allowed: tunnelWindow}
 	n.changed = sync.NewCond(&n.mu)
 	if _, err := netip.ParseAddrPort(m.RemoteAddr); err != nil || len(m.ConnID) != 12 {
 		c.t.Errorf("tcp_open is %+v: %v", m, err)
@@ -72,7 +74,7 @@ func (n *tunnelRawConn) granted(bytes int) {
 	defer n.mu.Unlock()
 	n.allowed += bytes
 	n.credits += bytes
-	if bytes <= 0 || n.credits > n.sent {
+	if bytes <= 0 || n.credits > n.sent+tunnelWidest {
 		n.c.t.Errorf("credit of %d bytes, %d in all, for %d sent", bytes, n.credits, n.sent)
 	}
 	n.changed.Broadcast()
@@ -156,8 +158,18 @@ func (n *tunnelRawConn) Close() error {
 // leave closes the connection, and ends a Read that waits.
 func (n *tunnelRawConn) leave() {
 	_ = n.Close()
+	n.forget()
+}
+
+// end sends tcp_close with a reason.
+func (n *tunnelRawConn) end(reason string) {
+	_ = n.c.send(tunnelJSON{"type": "tcp_close", "connId": n.id, "reason": reason})
+}
+
+// forget ends a Read that waits; what still comes is dropped.
+func (n *tunnelRawConn) forget() {
 	n.mu.Lock()
-	n.left = true
+	n.left, n.in = true, nil
 	n.mu.Unlock()
 	n.changed.Broadcast()
 }
