@@ -44,7 +44,6 @@ type tunnelMessage struct {
 	BodyEncoding string            `json:"bodyEncoding,omitempty"`
 	ConnID       string            `json:"connId,omitempty"`
 	RemoteAddr   string            `json:"remoteAddr,omitempty"`
-	HTTP         string            `json:"http,omitempty"`     // of tunnel_ready
 	Protocol     string            `json:"protocol,omitempty"` // of tcp_open
 	Reason       string            `json:"reason,omitempty"`
 	Bytes        int               `json:"bytes,omitempty"`

@@ -230,6 +230,11 @@ func (rt *roundTrip) passChunks() error {
 	if unfit := rt.x.gateway.filterTrailer(trailer); unfit != nil {
 		return unfit
 	}
+	if len(trailer) > 0 {
+		if err := rt.flush(); err != nil { // else net/http might give the body a length
+			return err
+		}
+	}
 	for name, values := range trailer {
 		rt.x.w.Header()[http.TrailerPrefix+name] = values
 	}

@@ -252,6 +252,9 @@ func (rt *roundTrip) appendHead(b []byte) (head []byte, err error) {
 	if b, err = x.gateway.appendRequestFields(b, r, x.source); err != nil {
 		return b, err
 	}
+	if rt.upload == nil && r.Header["Content-Length"] != nil {
+		b = appendLength(b, 0)
+	}
 	if rt.upload != nil {
 		if b, err = rt.upload.appendFields(b); err != nil {
 			return b, err

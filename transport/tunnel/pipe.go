@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -144,13 +145,7 @@ func ready[T any](p *Pipe, is <-chan T) (value T, err error) {
 func (p *Pipe) ended() error {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	switch {
-	case p.s.left:
-		return &EndError{messages.CloseTunnelEnded}
-	case p.s.aborted != "":
-		return &EndError{p.s.aborted}
-	}
-	return &EndError{messages.CloseClient}
+	return &EndError{cmp.Or(p.s.aborted, messages.CloseClient)}
 }
 
 // Next waits for bytes from the client, until stop is closed. They are the

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"sync"
@@ -46,7 +47,7 @@ type Stream struct {
 	waiting    int64                // under mu: payload bytes on their way to the peer, from Hold until written
 	opened     bool                 // under mu: the client was told of it
 	owned      bool                 // under mu: of a Pipe: the conn waits for StreamClosed
-	left       bool                 // under mu: of a Pipe: the client has gone without an end
+	left       bool                 // under mu: of a Pipe: the client says no more, and has not ended it
 	endWrite   bool                 // under mu: EndWrite was called
 	closeWrite bool                 // under mu: CloseWrite was called
 	aborted    messages.CloseReason // under mu: the reason of the first Abort
@@ -253,14 +254,10 @@ func (s *Stream) CloseWrite() {
 func (s *Stream) Leave() {
 	s.mu.Lock()
 	conn, opened, whole := s.conn, s.opened, s.endWrite || s.closeWrite
-	if conn == nil {
-		s.left = !whole
-		s.unlockAndWake()
-		s.stopReading()
-		s.queue.cut()
+	s.mu.Unlock()
+	if conn == nil && s.leave(messages.CloseTunnelEnded) {
 		return
 	}
-	s.mu.Unlock()
 	if _, remote := conn.(*net.TCPConn); !remote && !whole {
 		s.Abort(messages.CloseTunnelEnded) // this process must not take it for the end of an answer
 		return
@@ -273,8 +270,28 @@ func (s *Stream) Leave() {
 	s.queue.end(func() {}) // who ends the stream waits for what is in it
 }
 
+// leave notes that the client has left a stream that has a Pipe, and says no more. It
+// reports whether there is one: who reads it has what came before.
+func (s *Stream) leave(reason messages.CloseReason) bool {
+	s.mu.Lock()
+	if s.conn != nil || s.over {
+		s.mu.Unlock()
+		return false
+	}
+	if !s.endWrite && !s.closeWrite && !s.left {
+		s.left, s.aborted = true, reason
+	}
+	s.unlockAndWake()
+	s.stopReading()
+	s.queue.cut()
+	return true
+}
+
 func (s *Stream) Abort(reason messages.CloseReason) {
 	s.taken()
+	if (reason == messages.CloseClientReset || reason == messages.CloseRefused) && s.leave(reason) {
+		return // what the client has sent before may be all that was to come
+	}
 	if !s.finish(reason, true) {
 		if conn := s.outer(); conn != nil && reason == messages.CloseShutdown { // nobody waits for a lingering one
 			s.noLinger.Store(true)
@@ -323,7 +340,7 @@ func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 	if tcp, ok := s.conn.(*net.TCPConn); ok && reset {
 		_ = tcp.SetLinger(0)
 	}
-	s.over, s.aborted, s.chunks, s.waiting = true, reason, nil, 0
+	s.over, s.aborted, s.chunks, s.waiting = true, cmp.Or(s.aborted, reason), nil, 0
 	s.share.End()
 	s.held.End()
 	if s.opened && reason.IsTold() { // before done: at its end the out pump closes the queue
