@@ -11,7 +11,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/netpolicy"
-	"wsproxy/transport/forward"
+	"wsproxy/transport/outside"
 )
 
 // A crowd is the connections of a test.
@@ -34,8 +34,8 @@ func newCrowd(t *testing.T, perPeer, most int, trusted ...string) *crowd {
 func (c *crowd) come(peer string) *edgeConn {
 	c.t.Helper()
 	_, conn := testkit.TCPPair(c.t)
-	e := &edgeConn{OutsideConn: forward.OutsideConn{TCPConn: conn}}
-	e.OutsideConn.Closed = func() { c.leave(e) }
+	e := &edgeConn{Conn: outside.Conn{TCPConn: conn}}
+	e.Conn.Closed = func() { c.leave(e) }
 	if !c.enter(e, netip.MustParseAddr(peer)) {
 		return nil
 	}
@@ -148,7 +148,7 @@ func TestConnsAgainstNaive(t *testing.T) {
 		switch i := random.IntN(max(len(open), 1)); random.IntN(4) {
 		case 0, 1:
 			e := &edgeConn{}
-			e.OutsideConn.TCPConn = &net.TCPConn{} // closing it fails, which nobody looks at
+			e.Conn.TCPConn = &net.TCPConn{} // closing it fails, which nobody looks at
 			if victim, ok := c.admit(e, netip.MustParseAddr(peers[random.IntN(len(peers))])); ok {
 				if victim != nil {
 					open = slices.DeleteFunc(open, func(o *edgeConn) bool { return o == victim })

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
-	"wsproxy/transport/forward"
+	"wsproxy/transport/outside"
 	"wsproxy/transport/wsock"
 )
 
@@ -42,8 +42,8 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		wsock.BoundSendBuffer(conn, sendBuffer)
-		c := &edgeConn{OutsideConn: forward.OutsideConn{TCPConn: conn}, server: l.server}
-		c.OutsideConn.Closed, c.OutsideConn.Counted = c.left, c.giveBack
+		c := &edgeConn{Conn: outside.Conn{TCPConn: conn}, server: l.server}
+		c.Conn.Closed, c.Conn.Counted = c.left, c.giveBack
 		c.receives.Store(true)
 		if c.enter() {
 			return c, nil
@@ -55,7 +55,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // An edgeConn is a connection to the HTTP listener. An upgrade lets go of it,
 // and has the TCP connection.
 type edgeConn struct {
-	forward.OutsideConn
+	outside.Conn
 	server *Server
 	place  place // among the connections
 
@@ -83,25 +83,25 @@ func (c *edgeConn) left() { c.server.conns.leave(c) }
 // Close closes the connection. It returns at once.
 func (c *edgeConn) Close() error {
 	c.server.conns.rest(c) // it may go on discarding
-	return c.OutsideConn.Close()
+	return c.Conn.Close()
 }
 
 // SetReadDeadline sets the deadline for reading.
 func (c *edgeConn) SetReadDeadline(t time.Time) error {
 	c.deadlines.Add(1)
-	return c.OutsideConn.SetReadDeadline(t)
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Read reads what comes. It answers a request whose header is more than the
 // server takes, and fails. What net/http then has to say is not written.
 func (c *edgeConn) Read(p []byte) (int, error) {
 	if !c.receives.Load() {
-		return c.OutsideConn.Read(p)
+		return c.Conn.Read(p)
 	}
 	if c.failed.Load() { // net/http may read on behind an error
 		return 0, errHeader
 	}
-	n, err := c.OutsideConn.Read(p)
+	n, err := c.Conn.Read(p)
 	if n > 0 && c.receives.Load() { // its request may have begun meanwhile
 		if no := c.receive(p[:n]); no != nil {
 			c.failed.Store(true)
@@ -157,7 +157,7 @@ func (c *edgeConn) answer(no *refusal) {
 	c.server.config.Meter.Refused("http", no.reason)
 	c.DiscardOnClose()
 	_ = c.SetWriteDeadline(time.Now().Add(messages.Linger))
-	_, _ = c.OutsideConn.Write(no.bare())
+	_, _ = c.Conn.Write(no.bare())
 }
 
 // giveBack ends what the header counts as memory. Only the goroutine of its request
@@ -196,7 +196,7 @@ type edgeConnKey struct{}
 // withConn is for [http.Server.ConnContext]: requests know their connection.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	if conn, ok := c.(*edgeConn); ok {
-		return forward.WithConn(context.WithValue(ctx, edgeConnKey{}, conn), &conn.OutsideConn)
+		return outside.WithConn(context.WithValue(ctx, edgeConnKey{}, conn), &conn.Conn)
 	}
 	return ctx
 }
@@ -213,7 +213,7 @@ func (s *Server) received(w http.ResponseWriter, r *http.Request) (writer http.R
 	if !seen && countFields(r) > maxFields {
 		s.config.Meter.Refused("http", tooManyFields.reason)
 		c.DiscardOnClose()
-		forward.Answer(lastAnswer{w}, r, tooManyFields.status, tooManyFields.sentence)
+		outside.Answer(lastAnswer{w}, r, tooManyFields.status, tooManyFields.sentence)
 		return nil, false
 	}
 	if c.doubtful(r, seen) {
@@ -284,5 +284,5 @@ func (c *edgeConn) Write(p []byte) (int, error) {
 			c.DiscardOnClose()
 		}
 	}
-	return c.OutsideConn.Write(p)
+	return c.Conn.Write(p)
 }

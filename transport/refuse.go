@@ -9,7 +9,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
-	"wsproxy/transport/forward"
+	"wsproxy/transport/outside"
 )
 
 // A refusal is an answer before the upgrade: a status, a typed reason for the
@@ -55,7 +55,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
 	}
-	forward.Answer(w, r, no.status, no.sentence)
+	outside.Answer(w, r, no.status, no.sentence)
 }
 
 // count counts and logs a refusal.

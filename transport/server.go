@@ -15,6 +15,7 @@ import (
 	"wsproxy/netpolicy"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/forward"
+	"wsproxy/transport/outside"
 	"wsproxy/transport/relay"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
@@ -143,7 +144,7 @@ func (s *Server) HTTP() *http.Server {
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeader - 4096, // net/http reads that much more
 		ErrorLog:                     slog.NewLogLogger(s.config.Log.Handler(), slog.LevelWarn),
-		BaseContext:                  func(net.Listener) context.Context { return forward.WithEnding(context.Background(), ending) },
+		BaseContext:                  func(net.Listener) context.Context { return outside.WithEnding(context.Background(), ending) },
 		ConnContext:                  withConn,
 		ConnState:                    connState,
 	}
@@ -170,7 +171,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	forward.LimitAnswer(w) // an upgrade ends that
+	outside.LimitAnswer(w) // an upgrade ends that
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.ContentLength != 0 {
 		// Nothing here has a use for a body. Else net/http would wait for it
@@ -181,7 +182,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/health", "/relay", "/tunnel":
 	default:
-		forward.Answer(w, r, http.StatusNotFound, "There is nothing here: wsproxy answers /health, /relay and /tunnel.")
+		outside.Answer(w, r, http.StatusNotFound, "There is nothing here: wsproxy answers /health, /relay and /tunnel.")
 		return
 	}
 	s.allowOrigin(w, r)
@@ -192,7 +193,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.tunnel(w, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
-		forward.Answer(w, r, http.StatusMethodNotAllowed, "Only GET is answered here.")
+		outside.Answer(w, r, http.StatusMethodNotAllowed, "Only GET is answered here.")
 	case r.URL.Path == "/health":
 		s.health(w)
 	case r.URL.Path == "/relay":

@@ -19,6 +19,8 @@ import (
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/fields"
+	"wsproxy/transport/outside"
 )
 
 // A passage is a request that is sent as bytes. A request that could not be
@@ -143,11 +145,11 @@ func (x *exchange) failed(ctx context.Context, err error) messages.Reason {
 		return answer.Refusal
 	default:
 	}
-	var unfit *unfitError
+	var unfit *fields.UnfitError
 	var timeout net.Error
 	switch {
 	case errors.As(err, &unfit):
-		return unfit.reason
+		return unfit.Reason
 	case x.r.Context().Err() != nil:
 		return messages.ReasonAbandoned
 	case context.Cause(ctx) == errMemory:
@@ -164,7 +166,7 @@ func (x *exchange) failed(ctx context.Context, err error) messages.Reason {
 // carry, and beside it the headers that only bytes can honour.
 func (x *exchange) rewrite(out *http.Request, body []byte) {
 	header := make(http.Header)
-	for _, f := range x.gateway.requestHeaders(x.r, x.source) {
+	for _, f := range x.gateway.fields.Request(x.r, x.source) {
 		header[f.Name] = []string{f.Value}
 	}
 	kept := []string{"Accept-Encoding"}
@@ -218,12 +220,12 @@ func (x *exchange) accept(answer *http.Response, p *passage) error {
 		}
 	}
 	header := make(http.Header)
-	f, unfit := x.gateway.answerHeaders(fields, header)
+	f, unfit := x.gateway.fields.Answer(fields, header)
 	if unfit != nil {
 		return unfit
 	}
 	p.answer.Keep(headerSize(answer.Header))
-	if length, ok := f.contentLength(); ok && answer.StatusCode != http.StatusNoContent && !switched {
+	if length, ok := f.ContentLength(); ok && answer.StatusCode != http.StatusNoContent && !switched {
 		header.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
 	if switched {
@@ -232,10 +234,10 @@ func (x *exchange) accept(answer *http.Response, p *passage) error {
 		}
 	}
 	if !switched {
-		x.gateway.filterTrailer(answer.Trailer)
+		x.gateway.fields.Trailer(answer.Trailer)
 		answer.Body = &answerBody{answer.Body, func() error {
 			// What was not announced is there only now.
-			if unfit := x.gateway.filterTrailer(answer.Trailer); unfit != nil {
+			if unfit := x.gateway.fields.Trailer(answer.Trailer); unfit != nil {
 				return unfit
 			}
 			p.whole = true
@@ -285,7 +287,7 @@ func (w *boundedWriter) WriteHeader(status int) {
 		return
 	}
 	if status == http.StatusNotModified {
-		keepInNotModified(w.r, w.Header())
+		outside.KeepInNotModified(w.r, w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -197,7 +197,7 @@ func TestBytesWithTrailers(t *testing.T) {
 
 func TestBytesWithManyHeaders(t *testing.T) {
 	for name, header := range map[string]string{
-		"many": strings.Repeat("A: b\r\n", maxAnswerHeaders+1),
+		"many": strings.Repeat("A: b\r\n", messages.MaxAnswerFields+1),
 		"long": "A: " + strings.Repeat("b", maxAnswerHeaderBytes) + "\r\n",
 	} {
 		r := newBytesRig(t, 1, testkit.Patience)

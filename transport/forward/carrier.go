@@ -11,6 +11,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/fields"
 	"wsproxy/transport/head"
 )
 
@@ -58,7 +59,7 @@ func NewCarrier(s CarrierSettings) *Carrier {
 			MaxIdleConnsPerHost:    s.MaxConns,
 			IdleConnTimeout:        s.MaxIdle,
 			ResponseHeaderTimeout:  s.Timeout,
-			MaxResponseHeaderBytes: 2 * maxAnswerHeaderBytes, // what is above is refused with a reason
+			MaxResponseHeaderBytes: 2 * messages.MaxAnswerHeader, // what is above is refused with a reason
 		},
 	}
 }
@@ -108,10 +109,10 @@ type carried struct {
 	timeout time.Duration
 	late    atomic.Pointer[func()] // what ends the request that is being written; nil if nothing does
 
-	wrote   atomic.Bool  // something of the latest request was written
-	begun   atomic.Bool  // a request has begun of whose answer nothing has come
-	counter head.Counter // the reader's
-	unfit   *unfitError  // the reader's: why no more is read
+	wrote   atomic.Bool        // something of the latest request was written
+	begun   atomic.Bool        // a request has begun of whose answer nothing has come
+	counter head.Counter       // the reader's
+	unfit   *fields.UnfitError // the reader's: why no more is read
 }
 
 // begin notes that a request uses the connection.
@@ -138,7 +139,7 @@ func (c *carried) Read(p []byte) (int, error) {
 	if why := c.counter.Count(p[:n]); why != nil {
 		// These bytes are passed on: without any net/http would take the
 		// connection for one that had ended before the request.
-		c.unfit = &unfitError{messages.ReasonAnswerHeaders, why.Error()}
+		c.unfit = &fields.UnfitError{messages.ReasonAnswerHeaders, why.Error()}
 		return n, nil
 	}
 	return n, err

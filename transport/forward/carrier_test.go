@@ -20,7 +20,7 @@ import (
 // Interim answers have the bounds of others, and a number: the library counts
 // those that a proxy asks for not at all.
 func TestInterimAnswersAreBounded(t *testing.T) {
-	tiny := "HTTP/1.1 103 Early Hints\r\n" + strings.Repeat("a:\r\n", maxAnswerHeaders+1) + "\r\n"
+	tiny := "HTTP/1.1 103 Early Hints\r\n" + strings.Repeat("a:\r\n", messages.MaxAnswerFields+1) + "\r\n"
 	for name, tt := range map[string]struct {
 		head string
 		want int
@@ -168,7 +168,7 @@ func TestTrailersAreBounded(t *testing.T) {
 		left    int
 	}{
 		"a few":                  {"A: b\r\nC: d\r\n", true, 2},
-		"too many":               {strings.Repeat("a:\r\n", maxAnswerHeaders+1), false, 0},
+		"too many":               {strings.Repeat("a:\r\n", messages.MaxAnswerFields+1), false, 0},
 		"too long for a buffer":  {"A: " + strings.Repeat("b", 10_000) + "\r\n", false, 0},
 		"orders":                 {"x-accel-redirect: a\r\nX_Accel_Redirect: a\r\nX-ACCEL-Limit-Rate: 1\r\nx_sendfile: a\r\nX-Lighttpd_Send-File: a\r\nX-Reproxy-URL: a\r\nA: b\r\n", true, 1},
 		"what frames or is ours": {"X_Forwarded_For: a\r\nSet_Cookie: a\r\nTransfer_Encoding: a\r\nContent_Length: 1\r\nProxy-Authorization: a\r\nA: b\r\n", true, 1},
@@ -184,7 +184,7 @@ func TestTrailersAreBounded(t *testing.T) {
 // Orders to a front proxy don't pass, however they are written.
 func TestOrdersDoNotPass(t *testing.T) {
 	to := http.Header{}
-	if _, unfit := newGateway(false).answerHeaders(fields("x-accel-redirect", "a", "X_ACCEL_Redirect", "a", "X-Accel_Buffering", "no", "x_sendfile", "a",
+	if _, unfit := newGateway(false).answerHeaders(list("x-accel-redirect", "a", "X_ACCEL_Redirect", "a", "X-Accel_Buffering", "no", "x_sendfile", "a",
 		"X_Sendfile", "a", "X-LIGHTTPD-send-file", "a", "x_lighttpd_send_file", "a", "X-Reproxy_URL", "a", "A", "b"), to); unfit != nil {
 		t.Fatal(unfit)
 	}

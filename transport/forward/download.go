@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/fields"
 	"wsproxy/transport/http1"
+	"wsproxy/transport/outside"
 	"wsproxy/transport/tunnel"
 )
 
 const (
 	// maxAnswerHead is how long an answer's head may be, in bytes: what its fields may
-	// have (maxAnswerHeaderBytes), its first line, and what stands between them.
-	maxAnswerHead = maxAnswerHeaderBytes + 4<<10
+	// have (messages.MaxAnswerHeader), its first line, and what stands between them.
+	maxAnswerHead = messages.MaxAnswerHeader + 4<<10
 	// maxInterim is how many interim answers may come before the final one. Services
 	// send one or two.
 	maxInterim = 16
@@ -40,13 +42,13 @@ func (rt *roundTrip) receive() error {
 				return err
 			}
 		case head.Status > 599:
-			return &unfitError{messages.ReasonBadAnswer, errStatus.Error()}
+			return &fields.UnfitError{messages.ReasonBadAnswer, errStatus.Error()}
 		default:
 			rt.stopWaiting()
 			return rt.pass(head)
 		}
 	}
-	return &unfitError{messages.ReasonBadAnswer, "too many interim answers came before it"}
+	return &fields.UnfitError{messages.ReasonBadAnswer, "too many interim answers came before it"}
 }
 
 // stopWaiting notes that the answer's head has come.
@@ -79,15 +81,15 @@ func (rt *roundTrip) readHead() (http1.Answer, error) {
 			rt.rest = rt.rest[len(rt.rest)-(len(head)-end):]
 			answer, err := http1.ParseAnswer(head[:end], rt.x.r.Method)
 			if err != nil {
-				err = &unfitError{messages.ReasonBadAnswer, err.Error()}
+				err = &fields.UnfitError{messages.ReasonBadAnswer, err.Error()}
 			}
 			return answer, err
 		}
 		switch {
 		case len(head) > maxAnswerHead:
-			return http1.Answer{}, &unfitError{messages.ReasonAnswerHeaders, "its head is too long"}
+			return http1.Answer{}, &fields.UnfitError{messages.ReasonAnswerHeaders, "its head is too long"}
 		case !held.Try(int64(len(head))):
-			return http1.Answer{}, &unfitError{messages.ReasonMemory, "there is no memory for its head"}
+			return http1.Answer{}, &fields.UnfitError{messages.ReasonMemory, "there is no memory for its head"}
 		}
 		if pieces == nil {
 			pieces = append(make([]byte, 0, 2*len(head)), head...)
@@ -122,13 +124,13 @@ func (rt *roundTrip) passInterim(head http1.Answer) error {
 		return nil
 	}
 	out := w.Header()
-	if _, unfit := rt.x.gateway.answerHeaders(head.Fields, out); unfit != nil {
+	if _, unfit := rt.x.gateway.fields.Answer(head.Fields, out); unfit != nil {
 		clear(out)
 		return unfit
 	}
-	rt.patience.begin()
+	rt.patience.Begin()
 	w.WriteHeader(head.Status)
-	err := rt.patience.end(nil)
+	err := rt.patience.End(nil)
 	clear(out)
 	return err
 }
@@ -137,7 +139,7 @@ func (rt *roundTrip) passInterim(head http1.Answer) error {
 func (rt *roundTrip) pass(head http1.Answer) error {
 	w, r := rt.x.w, rt.x.r
 	out := w.Header()
-	f, unfit := rt.x.gateway.answerHeaders(head.Fields, out)
+	f, unfit := rt.x.gateway.fields.Answer(head.Fields, out)
 	if unfit != nil {
 		clear(out)
 		return unfit
@@ -147,14 +149,14 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 	}
 	switch {
 	case r.Method == http.MethodHead || head.Status == http.StatusNotModified:
-		if length, ok := f.contentLength(); ok {
+		if length, ok := f.ContentLength(); ok {
 			out["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 		}
 	case head.Length >= 0 && head.Status != http.StatusNoContent:
 		out["Content-Length"] = []string{strconv.FormatInt(head.Length, 10)}
 	}
 	if head.Status == http.StatusNotModified {
-		keepInNotModified(r, out)
+		outside.KeepInNotModified(r, out)
 	}
 	if rt.upload != nil && !rt.upload.sent.Load() {
 		// If the body is not wanted to its end, nobody can tell where it ends.
@@ -212,22 +214,22 @@ func (rt *roundTrip) passChunks() error {
 		}
 		data, rest, err := chunks.Next(rt.rest)
 		if err != nil {
-			return &unfitError{messages.ReasonBadAnswer, err.Error()}
+			return &fields.UnfitError{messages.ReasonBadAnswer, err.Error()}
 		}
 		if err := rt.writeBody(data); err != nil {
 			return err
 		}
 		rt.rest = rest
 	}
-	fields, err := chunks.Trailer()
+	lines, err := chunks.Trailer()
 	if err != nil {
-		return &unfitError{messages.ReasonAnswerHeaders, err.Error()}
+		return &fields.UnfitError{messages.ReasonAnswerHeaders, err.Error()}
 	}
 	trailer := make(http.Header)
-	for _, f := range fields {
+	for _, f := range lines {
 		trailer[f.Name] = append(trailer[f.Name], f.Value)
 	}
-	if unfit := rt.x.gateway.filterTrailer(trailer); unfit != nil {
+	if unfit := rt.x.gateway.fields.Trailer(trailer); unfit != nil {
 		return unfit
 	}
 	if len(trailer) > 0 {
@@ -274,21 +276,18 @@ func (rt *roundTrip) finish(unended bool) error {
 }
 
 func (rt *roundTrip) flush() error {
-	rt.patience.begin()
-	return rt.patience.end(http.NewResponseController(rt.x.w).Flush())
+	rt.patience.Begin()
+	return rt.patience.End(http.NewResponseController(rt.x.w).Flush())
 }
 
 func (rt *roundTrip) writeBody(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	rt.patience.begin()
+	rt.patience.Begin()
 	_, err := rt.x.w.Write(p)
-	return rt.patience.end(err)
+	return rt.patience.End(err)
 }
-
-// errOutside says that the outside client has gone, or takes nothing.
-var errOutside = errors.New("the outside client takes nothing more")
 
 // refusal says what the outside client hears when there is no answer for an error.
 func (rt *roundTrip) refusal(err error) messages.Reason {
@@ -300,13 +299,13 @@ func (rt *roundTrip) refusal(err error) messages.Reason {
 		return answer.Refusal
 	default:
 	}
-	var unfit *unfitError
+	var unfit *fields.UnfitError
 	var end *tunnel.EndError
 	switch {
 	case errors.As(err, &unfit):
-		rt.x.gateway.settings.Log.Debug("a service's answer can't be passed on", "error", unfit.why)
-		return unfit.reason
-	case errors.Is(err, tunnel.ErrStopped), errors.Is(err, errOutside), rt.x.r.Context().Err() != nil:
+		rt.x.gateway.settings.Log.Debug("a service's answer can't be passed on", "error", unfit.Why)
+		return unfit.Reason
+	case errors.Is(err, tunnel.ErrStopped), errors.Is(err, outside.ErrGone), rt.x.r.Context().Err() != nil:
 		return messages.ReasonAbandoned
 	case errors.Is(err, tunnel.ErrStalled):
 		return messages.ReasonAnswerLate

@@ -59,10 +59,10 @@ func (x *exchange) run() {
 			x.gateway.settings.Meter.Refused("forward", messages.ReasonGaveWay)
 			panic(http.ErrAbortHandler) // so that net/http closes the connection
 		}
-		if err == nil || err.reason == messages.ReasonBadAnswer && x.again(mux, answer.Response) {
+		if err == nil || err.Reason == messages.ReasonBadAnswer && x.again(mux, answer.Response) {
 			return
 		}
-		x.refuse(err.reason)
+		x.refuse(err.Reason)
 	case answer.Refusal == messages.ReasonAnswerTooBig && x.again(answer.Mux.(*tunnel.Mux), nil):
 	default:
 		x.refuse(answer.Refusal)

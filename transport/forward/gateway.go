@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -9,6 +10,8 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/fields"
+	"wsproxy/transport/outside"
 )
 
 // A Meter counts refused requests. Its method is called by many goroutines.
@@ -36,10 +39,15 @@ type Settings struct {
 
 // A Gateway passes HTTP requests from outside on to tunnels. Any goroutine may
 // use it.
-type Gateway struct{ settings Settings }
+type Gateway struct {
+	settings Settings
+	fields   fields.Rules
+}
 
 // NewGateway returns a gateway. It starts nothing.
-func NewGateway(s Settings) *Gateway { return &Gateway{s} }
+func NewGateway(s Settings) *Gateway {
+	return &Gateway{s, fields.Rules{Sources: s.Sources, ForwardCredentials: s.ForwardCredentials}}
+}
 
 // Forward passes a request on to the tunnel of a subdomain, which may be none,
 // and answers it.
@@ -51,7 +59,7 @@ func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain stri
 		return
 	case r.Method == http.MethodConnect:
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-		Answer(w, r, http.StatusMethodNotAllowed, "A tunnel carries requests, not CONNECT.")
+		outside.Answer(w, r, http.StatusMethodNotAllowed, "A tunnel carries requests, not CONNECT.")
 		return
 	case !bytes && r.ContentLength > g.settings.MaxBody:
 		g.refuse(w, r, messages.ReasonBodyTooBig)
@@ -83,6 +91,10 @@ func (g *Gateway) find(subdomain string) (handler *actor.PID, bytes bool) {
 	return nil, false
 }
 
+// errStatus is why an answer's status can't be passed on: 101 would turn a
+// proxy in front into a raw pipe.
+var errStatus = errors.New("its status is not within 200 to 599")
+
 // refuse answers for a tunnel that doesn't. To an outside client that has gone
 // it says nothing: the connection is closed.
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, reason messages.Reason) {
@@ -95,7 +107,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, reason messages
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
-	Answer(w, r, status, sentence)
+	outside.Answer(w, r, status, sentence)
 }
 
 // refusal returns what an outside client is told of a reason.

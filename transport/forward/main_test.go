@@ -2,7 +2,9 @@ package forward
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"sync"
@@ -67,9 +69,20 @@ func reserve(memory *budget.Budget, n int64) budget.Reservation {
 	return r
 }
 
-func fields(pairs ...string) (f []messages.Field) {
+func list(pairs ...string) (f []messages.Field) {
 	for pair := range slices.Chunk(pairs, 2) {
 		f = append(f, messages.Field{Name: pair[0], Value: pair[1]})
 	}
 	return f
+}
+
+func connect(t *testing.T, server *httptest.Server) *net.TCPConn {
+	t.Helper()
+	conn, err := net.Dial("tcp4", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(2 * testkit.Patience))
+	return conn.(*net.TCPConn)
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"wsproxy/messages"
+	"wsproxy/transport/outside"
 	"wsproxy/transport/tunnel"
 )
 
@@ -30,7 +31,7 @@ func (x *exchange) prepare(mux *tunnel.Mux) (out outgoing, refusal messages.Reas
 		return out, messages.ReasonMemory
 	}
 	x.waits.Store(x.header.Held())
-	counted(x.r)
+	outside.Counted(x.r)
 	return out, ""
 }
 
@@ -44,7 +45,7 @@ func (x *exchange) keepHeader(mux *tunnel.Mux) {
 	x.header = mux.Reserve(0)
 	x.header.Keep(headSize(x.r))
 	x.waits.Store(x.header.Held())
-	counted(x.r)
+	outside.Counted(x.r)
 }
 
 // dropHeader gives back what the header is charged.
@@ -77,12 +78,12 @@ func (x *exchange) shed() {
 		kept = http.Header{"Upgrade": {"-"}} // see Answer
 	}
 	x.r.Header, x.r.URL, x.r.RequestURI, x.r.Host = kept, new(url.URL), "", ""
-	counted(x.r)
+	outside.Counted(x.r)
 }
 
 // message returns what the tunnel's client gets of the request.
 func (x *exchange) message(body []byte) messages.Request {
-	headers := x.gateway.requestHeaders(x.r, x.source)
+	headers := x.gateway.fields.Request(x.r, x.source)
 	for i := range headers {
 		headers[i].Value = decodeText(headers[i].Value)
 	}

@@ -13,6 +13,7 @@ import (
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/outside"
 )
 
 // A read is what came of a request's body.
@@ -46,7 +47,7 @@ func newBodies(t *testing.T, memory *budget.Budget, timeout time.Duration) (serv
 			return
 		}
 		status, sentence := refusal(why)
-		Answer(w, r, status, sentence)
+		outside.Answer(w, r, status, sentence)
 	}))
 	t.Cleanup(server.Close)
 	return server, reads, answer

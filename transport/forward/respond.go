@@ -6,17 +6,18 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/fields"
+	"wsproxy/transport/outside"
 )
 
 // respond passes a tunnel's answer on to the outside client. The error says why
 // it can't be; then nothing was written. held is what the answer is charged, and
 // comes back as its body is written.
-func (x *exchange) respond(answer *messages.Response, held budget.Reservation, dialect Dialect) *unfitError {
+func (x *exchange) respond(answer *messages.Response, held budget.Reservation, dialect Dialect) *fields.UnfitError {
 	defer func() {
 		held.Keep(0)
 		x.held.Store(0)
@@ -27,17 +28,17 @@ func (x *exchange) respond(answer *messages.Response, held budget.Reservation, d
 
 	g, w, r := x.gateway, x.w, x.r
 	out := w.Header()
-	f, unfit := g.answerHeaders(answer.Headers, out)
+	f, unfit := g.fields.Answer(answer.Headers, out)
 	var body []byte
 	if unfit == nil {
 		var err error
 		if body, err = g.answerBody(answer, f, r.Method, dialect); err != nil {
-			unfit = &unfitError{messages.ReasonBadAnswer, err.Error()}
+			unfit = &fields.UnfitError{messages.ReasonBadAnswer, err.Error()}
 		}
 	}
 	if unfit != nil {
 		clear(out)
-		g.settings.Log.Debug("a tunnel's answer can't be passed on", "error", unfit.why)
+		g.settings.Log.Debug("a tunnel's answer can't be passed on", "error", unfit.Why)
 		return unfit
 	}
 	if _, given := out["Content-Type"]; !given {
@@ -46,14 +47,14 @@ func (x *exchange) respond(answer *messages.Response, held budget.Reservation, d
 	switch {
 	case answer.Status == http.StatusNoContent: // has no length (RFC 9110, section 8.6)
 	case r.Method == http.MethodHead || answer.Status == http.StatusNotModified:
-		if length, ok := f.contentLength(); ok {
+		if length, ok := f.ContentLength(); ok {
 			out.Set("Content-Length", strconv.FormatInt(length, 10))
 		}
 	default:
 		out.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	if answer.Status == http.StatusNotModified {
-		keepInNotModified(r, out)
+		outside.KeepInNotModified(r, out)
 	}
 	w.WriteHeader(answer.Status)
 	answer.Body, answer.Headers = nil, nil // so that writeBody can let go of them
@@ -97,7 +98,7 @@ func bodiless(method string, status int) bool {
 
 // answerBody returns the body of an answer as the tunnel's service meant it,
 // or an error if it can't be that.
-func (g *Gateway) answerBody(answer *messages.Response, f framing, method string, dialect Dialect) ([]byte, error) {
+func (g *Gateway) answerBody(answer *messages.Response, f fields.Framing, method string, dialect Dialect) ([]byte, error) {
 	if answer.Status < 200 || answer.Status > 599 {
 		return nil, errStatus
 	}
@@ -117,72 +118,24 @@ func (g *Gateway) answerBody(answer *messages.Response, f framing, method string
 		return nil, errors.New("its bodyEncoding is not known")
 	}
 	if bodiless(method, answer.Status) {
-		if method != http.MethodHead && answer.Status == http.StatusNoContent && !f.fits(0) {
+		if method != http.MethodHead && answer.Status == http.StatusNoContent && !f.Fits(0) {
 			return nil, errors.New("it has no body, and its Content-Length says otherwise")
 		}
 		return nil, nil
 	}
-	chunked, decoded := f.chunked(), false
+	chunked, decoded := f.Chunked(), false
 	if chunked {
 		body, decoded = decodeChunked(body)
 	}
-	if !decoded && (chunked || !f.says()) && dialect.Doubts(body, chunked) {
+	if !decoded && (chunked || !f.Says()) && dialect.Doubts(body, chunked) {
 		return nil, errors.New("its body was damaged by the client")
 	}
 	if int64(len(body)) > g.settings.MaxBody {
 		return nil, errors.New("its body is larger than TUNNEL_MAX_BODY")
 	}
 	// Transfer-Encoding overrides Content-Length (RFC 9112, section 6.3).
-	if !decoded && !f.fits(int64(len(body))) {
+	if !decoded && !f.Fits(int64(len(body))) {
 		return nil, errors.New("its body is not as long as its Content-Length says")
 	}
 	return body, nil
-}
-
-// says reports whether there is a Content-Length that says something.
-func (f framing) says() bool { return !f.fits(-1) }
-
-// fits reports whether a body of n bytes is as long as the answer's
-// Content-Length says: as one of them if they contradict each other. What is no
-// number says nothing.
-func (f framing) fits(n int64) bool {
-	said := false
-	for _, line := range f.lengths {
-		for text := range strings.SplitSeq(line, ",") {
-			length, err := strconv.ParseUint(strings.Trim(text, " \t"), 10, 63)
-			if err == nil && int64(length) == n {
-				return true
-			}
-			said = said || err == nil
-		}
-	}
-	return !said
-}
-
-// contentLength returns the Content-Length that an answer gives, if it is
-// valid (RFC 9110, section 8.6: several equal ones are one).
-func (f framing) contentLength() (n int64, ok bool) {
-	n = -1
-	for _, line := range f.lengths {
-		for text := range strings.SplitSeq(line, ",") {
-			text = strings.Trim(text, " \t")
-			length, err := strconv.ParseUint(text, 10, 63)
-			if err != nil || n >= 0 && n != int64(length) {
-				return 0, false
-			}
-			n = int64(length)
-		}
-	}
-	return n, n >= 0
-}
-
-func (f framing) chunked() bool {
-	for _, line := range f.codings {
-		for coding := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.Trim(coding, " \t"), "chunked") {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -12,6 +12,7 @@ import (
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/fields"
 )
 
 func TestContentLengthOfAnAnswer(t *testing.T) {
@@ -35,7 +36,7 @@ func TestContentLengthOfAnAnswer(t *testing.T) {
 		{[]string{""}, 0, false}, {[]string{"5,"}, 0, false}, {[]string{"-5"}, 0, false}, {[]string{"+5"}, 0, false},
 		{[]string{"5 5"}, 0, false}, {[]string{"0x5"}, 0, false}, {[]string{"5.0"}, 0, false}, {[]string{"1_0"}, 0, false}, {[]string{"five"}, 0, false},
 	} {
-		n, ok := framing{lengths: c.lines}.contentLength()
+		n, ok := fields.Framing{lengths: c.lines}.contentLength()
 		if ok != c.ok || ok && n != c.n {
 			t.Errorf("%q is read as %d, %t", c.lines, n, ok)
 		}
@@ -63,40 +64,40 @@ func TestAnswersThatPassAndThoseThatDont(t *testing.T) {
 		"status 599":                         {in: messages.Response{Status: 599}, status: 599, length: "0"},
 		"status 600":                         {in: messages.Response{Status: 600}, status: 502},
 		"a negative status":                  {in: messages.Response{Status: -200}, status: 502},
-		"its own length":                     {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: fields("content-length", "5")}, status: 200, body: "hello", length: "5"},
-		"another length":                     {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: fields("Content-Length", "6")}, status: 502},
-		"no valid length":                    {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: fields("Content-Length", "x")}, status: 200, body: "hello", length: "5"},
-		"HEAD with a length":                 {method: "HEAD", in: messages.Response{Status: 200, Headers: fields("Content-Length", "77")}, status: 200, length: "77"},
-		"HEAD with a bad length":             {method: "HEAD", in: messages.Response{Status: 200, Headers: fields("Content-Length", "7x")}, status: 200, length: "-"},
+		"its own length":                     {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: list("content-length", "5")}, status: 200, body: "hello", length: "5"},
+		"another length":                     {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: list("Content-Length", "6")}, status: 502},
+		"no valid length":                    {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: list("Content-Length", "x")}, status: 200, body: "hello", length: "5"},
+		"HEAD with a length":                 {method: "HEAD", in: messages.Response{Status: 200, Headers: list("Content-Length", "77")}, status: 200, length: "77"},
+		"HEAD with a bad length":             {method: "HEAD", in: messages.Response{Status: 200, Headers: list("Content-Length", "7x")}, status: 200, length: "-"},
 		"HEAD with a body":                   {method: "HEAD", in: messages.Response{Status: 200, Body: []byte("hello")}, status: 200, length: "-"},
-		"HEAD, 204, with a length":           {method: "HEAD", in: messages.Response{Status: 204, Headers: fields("Content-Length", "77")}, status: 204, length: "-"},
-		"304 with a length":                  {in: messages.Response{Status: 304, Headers: fields("Content-Length", "77")}, status: 304, length: "77"},
-		"lengths of which one fits":          {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: fields("Content-Length", "6", "Content-Length", "5")}, status: 200, body: "hello", length: "5"},
-		"lengths of which none fits":         {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: fields("Content-Length", "4, 6")}, status: 502},
-		"lengths in lines, none fits":        {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: fields("Content-Length", "4", "Content-Length", "6")}, status: 502},
-		"a length that is none, one wrong":   {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: fields("Content-Length", "x, 6")}, status: 502},
-		"204 with a length":                  {in: messages.Response{Status: 204, Headers: fields("Content-Length", "77")}, status: 502},
-		"204 with two lengths":               {in: messages.Response{Status: 204, Headers: fields("Content-Length", "7, 8")}, status: 502},
-		"204 with the length 0":              {in: messages.Response{Status: 204, Headers: fields("Content-Length", "0")}, status: 204, length: "-"},
+		"HEAD, 204, with a length":           {method: "HEAD", in: messages.Response{Status: 204, Headers: list("Content-Length", "77")}, status: 204, length: "-"},
+		"304 with a length":                  {in: messages.Response{Status: 304, Headers: list("Content-Length", "77")}, status: 304, length: "77"},
+		"lengths of which one fits":          {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: list("Content-Length", "6", "Content-Length", "5")}, status: 200, body: "hello", length: "5"},
+		"lengths of which none fits":         {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: list("Content-Length", "4, 6")}, status: 502},
+		"lengths in lines, none fits":        {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: list("Content-Length", "4", "Content-Length", "6")}, status: 502},
+		"a length that is none, one wrong":   {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: list("Content-Length", "x, 6")}, status: 502},
+		"204 with a length":                  {in: messages.Response{Status: 204, Headers: list("Content-Length", "77")}, status: 502},
+		"204 with two lengths":               {in: messages.Response{Status: 204, Headers: list("Content-Length", "7, 8")}, status: 502},
+		"204 with the length 0":              {in: messages.Response{Status: 204, Headers: list("Content-Length", "0")}, status: 204, length: "-"},
 		"204 with a body and no length":      {in: messages.Response{Status: 204, Body: []byte("hello")}, status: 204, length: "-"},
-		"204 with a body and a length":       {in: messages.Response{Status: 204, Body: []byte("hello"), Headers: fields("Content-Length", "77")}, status: 502},
-		"chunks":                             {in: messages.Response{Status: 200, Body: []byte("5\r\nhello\r\n0\r\n\r\n"), Headers: fields("Transfer-Encoding", "Chunked", "Content-Length", "99")}, status: 200, body: "hello", length: "5"},
-		"chunks that were decoded":           {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: fields("Transfer-Encoding", "chunked")}, status: 200, body: "hello", length: "5"},
-		"damaged chunks":                     {in: messages.Response{Status: 200, Body: []byte("6\r\nhello\r\n0\r\n\r\n"), Headers: fields("Transfer-Encoding", "chunked")}, status: 200, body: "6\r\nhello\r\n0\r\n\r\n", length: "15"},
-		"damaged chunks with their length":   {in: messages.Response{Status: 200, Body: []byte("6\r\nhello\r\n0\r\n\r\n"), Headers: fields("Transfer-Encoding", "chunked", "Content-Length", "15")}, status: 200, body: "6\r\nhello\r\n0\r\n\r\n", length: "15"},
-		"damaged chunks of another length":   {in: messages.Response{Status: 200, Body: []byte("6\r\nhello\r\n0\r\n\r\n"), Headers: fields("Transfer-Encoding", "chunked", "Content-Length", "5")}, status: 502},
+		"204 with a body and a length":       {in: messages.Response{Status: 204, Body: []byte("hello"), Headers: list("Content-Length", "77")}, status: 502},
+		"chunks":                             {in: messages.Response{Status: 200, Body: []byte("5\r\nhello\r\n0\r\n\r\n"), Headers: list("Transfer-Encoding", "Chunked", "Content-Length", "99")}, status: 200, body: "hello", length: "5"},
+		"chunks that were decoded":           {in: messages.Response{Status: 200, Body: []byte("hello"), Headers: list("Transfer-Encoding", "chunked")}, status: 200, body: "hello", length: "5"},
+		"damaged chunks":                     {in: messages.Response{Status: 200, Body: []byte("6\r\nhello\r\n0\r\n\r\n"), Headers: list("Transfer-Encoding", "chunked")}, status: 200, body: "6\r\nhello\r\n0\r\n\r\n", length: "15"},
+		"damaged chunks with their length":   {in: messages.Response{Status: 200, Body: []byte("6\r\nhello\r\n0\r\n\r\n"), Headers: list("Transfer-Encoding", "chunked", "Content-Length", "15")}, status: 200, body: "6\r\nhello\r\n0\r\n\r\n", length: "15"},
+		"damaged chunks of another length":   {in: messages.Response{Status: 200, Body: []byte("6\r\nhello\r\n0\r\n\r\n"), Headers: list("Transfer-Encoding", "chunked", "Content-Length", "5")}, status: 502},
 		"too many headers":                   {in: messages.Response{Status: 200, Headers: make([]messages.Field, 200)}, status: 502},
 		"what looks like chunks and is text": {in: messages.Response{Status: 200, Body: []byte("5\r\nhello\r\n0\r\n\r\n")}, status: 200, body: "5\r\nhello\r\n0\r\n\r\n", length: "15"},
 		"the largest body":                   {in: messages.Response{Status: 200, Body: []byte(large)}, status: 200, body: large, length: "1048576"},
 		"a larger body":                      {in: messages.Response{Status: 200, Body: []byte(large + "x")}, status: 502},
 		"a larger body in base64":            {in: messages.Response{Status: 200, Body: []byte(base64.StdEncoding.EncodeToString([]byte(large + "x"))), BodyEncoding: "base64"}, status: 502},
-		"chunks of the largest body":         {in: messages.Response{Status: 200, Body: []byte("100000\r\n" + large + "\r\n0\r\n\r\n"), Headers: fields("Transfer-Encoding", "chunked")}, status: 200, body: large, length: "1048576"},
+		"chunks of the largest body":         {in: messages.Response{Status: 200, Body: []byte("100000\r\n" + large + "\r\n0\r\n\r\n"), Headers: list("Transfer-Encoding", "chunked")}, status: 200, body: large, length: "1048576"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.method == "" {
 				c.method = "GET"
 			}
-			c.in.Headers = append(c.in.Headers, fields("X-From", "the tunnel")...)
+			c.in.Headers = append(c.in.Headers, list("X-From", "the tunnel")...)
 			answer, meter, held := respondTo(t, c.method, &c.in)
 			got, err := io.ReadAll(answer.Body)
 			if err != nil {
@@ -142,7 +143,7 @@ func respondTo(t *testing.T, method string, answer *messages.Response) (*http.Re
 		defer close(done)
 		x := &exchange{gateway: g, w: w, r: r}
 		if err := x.respond(answer, reserve(memory, int64(len(answer.Body))), messagesOnly{}); err != nil {
-			x.refuse(err.reason)
+			x.refuse(err.Reason)
 		}
 	}))
 	t.Cleanup(server.Close)
@@ -188,13 +189,13 @@ func TestAnswersThatTheDialectJudges(t *testing.T) {
 		headers []messages.Field
 		asked   bool
 	}{
-		{"a length", "hello", fields("Content-Length", "5"), false},
+		{"a length", "hello", list("Content-Length", "5"), false},
 		{"no length", "hello", nil, true},
-		{"no valid length", "hello", fields("Content-Length", "x"), true},
-		{"chunks", "5\r\nhello\r\n0\r\n\r\n", fields("Transfer-Encoding", "chunked"), false},
-		{"damaged chunks", "6\r\nhello\r\n0\r\n\r\n", fields("Transfer-Encoding", "chunked", "Content-Length", "15"), true},
+		{"no valid length", "hello", list("Content-Length", "x"), true},
+		{"chunks", "5\r\nhello\r\n0\r\n\r\n", list("Transfer-Encoding", "chunked"), false},
+		{"damaged chunks", "6\r\nhello\r\n0\r\n\r\n", list("Transfer-Encoding", "chunked", "Content-Length", "15"), true},
 	} {
-		f, _ := g.answerHeaders(c.headers, http.Header{})
+		f, _ := g.fields.Answer(c.headers, http.Header{})
 		for _, doubts := range []bool{false, true} {
 			d := &doubter{doubts: doubts}
 			_, err := g.answerBody(&messages.Response{Status: 200, Body: []byte(c.body)}, f, "GET", d)
@@ -249,7 +250,7 @@ func TestBase64IsDecodedInPlace(t *testing.T) {
 				}
 				encoded = append(encoded, c)
 			}
-			body, err := g.answerBody(&messages.Response{Status: 200, Body: encoded, BodyEncoding: "base64"}, framing{}, "GET", messagesOnly{})
+			body, err := g.answerBody(&messages.Response{Status: 200, Body: encoded, BodyEncoding: "base64"}, fields.Framing{}, "GET", messagesOnly{})
 			if err != nil || !bytes.Equal(body, testkit.Pattern(n)) {
 				t.Fatalf("%d bytes, a line end every %d: got %x, %v", n, every, body, err)
 			}

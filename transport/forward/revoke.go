@@ -5,7 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"wsproxy/transport/wsock"
+	"wsproxy/transport/outside"
 )
 
 // A revocation is how others end an exchange, and what they know of it: see
@@ -40,16 +40,7 @@ func (v *revocation) Revoke() {
 
 // begin says that the answer is written from now on.
 func (v *revocation) begin(w http.ResponseWriter, r *http.Request) {
-	v.whenRevoked(func() { cut(w, r) })
-}
-
-// cut ends what is written to a request's client by a reset.
-func cut(w http.ResponseWriter, r *http.Request) {
-	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
-		c.Cut()
-		return
-	}
-	_ = http.NewResponseController(w).SetWriteDeadline(wsock.LongAgo)
+	v.whenRevoked(func() { outside.Cut(w, r) })
 }
 
 // whenRevoked says what Revoke does from now on, and does it if that was called.

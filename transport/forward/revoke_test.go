@@ -20,6 +20,7 @@ import (
 	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/outside"
 	"wsproxy/transport/tunnel"
 )
 
@@ -68,7 +69,7 @@ func TestBodyThatPausesIsGivenUp(t *testing.T) {
 					body, why := x.body(memory)
 					came <- read{len(body), why, memory.Held() + x.Held(), time.Since(begun)}
 					status, sentence := refusal(why)
-					Answer(w, r, status, sentence)
+					outside.Answer(w, r, status, sentence)
 				})}
 				listener := &pipeListener{make(chan net.Conn), make(chan struct{})}
 				go func() { _ = server.Serve(listener) }()
@@ -248,7 +249,7 @@ func TestWaitingRequestLetsGoOfItsHeader(t *testing.T) {
 	r.Header = http.Header{"X-Long": {strings.Repeat("a", 60<<10)}, "Upgrade": {"h2c"}, "Cookie": {"secret"}}
 	rig := tunnelrig.New(t, func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text })
 	counted := 0
-	r = r.WithContext(WithConn(r.Context(), &OutsideConn{Counted: func() { counted++ }}))
+	r = r.WithContext(WithConn(r.Context(), &outside.Conn{Counted: func() { counted++ }}))
 	x := &exchange{gateway: newGateway(false), w: httptest.NewRecorder(), r: r}
 	out, refusal := x.prepare(rig.Mux)
 	if counted != 1 {
@@ -272,7 +273,7 @@ func TestHeaderOfARequestThatMayGoAsBytesIsKept(t *testing.T) {
 	r := httptest.NewRequest("GET", "/path", nil)
 	r.Header = http.Header{"X-Long": {strings.Repeat("a", 60<<10)}}
 	counted := 0
-	r = r.WithContext(WithConn(r.Context(), &OutsideConn{Counted: func() { counted++ }}))
+	r = r.WithContext(WithConn(r.Context(), &outside.Conn{Counted: func() { counted++ }}))
 	x := &exchange{gateway: newGateway(false), w: httptest.NewRecorder(), r: r}
 	x.keepHeader(rig.Mux)
 	if counted != 1 {

@@ -11,7 +11,9 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/fields"
 	"wsproxy/transport/http1"
+	"wsproxy/transport/outside"
 	"wsproxy/transport/tunnel"
 )
 
@@ -28,7 +30,7 @@ type roundTrip struct {
 	chunk, rest []byte // what has come from the service, and what is left of that
 	heard       bool   // something has come
 	passed      bool   // the head of the answer was passed on
-	patience    *patience
+	patience    *outside.Patience
 	life        time.Duration // for how long the connection may wait for another request; 0 = not at all
 
 	headCame atomic.Bool                     // that of the answer
@@ -38,7 +40,7 @@ type roundTrip struct {
 
 // carry sends the request as bytes, and answers it.
 func (x *exchange) carry() {
-	rt := &roundTrip{x: x, patience: newPatience(x.w, x.r, x.gateway.settings.HTTPTimeout)}
+	rt := &roundTrip{x: x, patience: outside.NewPatience(x.w, x.r, x.gateway.settings.HTTPTimeout)}
 	if x.r.ContentLength != 0 {
 		rt.upload = newUpload(x)
 		defer rt.upload.release()
@@ -64,7 +66,7 @@ func (x *exchange) carry() {
 	case err != nil:
 		x.refuse(reason)
 	case !whole:
-		discardOnClose(x.r)
+		outside.DiscardOnClose(x.r)
 	}
 }
 
@@ -106,7 +108,7 @@ func (rt *roundTrip) abort(reason messages.Reason) {
 		x.gateway.settings.Meter.Refused("forward", reason)
 	}
 	if !x.r.ProtoAtLeast(1, 1) && x.w.Header().Get("Content-Length") == "" {
-		cut(x.w, x.r)
+		outside.Cut(x.w, x.r)
 	}
 	panic(http.ErrAbortHandler) // so that net/http closes the connection
 }
@@ -249,11 +251,11 @@ func (rt *roundTrip) appendHead(b []byte) (head []byte, err error) {
 	if b, err = http1.AppendRequestLine(b, r.Method, requestTarget(r), host); err != nil {
 		return b, err
 	}
-	if b, err = x.gateway.appendRequestFields(b, r, x.source); err != nil {
+	if b, err = x.gateway.fields.AppendRequest(b, r, x.source); err != nil {
 		return b, err
 	}
 	if rt.upload == nil && r.Header["Content-Length"] != nil {
-		b = appendLength(b, 0)
+		b = fields.AppendLength(b, 0)
 	}
 	if rt.upload != nil {
 		if b, err = rt.upload.appendFields(b); err != nil {

@@ -10,7 +10,9 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"wsproxy/messages"
+	"wsproxy/transport/fields"
 	"wsproxy/transport/http1"
+	"wsproxy/transport/outside"
 )
 
 // errUpgraded says that a request has become a connection that ends by itself.
@@ -37,8 +39,8 @@ func upgradeOf(r *http.Request) string {
 // for: the outside client's connection becomes the end of the stream.
 func (rt *roundTrip) join(head http1.Answer) error {
 	x := rt.x
-	fields := make(http.Header)
-	if _, unfit := x.gateway.answerHeaders(head.Fields, fields); unfit != nil {
+	header := make(http.Header)
+	if _, unfit := x.gateway.fields.Answer(head.Fields, header); unfit != nil {
 		return unfit
 	}
 	agreed := ""
@@ -48,25 +50,25 @@ func (rt *roundTrip) join(head http1.Answer) error {
 		}
 	}
 	if rt.upgrade == "" || !strings.EqualFold(agreed, rt.upgrade) {
-		return &unfitError{messages.ReasonBadAnswer, "it is 101, for something that was not asked for"}
+		return &fields.UnfitError{messages.ReasonBadAnswer, "it is 101, for something that was not asked for"}
 	}
-	outside, ok := x.r.Context().Value(outsideConnKey{}).(*OutsideConn)
-	if !ok {
-		return &unfitError{messages.ReasonInternal, "the outside connection is not known"}
+	conn := outside.Of(x.r)
+	if conn == nil {
+		return &fields.UnfitError{messages.ReasonInternal, "the outside connection is not known"}
 	}
 	_, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
-		return errOutside
+		return outside.ErrGone
 	}
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	rt.connect(outside.TCPConn, appendSwitching(fields, agreed), early)
+	rt.connect(conn.TCPConn, appendSwitching(header, agreed), early)
 	return errUpgraded
 }
 
 // appendSwitching returns the head of the outside client's answer.
-func appendSwitching(fields http.Header, protocol string) []byte {
+func appendSwitching(header http.Header, protocol string) []byte {
 	head := []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n")
-	for name, values := range fields {
+	for name, values := range header {
 		for _, value := range values {
 			if line, err := http1.AppendField(head, name, value); err == nil { // they were looked at
 				head = line

@@ -14,6 +14,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/fields"
 	"wsproxy/transport/http1"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
@@ -113,11 +114,11 @@ func (u *upload) release() {
 // appendFields appends what the header says of the body.
 func (u *upload) appendFields(b []byte) (head []byte, err error) {
 	if u.x.r.ContentLength >= 0 {
-		return appendLength(b, u.x.r.ContentLength), nil
+		return fields.AppendLength(b, u.x.r.ContentLength), nil
 	}
 	b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	for name := range u.x.r.Trailer {
-		if barredInTrailer(name) {
+		if fields.BarredInTrailer(name) {
 			continue
 		}
 		if b, err = http1.AppendField(b, "Trailer", name); err != nil {
@@ -232,7 +233,7 @@ func (u *upload) sendFirst(pipe *tunnel.Pipe) error {
 func (u *upload) sendEnd(pipe *tunnel.Pipe) error {
 	end := []byte(http1.LastChunk)
 	for name, values := range u.x.r.Trailer {
-		if barredInTrailer(name) {
+		if fields.BarredInTrailer(name) {
 			continue
 		}
 		for _, value := range values {

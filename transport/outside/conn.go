@@ -1,4 +1,4 @@
-package forward
+package outside
 
 import (
 	"context"
@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock"
 )
 
-// An OutsideConn is a connection to the HTTP listener. It does what net/http
-// can't: it puts back into canonical case what [keepInNotModified] has hidden,
+// An Conn is a connection to the HTTP listener. It does what net/http
+// can't: it puts back into canonical case what [KeepInNotModified] has hidden,
 // and closes without a reset behind an answer to a request that has not come
 // whole.
-type OutsideConn struct {
+type Conn struct {
 	*net.TCPConn
 	Closed   func()      // called when it is closed, maybe more than once; may be nil
 	Counted  func()      // called when a request's header is gone, or counts elsewhere; may be nil
@@ -29,28 +30,28 @@ type OutsideConn struct {
 	within bool // in a name that is to be put back
 }
 
-type outsideConnKey struct{}
+type connKey struct{}
 
 // WithConn is for [http.Server.ConnContext]: requests know their connection.
-func WithConn(ctx context.Context, c *OutsideConn) context.Context {
-	return context.WithValue(ctx, outsideConnKey{}, c)
+func WithConn(ctx context.Context, c *Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
 }
 
 // DiscardOnClose has Close end this side's stream, read what still comes, to no
 // purpose, for up to [messages.Linger], and close only then: closed at once the
 // kernel would answer it with a reset, and the client might lose its answer.
-func (c *OutsideConn) DiscardOnClose() { c.discards.Store(true) }
+func (c *Conn) DiscardOnClose() { c.discards.Store(true) }
 
 // Cut resets the connection: what the client has got of an answer does not look
 // whole. What the kernel holds for it is dropped.
-func (c *OutsideConn) Cut() {
+func (c *Conn) Cut() {
 	c.discards.Store(false)
 	_ = c.TCPConn.SetLinger(0)
 	c.TCPConn.Close()
 }
 
 // Close closes the connection. It returns at once.
-func (c *OutsideConn) Close() error {
+func (c *Conn) Close() error {
 	if !c.discards.Swap(false) {
 		return c.end()
 	}
@@ -64,7 +65,7 @@ func (c *OutsideConn) Close() error {
 	return nil
 }
 
-func (c *OutsideConn) end() error {
+func (c *Conn) end() error {
 	err := c.TCPConn.Close()
 	if c.Closed != nil {
 		c.Closed()
@@ -72,24 +73,39 @@ func (c *OutsideConn) end() error {
 	return err
 }
 
-// discardOnClose is DiscardOnClose for the connection of a request.
-func discardOnClose(r *http.Request) {
-	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
+// Of returns the connection of a request, or nil if it has none that is known.
+func Of(r *http.Request) *Conn {
+	c, _ := r.Context().Value(connKey{}).(*Conn)
+	return c
+}
+
+// Cut ends what is written to a request's client by a reset.
+func Cut(w http.ResponseWriter, r *http.Request) {
+	if c := Of(r); c != nil {
+		c.Cut()
+		return
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(wsock.LongAgo)
+}
+
+// DiscardOnClose is DiscardOnClose for the connection of a request.
+func DiscardOnClose(r *http.Request) {
+	if c := Of(r); c != nil {
 		c.DiscardOnClose()
 	}
 }
 
-// counted says that the header of a request is gone, or counts elsewhere.
-func counted(r *http.Request) {
-	if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok && c.Counted != nil {
+// Counted says that the header of a request is gone, or counts elsewhere.
+func Counted(r *http.Request) {
+	if c := Of(r); c != nil && c.Counted != nil {
 		c.Counted()
 	}
 }
 
-// keepInNotModified lets a 304 have Content-Length and Content-Type, which say
+// KeepInNotModified lets a 304 have Content-Length and Content-Type, which say
 // what a 200 would have (RFC 9110, section 15.4.5). net/http takes them out by
 // their canonical names, so they pass it in lower case.
-func keepInNotModified(r *http.Request, header http.Header) {
+func KeepInNotModified(r *http.Request, header http.Header) {
 	for _, name := range []string{"Content-Length", "Content-Type"} {
 		values := header[name]
 		if values == nil {
@@ -97,14 +113,14 @@ func keepInNotModified(r *http.Request, header http.Header) {
 		}
 		delete(header, name)
 		header[strings.ToLower(name)] = values
-		if c, ok := r.Context().Value(outsideConnKey{}).(*OutsideConn); ok {
+		if c := Of(r); c != nil {
 			c.hidden.Store(true)
 		}
 	}
 }
 
 // Write writes p, which is net/http's until it returns.
-func (c *OutsideConn) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (int, error) {
 	if c.hidden.Load() {
 		c.canonicalize(p)
 	}
@@ -113,7 +129,7 @@ func (c *OutsideConn) Write(p []byte) (int, error) {
 
 // canonicalize puts names that begin in lower case into canonical case, up to
 // the header's end. All others are canonical.
-func (c *OutsideConn) canonicalize(p []byte) {
+func (c *Conn) canonicalize(p []byte) {
 	for i, b := range p {
 		switch {
 		case c.before == '\n' && b == '\r': // an empty line

@@ -1,6 +1,7 @@
-package forward
+package outside
 
 import (
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -12,13 +13,16 @@ import (
 // nothing: that much longer it may have.
 const patienceLooks = 4
 
-// A patience cuts the connection of an outside client that acknowledges nothing of an
+// ErrGone says that the outside client has gone, or takes nothing.
+var ErrGone = errors.New("the outside client takes nothing more")
+
+// A Patience cuts the connection of an outside client that acknowledges nothing of an
 // answer for too long. What its kernel has acknowledged is progress, however little:
 // a write that has not returned says nothing. It belongs to the goroutine that writes.
-type patience struct {
+type Patience struct {
 	time    time.Duration
 	w       http.ResponseWriter
-	outside *OutsideConn // nil if it is not known: then each write has its time
+	outside *Conn // nil if it is not known: then each write has its time
 	timer   *time.Timer
 	writing atomic.Bool
 
@@ -26,13 +30,13 @@ type patience struct {
 	since atomic.Int64 // when that was, in ns since 1970
 }
 
-func newPatience(w http.ResponseWriter, r *http.Request, time time.Duration) *patience {
-	outside, _ := r.Context().Value(outsideConnKey{}).(*OutsideConn)
-	return &patience{time: time, w: w, outside: outside}
+// NewPatience returns the patience with the client of a request, of so long.
+func NewPatience(w http.ResponseWriter, r *http.Request, time time.Duration) *Patience {
+	return &Patience{time: time, w: w, outside: Of(r)}
 }
 
-// begin says that something is written from now on.
-func (p *patience) begin() {
+// Begin says that something is written from now on.
+func (p *Patience) Begin() {
 	if p.outside == nil {
 		_ = http.NewResponseController(p.w).SetWriteDeadline(time.Now().Add(p.time))
 		return
@@ -46,19 +50,19 @@ func (p *patience) begin() {
 	}
 }
 
-// end says that it was written, or not. It returns errOutside if it was not.
-func (p *patience) end(err error) error {
+// End says that it was written, or not. It returns ErrGone if it was not.
+func (p *Patience) End(err error) error {
 	if p.outside != nil {
 		p.writing.Store(false)
 		p.timer.Stop()
 	}
 	if err != nil {
-		return errOutside
+		return ErrGone
 	}
 	return nil
 }
 
-func (p *patience) look() {
+func (p *Patience) look() {
 	if !p.writing.Load() {
 		return
 	}

@@ -1,8 +1,7 @@
-package forward
+package outside
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -35,7 +34,7 @@ func Answer(w http.ResponseWriter, r *http.Request, status int, sentence string)
 		// net/http must not wait for the body itself; and what follows a request
 		// to become something else may be no request.
 		header.Set("Connection", strings.TrimPrefix(header.Get("Connection")+", close", ", "))
-		discardOnClose(r)
+		DiscardOnClose(r)
 	}
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "text/plain; charset=utf-8")
@@ -55,7 +54,3 @@ func Answer(w http.ResponseWriter, r *http.Request, status int, sentence string)
 	defer context.AfterFunc(endingOf(r.Context()), func() { _ = control.SetReadDeadline(wsock.LongAgo) })() // the server ends
 	_, _ = io.Copy(io.Discard, r.Body)
 }
-
-// errStatus is why an answer's status can't be passed on: 101 would turn a
-// proxy in front into a raw pipe.
-var errStatus = errors.New("its status is not within 200 to 599")

@@ -1,4 +1,4 @@
-package forward
+package fields
 
 import (
 	"maps"
@@ -15,6 +15,12 @@ import (
 	"wsproxy/transport/http1"
 )
 
+// Rules say which fields pass. Any goroutine may use them.
+type Rules struct {
+	Sources            netpolicy.Sources
+	ForwardCredentials bool // let cookies and Authorization through, and Set-Cookie back
+}
+
 // Bounds of the headers that a tunnel's answer may have, fixed by the protocol,
 // section 12. More than that is no answer that can be passed on: nothing is
 // dropped in silence that an application relies on.
@@ -23,13 +29,13 @@ const (
 	maxAnswerHeaderBytes = messages.MaxAnswerHeader // names and values together
 )
 
-// An unfitError says why a tunnel's answer can't be passed on.
-type unfitError struct {
-	reason messages.Reason
-	why    string
+// An UnfitError says why a tunnel's answer can't be passed on.
+type UnfitError struct {
+	Reason messages.Reason
+	Why    string
 }
 
-func (e *unfitError) Error() string { return "the tunnel's answer can't be passed on: " + e.why }
+func (e *UnfitError) Error() string { return "the tunnel's answer can't be passed on: " + e.Why }
 
 // names is a set of canonical header names. A name is looked up as services
 // read it that take "_" for "-" (CGI, RFC 3875, section 4.1.18).
@@ -86,13 +92,13 @@ func isOrder(name string) bool {
 	return len(name) >= len(orders) && strings.EqualFold(name[:len(orders)], orders)
 }
 
-// requestHeaders returns the headers that a tunnel gets of a request: one
+// Request returns the headers that a tunnel gets of a request: one
 // string a name.
-func (g *Gateway) requestHeaders(r *http.Request, source netip.Addr) []messages.Field {
+func (s *Rules) Request(r *http.Request, source netip.Addr) []messages.Field {
 	named := namedByConnection(r.Header["Connection"])
 	headers := make([]messages.Field, 0, len(r.Header)+3)
 	for name, values := range r.Header {
-		if withheld.has(name) || named[name] || credentials.has(name) && !g.settings.ForwardCredentials {
+		if withheld.has(name) || named[name] || credentials.has(name) && !s.ForwardCredentials {
 			continue
 		}
 		separator := ", "
@@ -104,16 +110,16 @@ func (g *Gateway) requestHeaders(r *http.Request, source netip.Addr) []messages.
 	return append(headers,
 		messages.Field{Name: "X-Forwarded-For", Value: source.String()},
 		messages.Field{Name: "X-Forwarded-Host", Value: r.Host},
-		messages.Field{Name: "X-Forwarded-Proto", Value: g.forwardedProto(r)})
+		messages.Field{Name: "X-Forwarded-Proto", Value: s.forwardedProto(r)})
 }
 
-// appendRequestFields appends the header that a service gets of a request that goes as
+// AppendRequest appends the header that a service gets of a request that goes as
 // bytes, but for what is about the connection and the body. Fields that repeat stay
 // lines of their own; Accept-Encoding passes, for the body does as it is.
-func (g *Gateway) appendRequestFields(b []byte, r *http.Request, source netip.Addr) (header []byte, err error) {
+func (s *Rules) AppendRequest(b []byte, r *http.Request, source netip.Addr) (header []byte, err error) {
 	named := namedByConnection(r.Header["Connection"])
 	for name, values := range r.Header {
-		if withheld.has(name) && name != "Accept-Encoding" || named[name] || credentials.has(name) && !g.settings.ForwardCredentials {
+		if withheld.has(name) && name != "Accept-Encoding" || named[name] || credentials.has(name) && !s.ForwardCredentials {
 			continue
 		}
 		if name == "Cookie" && len(values) > 1 {
@@ -128,7 +134,7 @@ func (g *Gateway) appendRequestFields(b []byte, r *http.Request, source netip.Ad
 	for _, f := range [...]messages.Field{
 		{Name: "X-Forwarded-For", Value: source.String()},
 		{Name: "X-Forwarded-Host", Value: r.Host},
-		{Name: "X-Forwarded-Proto", Value: g.forwardedProto(r)},
+		{Name: "X-Forwarded-Proto", Value: s.forwardedProto(r)},
 	} {
 		if b, err = http1.AppendField(b, f.Name, f.Value); err != nil {
 			return b, err
@@ -137,16 +143,16 @@ func (g *Gateway) appendRequestFields(b []byte, r *http.Request, source netip.Ad
 	return b, nil
 }
 
-// appendLength appends Content-Length.
-func appendLength(b []byte, n int64) []byte {
+// AppendLength appends Content-Length.
+func AppendLength(b []byte, n int64) []byte {
 	b = append(b, "Content-Length: "...)
 	return append(strconv.AppendInt(b, n, 10), "\r\n"...)
 }
 
 // forwardedProto returns how the outside client speaks to the outermost proxy:
 // a trusted one says so. Of a chain of proxies the outermost comes first.
-func (g *Gateway) forwardedProto(r *http.Request) string {
-	if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && g.settings.Sources.Trusted(netpolicy.Peer(r)) {
+func (s *Rules) forwardedProto(r *http.Request) string {
+	if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && s.Sources.Trusted(netpolicy.Peer(r)) {
 		first, _, _ := strings.Cut(said[0], ",")
 		switch proto := strings.ToLower(strings.TrimSpace(first)); proto {
 		case "http", "https":
@@ -177,16 +183,9 @@ func namedByConnection(lines []string) map[string]bool {
 	return named
 }
 
-// A framing is what a tunnel's answer says of how its body was framed on its
-// way to the tunnel.
-type framing struct {
-	lengths []string // values of Content-Length
-	codings []string // values of Transfer-Encoding
-}
-
-// answerHeaders puts into to what the outside client gets of the headers of a
-// tunnel's answer, and returns those that are about the body's framing.
-func (g *Gateway) answerHeaders(from []messages.Field, to http.Header) (f framing, unfit *unfitError) {
+// Answer puts into to what the outside client gets of the headers of a
+// tunnel's answer, and returns those that are about the body's Framing.
+func (s *Rules) Answer(from []messages.Field, to http.Header) (f Framing, unfit *UnfitError) {
 	size := 0
 	var connection []string
 	for _, field := range from {
@@ -196,7 +195,7 @@ func (g *Gateway) answerHeaders(from []messages.Field, to http.Header) (f framin
 		}
 	}
 	if len(from) > maxAnswerHeaders || size > maxAnswerHeaderBytes {
-		return f, &unfitError{messages.ReasonAnswerHeaders, "it has too many headers"}
+		return f, &UnfitError{messages.ReasonAnswerHeaders, "it has too many headers"}
 	}
 	named := namedByConnection(connection)
 	for _, field := range from {
@@ -207,7 +206,7 @@ func (g *Gateway) answerHeaders(from []messages.Field, to http.Header) (f framin
 		case name == "Transfer-Encoding":
 			f.codings = append(f.codings, v)
 		case !hopByHop[name] && !named[name]:
-			if v, ok := g.passes(name, v); ok {
+			if v, ok := s.passes(name, v); ok {
 				to[name] = append(to[name], v)
 			}
 		}
@@ -217,12 +216,12 @@ func (g *Gateway) answerHeaders(from []messages.Field, to http.Header) (f framin
 
 // passes reports whether a tunnel may set a header, which is about the message,
 // and returns what the outside client gets of its value.
-func (g *Gateway) passes(name, v string) (value string, ok bool) {
+func (s *Rules) passes(name, v string) (value string, ok bool) {
 	switch {
 	case notAccepted.has(name) || isOrder(name) || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(v):
 		return "", false
 	case name == "Set-Cookie":
-		return withoutDomain(v), g.settings.ForwardCredentials
+		return withoutDomain(v), s.ForwardCredentials
 	}
 	return v, true
 }
@@ -235,14 +234,14 @@ var notInTrailer = names{
 	"Host": true, "Set-Cookie": true, "Location": true, "Cache-Control": true,
 }
 
-// barredInTrailer reports whether no trailer may have a field, in either direction.
-func barredInTrailer(name string) bool {
+// BarredInTrailer reports whether no trailer may have a field, in either direction.
+func BarredInTrailer(name string) bool {
 	return hopByHop.has(name) || withheld.has(name) || credentials.has(name) || notInTrailer.has(name) || notAccepted.has(name) || isOrder(name)
 }
 
-// filterTrailer takes out of a trailer what a tunnel may not set. One that is too
+// Trailer takes out of a trailer what a tunnel may not set. One that is too
 // large can't be passed on.
-func (g *Gateway) filterTrailer(trailer http.Header) *unfitError {
+func (s *Rules) Trailer(trailer http.Header) *UnfitError {
 	fields, size := 0, 0
 	for name, values := range trailer {
 		fields += max(1, len(values))
@@ -250,13 +249,13 @@ func (g *Gateway) filterTrailer(trailer http.Header) *unfitError {
 		for _, v := range values {
 			size += len(v)
 		}
-		if barredInTrailer(name) {
+		if BarredInTrailer(name) {
 			delete(trailer, name)
 			continue
 		}
 		kept := values[:0]
 		for _, v := range values {
-			if v, ok := g.passes(name, v); ok {
+			if v, ok := s.passes(name, v); ok {
 				kept = append(kept, v)
 			}
 		}
@@ -268,7 +267,7 @@ func (g *Gateway) filterTrailer(trailer http.Header) *unfitError {
 	}
 	if fields > maxAnswerHeaders || size > maxAnswerHeaderBytes {
 		clear(trailer)
-		return &unfitError{messages.ReasonAnswerHeaders, "its trailer has too many fields"}
+		return &UnfitError{messages.ReasonAnswerHeaders, "its trailer has too many fields"}
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package forward
+package fields
 
 import (
 	"maps"
@@ -13,7 +13,20 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"wsproxy/messages"
+	"wsproxy/netpolicy"
 )
+
+// newRules are rules that trust 10.0.0.0/8.
+func newRules(credentials bool) *Rules {
+	return &Rules{Sources: netpolicy.NewSources([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}), ForwardCredentials: credentials}
+}
+
+func list(pairs ...string) (f []messages.Field) {
+	for pair := range slices.Chunk(pairs, 2) {
+		f = append(f, messages.Field{Name: pair[0], Value: pair[1]})
+	}
+	return f
+}
 
 func TestRequestHeadersThatATunnelGets(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -58,7 +71,7 @@ func TestRequestHeadersThatATunnelGets(t *testing.T) {
 				want["X-Forwarded-Proto"] = c.proto
 			}
 			got := map[string]string{}
-			for _, f := range newGateway(c.credentials).requestHeaders(r, netip.MustParseAddr("198.51.100.7")) {
+			for _, f := range newRules(c.credentials).Request(r, netip.MustParseAddr("198.51.100.7")) {
 				if _, twice := got[f.Name]; twice {
 					t.Errorf("%s comes twice", f.Name)
 				}
@@ -78,40 +91,40 @@ func TestAnswerHeadersThatPass(t *testing.T) {
 		credentials bool
 		in          []messages.Field
 		want        http.Header
-		framing     framing
+		Framing     Framing
 		unfit       bool
 	}{
-		"what passes":       {in: fields("content-type", "a", "Access-Control-Allow-Origin", "*", "Content-Security-Policy", "b", "X-A", ""), want: http.Header{"Content-Type": {"a"}, "Access-Control-Allow-Origin": {"*"}, "Content-Security-Policy": {"b"}, "X-A": {""}}},
-		"several of a name": {in: fields("Link", "a", "link", "b"), want: http.Header{"Link": {"a", "b"}}},
-		"hop by hop":        {in: fields("connection", "close", "Proxy-Connection", "a", "KEEP-ALIVE", "b", "TE", "c", "Trailer", "d", "upgrade", "e")},
-		"named by Connection": {in: fields("X-A", "1", "X-B", "2", "X-C", "3", "Connection", "x-a", "connection", "close, X-B"),
+		"what passes":       {in: list("content-type", "a", "Access-Control-Allow-Origin", "*", "Content-Security-Policy", "b", "X-A", ""), want: http.Header{"Content-Type": {"a"}, "Access-Control-Allow-Origin": {"*"}, "Content-Security-Policy": {"b"}, "X-A": {""}}},
+		"several of a name": {in: list("Link", "a", "link", "b"), want: http.Header{"Link": {"a", "b"}}},
+		"hop by hop":        {in: list("connection", "close", "Proxy-Connection", "a", "KEEP-ALIVE", "b", "TE", "c", "Trailer", "d", "upgrade", "e")},
+		"named by Connection": {in: list("X-A", "1", "X-B", "2", "X-C", "3", "Connection", "x-a", "connection", "close, X-B"),
 			want: http.Header{"X-C": {"3"}}},
-		"for the whole domain": {credentials: true, in: fields("Strict-Transport-Security", "a", "public-key-pins", "b", "Clear-Site-Data", "\"*\"", "set-cookie2", "c")},
-		"framing": {in: fields("Content-Length", "5", "transfer-encoding", "gzip, chunked", "content-length", "6"),
-			framing: framing{lengths: []string{"5", "6"}, codings: []string{"gzip, chunked"}}},
-		"bad names":         {in: fields("", "a", "A B", "b", "A:", "c", "A\n", "d", "Trailer:X-A", "e", "\u00c4", "f", "(x)", "g", "A\x00", "h")},
-		"bad values":        {in: fields("A", "a\r\nSet-Cookie: b=c", "B", "\x00", "C", "\n", "D", "\x7f", "E", "\r", "F", "ok\ttab \u00e9\xff"), want: http.Header{"F": {"ok\ttab \u00e9\xff"}}},
-		"a long value":      {in: fields("A", long), want: http.Header{"A": {long}}},
-		"a longer one":      {in: fields("A", long+"v"), unfit: true},
-		"a long name":       {in: fields(name, ""), want: http.Header{name: {""}}},
-		"a longer name":     {in: fields(name, "a"), unfit: true},
-		"long together":     {in: fields("A", half, "B", half), unfit: true},
-		"long, and dropped": {in: fields("Strict-Transport-Security", long+"v"), unfit: true},
-		"200":               {in: slices.Repeat(fields("A", "b"), 200), want: http.Header{"A": slices.Repeat([]string{"b"}, 200)}},
-		"201":               {in: slices.Repeat(fields("Connection", "b"), 201), unfit: true},
-		"orders to front proxies": {in: fields("x-accel-redirect", "a", "X-Accel-Buffering", "no", "X-SENDFILE", "b", "X-Lighttpd-Send-File", "c", "X-Reproxy-URL", "d",
+		"for the whole domain": {credentials: true, in: list("Strict-Transport-Security", "a", "public-key-pins", "b", "Clear-Site-Data", "\"*\"", "set-cookie2", "c")},
+		"Framing": {in: list("Content-Length", "5", "transfer-encoding", "gzip, chunked", "content-length", "6"),
+			Framing: Framing{lengths: []string{"5", "6"}, codings: []string{"gzip, chunked"}}},
+		"bad names":         {in: list("", "a", "A B", "b", "A:", "c", "A\n", "d", "Trailer:X-A", "e", "\u00c4", "f", "(x)", "g", "A\x00", "h")},
+		"bad values":        {in: list("A", "a\r\nSet-Cookie: b=c", "B", "\x00", "C", "\n", "D", "\x7f", "E", "\r", "F", "ok\ttab \u00e9\xff"), want: http.Header{"F": {"ok\ttab \u00e9\xff"}}},
+		"a long value":      {in: list("A", long), want: http.Header{"A": {long}}},
+		"a longer one":      {in: list("A", long+"v"), unfit: true},
+		"a long name":       {in: list(name, ""), want: http.Header{name: {""}}},
+		"a longer name":     {in: list(name, "a"), unfit: true},
+		"long together":     {in: list("A", half, "B", half), unfit: true},
+		"long, and dropped": {in: list("Strict-Transport-Security", long+"v"), unfit: true},
+		"200":               {in: slices.Repeat(list("A", "b"), 200), want: http.Header{"A": slices.Repeat([]string{"b"}, 200)}},
+		"201":               {in: slices.Repeat(list("Connection", "b"), 201), unfit: true},
+		"orders to front proxies": {in: list("x-accel-redirect", "a", "X-Accel-Buffering", "no", "X-SENDFILE", "b", "X-Lighttpd-Send-File", "c", "X-Reproxy-URL", "d",
 			"X-Accel", "e"), want: http.Header{"X-Accel": {"e"}}},
-		"cookies": {in: fields("Set-Cookie", "a=b")},
-		"cookies, allowed": {credentials: true, in: fields(
+		"cookies": {in: list("Set-Cookie", "a=b")},
+		"cookies, allowed": {credentials: true, in: list(
 			"set-cookie", "a=b; Domain=t.example; Path=/", "Set-Cookie", "c=d;domain=.t.example", "Set-Cookie", "e=f; DOMAIN = x ;Secure;\tdomain",
 			"Set-Cookie", "Domain=g; HttpOnly", "Set-Cookie", "h=\"; Domain=x; \"", "Set-Cookie", "i", "Set-Cookie", "", "Set-Cookie", "j=k; Domain=a; domain=b", "Set-Cookie", "l=m; xDomain=n"),
 			want: http.Header{"Set-Cookie": {"a=b; Path=/", "c=d", "e=f;Secure", "Domain=g; HttpOnly", "h=\"; \"", "i", "", "j=k", "l=m; xDomain=n"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := http.Header{}
-			f, unfit := newGateway(c.credentials).answerHeaders(c.in, got)
+			f, unfit := newRules(c.credentials).Answer(c.in, got)
 			if c.unfit {
-				if unfit == nil || unfit.reason != messages.ReasonAnswerHeaders {
+				if unfit == nil || unfit.Reason != messages.ReasonAnswerHeaders {
 					t.Errorf("it is no more than passes: %v", unfit)
 				}
 				return
@@ -125,8 +138,8 @@ func TestAnswerHeadersThatPass(t *testing.T) {
 			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("outside comes %q\nwant %q", got, c.want)
 			}
-			if !reflect.DeepEqual(f, c.framing) {
-				t.Errorf("the framing is %q, want %q", f, c.framing)
+			if !reflect.DeepEqual(f, c.Framing) {
+				t.Errorf("the Framing is %q, want %q", f, c.Framing)
 			}
 		})
 	}
@@ -140,7 +153,7 @@ func TestTrailersThatPass(t *testing.T) {
 		"Content-Length": {"5"}, "Transfer-Encoding": {"chunked"}, "Content-Type": {"f"}, "Host": {"g"}, "Set-Cookie": {"h=i"}, "Location": {"/"},
 		"Strict-Transport-Security": {"j"}, "X-Accel-Redirect": {"k"}, "Clear-Site-Data": nil, "Authorization": {"l"}, "Cache-Control": {"m"}, "Connection": nil,
 	}
-	newGateway(true).filterTrailer(trailer)
+	newRules(true).Trailer(trailer)
 	want := http.Header{"X-Checksum": {"a", "c"}, "Announced": nil, "Server-Timing": {"d"}, "Etag": {"e"}}
 	if trailer["Announced"] != nil {
 		t.Errorf("what has not come yet is %q", trailer["Announced"])
@@ -149,17 +162,6 @@ func TestTrailersThatPass(t *testing.T) {
 	delete(want, "Announced")
 	if !reflect.DeepEqual(trailer, want) {
 		t.Errorf("it is %q, want %q", trailer, want)
-	}
-}
-
-func TestHeaderValuesAsText(t *testing.T) {
-	for _, c := range []struct{ in, out string }{
-		{"", ""}, {"plain", "plain"}, {"gr\u00fc\u00dfe", "gr\u00fc\u00dfe"}, {"gr\xfc\xdfe", "gr\u00fc\u00dfe"},
-		{"\xc3\xa9\xe9", "\u00c3\u00a9\u00e9"}, {"\xff\x80", "\u00ff\u0080"}, {"\uFFFD", "\uFFFD"},
-	} {
-		if got := decodeText(c.in); got != c.out {
-			t.Errorf("%q is read as %q", c.in, got)
-		}
 	}
 }
 
@@ -190,7 +192,7 @@ func FuzzAnswerHeaders(f *testing.F) {
 			}
 		}
 		out := http.Header{}
-		_, unfit := newGateway(credentials).answerHeaders(in, out)
+		_, unfit := newRules(credentials).Answer(in, out)
 		if (unfit != nil) != (len(in) > maxAnswerHeaders || size > maxAnswerHeaderBytes) {
 			t.Fatalf("%d headers of %d bytes: %v", len(in), size, unfit)
 		}
@@ -227,7 +229,7 @@ func FuzzAnswerHeaders(f *testing.F) {
 }
 
 func BenchmarkHeaders(b *testing.B) {
-	g := newGateway(false)
+	g := newRules(false)
 	r := httptest.NewRequest("GET", "http://s.t.example/", nil)
 	r.RemoteAddr = "192.0.2.1:5"
 	r.Header = http.Header{"Accept": {"*/*"}, "User-Agent": {"benchmark"}, "Accept-Encoding": {"gzip"}, "Accept-Language": {"en"}, "Cookie": {"a=b"}, "Connection": {"keep-alive"}, "Referer": {"http://s.t.example/a"}}
@@ -235,16 +237,16 @@ func BenchmarkHeaders(b *testing.B) {
 	b.Run("request", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			g.requestHeaders(r, source)
+			g.Request(r, source)
 		}
 	})
-	in := fields("Content-Type", "application/json", "Content-Length", "512", "Cache-Control", "no-store", "ETag", "\"a\"", "Connection", "keep-alive", "Keep-Alive", "timeout=5", "Date", "Sun, 06 Nov 1994 08:49:37 GMT")
+	in := list("Content-Type", "application/json", "Content-Length", "512", "Cache-Control", "no-store", "ETag", "\"a\"", "Connection", "keep-alive", "Keep-Alive", "timeout=5", "Date", "Sun, 06 Nov 1994 08:49:37 GMT")
 	b.Run("answer", func(b *testing.B) {
 		b.ReportAllocs()
 		out := http.Header{}
 		for b.Loop() {
 			clear(out)
-			_, _ = g.answerHeaders(in, out)
+			_, _ = g.Answer(in, out)
 		}
 	})
 }
