@@ -198,7 +198,7 @@ func TestBytesWithTrailers(t *testing.T) {
 func TestBytesWithManyHeaders(t *testing.T) {
 	for name, header := range map[string]string{
 		"many": strings.Repeat("A: b\r\n", messages.MaxAnswerFields+1),
-		"long": "A: " + strings.Repeat("b", maxAnswerHeaderBytes) + "\r\n",
+		"long": "A: " + strings.Repeat("b", messages.MaxAnswerHeader) + "\r\n",
 	} {
 		r := newBytesRig(t, 1, testkit.Patience)
 		got := r.serves("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" + header + "\r\nhello")

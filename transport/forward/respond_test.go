@@ -1,48 +1,4 @@
-package forward
-
-import (
-	"bytes"
-	"encoding/base64"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"strings"
-	"testing"
-
-	"wsproxy/internal/testkit"
-	"wsproxy/messages"
-	"wsproxy/transport/budget"
-	"wsproxy/transport/fields"
-)
-
-func TestContentLengthOfAnAnswer(t *testing.T) {
-	for _, c := range []struct {
-		lines []string
-		n     int64
-		ok    bool
-	}{
-		{nil, 0, false},
-		{[]string{"0"}, 0, true},
-		{[]string{"5"}, 5, true},
-		{[]string{" 5\t"}, 5, true},
-		{[]string{"005"}, 5, true},
-		{[]string{"5, 5"}, 5, true},
-		{[]string{"5", "5,5"}, 5, true},
-		{[]string{"9223372036854775807"}, 1<<63 - 1, true},
-		{[]string{"5, 6"}, 0, false},
-		{[]string{"5", "6"}, 0, false},
-		{[]string{"0", "6"}, 0, false},
-		{[]string{"9223372036854775808"}, 0, false},
-		{[]string{""}, 0, false}, {[]string{"5,"}, 0, false}, {[]string{"-5"}, 0, false}, {[]string{"+5"}, 0, false},
-		{[]string{"5 5"}, 0, false}, {[]string{"0x5"}, 0, false}, {[]string{"5.0"}, 0, false}, {[]string{"1_0"}, 0, false}, {[]string{"five"}, 0, false},
-	} {
-		n, ok := fields.Framing{lengths: c.lines}.contentLength()
-		if ok != c.ok || ok && n != c.n {
-			t.Errorf("%q is read as %d, %t", c.lines, n, ok)
-		}
-	}
-}
-
+pa
 func TestAnswersThatPassAndThoseThatDont(t *testing.T) {
 	large := strings.Repeat("x", 1<<20)
 	for name, c := range map[string]struct {
@@ -222,9 +178,10 @@ func TestEveryRefusalOfATunnelHasItsStatus(t *testing.T) {
 		messages.ReasonNoTunnel: 404, messages.ReasonHTTPLimit: 429, messages.ReasonTunnelBusy: 503, messages.ReasonMemory: 503, messages.ReasonShutdown: 503,
 		messages.ReasonBodyTooBig: 413, messages.ReasonBodyBad: 400, messages.ReasonBodyLate: 408, messages.ReasonAnswerLate: 504, messages.ReasonTunnelGone: 502,
 		messages.ReasonRestarted: 502, messages.ReasonBadAnswer: 502, messages.ReasonAnswerTooBig: 502, messages.ReasonAnswerHeaders: 502, messages.ReasonInternal: 502,
+		messages.ReasonServiceRefused: 502, messages.ReasonServiceEnded: 502,
 	} {
 		meter := &meter{}
-		g := &Gateway{Settings{Meter: meter}}
+		g := NewGateway(Settings{Meter: meter})
 		w := httptest.NewRecorder()
 		g.refuse(w, httptest.NewRequest("GET", "/", nil), reason)
 		retry := w.Header().Get("Retry-After") != ""

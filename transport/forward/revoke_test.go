@@ -249,7 +249,7 @@ func TestWaitingRequestLetsGoOfItsHeader(t *testing.T) {
 	r.Header = http.Header{"X-Long": {strings.Repeat("a", 60<<10)}, "Upgrade": {"h2c"}, "Cookie": {"secret"}}
 	rig := tunnelrig.New(t, func(*tunnel.Mux) tunnel.Dialect { return tunnel.Text })
 	counted := 0
-	r = r.WithContext(WithConn(r.Context(), &outside.Conn{Counted: func() { counted++ }}))
+	r = r.WithContext(outside.WithConn(r.Context(), &outside.Conn{Counted: func() { counted++ }}))
 	x := &exchange{gateway: newGateway(false), w: httptest.NewRecorder(), r: r}
 	out, refusal := x.prepare(rig.Mux)
 	if counted != 1 {
@@ -273,7 +273,7 @@ func TestHeaderOfARequestThatMayGoAsBytesIsKept(t *testing.T) {
 	r := httptest.NewRequest("GET", "/path", nil)
 	r.Header = http.Header{"X-Long": {strings.Repeat("a", 60<<10)}}
 	counted := 0
-	r = r.WithContext(WithConn(r.Context(), &outside.Conn{Counted: func() { counted++ }}))
+	r = r.WithContext(outside.WithConn(r.Context(), &outside.Conn{Counted: func() { counted++ }}))
 	x := &exchange{gateway: newGateway(false), w: httptest.NewRecorder(), r: r}
 	x.keepHeader(rig.Mux)
 	if counted != 1 {
