@@ -22,9 +22,10 @@ const (
 	ReasonTextMessage   Reason = "text_message"    // a text message where only binary ones mean something
 	ReasonProtocolError Reason = "protocol_error"  // frames that RFC 6455 does not allow
 
-	ReasonShutdown  Reason = "shutdown"  // the server is shutting down
-	ReasonInternal  Reason = "internal"  // a fault of the server's own
-	ReasonAbandoned Reason = "abandoned" // the client went away, or did not upgrade, before the session began
+	ReasonNameTaken Reason = "name_taken" // a later tunnel of the same name has come
+	ReasonShutdown  Reason = "shutdown"   // the server is shutting down
+	ReasonInternal  Reason = "internal"   // a fault of the server's own
+	ReasonAbandoned Reason = "abandoned"  // the client went away, or did not upgrade, before the session began
 )
 
 // Reasons that a request is refused for, before any upgrade.
@@ -69,6 +70,7 @@ const (
 	ReasonNoTunnel      Reason = "no_tunnel"      // there is no such tunnel
 	ReasonBadControl    Reason = "bad_control"    // an unknown value of control, flow, http or raw, or values that exclude each other
 	ReasonBadHost       Reason = "bad_host"       // host is none that a Host header may have
+	ReasonBadName       Reason = "bad_name"       // name is none that a tunnel may have
 )
 
 // WebSocket close codes that the server sends (RFC 6455, section 7.4.1).
@@ -81,6 +83,10 @@ const (
 	CloseTooBig        = 1009
 	CloseInternal      = 1011
 )
+
+// CloseTakenOver is the protocol's own: another WebSocket has taken over. A
+// client does not come back after it.
+const CloseTakenOver = 4001
 
 // CloseFor returns the close code and the text that tell a client of the
 // reason. The texts stay below the 123 bytes that a close frame has room for
@@ -99,6 +105,8 @@ func CloseFor(r Reason) (code int, text string) {
 		return ClosePolicy, "target blocked"
 	case ReasonMessageTooBig:
 		return CloseTooBig, "message too big"
+	case ReasonNameTaken:
+		return CloseTakenOver, "a later tunnel has taken this name over"
 	case ReasonTargetUnreachable:
 		return CloseInternal, "cannot reach target"
 	case ReasonTargetReset:

@@ -22,7 +22,7 @@ type Mux struct {
 	dialect  Dialect                 // set once, before Start
 	options  Options                 // set once
 	credit   bool                    // set once: that of options
-	handler  *actor.PID              // set by Start, before the pumps begin
+	handler  *actor.PID              // set by Prepare, before the pumps begin
 	started  atomic.Bool             // handler is set, for others than the pumps
 	queue    *sendQueue              // what waits for the client
 	inFlight inFlight                // what is on its way to the client
@@ -61,12 +61,9 @@ const requestParts = 4
 
 // Options are what one client asks for, and whose tunnel it is.
 type Options struct {
-	Credit bool // flow=credit
-	Bytes  bool // http=bytes; only with Credit
-	// Host is what the service is told as Host, with Bytes; "" = what the
-	// outside client said. It is fit for that.
-	Host string
-	User string // for the memory that all of one user's tunnels may hold
+	Credit, Bytes bool   // flow=credit; http=bytes, only with Credit
+	Host          string // with Bytes: what the service is told as Host; "" = what the outside client said
+	User          string // for the memory that all of one user's tunnels may hold
 }
 
 // New returns a Mux for a client that speaks what dialect returns, which is
@@ -232,11 +229,15 @@ func (m *Mux) dropAll(frames []frame) {
 	}
 }
 
-// Start begins to read the client, to write to it, and to accept.
-func (m *Mux) Start(handler *actor.PID, ready []byte) {
+// Prepare names the handler, and makes ready the first message to the client.
+func (m *Mux) Prepare(handler *actor.PID, ready []byte) {
 	m.handler = handler
 	m.started.Store(true)
 	m.Control(ready)
+}
+
+// Start begins to read the client, to write to it, and to accept.
+func (m *Mux) Start() {
 	m.inFlight.look = m.session.Conn().SendWindow
 	m.startReading()
 	m.writeDone = m.session.Pump("tunnel out", m.pumpOut)
