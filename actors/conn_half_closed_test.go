@@ -7,6 +7,13 @@ import (
 	"wsproxy/messages"
 )
 
+// setFull says whether the client can't be read on.
+func (l *fakeLink) setFull(full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.full = full
+}
+
 // halfClosed leads a connection to where its peer has ended its stream. Its
 // stream does not end by EndWrite.
 func (r *tunnelRig) halfClosed() (*rigTunnel, *fakeStream) {

@@ -18,7 +18,8 @@ import (
 type openTunnel struct {
 	*messages.OpenTunnel
 	subdomain string
-	draining  bool // whether the server was draining when the request came
+	order     uint64 // of its coming, if it is named; else 0
+	draining  bool   // whether the server was draining when the request came
 }
 
 // A listener that failed is opened again after a while, and after twice as
@@ -46,7 +47,7 @@ type connsEnded struct{}
 // its writer, the subdomain, the raw port, the slot. What may be lost is its
 // handler's.
 //
-//	claiming -> admitted -> listening -> ready -> closing -> ended
+//	claiming -> admitted -> listening -> [naming] -> ready -> closing -> ended
 //
 // One that has ended stays, without mux, slot and port, until its last raw
 // connection has ended.
@@ -74,6 +75,7 @@ const (
 	tunnelClaiming  tunnelState = iota // waiting for the limits' word
 	tunnelAdmitted                     // waiting for the handler's upgrade
 	tunnelListening                    // waiting for a raw port
+	tunnelNaming                       // waiting for its name
 	tunnelReady
 	tunnelClosing // Finish was called
 	tunnelEnded   // the mux is closed; raw connections may be left
@@ -112,6 +114,12 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		if a.state == tunnelReady {
 			a.open.Mux.Listen(a.port)
 		}
+	case *nameGiven:
+		if a.state == tunnelNaming {
+			a.begin(ctx)
+		}
+	case *nameTaken:
+		a.finish(ctx, messages.ReasonNameTaken)
 	case *messages.MuxEnded:
 		a.finish(ctx, m.Reason)
 	case *handlerClosed:
@@ -227,7 +235,7 @@ func (a *tunnel) opened(ctx actor.Context, m *messages.PortOpened) {
 	}
 }
 
-// ready tells the client its addresses, and begins.
+// ready has its handler made, and begins once it has its name, if it wants one.
 func (a *tunnel) ready(ctx actor.Context) {
 	if a.port == 0 && !a.open.NoRaw {
 		a.log(ctx).Warn("no raw port is free: the tunnel has HTTP only; see TUNNEL_PORT_MIN and TUNNEL_PORT_MAX")
@@ -244,8 +252,7 @@ func (a *tunnel) ready(ctx actor.Context) {
 		return
 	}
 	a.handler = handler
-	a.state = tunnelReady
-	a.open.Mux.Start(handler, messages.EncodeReady(messages.Ready{
+	a.open.Mux.Prepare(handler, messages.EncodeReady(messages.Ready{
 		TunnelURL:   strings.Replace(a.needs.PublicURL, "*", a.open.subdomain, 1),
 		RawPort:     a.port,
 		RawHost:     a.needs.RawHost,
@@ -253,6 +260,18 @@ func (a *tunnel) ready(ctx actor.Context) {
 		Credit:      a.open.Credit,
 		Bytes:       a.open.Bytes,
 	}))
+	if a.open.order > 0 {
+		a.state = tunnelNaming
+		ctx.Send(ctx.Parent(), &takeName{a.open.subdomain, a.open.order, ctx.Self(), handler})
+		return
+	}
+	a.begin(ctx)
+}
+
+// begin tells the client its addresses.
+func (a *tunnel) begin(ctx actor.Context) {
+	a.state = tunnelReady
+	a.open.Mux.Start()
 	a.log(ctx).Info("tunnel ready", "port", a.port)
 }
 

@@ -22,11 +22,13 @@ type fakeLink struct {
 	scarce  bool // there is no memory for requests
 	owner   *actor.PID
 	handler *actor.PID
+	ready   string // what Prepare was called with
 	panicIn string // a method; consumed by the panic
 	full    bool
 	memory  int64 // what it holds
 	coming  int64 // the part of it that a message under way from the client has
 
+	onStart  func() // called by Start
 	onFinish func() // called by Finish
 }
 
@@ -42,9 +44,14 @@ func (l *fakeLink) call(method string, details ...any) {
 
 func (l *fakeLink) Own(tunnel *actor.PID) { l.owner = tunnel; l.call("own") }
 func (l *fakeLink) Listen(port uint16)    { l.call("listen", port) }
-func (l *fakeLink) Start(handler *actor.PID, ready []byte) {
-	l.handler = handler
-	l.call("start", string(ready))
+func (l *fakeLink) Prepare(handler *actor.PID, ready []byte) {
+	l.handler, l.ready = handler, string(ready)
+}
+func (l *fakeLink) Start() {
+	if l.onStart != nil {
+		l.onStart()
+	}
+	l.call("start", l.ready)
 }
 func (l *fakeLink) Control(message []byte) { l.call("control", string(message)) }
 func (l *fakeLink) Request(_ string, message []byte) bool {
@@ -134,12 +141,6 @@ func (l *fakeLink) Moved() (sent, received int64) {
 		panic("injected into moved")
 	}
 	return 11, 22
-}
-
-func (l *fakeLink) setFull(full bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.full = full
 }
 
 // take returns the calls since the last take.

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -61,9 +60,16 @@ type Tunnels struct {
 
 // HandlerPID returns where the requests for a subdomain go if its tunnel has
 // http=bytes, or if it has not. The subdomain must have passed
-// messages.IsSubdomain. There need be no such tunnel.
+// messages.IsSubdomain. There need be no such tunnel; that there is none of this
+// kind is said by nil, too.
 func HandlerPID(system *actor.ActorSystem, subdomain string, bytes bool) *actor.PID {
-	return system.NewLocalPID(strings.Join([]string{tunnelsName, subdomain, handlerName(bytes)}, "/"))
+	id := tunnelsName + "/" + subdomain
+	if process, found := system.ProcessRegistry.GetLocal(id); found {
+		if d, named := process.(*door); named {
+			return d.behind(bytes)
+		}
+	}
+	return system.NewLocalPID(id + "/" + handlerName(bytes))
 }
 
 const tunnelsName = "tunnels"
@@ -92,41 +98,52 @@ func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) 
 	session := supervise.Guarded(needs.Log, func() actor.Actor { return &tunnel{needs: &needs} },
 		actor.WithSupervisor(restart))
 	props := supervise.Guarded(needs.Log, func() actor.Actor {
-		return &tunnels{session: session, memory: needs.Memory, held: make(map[string]held)}
+		return &tunnels{session: session, memory: needs.Memory, held: make(map[string]held), names: make(map[string]*name)}
 	},
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
 	return system.Root.SpawnNamed(props, tunnelsName)
 }
 
-// tunnels is the set of tunnels, each named by its subdomain. It is resumed
-// when it fails, because a restart would end all its children: so it changes
-// its state last.
+// tunnels is the set of tunnels. It is resumed when it fails, because a restart
+// would end all its children: so it changes its state last.
 type tunnels struct {
 	session *actor.Props // of each tunnel
 	memory  messages.Pool
-	held    map[string]held // of the tunnels, by the id of their actor
-	looking bool            // a look at the memory is due
+	held    map[string]held  // of the tunnels, by the id of their actor
+	looking bool             // a look at the memory is due
+	came    uint64           // how many named tunnels have come
+	names   map[string]*name // that tunnels have, by their subdomain
 	sessions.Set
 }
 
 // held is what the tunnels actor knows of what a tunnel holds.
 type held struct {
-	mux     messages.Mux
-	handler string // the id of who gives some of it back
+	mux       messages.Mux
+	handler   string // the id of who gives some of the memory back
+	subdomain string
 }
 
 func (a *tunnels) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *messages.OpenTunnel:
 		a.Spawn(m.Answer, func() {
-			subdomain := messages.NewID(messages.SubdomainBytes)
-			pid, err := ctx.SpawnNamed(a.session, subdomain)
+			open := &openTunnel{OpenTunnel: m, subdomain: m.Subdomain, draining: a.Draining}
+			if open.subdomain == "" {
+				open.subdomain = messages.NewID(messages.SubdomainBytes)
+			} else {
+				a.came++
+				open.order = a.came
+			}
+			pid, err := ctx.SpawnNamed(a.session, open.actorName())
 			if err != nil {
 				panic(err) // one in 2^64 has that name already
 			}
-			ctx.Send(pid, &openTunnel{m, subdomain, a.Draining})
-			a.held[pid.Id] = held{m.Mux, pid.Id + "/" + handlerName(m.Bytes)}
+			ctx.Send(pid, open)
+			a.held[pid.Id] = held{m.Mux, pid.Id + "/" + handlerName(m.Bytes), open.subdomain}
 		})
+		return
+	case *takeName:
+		a.takeName(ctx, m)
 		return
 	case *messages.MemoryShort:
 		a.makeRoom(ctx)
@@ -136,6 +153,7 @@ func (a *tunnels) Receive(ctx actor.Context) {
 		a.makeRoom(ctx)
 		return
 	case *actor.Terminated:
+		a.giveUpName(ctx, m.Who)
 		delete(a.held, m.Who.Id)
 	}
 	a.Keep(ctx)

@@ -123,6 +123,9 @@ type Config struct {
 	// TunnelMaxBody bounds the body of a request or response through a
 	// tunnel, in bytes. (TUNNEL_MAX_BODY)
 	TunnelMaxBody int64
+	// TunnelNameSecret is what the subdomains of named tunnels are made of; ""
+	// has names ignored. It must not be logged. (TUNNEL_NAME_SECRET)
+	TunnelNameSecret string
 
 	// DialTimeout bounds reaching a relay's target. (DIAL_TIMEOUT)
 	DialTimeout time.Duration

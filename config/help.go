@@ -48,11 +48,11 @@ func (v *variable) defaultText() string {
 	return v.unset
 }
 
-// describe quotes what a variable is set to, for it may hold anything.
+// describe says what a variable is set to.
 func (v *variable) describe(text string, env environment) string {
 	var scratch Config
 	if v.load(&scratch, env) != nil {
-		return fmt.Sprintf("%q, which can't be read", redact(text))
+		return v.shown(text) + ", which can't be read"
 	}
-	return fmt.Sprintf("%q", redact(text))
+	return v.shown(text)
 }

@@ -43,6 +43,7 @@ var contract = []struct{ name, shown string }{
 	{"TUNNEL_FORWARD_CREDENTIALS", "false"},
 	{"TUNNEL_HTTP_TIMEOUT", "60s"},
 	{"TUNNEL_MAX_BODY", "10MiB"},
+	{"TUNNEL_NAME_SECRET", "names are ignored"},
 	{"DIAL_TIMEOUT", "10s"},
 	{"PING_INTERVAL", "30s"},
 	{"SHUTDOWN_TIMEOUT", "4s"},
@@ -80,6 +81,22 @@ func TestHelpListsEveryVariable(t *testing.T) {
 		if !strings.Contains(page.String(), way) {
 			t.Errorf("the page doesn't say %q", way)
 		}
+	}
+}
+
+// A secret is shown nowhere: not where it is good, nor where it is bad.
+func TestSecretIsNotShown(t *testing.T) {
+	for _, value := range []string{"s3cr3t", "s3cr3t://user:s3cr3t@s3cr3t/s3cr3t?s3cr3t"} {
+		var page strings.Builder
+		WriteHelp(&page, []string{"TUNNEL_NAME_SECRET=" + value, "PORT=http"})
+		_, err := Load([]string{"TUNNEL_NAME_SECRET=" + value, "PORT=http"})
+		if all := page.String() + err.Error(); strings.Contains(all, "s3cr3t") {
+			t.Errorf("the secret is shown:\n%s", all)
+		}
+	}
+	want := "TUNNEL_NAME_SECRET is a secret of 6 bytes, but must be at least 32 bytes long"
+	if _, err := Load([]string{"TUNNEL_NAME_SECRET=s3cr3t"}); err == nil || err.Error() != want {
+		t.Errorf("the error is %v, want %s", err, want)
 	}
 }
 

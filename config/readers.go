@@ -212,6 +212,17 @@ func claim(field func(*Config) *string) reader {
 	}}
 }
 
+// secret reads text of at least so many bytes, which must not be shown.
+func secret(field func(*Config) *string, shortest int) reader {
+	return reader{fmt.Sprintf("at least %d bytes long", shortest), func(c *Config, text string) error {
+		if len(text) < shortest {
+			return errUnreadable
+		}
+		*field(c) = text
+		return nil
+	}}
+}
+
 // parseDomain reads the domain of tunnels. What people write for all of its
 // subdomains, and the dot of an absolute name, mean the same domain.
 func parseDomain(text string) (string, error) {

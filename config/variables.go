@@ -22,6 +22,8 @@ type variable struct {
 	unset string
 	// help is one line.
 	help string
+	// secret says that the value is never shown.
+	secret bool
 	reader
 }
 
@@ -51,10 +53,19 @@ func (v *variable) load(c *Config, env environment) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, errUnreadable):
-		return fmt.Errorf("%s is %q, but must be %s", v.name, redact(text), v.expected)
+		return fmt.Errorf("%s is %s, but must be %s", v.name, v.shown(text), v.expected)
 	default:
-		return fmt.Errorf("%s is %q, but must be %s: %w", v.name, redact(text), v.expected, err)
+		return fmt.Errorf("%s is %s, but must be %s: %w", v.name, v.shown(text), v.expected, err)
 	}
+}
+
+// shown returns what people are shown of a value, quoted, for it may hold
+// anything.
+func (v *variable) shown(text string) string {
+	if v.secret {
+		return fmt.Sprintf("a secret of %d bytes", len(text))
+	}
+	return fmt.Sprintf("%q", redact(text))
 }
 
 // The bounds of what can be configured. They catch the slip of a key or of a
@@ -76,6 +87,8 @@ const (
 	minBuffer = 64 * kib
 	// maxBuffer is beyond the memory of any machine that this runs on.
 	maxBuffer = 1024 * gib
+	// minSecret is as long as the key of the strongest code that is made of one.
+	minSecret = 32
 	// maxBody is what a message can still hold twice over, as base64 in JSON.
 	maxBody = gib
 )
@@ -217,6 +230,9 @@ var variables = []variable{
 	{name: "TUNNEL_MAX_BODY", fallback: "10MiB",
 		help:   "largest body of a request or response through a tunnel",
 		reader: size(func(c *Config) *int64 { return &c.TunnelMaxBody }, 1, maxBody)},
+	{name: "TUNNEL_NAME_SECRET", unset: "names are ignored", secret: true,
+		help:   "what the subdomains of named tunnels are made of: at least 32 random bytes, the same for ever",
+		reader: secret(func(c *Config) *string { return &c.TunnelNameSecret }, minSecret)},
 
 	{name: "DIAL_TIMEOUT", fallback: "10s",
 		help:   "how long reaching a relay's target may take",

@@ -120,6 +120,10 @@ func TestConfigurationErrors(t *testing.T) {
 		if strings.Contains(stderr, "s3cr3t-pw") {
 			t.Errorf("the message has the password in it:\n%s", stderr)
 		}
+		code, _, stderr := runCommand(t, []string{"TUNNEL_NAME_SECRET=s3cr3t-too-short"})
+		if code != 2 || !strings.Contains(stderr, "TUNNEL_NAME_SECRET") || !strings.Contains(stderr, "32 bytes") || strings.Contains(stderr, "s3cr3t") {
+			t.Errorf("exit code %d, and the message is\n%s", code, stderr)
+		}
 	})
 }
 
@@ -157,7 +161,7 @@ var helpTable = map[string]string{
 	"MAX_HTTP_CONNS_PER_IP": "256", "MAX_HTTP_CONNS": "4096",
 	"BLOCKED_TARGETS": "special-purpose", "ALLOWED_TARGETS": "", "ALLOWED_PORTS": "any",
 	"TRUSTED_PROXIES": "", "TUNNEL_CONTROL_FRAMES": "text", "TUNNEL_BUFFER": "32MiB", "TUNNEL_BUFFER_TOTAL": "256MiB",
-	"TUNNEL_STALL_TIMEOUT": "3s", "TUNNEL_FORWARD_CREDENTIALS": "false", "TUNNEL_HTTP_TIMEOUT": "60s", "TUNNEL_MAX_BODY": "10MiB",
+	"TUNNEL_STALL_TIMEOUT": "3s", "TUNNEL_FORWARD_CREDENTIALS": "false", "TUNNEL_HTTP_TIMEOUT": "60s", "TUNNEL_MAX_BODY": "10MiB", "TUNNEL_NAME_SECRET": "ignored",
 	"DIAL_TIMEOUT": "10s", "PING_INTERVAL": "30s", "SHUTDOWN_TIMEOUT": "4s", "METRICS_ADDR": "off", "LOG_LEVEL": "info", "LOG_FORMAT": "json",
 }
 

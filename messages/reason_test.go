@@ -63,6 +63,7 @@ func TestCloseCodeTellsTheReason(t *testing.T) {
 		ReasonTextMessage:   1003,
 		ReasonTargetBlocked: 1008,
 		ReasonMessageTooBig: 1009,
+		ReasonNameTaken:     4001,
 	}
 	for name, reason := range reasons(t) {
 		code, text := CloseFor(reason)

@@ -19,10 +19,13 @@ type Mux interface {
 	Own(tunnel *actor.PID)
 	// Listen opens the raw port. Answer: [PortOpened].
 	Listen(port uint16)
+	// Prepare names the handler, to which everything that comes in goes, and
+	// makes ready the first message sent. From then on control messages and
+	// requests may be sent: they wait behind it.
+	Prepare(handler *actor.PID, ready []byte)
 	// Start begins to read the WebSocket, to write it, and to accept raw
-	// connections if a port is open. Everything that comes in goes to handler.
-	// ready is the first message sent.
-	Start(handler *actor.PID, ready []byte)
+	// connections if a port is open. Called once, after Prepare.
+	Start()
 	// Control sends a control message.
 	Control(message []byte)
 	// Request sends http_request, whose id is given, and reports whether there
@@ -137,6 +140,9 @@ type OpenTunnel struct {
 	Credit bool   // flow=credit
 	Bytes  bool   // http=bytes; only with Credit
 	NoRaw  bool   // raw=off: no raw port is taken
+	// Subdomain is that of a named tunnel, which a later one of the same name
+	// takes over. Empty: any will do, and nobody takes it over.
+	Subdomain string
 	// Upgrade is whether the request is a WebSocket handshake; if not, it is
 	// refused, last of all.
 	Upgrade bool

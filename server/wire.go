@@ -126,6 +126,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 		Memory: memory, Buffer: c.TunnelBuffer,
 		StallTimeout: c.TunnelStallTimeout, HTTPTimeout: c.TunnelHTTPTimeout,
 		MaxBody: c.TunnelMaxBody, ForwardCredentials: c.TunnelForwardCredentials,
+		NameSecret: c.TunnelNameSecret,
 	}, nil
 }
 

@@ -1,6 +1,9 @@
 package transport
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +20,7 @@ type parameters struct {
 	bytes   bool   // http=bytes
 	noRaw   bool   // raw=off
 	host    string // of host, with http=bytes; else empty
+	name    string // of name, empty if it is not given
 }
 
 // parseTunnel reads the parameters of a tunnel, or returns the answer to those
@@ -45,6 +49,11 @@ func parseTunnel(query url.Values, control string) (p parameters, no *refusal) {
 			return bad(messages.ReasonBadControl, one.name+" must be "+one.value+", if it is given.")
 		}
 	}
+	if query.Has("name") {
+		if p.name = strings.Clone(query.Get("name")); !isName(p.name) {
+			return bad(messages.ReasonBadName, "name must be 1 to 64 of the letters a to z, digits and hyphens.")
+		}
+	}
 	switch {
 	case !p.bytes:
 		return p, nil
@@ -57,6 +66,27 @@ func parseTunnel(query url.Values, control string) (p parameters, no *refusal) {
 		return bad(messages.ReasonBadHost, "host must be what a Host header may say, such as localhost:5173.")
 	}
 	return p, nil
+}
+
+// maxTunnelName is how long a tunnel's name may be, in bytes: fixed by the protocol.
+const maxTunnelName = 64
+
+func isName(name string) bool {
+	return name != "" && len(name) <= maxTunnelName && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// subdomainOf returns the subdomain of a user's tunnel of a name: the same for
+// ever, and nobody else can guess or have it. It returns "" if there is no name,
+// or nothing that makes it so: then any subdomain will do.
+func (t *Tunnels) subdomainOf(user, name string) string {
+	if user == "" || name == "" || t.NameSecret == "" {
+		return ""
+	}
+	code := hmac.New(sha256.New, []byte(t.NameSecret))
+	code.Write([]byte(user))
+	code.Write([]byte{0}) // no name has it: so no other user and name read the same
+	code.Write([]byte(name))
+	return hex.EncodeToString(code.Sum(nil)[:messages.SubdomainBytes])
 }
 
 // isHostHeader reports whether text is a host, with or without a port, as a Host

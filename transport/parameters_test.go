@@ -3,6 +3,7 @@ package transport
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/http/httpguts"
@@ -27,6 +28,8 @@ var parameterCases = []struct {
 	{"http=bytes&flow=credit&control=binary&raw=off", "gossh", parameters{control: "binary", credit: true, bytes: true, noRaw: true}, ""},
 	{"http=bytes&flow=credit&host=localhost:5173", "text", parameters{control: "text", credit: true, bytes: true, host: "localhost:5173"}, ""},
 	{"http=bytes&flow=credit&host=%5B::1%5D", "text", parameters{control: "text", credit: true, bytes: true, host: "[::1]"}, ""},
+	{"name=my-app-2", "text", parameters{control: "text", name: "my-app-2"}, ""},
+	{"name=" + strings.Repeat("a", 64), "text", parameters{control: "text", name: strings.Repeat("a", 64)}, ""},
 	// Without http=bytes nobody asks for host: it may be anything, as ever.
 	{"host=a%0d%0ab", "text", parameters{control: "text"}, ""},
 
@@ -40,6 +43,12 @@ var parameterCases = []struct {
 	{"http=bytes&flow=credit&control=gossh", "text", parameters{}, messages.ReasonBadControl},
 	{"http=bytes&flow=credit", "gossh", parameters{}, messages.ReasonBadControl},
 	{"http=bytes&flow=credit&host=a%0d%0ab", "text", parameters{}, messages.ReasonBadHost},
+	{"name=", "text", parameters{}, messages.ReasonBadName},
+	{"name=" + strings.Repeat("a", 65), "text", parameters{}, messages.ReasonBadName},
+	{"name=App", "text", parameters{}, messages.ReasonBadName},
+	{"name=a.b", "text", parameters{}, messages.ReasonBadName},
+	{"name=a%00", "text", parameters{}, messages.ReasonBadName},
+	{"name=%C3%A4", "text", parameters{}, messages.ReasonBadName},
 }
 
 func TestTunnelParametersAreReadOneWay(t *testing.T) {
@@ -55,6 +64,25 @@ func TestTunnelParametersAreReadOneWay(t *testing.T) {
 		case c.no != "" && (no == nil || no.reason != c.no || no.status != http.StatusBadRequest):
 			t.Errorf("%q is answered %+v, want %s", c.query, no, c.no)
 		}
+	}
+}
+
+// Names lead where the protocol says, as another implementation has computed it.
+func TestSubdomainOfAName(t *testing.T) {
+	tunnels := &Tunnels{NameSecret: "0123456789abcdef0123456789abcdef"}
+	for _, c := range []struct{ user, name, want string }{
+		{"user_1", "app", "18e46098a075227b"},
+		{"user_2", "app", "661d7ee6eb4dc62a"},
+		{"user_1", "app-2", "22e878d1ccee303e"},
+		{"", "app", ""},
+		{"user_1", "", ""},
+	} {
+		if got := tunnels.subdomainOf(c.user, c.name); got != c.want || got != "" && !messages.IsSubdomain(got) {
+			t.Errorf("%s of %s leads to %q, want %q", c.name, c.user, got, c.want)
+		}
+	}
+	if got := (&Tunnels{}).subdomainOf("user_1", "app"); got != "" {
+		t.Errorf("without a secret it leads to %q", got)
 	}
 }
 
@@ -90,7 +118,7 @@ func FuzzTunnelParameters(f *testing.F) {
 			}
 			return
 		}
-		if p.bytes && (!p.credit || p.control == "gossh") || p.host != "" && !p.bytes {
+		if p.bytes && (!p.credit || p.control == "gossh") || p.host != "" && !p.bytes || len(p.name) > 64 {
 			t.Fatalf("%q asks for %+v", raw, p)
 		}
 		if p.host != "" && (!httpguts.ValidHostHeader(p.host) || !httpguts.ValidHeaderFieldValue(p.host) || !isPlain(p.host)) {

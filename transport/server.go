@@ -73,7 +73,7 @@ type Config struct {
 }
 
 // Tunnels is what the edge needs for tunnels. All fields are required, but for
-// Bind and ForwardCredentials.
+// Bind, NameSecret and ForwardCredentials.
 type Tunnels struct {
 	Limits *actor.PID // the limits actor
 	Actor  *actor.PID // the tunnels actor
@@ -89,6 +89,7 @@ type Tunnels struct {
 	StallTimeout, HTTPTimeout time.Duration
 	MaxBody                   int64 // bytes of a request's or response's body
 	ForwardCredentials        bool
+	NameSecret                string // of which the subdomains of names are made; "" = names are ignored
 }
 
 // A Server answers all HTTP requests: those to the proxy itself, and those to

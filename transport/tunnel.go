@@ -42,7 +42,8 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Credit: asked.credit, Bytes: asked.bytes, NoRaw: asked.noRaw,
-			Upgrade: isHandshake(r), Mux: mux, Answer: answer,
+			Subdomain: s.config.Tunnels.subdomainOf(user, asked.name),
+			Upgrade:   isHandshake(r), Mux: mux, Answer: answer,
 		})
 	}, mux.Attach)
 }

@@ -1,22 +1,6 @@
 package fields
 
 import "testing"
-ckage forward
-
-import (
-	"bytes"
-	"encoding/base64"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"strings"
-	"testing"
-
-	"wsproxy/internal/testkit"
-	"wsproxy/messages"
-	"wsproxy/transport/budget"
-	"wsproxy/transport/fields"
-)
 
 func TestContentLengthOfAnAnswer(t *testing.T) {
 	for _, c := range []struct {

@@ -83,7 +83,9 @@ func (g *Gateway) find(subdomain string) (handler *actor.PID, bytes bool) {
 	if !messages.IsSubdomain(subdomain) {
 		return nil, false
 	}
-	for _, bytes := range []bool{false, true} {
+	// Of a tunnel that takes its name over while this looks, the first look may
+	// come too early, and the second one too late for the tunnel before it.
+	for _, bytes := range []bool{false, true, false} {
 		if handler := g.settings.Handler(subdomain, bytes); g.settings.Exists(handler) {
 			return handler, bytes
 		}

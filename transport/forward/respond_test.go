@@ -1,4 +1,20 @@
-pa
+package forward
+
+import (
+	"bytes"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"wsproxy/internal/testkit"
+	"wsproxy/messages"
+	"wsproxy/transport/budget"
+	"wsproxy/transport/fields"
+)
+
 func TestAnswersThatPassAndThoseThatDont(t *testing.T) {
 	large := strings.Repeat("x", 1<<20)
 	for name, c := range map[string]struct {

@@ -12,7 +12,7 @@ import (
 // Dial opens a stream whose outer end is in this process: the client sees a
 // raw connection like any other, from peer. What is written to the connection
 // goes to the client, and back. The same slots, budgets and credit hold for it.
-// The error is [net.ErrClosed] before the Mux has started and once it closes, or
+// The error is [net.ErrClosed] before the Mux is prepared and once it closes, or
 // the cause of ctx's end; ctx has no effect on the connection.
 func (m *Mux) Dial(ctx context.Context, peer string) (*net.UnixConn, *Stream, error) {
 	if !m.started.Load() {

@@ -183,7 +183,8 @@ func TestLeaveAbortsAnInnerStream(t *testing.T) {
 // of the Mux or of its context.
 func TestDialWaitsForTheHandler(t *testing.T) {
 	r := newRig(t, rigOptions{}) // without a raw port, which takes a place
-	r.mux.Start(r.handler.PID, messages.EncodeReady(messages.Ready{}))
+	r.mux.Prepare(r.handler.PID, messages.EncodeReady(messages.Ready{}))
+	r.mux.Start()
 	for range maxAccepted {
 		inner, _, err := r.mux.Dial(t.Context(), "inner")
 		if err != nil {

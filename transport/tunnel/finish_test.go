@@ -64,6 +64,34 @@ func TestFinishBeforeItStarts(t *testing.T) {
 	r.wantAllClosed()
 }
 
+// A Mux may wait to start while requests come, and then end without having
+// started: what waits for its client is dropped.
+func TestFinishOfAMuxThatIsOnlyPrepared(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	r.mux.Prepare(r.handler.PID, messages.EncodeReady(messages.Ready{}))
+	inner, _, err := r.mux.Dial(t.Context(), "inner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	s := testkit.Hears[*messages.Accepted](r.handler).Stream
+	ear := testkit.NewEar(t, r.system)
+	s.Own(ear.PID)
+	s.Open()
+	if !r.mux.Request("q", []byte(`{"type":"http_request"}`)) {
+		t.Error("there is no memory for a request")
+	}
+	s.Leave()
+	s.EndWrite()
+	r.mux.Finish(messages.ReasonNameTaken)
+	if before := r.wantCloseCode(4001); len(before) > 0 {
+		t.Errorf("the client is sent %+v", before)
+	}
+	r.wantAllClosed()
+	inner.Close()
+	testkit.Hears[*messages.StreamClosed](ear)
+}
+
 // Everything that waits goes out first, control and data, then the close.
 func TestFinishFlushesWhatWaits(t *testing.T) {
 	r := startRig(t, rigOptions{})

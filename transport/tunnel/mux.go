@@ -22,7 +22,7 @@ type Mux struct {
 	settings *Settings               // set once
 	dialect  Dialect                 // set once, before Start
 	credit   bool                    // set once: flow=credit
-	handler  *actor.PID              // set by Start, before the pumps begin
+	handler  *actor.PID              // set by Prepare, before the pumps begin
 	started  atomic.Bool             // handler is set, for others than the pumps
 	queue    *sendQueue              // what waits for the client
 	inFlight inFlight                // what is on its way to the client
@@ -225,11 +225,15 @@ func (m *Mux) dropAll(frames []frame) {
 	}
 }
 
-// Start begins to read the client, to write to it, and to accept.
-func (m *Mux) Start(handler *actor.PID, ready []byte) {
+// Prepare names the handler, and makes ready the first message to the client.
+func (m *Mux) Prepare(handler *actor.PID, ready []byte) {
 	m.handler = handler
 	m.started.Store(true)
 	m.Control(ready)
+}
+
+// Start begins to read the client, to write to it, and to accept.
+func (m *Mux) Start() {
 	m.inFlight.look = m.session.Conn().SendWindow
 	m.startReading()
 	m.writeDone = m.session.Pump("tunnel out", m.pumpOut)

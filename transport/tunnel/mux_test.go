@@ -20,7 +20,8 @@ import (
 func TestReadyComesFirstAndControlAsAgreed(t *testing.T) {
 	for d, kind := range map[Dialect]int{Text: websocket.TextMessage, Binary: websocket.BinaryMessage} {
 		r := newRig(t, rigOptions{dialect: d})
-		r.mux.Start(r.handler.PID, messages.EncodeReady(messages.Ready{TunnelURL: "u"}))
+		r.mux.Prepare(r.handler.PID, messages.EncodeReady(messages.Ready{TunnelURL: "u"}))
+		r.mux.Start()
 		for _, n := range []int{0, 100, 110, 200, 1 << 16, 3 << 20} { // at and around the lengths at which the header changes
 			r.mux.Control([]byte(`{"type":"` + strings.Repeat("a", n) + `"}`))
 		}
@@ -35,6 +36,23 @@ func TestReadyComesFirstAndControlAsAgreed(t *testing.T) {
 			}
 		}
 		testkit.Eventually(t, "what was sent is counted", func() bool { sent, _ := r.mux.Moved(); return sent > 3<<20 })
+	}
+}
+
+// What is sent to a client whose Mux has yet to start waits behind the first
+// message.
+func TestReadyComesFirstWhereRequestsComeEarly(t *testing.T) {
+	r := newRig(t, rigOptions{})
+	r.mux.Prepare(r.handler.PID, messages.EncodeReady(messages.Ready{TunnelURL: "u"}))
+	r.mux.Control([]byte(`{"type":"early"}`))
+	if !r.mux.Request("q", []byte(`{"type":"http_request"}`)) {
+		t.Fatal("there is no memory for a request")
+	}
+	r.mux.Start()
+	for _, want := range []string{"tunnel_ready", "early", "http_request"} {
+		if m := r.clientReads(); m.kind != want {
+			t.Errorf("then comes %+v, want %s", m, want)
+		}
 	}
 }
 

@@ -126,7 +126,8 @@ func startRig(t testing.TB, o rigOptions) *rig {
 	if m := testkit.Hears[*messages.PortOpened](r.tunnel); m.Err != nil {
 		t.Fatal(m.Err)
 	}
-	r.mux.Start(r.handler.PID, messages.EncodeReady(messages.Ready{TunnelURL: "u"}))
+	r.mux.Prepare(r.handler.PID, messages.EncodeReady(messages.Ready{TunnelURL: "u"}))
+	r.mux.Start()
 	if m := r.clientReads(); m.kind != "tunnel_ready" {
 		t.Fatalf("the first message is %+v", m)
 	}

@@ -55,7 +55,8 @@ func New(t testing.TB, dialect func(*tunnel.Mux) tunnel.Dialect) *Rig {
 		t.Fatal("the Mux does not want its client")
 	}
 	t.Cleanup(r.close)
-	r.Mux.Start(r.Handler.PID, messages.EncodeReady(messages.Ready{TunnelURL: "u"}))
+	r.Mux.Prepare(r.Handler.PID, messages.EncodeReady(messages.Ready{TunnelURL: "u"}))
+	r.Mux.Start()
 	if m := r.Reads(); m.Type != "tunnel_ready" {
 		t.Fatalf("the first message is %+v", m)
 	}
