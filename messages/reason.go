@@ -49,7 +49,6 @@ const (
 
 // Reasons that an HTTP request to a tunnel is refused or given up for.
 const (
-<<<<<<< HEAD
 	ReasonHTTPLimit      Reason = "http_limit"      // the source address has too many under way
 	ReasonHTTPShare      Reason = "http_share"      // the source address has too many under way in this tunnel
 	ReasonTunnelBusy     Reason = "tunnel_busy"     // the tunnel has too many under way
@@ -73,30 +72,7 @@ const (
 	ReasonNoTunnel       Reason = "no_tunnel"       // there is no such tunnel
 	ReasonBadControl     Reason = "bad_control"     // an unknown value of control, flow, http or raw, or values that exclude each other
 	ReasonBadHost        Reason = "bad_host"        // host is none that a Host header may have
-=======
-	ReasonHTTPLimit     Reason = "http_limit"     // the source address has too many under way
-	ReasonHTTPShare     Reason = "http_share"     // the source address has too many under way in this tunnel
-	ReasonTunnelBusy    Reason = "tunnel_busy"    // the tunnel has too many under way
-	ReasonGaveWay       Reason = "gave_way"       // its slot went to another source address, which has fewer
-	ReasonMemory        Reason = "memory"         // the byte budget of all tunnels is used up
-	ReasonTunnelGone    Reason = "tunnel_gone"    // the tunnel ended before the answer
-	ReasonRestarted     Reason = "restarted"      // the tunnel's handler failed and began anew
-	ReasonBodyTooBig    Reason = "body_too_big"   // above TUNNEL_MAX_BODY
-	ReasonBodyBad       Reason = "body_bad"       // the request's body is malformed, or was cut short
-	ReasonBodyLate      Reason = "body_late"      // the request's body took longer than TUNNEL_HTTP_TIMEOUT, or paused for too long
-	ReasonBadAnswer     Reason = "bad_answer"     // the client's response can't be passed on
-	ReasonAnswerTooBig  Reason = "answer_too_big" // the client's response is longer than a message may be
-	ReasonAnswerHeaders Reason = "answer_headers" // the response has more headers than pass
-	ReasonAnswerLate    Reason = "answer_late"    // no answer within TUNNEL_HTTP_TIMEOUT
-	ReasonRawLimit      Reason = "raw_limit"      // too many raw connections
-	ReasonRawAddress    Reason = "raw_address"    // the source address has too many raw connections of this tunnel
-	ReasonRawTunnel     Reason = "raw_tunnel"     // the tunnel has its part of the raw connections of all
-	ReasonRawUser       Reason = "raw_user"       // the user's tunnels have their part of the raw connections of all
-	ReasonNoTunnel      Reason = "no_tunnel"      // there is no such tunnel
-	ReasonBadControl    Reason = "bad_control"    // an unknown value of control, flow, http or raw, or values that exclude each other
-	ReasonBadHost       Reason = "bad_host"       // host is none that a Host header may have
-	ReasonBadName       Reason = "bad_name"       // name is none that a tunnel may have
->>>>>>> names
+	ReasonBadName        Reason = "bad_name"        // name is none that a tunnel may have
 )
 
 // WebSocket close codes that the server sends (RFC 6455, section 7.4.1).
