@@ -35,6 +35,9 @@ type UnfitError struct {
 	Why    string
 }
 
+// Unfit returns an UnfitError.
+func Unfit(reason messages.Reason, why string) *UnfitError { return &UnfitError{reason, why} }
+
 func (e *UnfitError) Error() string { return "the tunnel's answer can't be passed on: " + e.Why }
 
 // names is a set of canonical header names. A name is looked up as services

@@ -165,6 +165,18 @@ func TestTrailersThatPass(t *testing.T) {
 	}
 }
 
+// Orders to a front proxy don't pass, however they are written.
+func TestOrdersDoNotPass(t *testing.T) {
+	to := http.Header{}
+	if _, unfit := newRules(false).Answer(list("x-accel-redirect", "a", "X_ACCEL_Redirect", "a", "X-Accel_Buffering", "no", "x_sendfile", "a",
+		"X_Sendfile", "a", "X-LIGHTTPD-send-file", "a", "x_lighttpd_send_file", "a", "X-Reproxy_URL", "a", "A", "b"), to); unfit != nil {
+		t.Fatal(unfit)
+	}
+	if len(to) != 1 || to.Get("A") != "b" {
+		t.Errorf("what passes is %v", to)
+	}
+}
+
 // Whatever a tunnel answers, outside comes what RFC 9110 allows, within the
 // bounds, and nothing that is about another connection or for another tunnel.
 func FuzzAnswerHeaders(f *testing.F) {

@@ -139,7 +139,7 @@ func (c *carried) Read(p []byte) (int, error) {
 	if why := c.counter.Count(p[:n]); why != nil {
 		// These bytes are passed on: without any net/http would take the
 		// connection for one that had ended before the request.
-		c.unfit = &fields.UnfitError{messages.ReasonAnswerHeaders, why.Error()}
+		c.unfit = fields.Unfit(messages.ReasonAnswerHeaders, why.Error())
 		return n, nil
 	}
 	return n, err

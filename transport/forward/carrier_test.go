@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -178,18 +177,6 @@ func TestTrailersAreBounded(t *testing.T) {
 		if tt.ok != (got.err == nil) || tt.ok && len(got.answer.Trailer) != tt.left {
 			t.Errorf("%s: outside comes %+v", name, got)
 		}
-	}
-}
-
-// Orders to a front proxy don't pass, however they are written.
-func TestOrdersDoNotPass(t *testing.T) {
-	to := http.Header{}
-	if _, unfit := newGateway(false).answerHeaders(list("x-accel-redirect", "a", "X_ACCEL_Redirect", "a", "X-Accel_Buffering", "no", "x_sendfile", "a",
-		"X_Sendfile", "a", "X-LIGHTTPD-send-file", "a", "x_lighttpd_send_file", "a", "X-Reproxy_URL", "a", "A", "b"), to); unfit != nil {
-		t.Fatal(unfit)
-	}
-	if len(to) != 1 || to.Get("A") != "b" {
-		t.Errorf("what passes is %v", to)
 	}
 }
 

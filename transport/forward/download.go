@@ -42,13 +42,13 @@ func (rt *roundTrip) receive() error {
 				return err
 			}
 		case head.Status > 599:
-			return &fields.UnfitError{messages.ReasonBadAnswer, errStatus.Error()}
+			return fields.Unfit(messages.ReasonBadAnswer, errStatus.Error())
 		default:
 			rt.stopWaiting()
 			return rt.pass(head)
 		}
 	}
-	return &fields.UnfitError{messages.ReasonBadAnswer, "too many interim answers came before it"}
+	return fields.Unfit(messages.ReasonBadAnswer, "too many interim answers came before it")
 }
 
 // stopWaiting notes that the answer's head has come.
@@ -81,15 +81,15 @@ func (rt *roundTrip) readHead() (http1.Answer, error) {
 			rt.rest = rt.rest[len(rt.rest)-(len(head)-end):]
 			answer, err := http1.ParseAnswer(head[:end], rt.x.r.Method)
 			if err != nil {
-				err = &fields.UnfitError{messages.ReasonBadAnswer, err.Error()}
+				err = fields.Unfit(messages.ReasonBadAnswer, err.Error())
 			}
 			return answer, err
 		}
 		switch {
 		case len(head) > maxAnswerHead:
-			return http1.Answer{}, &fields.UnfitError{messages.ReasonAnswerHeaders, "its head is too long"}
+			return http1.Answer{}, fields.Unfit(messages.ReasonAnswerHeaders, "its head is too long")
 		case !held.Try(int64(len(head))):
-			return http1.Answer{}, &fields.UnfitError{messages.ReasonMemory, "there is no memory for its head"}
+			return http1.Answer{}, fields.Unfit(messages.ReasonMemory, "there is no memory for its head")
 		}
 		if pieces == nil {
 			pieces = append(make([]byte, 0, 2*len(head)), head...)
@@ -214,7 +214,7 @@ func (rt *roundTrip) passChunks() error {
 		}
 		data, rest, err := chunks.Next(rt.rest)
 		if err != nil {
-			return &fields.UnfitError{messages.ReasonBadAnswer, err.Error()}
+			return fields.Unfit(messages.ReasonBadAnswer, err.Error())
 		}
 		if err := rt.writeBody(data); err != nil {
 			return err
@@ -223,7 +223,7 @@ func (rt *roundTrip) passChunks() error {
 	}
 	lines, err := chunks.Trailer()
 	if err != nil {
-		return &fields.UnfitError{messages.ReasonAnswerHeaders, err.Error()}
+		return fields.Unfit(messages.ReasonAnswerHeaders, err.Error())
 	}
 	trailer := make(http.Header)
 	for _, f := range lines {

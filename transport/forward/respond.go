@@ -33,7 +33,7 @@ func (x *exchange) respond(answer *messages.Response, held budget.Reservation, d
 	if unfit == nil {
 		var err error
 		if body, err = g.answerBody(answer, f, r.Method, dialect); err != nil {
-			unfit = &fields.UnfitError{messages.ReasonBadAnswer, err.Error()}
+			unfit = fields.Unfit(messages.ReasonBadAnswer, err.Error())
 		}
 	}
 	if unfit != nil {

@@ -50,11 +50,11 @@ func (rt *roundTrip) join(head http1.Answer) error {
 		}
 	}
 	if rt.upgrade == "" || !strings.EqualFold(agreed, rt.upgrade) {
-		return &fields.UnfitError{messages.ReasonBadAnswer, "it is 101, for something that was not asked for"}
+		return fields.Unfit(messages.ReasonBadAnswer, "it is 101, for something that was not asked for")
 	}
 	conn := outside.Of(x.r)
 	if conn == nil {
-		return &fields.UnfitError{messages.ReasonInternal, "the outside connection is not known"}
+		return fields.Unfit(messages.ReasonInternal, "the outside connection is not known")
 	}
 	_, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
