@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/pieces"
+	"wsproxy/transport/tunnel/inflight"
 	"wsproxy/transport/wsock"
 )
 
@@ -24,7 +25,7 @@ type Mux struct {
 	handler  *actor.PID              // set by Start, before the pumps begin
 	started  atomic.Bool             // handler is set, for others than the pumps
 	queue    *sendQueue              // what waits for the client
-	inFlight inFlight                // what is on its way to the client
+	inFlight inflight.Bound          // what is on its way to the client
 	memory   *Budget                 // what the tunnel holds of that of all
 	requests *Budget                 // the part of it that requests hold, until the client has them
 	buffer   Budget                  // what waits for outside peers beyond their shares; counted in memory too
@@ -224,7 +225,8 @@ func (m *Mux) Start(handler *actor.PID, ready []byte) {
 	m.handler = handler
 	m.started.Store(true)
 	m.Control(ready)
-	m.inFlight.look = m.session.Conn().SendWindow
+	m.session.Conn().KeepUnsentLow()
+	m.inFlight.Watch(m.session.Conn().Sending)
 	m.startReading()
 	m.writeDone = m.session.Pump("tunnel out", m.pumpOut)
 	m.accepting = true
