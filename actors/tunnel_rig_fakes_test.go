@@ -12,6 +12,9 @@ import (
 
 // A fakeLink writes down what it is told, and fails where it is told to.
 type fakeLink struct {
+	wider    int // under mu: bytes that windows are wider by
+	mayWiden int // under mu: up to how many
+
 	mu      sync.Mutex
 	calls   []string
 	handled []int // what Handled was called with
@@ -104,6 +107,16 @@ func (l *fakeLink) Full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.full
+}
+
+func (l *fakeLink) Widen(n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.wider+n > l.mayWiden {
+		return false
+	}
+	l.wider += n
+	return true
 }
 
 func (l *fakeLink) Crowded() bool {

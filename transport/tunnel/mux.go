@@ -31,6 +31,7 @@ type Mux struct {
 	buffer   Budget                  // what waits for outside peers beyond their shares; counted in memory too
 	answers  account                 // responses, until their requests have them
 	comes    atomic.Pointer[inbound] // what is made of the client's messages; nil until they are read
+	wider    atomic.Int64            // bytes by which windows of raw connections are wider
 	inbound  Budget                  // what was read from the client and is not handled yet
 	posted   account                 // the same, in memory: a tunnel's end leaves some unhandled
 	room     chan struct{}           // has room for one: some of memory or inbound came back

@@ -55,15 +55,16 @@ func (f *frame) payload() []byte {
 // each stream, in which its tcp_open, data and tcp_close keep their order.
 // Nothing reaches the WebSocket by another way, so no close overtakes its data.
 // Control messages go first. Streams are served in turns that are counted in bytes, one
-// that had nothing waiting before those that had: but only once until all others
-// have had their turns, so that nobody is for ever new by sending little and often
-// (deficit round robin with a list of new flows: RFC 8290, section 4). Any
-// goroutine may add; one takes.
+// that had nothing waiting before those that had. But until all others have had their
+// turns it has only one turn's bytes, however often it has nothing: so nobody is for
+// ever new by sending little (deficit round robin with a list of new flows: RFC 8290,
+// section 4; there such a flow waits for its turn as soon as it had nothing, but a round
+// of a hundred streams would be three megabytes here). Any goroutine may add; one takes.
 type sendQueue struct {
 	mu      sync.Mutex
 	control []frame
 	fresh   []*streamQueue // those that had nothing, in the order of their turns; before turn
-	turn    []*streamQueue // those that have, or had, something, in the order of their turns
+	turn    []*streamQueue // those that have, or had, something, in the order of their turns; some are fresh, too
 	ended   bool           // nothing is added any more
 	wake    chan struct{}  // has room for one: something was added, or it ended
 	drop    func(frame)    // gives back what a frame held
@@ -76,7 +77,9 @@ type sendQueue struct {
 type streamQueue struct {
 	all    *sendQueue    // set once
 	frames []frame       // under all.mu
-	inTurn bool          // under all.mu: whether it is in all.turn or all.fresh
+	inTurn bool          // under all.mu: whether it is in all.turn
+	fresh  bool          // under all.mu: whether it is in all.fresh
+	spent  bool          // under all.mu: it is not fresh again before it has left all.turn
 	due    int           // under all.mu: bytes that it may send before others have their turns
 	closed bool          // under all.mu: nothing is added any more
 	small  bool          // under all.mu: the last data frame was
@@ -133,8 +136,11 @@ func (s *streamQueue) send(f frame, last bool) {
 	if !refused {
 		s.frames = append(s.frames, f)
 		s.closed = last
-		if !s.inTurn {
-			s.inTurn, s.due = true, sendQuantum
+		if !s.inTurn && !s.fresh {
+			s.due, s.spent = sendQuantum, false
+		}
+		if len(s.frames) == 1 && !s.fresh && !s.spent {
+			s.fresh = true
 			q.fresh = append(q.fresh, s)
 		}
 	}
@@ -231,27 +237,26 @@ func (q *sendQueue) serve(everyone bool) *streamQueue {
 			return nil
 		}
 		s := (*list)[i]
-		switch waits := len(s.frames) > 0; {
-		case waits && s.due > 0:
-			if everyone || list == &q.fresh && s.isBrief() {
-				return s
-			}
+		waits := len(s.frames) > 0
+		switch {
+		case waits && s.due > 0 && (everyone || s.fresh && s.isBrief()):
+			return s
+		case !everyone && (waits && s.due > 0 || !s.fresh):
 			return nil
-		case !everyone && list == &q.turn:
-			return nil
-		case waits:
-			s.due += sendQuantum
-			q.turn = append(q.turn, s)
-		case list == &q.fresh && len(q.turn) > 0: // if it sends again, it is behind them
-			q.turn = append(q.turn, s)
-		default:
+		}
+		*list = slices.Delete(*list, i, i+1)
+		if waits {
+			s.due, s.spent = s.due+sendQuantum, true
+		}
+		if s.fresh {
+			s.fresh = false
+			waits = waits || len(q.turn) > 0 // if it sends again, its bytes of this turn are counted
+		} else {
 			s.inTurn = false
 		}
-		if i > 0 {
-			*list = slices.Delete(*list, i, i+1)
-		} else {
-			(*list)[0] = nil
-			*list = (*list)[1:]
+		if waits && !s.inTurn {
+			s.inTurn = true
+			q.turn = append(q.turn, s)
 		}
 	}
 }
@@ -314,7 +319,7 @@ func (q *sendQueue) clear() {
 	q.control, q.fresh, q.turn, q.ended = nil, nil, nil, true
 	for _, s := range streams {
 		waiting = append(waiting, s.frames...)
-		s.frames, s.inTurn = nil, false
+		s.frames, s.inTurn, s.fresh = nil, false, false
 	}
 	q.mu.Unlock()
 	signal(q.wake)

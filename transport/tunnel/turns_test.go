@@ -80,40 +80,37 @@ func TestStreamThatHadNothingGoesFirst(t *testing.T) {
 	}
 }
 
-// It is new only once until all others have had their turns: who sends little and
-// often, or more than a turn's bytes, is no longer first.
+// It has one turn's bytes until all others have had their turns: who sends more, in
+// large or in small pieces, is then no longer first.
 func TestNobodyIsNewForEver(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
-	others := make([]*streamQueue, 10)
-	for i := range others {
-		others[i] = l.newStream()
-		others[i].send(large("other"), false)
-		others[i].send(large("other"), false)
-	}
-	for range others {
-		takesFrame(t, l, 1)
-	}
-	for _, one := range []func() frame{func() frame { return namedFrame("often") }, func() frame { return large("often") }} {
+	for _, size := range []int{sendQuantum, sendQuantum / 8} {
+		l := newSendQueue((&drops{}).drop)
+		others := make([]*streamQueue, 10)
+		for i := range others {
+			others[i] = l.newStream()
+		}
 		often := l.newStream()
 		turns := ""
-		for range 5 {
-			often.send(one(), false)
-			turns += takesFrame(t, l, 1) + " "
-			for i := range others {
-				if len(others[i].frames) < 2 {
-					others[i].send(large("other"), false)
+		for range 3 * (len(others) + sendQuantum/size) {
+			for _, s := range others {
+				for len(s.frames) < 2 {
+					s.send(large("."), false)
 				}
 			}
+			if len(often.frames) == 0 && len(turns) >= len(others) {
+				often.send(namedFrame("x|"+strings.Repeat(" ", size-2)), false)
+			}
+			turns += takesFrame(t, l, 1)
 		}
-		if turns != "often other other other other " {
-			t.Errorf("the order is %s", turns)
+		x, dots := strings.Repeat("x", sendQuantum/size), strings.Repeat(".", len(others))
+		if want := dots + x + dots + x + dots + x; !strings.HasPrefix(want, turns[:len(dots+x+dots+x)]) {
+			t.Errorf("pieces of %d bytes go out in the order %s", size, turns)
 		}
-		often.cut()
 	}
 }
 
 // While the client must come further first, a word of a stream that had nothing
-// goes out all the same, but nothing that is long, nor more of that stream.
+// goes out all the same, but nothing that is long, nor more than a turn's bytes.
 func TestWordsOfADialogueAreNotHeldBack(t *testing.T) {
 	l := newSendQueue((&drops{}).drop)
 	bulk, key, file := l.newStream(), l.newStream(), l.newStream()
@@ -121,11 +118,15 @@ func TestWordsOfADialogueAreNotHeldBack(t *testing.T) {
 	bulk.send(large("bulk"), false)
 	takesFrame(t, l, 1)
 	takesFrame(t, l, 0) // its turn is over
-	for i, want := range []string{"key", "", ""} {
-		key.send(namedFrame("key"), false)
-		if got := takesFrame(t, l, 0); got != want {
-			t.Errorf("attempt %d: what goes out is %q", i, got)
+	for sent := 0; sent < sendQuantum; sent += 1000 {
+		key.send(namedFrame("key|"+strings.Repeat(" ", 996)), false)
+		if got := takesFrame(t, l, 0); got != "key" {
+			t.Fatalf("after %d bytes what goes out is %q", sent, got)
 		}
+	}
+	key.send(namedFrame("key"), false)
+	if got := takesFrame(t, l, 0); got != "" {
+		t.Errorf("after a turn's bytes what goes out is %q", got)
 	}
 	file.send(large("file"), false)
 	if got := takesFrame(t, l, 0); got != "" {
