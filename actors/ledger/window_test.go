@@ -117,6 +117,7 @@ func TestWindowBecomesAsWideAsTheWayNeeds(t *testing.T) {
 		{200 * time.Millisecond, 100 * mbit, 2 << 20, 4 << 20},
 		{200 * time.Millisecond, 10000 * mbit, messages.MaxWindow, messages.MaxWindow},
 		{time.Millisecond, 1000 * mbit, messages.Window, messages.Window},
+		{time.Millisecond, 1500 * mbit, messages.Window, messages.Window},
 		{20 * time.Millisecond, 10 * mbit, messages.Window, messages.Window},
 	} {
 		l := newLine(t, c.rtt, c.rate, 1e9)
@@ -142,7 +143,7 @@ func TestWindowIsSoonWide(t *testing.T) {
 // A peer that does not keep up widens nothing: what it does not take would wait here.
 func TestWindowStaysWhereThePeerIsSlow(t *testing.T) {
 	l := newLine(t, 50*time.Millisecond, 1000*mbit, 20*mbit)
-	l.run(30 * time.Second)
+	l.run(10 * time.Second)
 	if l.waited > 2*messages.Window || l.w.Size() > 2*messages.Window {
 		t.Errorf("%d bytes have waited, and the window is %d", l.waited, l.w.Size())
 	}
@@ -164,14 +165,14 @@ func TestWindowBecomesNarrowAgain(t *testing.T) {
 		}
 		client, peer := l.client, l.peer
 		change(l)
-		l.run(15 * time.Second)
+		l.run(10 * time.Second)
 		if l.taken != 0 {
 			t.Errorf("%s: %d bytes are still taken", name, l.taken)
 		}
 		if l.client, l.peer = client, peer; name == "a peer's pause" {
 			l.busy = l.now
 		}
-		l.run(13 * time.Second)
+		l.run(8 * time.Second)
 		if l.w.Size() < 2<<20 {
 			t.Errorf("after %s: the window is %d", name, l.w.Size())
 		}
@@ -192,7 +193,7 @@ func TestWindowNeedsRoom(t *testing.T) {
 		t.Errorf("%d bytes are taken where there is no room", l.taken)
 	}
 	l.room = 64 << 20
-	l.run(15 * time.Second)
+	l.run(10 * time.Second)
 	if l.taken == 0 {
 		t.Error("it stays narrow for ever")
 	}
