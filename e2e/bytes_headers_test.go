@@ -104,6 +104,11 @@ func TestBytesHeadersToTheService(t *testing.T) {
 			request, r := heard(t, "", []string{"TUNNEL_FORWARD_CREDENTIALS=" + name}, lines)
 			want := append(slices.Concat(kept, more), "Host: "+r.c.host, "X-Forwarded-Host: "+r.c.host)
 			wantFields(t, request.fields, want)
+			for _, secret := range []string{"eDp5", "6.6.6.6", "a.example"} {
+				if strings.Contains(r.s.log(), secret) {
+					t.Errorf("%q is in the log", secret)
+				}
+			}
 		})
 	}
 }

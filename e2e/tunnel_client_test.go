@@ -35,6 +35,7 @@ type tunnelMessage struct {
 	RawHost      string            `json:"rawHost,omitempty"`
 	Credentials  *bool             `json:"credentials,omitempty"`
 	Window       int               `json:"window,omitempty"`
+	HTTP         string            `json:"http,omitempty"`
 	ID           string            `json:"id,omitempty"`
 	Method       string            `json:"method,omitempty"`
 	Path         string            `json:"path,omitempty"`
@@ -43,8 +44,7 @@ type tunnelMessage struct {
 	BodyEncoding string            `json:"bodyEncoding,omitempty"`
 	ConnID       string            `json:"connId,omitempty"`
 	RemoteAddr   string            `json:"remoteAddr,omitempty"`
-	HTTP         string            `json:"http,omitempty"`     // of tunnel_ready
-	Protocol     string            `json:"protocol,omitempty"` // of tcp_open
+	Protocol     string            `json:"protocol,omitempty"`
 	Reason       string            `json:"reason,omitempty"`
 	Bytes        int               `json:"bytes,omitempty"`
 }
