@@ -184,7 +184,7 @@ func TestBytesRawConnectionsBesideHTTP(t *testing.T) {
 // nothing.
 func TestBytesManyAtOnce(t *testing.T) {
 	t.Parallel()
-	r := newBytesRig(t, bytesEcho(), "MAX_TUNNEL_HTTP=200", "MAX_TUNNEL_HTTP_PER_IP=200")
+	r := newBytesRig(t, bytesEcho(), "MAX_TUNNEL_HTTP=400", "MAX_TUNNEL_HTTP_PER_IP=200")
 	var all sync.WaitGroup
 	for i := range 200 {
 		all.Go(func() {
