@@ -28,7 +28,7 @@ type roundTrip struct {
 	upgrade string // the protocol that the client asks for, if it may; else ""
 
 	chunk, rest []byte // what has come from the service, and what is left of that
-	heard       bool   // something has come
+	heard       bool   // something has come from the service
 	passed      bool   // the head of the answer was passed on
 	patience    *outside.Patience
 	life        time.Duration // for how long the connection may wait for another request; 0 = not at all
