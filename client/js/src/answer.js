@@ -11,31 +11,34 @@ const hopByHop = new Set(["connection", "keep-alive", "proxy-connection", "te", 
  * @param {{method: string, minor: number, closes: boolean}} request `closes` if its connection serves no other
  * @param {Response} response
  * @param {string[]} setCookies values of Set-Cookie beside the Response's own
- * @returns {{fields: import("./head.js").Fields, body: "none" | "length" | "chunked" | "close", length?: number, closes: boolean}}
+ * @returns {{fields: import("./head.js").Fields, hasBody: boolean, length?: number, isChunked?: boolean, closes: boolean}}
  */
 export function planAnswer({ method, minor, closes }, response, setCookies) {
   checkResponse(response);
   const fields = fieldsOf(response, setCookies);
   const plan = { fields, ...framing(method, minor, response) };
   if (plan.length !== undefined) fields.push(["content-length", String(plan.length)]);
-  if (plan.body === "chunked") fields.push(["transfer-encoding", "chunked"]);
-  plan.closes = closes || plan.body === "close";
+  if (plan.isChunked) fields.push(["transfer-encoding", "chunked"]);
+  // What has neither a length nor chunks lasts until the connection ends.
+  plan.closes = closes || plan.hasBody && plan.length === undefined && !plan.isChunked;
   if (plan.closes) fields.push(["connection", "close"]);
   return plan;
 }
 
 function framing(method, minor, response) {
-  const { status } = response;
+  const { status, body } = response;
   const said = isDecoded(response) ? undefined : lengthOf(response);
-  if (method === "HEAD" || status === 304) return { body: "none", length: said };
-  if (status === 204) return { body: "none" };
-  if (bodilessStatuses.has(status)) return { body: "none", length: 0 };
-  if (response.body === null) {
+  if (status === 204) return { hasBody: false };
+  if (status === 304) return { hasBody: false, length: said };
+  if (bodilessStatuses.has(status)) return { hasBody: false, length: 0 };
+  const isChunked = said === undefined && minor > 0;
+  // Some clients take an answer to HEAD that says nothing for one that lasts until the connection ends.
+  if (method === "HEAD") return { hasBody: false, length: said, isChunked };
+  if (body === null) {
     if (said) throw new TypeError(`a Response without a body has the Content-Length ${said}`);
-    return { body: "none", length: 0 };
+    return { hasBody: false, length: 0 };
   }
-  if (said !== undefined) return { body: "length", length: said };
-  return { body: minor === 0 ? "close" : "chunked" };
+  return { hasBody: true, length: said, isChunked };
 }
 
 function lengthOf(response) {

@@ -158,17 +158,17 @@ export class Connection {
   }
 
   #askForTurn() {
-    if (this.isWaiting) this.#link.turns.ask(this);
+    if (this.waiting > 0) this.#link.turns.ask(this);
   }
 
-  /** Whether it has something that it may send. */
-  get isWaiting() {
-    return this.#rest.length > 0 && this.#maySend > 0;
+  /** Bytes that wait and that it may send. */
+  get waiting() {
+    return Math.min(this.#rest.length, this.#maySend);
   }
 
   /** @returns {number} length of the message that was sent */
   sendPiece(size) {
-    const piece = this.#rest.subarray(0, Math.min(size, this.#maySend));
+    const piece = this.#rest.subarray(0, Math.min(size, this.waiting));
     this.#rest = this.#rest.subarray(piece.length);
     this.#maySend -= piece.length;
     this.#hasSent = true;

@@ -8,8 +8,8 @@ import { untilAborted } from "./request.js";
 import { RequestBody } from "./requestbody.js";
 import { isUpgrade, serveWebSocket } from "./upgrade.js";
 
-/** Bytes of an answer's body that are copied into one chunk. */
-const chunkSize = 64 << 10;
+/** Bytes of an answer's body that are copied into one chunk, which with its framing is two full messages. */
+const chunkSize = (64 << 10) - 16;
 
 const proceed = encodeHead(100, "Continue", []);
 
@@ -94,9 +94,9 @@ class Server {
       });
     }
     const response = await this.#handle(asked);
-    if (response.body && response.body === body.stream) await body.invite(); // an echo: it is about to be read
+    if (response?.body && response.body === body.stream) await body.invite(); // an echo: it is about to be read
     exchange.isAnswered = true;
-    const goesOn = await this.#answer(request, response, info);
+    const goesOn = await this.#answer({ ...request, closes: request.closes || body.fault !== undefined }, response, info);
     return goesOn && await body.finish();
   }
 
@@ -125,7 +125,7 @@ class Server {
     let plan, head, reader;
     try {
       plan = planAnswer(request, response, info?.setCookies ?? []);
-      if (plan.body !== "none") reader = readerOf(response);
+      if (plan.hasBody) reader = readerOf(response);
       head = encodeHead(response.status, response.statusText, plan.fields);
     } catch (error) {
       cancelBody(response, error); // whatever part of it was wrong, nobody reads the rest
@@ -148,7 +148,7 @@ class Server {
   }
 
   /** What makes the answer whole is held back until its stream has ended: one that is longer than it says is not whole. */
-  async #send(head, reader, { body, length }, info) {
+  async #send(head, reader, { isChunked, length }, info) {
     let held = head;
     let left = length ?? Infinity;
     if (left > 0) {
@@ -162,12 +162,12 @@ class Server {
       left -= value.length;
       if (left < 0) throw new TypeError(`a Response is longer than its Content-Length, ${length}`);
       if (left === 0) held = value;
-      else if (body === "chunked") await this.#sendChunks(value);
+      else if (isChunked) await this.#sendChunks(value);
       else await this.writer.write(value);
     }
     if (length !== undefined && left > 0) throw new TypeError(`a Response is shorter than its Content-Length, ${length}`);
     if (held) await this.writer.write(held);
-    if (body === "chunked") await this.writer.write(fromByteCharacters(lastChunk + encodeFields([...info?.answerTrailers ?? []])));
+    if (isChunked) await this.writer.write(fromByteCharacters(lastChunk + encodeFields([...info?.answerTrailers ?? []])));
   }
 
   async #sendChunks(value) {

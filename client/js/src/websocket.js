@@ -1,8 +1,8 @@
 import { bytesOf, encodeText } from "./bytes.js";
 import { encodeClose, encodeFrame, FrameError, FrameReader, isCloseCode, maxControl } from "./frames.js";
 
-/** Bytes of a message in one frame: a pong goes out between two. */
-const frameSize = 64 << 10;
+/** Bytes of a message in one frame, which with its header is two full messages of the tunnel. A pong goes out between two. */
+const frameSize = (64 << 10) - 16;
 /** Milliseconds that a client has for its close frame, after it got this side's. */
 const closeTimeout = 10_000;
 
@@ -51,7 +51,7 @@ export class ServerSocket extends EventTarget {
   #queue = []; // messages that have not been sent
   #pong; // payload of the latest ping that has not been answered
   #closing; // close frame to send behind the queue
-  #drop = false; // what waits is not sent any more
+  #drop = false; // nobody is there any more for what waits
   #pumps = false;
   #sent; // resolves when all that waited has been sent
   #closeSent = false;
@@ -145,7 +145,7 @@ export class ServerSocket extends EventTarget {
           if (this.#heard) return;
         }
       }
-      this.#drop = true; // nobody is there who would read it
+      this.#drop = true;
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
       this.#drop = true;
@@ -163,7 +163,6 @@ export class ServerSocket extends EventTarget {
         return undefined;
       case "close":
         this.#heard = message;
-        this.#drop = true;
         return this.#hangUp(message.code, message.reason);
     }
     if (this.readyState === OPEN) this.dispatchEvent(new MessageEvent("message", { data: this.#dataOf(message) }));
