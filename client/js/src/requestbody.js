@@ -49,6 +49,11 @@ export class RequestBody {
     if (this.#body.done) this.#closeStream();
   }
 
+  /** Whether it is known that no other request can be told from it. */
+  get endsConnection() {
+    return this.fault !== undefined || this.#invite !== undefined; // the client may send it or not
+  }
+
   /** In the order in which they came; known at the end. */
   get trailers() {
     return this.#body.trailers;
@@ -80,7 +85,7 @@ export class RequestBody {
    */
   async finish() {
     if (this.#body.done) return true;
-    if (this.#invite) return false; // the client may send it or not
+    if (this.endsConnection) return false;
     let timer;
     const late = new Promise((resolve) => { timer = setTimeout(resolve, discardTime, false); });
     try {
@@ -90,7 +95,7 @@ export class RequestBody {
       return false; // the answer is whole, whatever the rest of the body is
     } finally {
       clearTimeout(timer);
-      this.#fail(new WsproxyError("the request was answered before its body was read"));
+      this.#controller.error(new WsproxyError("the request was answered before its body was read"));
     }
   }
 

@@ -84,8 +84,8 @@ class Server {
       for (const [name, value] of body.trailers) info.trailers.append(name, value);
     };
     if (length !== 0 && bodilessMethods.has(method)) {
-      info.body = await body.whole(this.#site.maxBody);
-      if (!info.body) return await this.#answer({ ...request, closes: true }, sentence(413, "The body of this request is too large for its method."));
+      const refusal = await this.#readWhole(body, info);
+      if (refusal) return await this.#answer({ ...request, closes: true }, refusal);
     }
     const asked = { info, url: requestURL(info.path, this.#site.url, info.headers), body, signal };
     if (this.#site.onWebSocket && isUpgrade(request)) {
@@ -96,8 +96,19 @@ class Server {
     const response = await this.#handle(asked);
     if (response?.body && response.body === body.stream) await body.invite(); // an echo: it is about to be read
     exchange.isAnswered = true;
-    const goesOn = await this.#answer({ ...request, closes: request.closes || body.fault !== undefined }, response, info);
+    const goesOn = await this.#answer({ ...request, closes: request.closes || body.endsConnection }, response, info);
     return goesOn && await body.finish();
+  }
+
+  /** Reads the body of a GET; returns what to answer if there is no way to. */
+  async #readWhole(body, info) {
+    try {
+      info.body = await body.whole(this.#site.maxBody);
+    } catch (error) {
+      if (!body.fault) throw error;
+      return sentence(body.fault.status, body.fault.message);
+    }
+    return info.body ? undefined : sentence(413, "The body of this request is too large for its method.");
   }
 
   /** What the page answers, or what is answered for it. */
