@@ -6,7 +6,7 @@ import http from "node:http";
 import { test } from "node:test";
 import { WebSocket } from "ws";
 import { ask } from "./support/peers.js";
-import { openPage } from "./support/place.js";
+import { inBrowser, openPage } from "./support/place.js";
 import { readAll } from "./support/proxy.js";
 import { startServer } from "./support/server.js";
 import { inTime } from "./support/wait.js";
@@ -63,15 +63,15 @@ test("events arrive as they are written, and the page is told when their client 
 });
 
 test("an answer that breaks off is cut outside too", async (t) => {
-  const { request, outside } = await setUp(t, `{ onRequest: (request) => new Response(new ReadableStream({
-    async start(controller) {
+  const { page, request, outside } = await setUp(t, `{ onRequest: (request) => new Response(new ReadableStream({
+    start(controller) {
       controller.enqueue(page.encode("some"));
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      if (request.url.endsWith("/breaks")) controller.error(new Error("broken"));
+      if (request.url.endsWith("/breaks")) state.breakOff = () => controller.error(new Error("broken"));
       else controller.close();
     },
   })) }`);
   const response = await inTime("the head", new Promise((resolve) => request({ path: "/breaks" }).on("response", resolve).on("error", () => {}).end()));
+  await page.run(({ state }) => state.breakOff());
   await assert.rejects(readAll(response));
   assert.equal(String((await outside({ path: "/whole" })).body), "some");
 });
@@ -98,3 +98,50 @@ test("a WebSocket of the outside world, with much in both directions", async (t)
   assert.deepEqual(await inTime("the end", closed), [4001, "done"]);
   assert.deepEqual(await errors(), []);
 });
+
+if (inBrowser) {
+  test("a browser is the outside client: fetch, EventSource and WebSocket", async (t) => {
+    const { host, errors } = await setUp(t, `{
+      onRequest: async (request) => {
+        const headers = { "Access-Control-Allow-Origin": "*", "Content-Type": request.url.endsWith("/events") ? "text/event-stream" : "text/plain" };
+        if (request.url.endsWith("/events")) {
+          return new Response(new ReadableStream({ start(controller) { controller.enqueue(page.encode("data: one\\n\\ndata: two\\n\\n")); } }), { headers });
+        }
+        return new Response(request.method + await request.text(), { headers });
+      },
+      onWebSocket: (socket) => {
+        socket.accept("second");
+        socket.onmessage = ({ data }) => socket.send(data);
+      },
+    }`);
+    const outside = await openPage(t);
+    const got = await outside.run(async (page, url) => {
+      const texts = [];
+      for (let i = 0; i < 3; i++) texts.push(await (await fetch(url, { method: "POST", body: `body ${i}` })).text());
+      const source = new EventSource(`${url}/events`);
+      const events = await new Promise((resolve) => {
+        const list = [];
+        source.onmessage = ({ data }) => list.push(data) === 2 && resolve(list);
+      });
+      source.close();
+      const socket = new WebSocket(url.replace("http", "ws"), ["first", "second"]);
+      socket.binaryType = "arraybuffer";
+      await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject }));
+      const echo = (data) => new Promise((resolve) => {
+        socket.onmessage = (event) => resolve(event.data);
+        socket.send(data);
+      });
+      const text = await echo("h\u00e9".repeat(100_000));
+      const bytes = page.randomBytes(2_000_000);
+      const isSame = await page.sha256(bytes) === await page.sha256(await echo(bytes));
+      const closed = new Promise((resolve) => { socket.onclose = ({ code, reason, wasClean }) => resolve([code, reason, wasClean]); });
+      socket.close(3000, "done");
+      return { texts, events, protocol: socket.protocol, length: text.length, isSame, closed: await closed };
+    }, `http://${host}`);
+    assert.deepEqual(got, {
+      texts: ["POSTbody 0", "POSTbody 1", "POSTbody 2"], events: ["one", "two"], protocol: "second", length: 200_000, isSame: true,
+      closed: [3000, "done", true],
+    });
+    assert.deepEqual(await errors(), []);
+  });
+}
