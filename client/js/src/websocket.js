@@ -3,6 +3,8 @@ import { encodeClose, encodeFrame, FrameError, FrameReader, isCloseCode, maxCont
 
 /** Bytes of a message in one frame, which with its header is two full messages of the tunnel. A pong goes out between two. */
 const frameSize = (64 << 10) - 16;
+/** While more bytes wait to be sent nothing is read: an echo must not keep what a client that only sends has sent. */
+const mostUnsent = 16 << 20;
 /** Milliseconds that a client has for its close frame, after it got this side's. */
 const closeTimeout = 10_000;
 
@@ -54,6 +56,7 @@ export class ServerSocket extends EventTarget {
   #drop = false; // nobody is there any more for what waits
   #pumps = false;
   #sent; // resolves when all that waited has been sent
+  #wentOut = () => {}; // called when something was sent, or nothing will be
   #closeSent = false;
   #heard; // the client's close message
   #stop; // ends the reading
@@ -140,6 +143,7 @@ export class ServerSocket extends EventTarget {
   async #read(input) {
     try {
       for (let bytes; !this.#heard && (bytes = await input.read()) !== undefined;) {
+        await this.#room();
         for (const message of this.#frames.push(bytes)) {
           this.#receive(message);
           if (this.#heard) return;
@@ -185,7 +189,7 @@ export class ServerSocket extends EventTarget {
   #pump() {
     if (this.#pumps) return;
     this.#pumps = true;
-    this.#sent = this.#sendAll().catch(() => {}); // who reads sees the connection's failure, too
+    this.#sent = this.#sendAll().catch(() => this.#giveUp()); // who reads sees the connection's failure, too
   }
 
   async #sendAll() {
@@ -217,9 +221,21 @@ export class ServerSocket extends EventTarget {
       const part = bytes.subarray(at, at + frameSize);
       await this.#writer.write(encodeFrame(at === 0 ? type : "continuation", part, at + part.length === bytes.length));
       this.bufferedAmount -= part.length;
+      this.#wentOut();
       at += part.length;
       await this.#sendPong();
     } while (at < bytes.length);
+  }
+
+  #giveUp() {
+    this.#drop = true;
+    this.#wentOut();
+  }
+
+  async #room() {
+    while (this.bufferedAmount > mostUnsent && !this.#drop && this.readyState === OPEN) {
+      await new Promise((resolve) => { this.#wentOut = resolve; });
+    }
   }
 
   /** A client that does not answer a close frame must not keep the connection. */

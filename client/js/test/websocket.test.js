@@ -6,8 +6,8 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { WebSocket } from "ws";
 import { inBrowser } from "./support/place.js";
-import { openToProxy, readAll } from "./support/proxy.js";
-import { inTime } from "./support/wait.js";
+import { openToProxy, readAll, window } from "./support/proxy.js";
+import { eventually, inTime } from "./support/wait.js";
 
 const MiB = 1 << 20;
 
@@ -256,9 +256,23 @@ test("a client that takes nothing holds the page's messages up", async (t) => {
   connection.write("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
   await noted("open");
   await page.run(({ state }) => { for (let i = 0; i < 30; i++) state.socket.send(new Uint8Array(100_000)); });
-  await inTime("a full window", (async () => {
-    while (connection.bytesIn < 262_144) await new Promise((resolve) => setTimeout(resolve, 5));
-  })());
+  await eventually("a full window has come", () => connection.bytesIn >= window);
   const waits = await page.run(({ state }) => state.socket.bufferedAmount);
-  assert.ok(waits > 2_600_000, `${waits} bytes wait`);
+  assert.ok(waits > 3_000_000 - window - 200_000, `${waits} bytes wait`);
+});
+
+test("a client that only sends is held up by an echo that it does not read", async (t) => {
+  const { proxy, page } = await openToProxy(t, echo);
+  const socket = connect(t, proxy);
+  await socket.opened;
+  socket.pause();
+  const messages = Array.from({ length: 24 }, (_, i) => Buffer.alloc(MiB, i));
+  for (const message of messages) socket.send(message);
+  await page.run(({ state, until }) => until(() => state.socket.bufferedAmount > 16 * 2 ** 20));
+  // The message that went above the bound was the last to be read.
+  await eventually("the window is full", () => socket.connection.bytesOut > 17 * MiB);
+  assert.ok(await page.run(({ state }) => state.socket.bufferedAmount) < 18 * MiB);
+  assert.ok(socket.connection.bytesOut < 20 * MiB, `${socket.connection.bytesOut} bytes were taken`);
+  socket.resume();
+  for (const message of messages) assert.ok(message.equals(await socket.next()));
 });
