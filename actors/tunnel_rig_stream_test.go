@@ -14,11 +14,11 @@ import (
 // A fakeStream writes down what it is told. It keeps the promises of a stream
 // that the actors build on: it ends once, and says so.
 type fakeStream struct {
-	moved time.Time // under mu
-	root  *actor.RootContext
-	id    string
+	root *actor.RootContext
+	id   string
 
 	mu      sync.Mutex
+	moved   time.Time
 	calls   []string
 	owner   *actor.PID
 	held    int64 // bytes booked by Hold and not given back
