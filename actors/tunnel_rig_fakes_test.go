@@ -12,22 +12,20 @@ import (
 
 // A fakeLink writes down what it is told, and fails where it is told to.
 type fakeLink struct {
-	wider    int // under mu: bytes that windows are wider by
-	mayWiden int // under mu: up to how many
-
-	mu      sync.Mutex
-	calls   []string
-	handled []int // what Handled was called with
-	dropped []int // and Dropped
-	forgot  []string
-	taken   int  // bytes of memory, by TakeMemory
-	scarce  bool // there is no memory for requests
-	owner   *actor.PID
-	handler *actor.PID
-	panicIn string // a method; consumed by the panic
-	full    bool
-	memory  int64 // what it holds
-	coming  int64 // the part of it that a message under way from the client has
+	wider, mayWiden int // under mu: bytes that windows are wider by, and up to how many
+	mu              sync.Mutex
+	calls           []string
+	handled         []int // what Handled was called with
+	dropped         []int // and Dropped
+	forgot          []string
+	taken           int  // bytes of memory, by TakeMemory
+	scarce          bool // there is no memory for requests
+	owner           *actor.PID
+	handler         *actor.PID
+	panicIn         string // a method; consumed by the panic
+	full            bool
+	memory          int64 // what it holds
+	coming          int64 // the part of it that a message under way from the client has
 
 	onFinish func() // called by Finish
 }
@@ -107,16 +105,6 @@ func (l *fakeLink) Full() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.full
-}
-
-func (l *fakeLink) Widen(n int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.wider+n > l.mayWiden {
-		return false
-	}
-	l.wider += n
-	return true
 }
 
 func (l *fakeLink) Crowded() bool {

@@ -1,6 +1,3 @@
-// Package inflight bounds what is on its way to a tunnel's client: what was
-// written and the client has not read. Whatever is written after it stands
-// behind it.
 package inflight
 
 import (
