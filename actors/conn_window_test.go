@@ -8,6 +8,16 @@ import (
 	"wsproxy/messages"
 )
 
+func (l *fakeLink) Widen(n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.wider+n > l.mayWiden {
+		return false
+	}
+	l.wider += n
+	return true
+}
+
 // widened has a raw connection move bytes over a way of 50 ms until its window is
 // wider than at first, and returns how much credit the client has left then.
 func (v *rigTunnel) widened(s *fakeStream) (left int) {

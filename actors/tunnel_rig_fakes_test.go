@@ -116,16 +116,6 @@ func (l *fakeLink) Full() bool {
 	return l.full
 }
 
-func (l *fakeLink) Widen(n int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.wider+n > l.mayWiden {
-		return false
-	}
-	l.wider += n
-	return true
-}
-
 func (l *fakeLink) Crowded() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

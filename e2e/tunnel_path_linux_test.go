@@ -99,7 +99,7 @@ func TestTunnelKeystrokeBesideAHundredDownloads(t *testing.T) { // alone, becaus
 			}
 			rate := float64(sum) / took.Seconds() / pathMbit
 			least, most := slices.Min(got), slices.Max(got)
-			good = mostKey <= calmKey+more && mostRequest <= calmRequest+more && rate > 8.5 && most-least <= 3*tunnelPayload
+			good = mostKey <= calmKey+more && mostRequest <= calmRequest+more && rate > 8 && most-least <= 3*tunnelPayload
 			said = append(said, fmt.Sprintf("a key takes %v alone, %v (nine of ten at most %v) beside them; a request %v, %v (%v); they get %.2f Mbit/s, each %d to %d bytes",
 				calmKey, busyKey, mostKey, calmRequest, busyRequest, mostRequest, rate, least, most))
 		}

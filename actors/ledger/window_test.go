@@ -9,22 +9,21 @@ import (
 
 // A line is a client that always has something to send, and an outside peer.
 type line struct {
-	t       *testing.T
-	w       Window
-	rtt     time.Duration
-	client  float64 // bytes/s that it sends at most, or the path carries
-	peer    float64 // bytes/s that it takes
-	now     time.Time
-	may     int // bytes that the client may send
-	onWay   []piece
-	waits   int
-	free    time.Time // when the client has sent all that it could
-	busy    time.Time // when the peer has taken all
-	room    int       // bytes that windows may be wider by
-	taken   int
-	passed  int
-	waited  int // the most
-	allowed int
+	t      *testing.T
+	w      Window
+	rtt    time.Duration
+	client float64 // bytes/s that it sends at most, or the path carries
+	peer   float64 // bytes/s that it takes
+	now    time.Time
+	may    int // bytes that the client may send
+	onWay  []piece
+	waits  int
+	free   time.Time // when the client has sent all that it could
+	busy   time.Time // when the peer has taken all
+	room   int       // bytes that windows may be wider by
+	taken  int
+	passed int
+	waited int // the most
 }
 
 // A piece is data or credit on its way.

@@ -1,6 +1,3 @@
-// Package inflight bounds what is on its way to a tunnel's client: what was
-// written and the client has not read. Whatever is written after it stands
-// behind it.
 package inflight
 
 import (
@@ -67,12 +64,12 @@ const (
 type Bound struct {
 	look func() wsock.Sending // set once
 
-	unseen int // bytes written since the last look
-	next   int // after how many there is another look
-	wait   time.Duration
-	hold   *time.Timer // nil until it is needed
+	unseen int           // bytes written since the last look
+	next   int           // after how many there is another look
+	wait   time.Duration // for how long data waits, when there is no room
+	hold   *time.Timer   // nil until it is needed
 
-	limit   int64         // bytes that may be on their way; 0 = unbounded, until the first look
+	limit   int64         // bytes that may be on their way; unbounded if it does not bind
 	met     bool          // the limit has held the writer back in this round
 	round   time.Time     // when the limit is looked at again
 	base    time.Duration // what a round trip takes on the empty path
@@ -119,7 +116,7 @@ func (b *Bound) Room() int {
 		return 0
 	}
 	b.next = int(min(room, unboundedLook))
-	if now.Before(b.interactive) {
+	if b.probing || now.Before(b.interactive) {
 		b.next = min(b.next, MaxBatch)
 	}
 	return min(b.next, MaxBatch)

@@ -187,7 +187,7 @@ func newPath(rate int64, empty time.Duration) *path {
 // send gives the path n bytes, which go as packets.
 func (p *path) send(n int) {
 	for n > 0 {
-		packet := min(n, 1448)
+		packet := min(n, 4<<10)
 		n -= packet
 		if now := time.Now(); p.free.Before(now) {
 			p.free = now
@@ -261,8 +261,8 @@ func TestInFlightKeepsThePathsQueueShort(t *testing.T) {
 				}
 				p.pump(5 * time.Second)
 				want("soon", 10*time.Second)
-				p.pump(2 * time.Minute)
-				want("later", 30*time.Second)
+				p.pump(time.Minute)
+				want("later", 20*time.Second)
 				p.rate /= 2
 				p.pump(5 * time.Second)
 				frame *= 2
@@ -271,8 +271,8 @@ func TestInFlightKeepsThePathsQueueShort(t *testing.T) {
 				p.pump(5 * time.Second)
 				want("at the old rate", 10*time.Second)
 				p.empty *= 3
-				p.pump(2 * time.Minute)
-				want("over a longer path", 30*time.Second)
+				p.pump(time.Minute)
+				want("over a longer path", 20*time.Second)
 			})
 		})
 	}
