@@ -291,6 +291,12 @@ func (rt *roundTrip) writeBody(p []byte) error {
 
 // refusal says what the outside client hears when there is no answer for an error.
 func (rt *roundTrip) refusal(err error) messages.Reason {
+	if up := rt.upload; errors.Is(err, tunnel.ErrStopped) && up != nil && up.done != nil {
+		// If it was the body that could not be read, net/http ends the request's context
+		// a moment before who sends the body knows why.
+		rt.conn.Close(messages.CloseReset)
+		<-up.done
+	}
 	if reason := rt.reason.Load(); reason != nil {
 		return *reason
 	}
