@@ -55,7 +55,7 @@ func (rt *roundTrip) stopWaiting() {
 	rt.headCame.Store(true)
 	rt.late.Stop()
 	if rt.upload != nil {
-		rt.upload.ask()
+		rt.upload.mayPause()
 	}
 }
 
@@ -165,6 +165,10 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 	rt.x.begin(w, r)
 	rt.passed = true
 	w.WriteHeader(head.Status)
+	if rt.upload != nil {
+		_, _ = w.Write(nil) // from here on net/http says no 100 by itself when the body is read
+		rt.upload.ask()
+	}
 	if err := rt.passBody(head); err != nil {
 		return err
 	}
