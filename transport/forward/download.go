@@ -79,7 +79,10 @@ func (rt *roundTrip) readHead() (http1.Answer, error) {
 		if end := http1.HeadEnd(head, from); end >= 0 {
 			rt.rest = rt.rest[len(rt.rest)-(len(head)-end):]
 			answer, err := http1.ParseAnswer(head[:end], rt.x.r.Method)
-			if err != nil {
+			switch {
+			case errors.Is(err, http1.ErrFields):
+				err = fields.Unfit(messages.ReasonAnswerHeaders, err.Error())
+			case err != nil:
 				err = fields.Unfit(messages.ReasonBadAnswer, err.Error())
 			}
 			return answer, err

@@ -34,8 +34,10 @@ var (
 	errStatusLine = errors.New("its first line is none of HTTP/1.1")
 	errFraming    = errors.New("its header says in two ways, or in none that is known, how long its body is")
 	errNoField    = errors.New("a line of its header is no field")
-	errFields     = errors.New("its header has too many fields")
 )
+
+// ErrFields says that a header or trailer has more fields than an answer may have.
+var ErrFields = errors.New("its header has too many fields")
 
 // HeadEnd returns where the head ends that b begins with, or -1 if it has not come
 // whole. What stands before from was looked at before.
@@ -103,7 +105,7 @@ func parseFields(text string) (fields []messages.Field, err error) {
 			return nil, errNoField
 		}
 		if len(fields) == messages.MaxAnswerFields {
-			return nil, errFields
+			return nil, ErrFields
 		}
 		fields = append(fields, messages.Field{
 			Name:  http.CanonicalHeaderKey(strings.TrimRight(name, " \t")),
