@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -84,5 +86,37 @@ func TestBytesTooManyFields(t *testing.T) {
 		if reply := r.get(t, "/"); reply.status != 502 || !strings.Contains(reply.body, "more headers") {
 			t.Errorf("the answer is %d %q", reply.status, reply.body)
 		}
+	}
+}
+
+// Services there are that ignore the body of a GET, and take it for the next request.
+// Its answer must be nobody else's: the connection serves no other request.
+func TestBytesBodyOfGetIsNoRequest(t *testing.T) {
+	t.Parallel()
+	var read atomic.Int32
+	r := newBytesRigTo(t, target(t, func(conn *net.TCPConn) {
+		for in := bufio.NewReader(conn); ; {
+			line, err := in.ReadString('\n')
+			for header := line; err == nil && header != "\r\n"; {
+				header, err = in.ReadString('\n')
+			}
+			if err != nil {
+				return
+			}
+			path := strings.Fields(line)[1]
+			read.Add(1)
+			if path == "/hidden" { // its answer comes when another request waits on the connection
+				_, _ = in.Peek(1)
+			}
+			_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(path), path)
+		}
+	}).String(), "")
+	const hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+	if reply := r.ask(t, "GET", "/first", strings.NewReader(hidden)); reply.body != "/first" {
+		t.Fatalf("the first answer is %d %q", reply.status, reply.body)
+	}
+	eventually(t, patience, "the hidden request", func() bool { return read.Load() == 2 })
+	if reply := r.get(t, "/second"); reply.body != "/second" {
+		t.Errorf("the next one gets %d %q", reply.status, reply.body)
 	}
 }

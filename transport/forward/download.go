@@ -175,7 +175,9 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 	if err := rt.passBody(head); err != nil {
 		return err
 	}
-	if head.Keep && len(rt.rest) == 0 && !authenticates(rt.x.r, head.Fields) {
+	// Some services ignore a body that has no meaning, and take it for their next request.
+	odd := rt.upload != nil && isSafe(rt.x.r.Method)
+	if head.Keep && len(rt.rest) == 0 && !odd && !authenticates(rt.x.r, head.Fields) {
 		rt.life = keepFor(head.Fields)
 	}
 	return nil
