@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -40,7 +39,7 @@ type Stream struct {
 	moved    atomic.Int64 // when the pumps moved something last, in ns since 1970; kept if it was a Pipe
 
 	mu         sync.Mutex
-	conn       outer                // under mu while there is a Pipe, else set once: the socket; nil while there is a Pipe
+	conn       *net.TCPConn         // under mu while there is a Pipe, else set once; nil while there is a Pipe
 	idle       func()               // under mu: wants to know when anything happens to a Pipe that nobody uses
 	found      func() bool          // under mu: says that an actor has it; else it ends with the Mux
 	chunks     [][]byte             // under mu: what the out pump has not taken
@@ -53,7 +52,8 @@ type Stream struct {
 	aborted    messages.CloseReason // under mu: the reason of the first Abort
 	over       bool                 // under mu: no bytes are taken any more
 
-	special Announcement // what the client's dialect asks for; set by Open
+	special   Announcement  // what the client's dialect asks for; set by Open
+	announced chan struct{} // of a Pipe: closed when Open has told the client; nil if OpenPipe has
 
 	wake        chan struct{} // has room for one: something for the out pump
 	done        chan struct{} // closed when the stream is over
@@ -63,15 +63,8 @@ type Stream struct {
 	inDone      chan struct{} // closed when the in pump has ended; nil until it starts
 }
 
-// An outer is the socket at the outside end of a stream: a TCP connection, or
-// one end of a pair whose other end is this process.
-type outer interface {
-	net.Conn
-	syscall.Conn
-	CloseWrite() error
-}
-
-func newStream(m *Mux, conn outer, peer string) *Stream {
+// newStream returns a stream with the socket at its outer end, or nil for a Pipe.
+func newStream(m *Mux, conn *net.TCPConn, peer string) *Stream {
 	s := &Stream{
 		mux: m, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer, allowed: messages.Window,
 		queue: m.queue.newStream(),
@@ -82,8 +75,7 @@ func newStream(m *Mux, conn outer, peer string) *Stream {
 	s.stopReading = sync.OnceFunc(func() { close(s.unread) })
 	s.mu.Lock() // Reject may run at once
 	defer s.mu.Unlock()
-	if conn == nil { // the client hears of it at once, and it waits for no place
-		s.opened = true
+	if conn == nil { // it waits for no place
 		s.accepted.Store(true)
 	}
 	s.found = context.AfterFunc(m.session.Closing(), s.Reject)
@@ -138,13 +130,17 @@ func (s *Stream) Open() {
 		return
 	}
 	s.owned = true
-	if s.conn == nil { // its Pipe has opened it
+	if s.opened { // by OpenPipe
 		return
 	}
 	s.opened = true
 	s.queue.send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer, "")), false)
 	if s.special = s.mux.dialect.Announce(s); s.special.Message != nil {
 		s.queue.send(s.mux.frameControl(s.special.Message), false)
+	}
+	if s.conn == nil {
+		close(s.announced)
+		return
 	}
 	s.start()
 }
@@ -253,13 +249,10 @@ func (s *Stream) CloseWrite() {
 
 func (s *Stream) Leave() {
 	s.mu.Lock()
-	conn, opened, whole := s.conn, s.opened, s.endWrite || s.closeWrite
+	conn, opened := s.conn, s.opened
 	s.mu.Unlock()
-	if conn == nil && s.leave(messages.CloseTunnelEnded) {
-		return
-	}
-	if _, remote := conn.(*net.TCPConn); !remote && !whole {
-		s.Abort(messages.CloseTunnelEnded) // this process must not take it for the end of an answer
+	if conn == nil {
+		s.leave(messages.CloseTunnelEnded)
 		return
 	}
 	s.stopReading()
@@ -303,7 +296,7 @@ func (s *Stream) Abort(reason messages.CloseReason) {
 }
 
 // outer returns the socket, or nil while there is a Pipe.
-func (s *Stream) outer() outer {
+func (s *Stream) outer() *net.TCPConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.conn
@@ -312,8 +305,11 @@ func (s *Stream) outer() outer {
 // release lets go of the outer end of a stream that is over.
 func (s *Stream) release() {
 	s.mu.Lock()
-	conn, owned := s.conn, s.owned
+	conn, owned, ended := s.conn, s.owned, s.special.Ended
 	s.mu.Unlock()
+	if conn == nil && ended != nil {
+		ended()
+	}
 	switch {
 	case conn != nil:
 		conn.Close() // the out pump, if there is one, does the rest
@@ -328,8 +324,7 @@ func (s *Stream) release() {
 // it tells the client, unless that never heard of the connection. It reports
 // whether it was the first call. From then on the out pump may close the socket
 // before the caller does: so what makes of that close a reset, which the peer
-// doesn't take for an orderly end, is set here. Not every kind of socket can
-// tell one from the other.
+// doesn't take for an orderly end, is set here.
 func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 	s.mu.Lock()
 	if s.over {
@@ -337,8 +332,8 @@ func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 		return false
 	}
 	defer s.unlockAndWake()
-	if tcp, ok := s.conn.(*net.TCPConn); ok && reset {
-		_ = tcp.SetLinger(0)
+	if s.conn != nil && reset {
+		_ = s.conn.SetLinger(0)
 	}
 	s.over, s.aborted, s.chunks, s.waiting = true, cmp.Or(s.aborted, reason), nil, 0
 	s.share.End()
@@ -360,7 +355,7 @@ func (s *Stream) Waiting() (waiting, acked int64) {
 	s.mu.Lock()
 	waiting, conn := s.waiting, s.conn
 	s.mu.Unlock()
-	if _, remote := conn.(*net.TCPConn); !remote {
+	if conn == nil {
 		return waiting, s.out.Load() // this process takes what is written
 	}
 	if raw, err := conn.SyscallConn(); err == nil {
