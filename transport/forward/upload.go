@@ -181,6 +181,9 @@ func (u *upload) send(pipe sink) (refusal messages.Reason) {
 			continue
 		}
 		n, err := u.read(room)
+		if err == io.EOF {
+			u.sent.Store(true) // before it is: the service may answer at once
+		}
 		pipe.Send(0, n)
 		if refusal := u.after(err); refusal != "" {
 			return refusal
@@ -233,8 +236,10 @@ func (u *upload) sendFirst(pipe sink) error {
 		}
 		if u.length >= 0 {
 			n := copy(room, rest)
+			if rest = rest[n:]; len(rest) == 0 && u.ended {
+				u.sent.Store(true) // before it is: the service may answer at once
+			}
 			pipe.Send(0, n)
-			rest = rest[n:]
 			continue
 		}
 		n := copy(room[http1.ChunkHead:len(room)-http1.ChunkTail], rest)

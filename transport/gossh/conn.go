@@ -191,6 +191,12 @@ func (c *conn) Close(messages.CloseReason) {
 	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() { c.Pipe.Close(messages.CloseEOF) })
 }
 
+// Idle is that of a Pipe. A connection that takes leave is of no use any more.
+func (c *conn) Idle(happens func()) bool { return !c.closed.Load() && c.Pipe.Idle(happens) }
+
+// Use is that of a Pipe.
+func (c *conn) Use() bool { return c.Pipe.Use() && !c.closed.Load() }
+
 // Join makes one connection of this one and that of an outside client.
 func (c *conn) Join(outer *net.TCPConn, ended func()) messages.Stream {
 	if ws := c.use.Load().upgraded.Load(); ws != nil {

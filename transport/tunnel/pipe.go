@@ -56,19 +56,15 @@ func (m *Mux) OpenPipe(peer, protocol string, patience time.Duration) (*Pipe, er
 		return nil, net.ErrClosed
 	}
 	s := newStream(m, nil, peer)
-	if protocol == "" {
-		s.announced = make(chan struct{})
-	} else {
-		s.mu.Lock()
-		s.opened = true
-		s.mu.Unlock()
-	}
+	s.protocol, s.announced = protocol, make(chan struct{})
 	// The handler must have it before the client can say anything about it.
 	m.settings.Host.Send(m.handler, &messages.Accepted{Stream: s, Protocol: protocol})
 	if protocol != "" {
-		s.queue.send(m.frameControl(messages.EncodeOpen(s.id, peer, protocol)), false)
+		s.mu.Lock()
+		s.announce()
+		s.mu.Unlock()
 	}
-	return &Pipe{s: s, patience: patience, silent: protocol == ""}, nil
+	return &Pipe{s: s, patience: patience, silent: true}, nil
 }
 
 // Stream returns the stream.

@@ -22,13 +22,14 @@ import (
 // Two pumps serve it: in reads the outside peer, out writes to it. A [Pipe] may
 // stand in the place of socket and pumps.
 type Stream struct {
-	mux   *Mux           // set once
-	id    string         // set once
-	peer  string         // set once
-	queue *streamQueue   // set once
-	owner *actor.PID     // set by Own, before the pumps start
-	share budget.Account // what waits for the peer beyond messages.ConnShare
-	held  budget.Account // what all that waits for the peer takes up in memory
+	mux      *Mux           // set once
+	id       string         // set once
+	peer     string         // set once
+	protocol string         // what this process speaks over it, set by OpenPipe; "" if that is nobody's business
+	queue    *streamQueue   // set once
+	owner    *actor.PID     // set by Own, before the pumps start
+	share    budget.Account // what waits for the peer beyond messages.ConnShare
+	held     budget.Account // what all that waits for the peer takes up in memory
 
 	accepted atomic.Bool  // an actor has taken or rejected it
 	noLinger atomic.Bool  // the peer is given no more time to read
@@ -52,8 +53,8 @@ type Stream struct {
 	aborted    messages.CloseReason // under mu: the reason of the first Abort
 	over       bool                 // under mu: no bytes are taken any more
 
-	special   Announcement  // what the client's dialect asks for; set by Open
-	announced chan struct{} // of a Pipe: closed when Open has told the client; nil if OpenPipe has
+	special   Announcement  // what the client's dialect asks for; set by announce
+	announced chan struct{} // of a Pipe: closed when the client was told of it
 
 	wake        chan struct{} // has room for one: something for the out pump
 	done        chan struct{} // closed when the stream is over
@@ -130,19 +131,24 @@ func (s *Stream) Open() {
 		return
 	}
 	s.owned = true
-	if s.opened { // by OpenPipe
+	if s.announce(); s.conn != nil {
+		s.start()
+	}
+}
+
+// announce tells the client, once, of a stream that is not over. Under mu.
+func (s *Stream) announce() {
+	if s.over || s.opened {
 		return
 	}
 	s.opened = true
-	s.queue.send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer, "")), false)
+	s.queue.send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer, s.protocol)), false)
 	if s.special = s.mux.dialect.Announce(s); s.special.Message != nil {
 		s.queue.send(s.mux.frameControl(s.special.Message), false)
 	}
 	if s.conn == nil {
 		close(s.announced)
-		return
 	}
-	s.start()
 }
 
 // start starts the pumps. Under mu.
