@@ -35,6 +35,8 @@ func (rt *roundTrip) receive() error {
 		switch {
 		case head.Status == http.StatusSwitchingProtocols:
 			rt.stopWaiting()
+			rt.switched = true
+			rt.conn.Answered(&head, rt.rest, true)
 			return rt.join(head)
 		case head.Status < 200:
 			if err := rt.passInterim(head); err != nil {
@@ -44,6 +46,8 @@ func (rt *roundTrip) receive() error {
 			return fields.Unfit(messages.ReasonBadAnswer, errStatus.Error())
 		default:
 			rt.stopWaiting()
+			rt.closes = !head.Keep
+			rt.conn.Answered(&head, rt.rest, rt.upload == nil || rt.upload.sent.Load())
 			return rt.pass(head)
 		}
 	}
@@ -79,7 +83,10 @@ func (rt *roundTrip) readHead() (http1.Answer, error) {
 		if end := http1.HeadEnd(head, from); end >= 0 {
 			rt.rest = rt.rest[len(rt.rest)-(len(head)-end):]
 			answer, err := http1.ParseAnswer(head[:end], rt.x.r.Method)
-			if err != nil {
+			switch {
+			case errors.Is(err, http1.ErrFields):
+				err = fields.Unfit(messages.ReasonAnswerHeaders, err.Error())
+			case err != nil:
 				err = fields.Unfit(messages.ReasonBadAnswer, err.Error())
 			}
 			return answer, err
@@ -158,7 +165,7 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 	if head.Status == http.StatusNotModified {
 		outside.KeepInNotModified(r, out)
 	}
-	if rt.upload != nil && !rt.upload.sent.Load() {
+	if rt.upload != nil && !rt.upload.held && !rt.upload.sent.Load() {
 		// If the body is not wanted to its end, nobody can tell where it ends.
 		out["Connection"] = []string{"close"}
 	}
@@ -169,7 +176,7 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 		return err
 	}
 	if head.Keep && len(rt.rest) == 0 && !authenticates(rt.x.r, head.Fields) {
-		rt.life = keepFor(head.Fields)
+		rt.life = rt.services.KeepFor(head.Fields)
 	}
 	return nil
 }

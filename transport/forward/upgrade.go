@@ -13,6 +13,7 @@ import (
 	"wsproxy/transport/fields"
 	"wsproxy/transport/http1"
 	"wsproxy/transport/outside"
+	"wsproxy/transport/service"
 )
 
 // errUpgraded says that a request has become a connection that ends by itself.
@@ -83,7 +84,6 @@ func appendSwitching(header http.Header, protocol string) []byte {
 // the outside client.
 func (rt *roundTrip) connect(conn *net.TCPConn, head, early []byte) {
 	x := rt.x
-	ended := func() { x.tell(&messages.RequestEnded{ID: x.id}) }
 	_ = conn.SetWriteDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))
 	_, err := conn.Write(append(head, rt.rest...)) // less than the kernel takes at once
 	_ = conn.SetWriteDeadline(time.Time{})
@@ -92,14 +92,18 @@ func (rt *roundTrip) connect(conn *net.TCPConn, head, early []byte) {
 	}
 	rt.conn.Passed(rt.chunk)
 	if err == nil {
+		ended := func() {
+			rt.conn.Left()
+			rt.ended()
+		}
 		if stream := rt.conn.Join(conn, ended); stream != nil {
 			x.tell(&messages.RequestUpgraded{ID: x.id, Stream: stream})
 			x.whenRevoked(func() { stream.Abort(messages.CloseReset) })
 			return
 		}
 	}
-	rt.conn.Close(messages.CloseReset)
+	rt.conn.End(service.OutcomeBroken, 0, messages.CloseReset)
 	_ = conn.SetLinger(0)
 	conn.Close()
-	ended()
+	rt.ended()
 }

@@ -29,12 +29,15 @@ type Answer struct {
 	Keep bool
 }
 
-// Errors of ParseAnswer.
+// ErrFields says that an answer's header, or its trailer, has more than
+// [messages.MaxAnswerFields].
+var ErrFields = errors.New("it has too many fields")
+
+// Other errors of ParseAnswer.
 var (
 	errStatusLine = errors.New("its first line is none of HTTP/1.1")
 	errFraming    = errors.New("its header says in two ways, or in none that is known, how long its body is")
 	errNoField    = errors.New("a line of its header is no field")
-	errFields     = errors.New("its header has too many fields")
 )
 
 // HeadEnd returns where the head ends that b begins with, or -1 if it has not come
@@ -103,7 +106,7 @@ func parseFields(text string) (fields []messages.Field, err error) {
 			return nil, errNoField
 		}
 		if len(fields) == messages.MaxAnswerFields {
-			return nil, errFields
+			return nil, ErrFields
 		}
 		fields = append(fields, messages.Field{
 			Name:  http.CanonicalHeaderKey(strings.TrimRight(name, " \t")),

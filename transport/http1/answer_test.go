@@ -179,7 +179,7 @@ func TestBodiesInBadChunks(t *testing.T) {
 		}
 	}
 	_, _, c, err := chunksOf(t, "0\r\n"+strings.Repeat("A: b\r\n", messages.MaxAnswerFields+1)+"\r\n", 1000)
-	if _, tooMany := c.Trailer(); err != nil || !errors.Is(tooMany, errFields) {
+	if _, tooMany := c.Trailer(); err != nil || !errors.Is(tooMany, ErrFields) {
 		t.Errorf("so many fields are read: %v, %v", err, tooMany)
 	}
 }

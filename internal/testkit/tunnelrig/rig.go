@@ -1,12 +1,11 @@
 package tunnelrig
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"log/slog"
-	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,21 +153,20 @@ func (r *Rig) Takes() *Stream {
 	r.T.Cleanup(func() { s.Abort(messages.CloseShutdown) })
 	s.Own(c.Ear.PID)
 	s.Open()
-	if m := r.Reads(); m.Type != "tcp_open" || m.ConnID != s.ID() || m.RemoteAddr != Peer {
+	if m := r.Reads(); m.Type != "tcp_open" || m.ConnID != s.ID() || !strings.HasPrefix(m.RemoteAddr, "127.0.0.1:") {
 		r.T.Fatalf("the client is told %+v", m)
 	}
 	return c
 }
 
 // Dials opens a stream whose outer end is the test's.
-func (r *Rig) Dials() (*Stream, *net.UnixConn) {
+func (r *Rig) Dials() (*Stream, *tunnel.Pipe) {
 	r.T.Helper()
-	outer, _, err := r.Mux.Dial(context.Background(), Peer)
+	pipe, err := r.Mux.OpenPipe(Peer, "", testkit.Patience)
 	if err != nil {
 		r.T.Fatal(err)
 	}
-	r.T.Cleanup(func() { outer.Close() })
-	return r.Takes(), outer
+	return r.Takes(), pipe
 }
 
 // Gives lets a stream have bytes of the client's.
