@@ -7,25 +7,14 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/ledger"
 	"wsproxy/messages"
 )
-
-// halfClosedPatience is how long a raw connection whose outside peer has ended
-// its stream lives without data from the client: fixed by the protocol.
-const halfClosedPatience = 30 * time.Second
-
-// heldLook is how often is looked whether a tunnel that was not read is read
-// again: that much of halfClosedPatience its client loses at most.
-const heldLook = halfClosedPatience / 16
 
 // flushPatience is how long an outside peer may acknowledge nothing of what is
 // left for it when the client has closed the connection, has ended its own
 // direction, or waits to say more on one that the peer has half closed.
 const flushPatience = 30 * time.Second
-
-// idleCheck asks a half-closed conn whether it has been idle for long enough, or
-// its peer has stalled.
-type idleCheck struct{ acked int64 } // when bytes waited at the last look; else -1
 
 // flushCheck asks a conn whose client has said its last whether anything has
 // moved since.
@@ -62,14 +51,14 @@ type conn struct {
 	started time.Time
 	reason  messages.CloseReason // why it ended; "" = the client closed it
 
-	credit  bool
-	allowed int       // payload bytes that the client may still send (flow=credit)
-	passed  int       // bytes written since credit was last given back (flow=credit)
-	idle    time.Time // since when the client could have sent something and has not (half closed)
-	late    bool      // it was closed for being idle, and the client does not know
-	watch   int       // which watch of the peer's taking is under way
-	asked   bool      // the handler was asked for a slot
-	quiet   quiet     // for how long nothing has come either way
+	credit bool
+	window ledger.Window // what the client may still send (flow=credit)
+	looks  bool          // the window is looked at now and then
+	idle   time.Time     // since when the client could have sent something and has not (half closed)
+	late   bool          // it was closed for being idle, and the client does not know
+	watch  int           // which watch of the peer's taking is under way
+	asked  bool          // the handler was asked for a slot
+	quiet  quiet         // for how long nothing has come either way
 }
 
 // abortConn tells a conn to reset its connection.
@@ -94,7 +83,7 @@ const (
 )
 
 func newConn(needs *Tunnels, mux messages.Mux, stream messages.Stream, claims []messages.Claim, credit bool, log *slog.Logger) *conn {
-	return &conn{needs: needs, mux: mux, stream: stream, claims: claims, credit: credit, allowed: messages.Window, log: log}
+	return &conn{needs: needs, mux: mux, stream: stream, claims: claims, credit: credit, window: ledger.Window{Room: mux.Widen}, log: log}
 }
 
 func (a *conn) Receive(ctx actor.Context) {
@@ -121,7 +110,7 @@ func (a *conn) Receive(ctx actor.Context) {
 	case *messages.Data:
 		a.data(ctx, m.Data)
 	case *messages.Flushed:
-		a.flushed(m.N)
+		a.flushed(ctx, m.N)
 	case *messages.Credit:
 		a.stream.Credit(m.Bytes)
 	case *messages.Close:
@@ -138,6 +127,8 @@ func (a *conn) Receive(ctx actor.Context) {
 		if a.state == connHalfClosed {
 			a.watchHalfClosed(ctx, m.acked)
 		}
+	case *windowCheck:
+		a.lookAtWindow(ctx)
 	case *quietCheck:
 		a.watchQuiet(ctx)
 	case *flushCheck:
@@ -153,6 +144,7 @@ func (a *conn) Receive(ctx actor.Context) {
 		a.end(ctx)
 	case *actor.Stopping:
 		if a.state != connEnded {
+			a.window.End()
 			a.stream.Abort(messages.CloseReset)
 			a.report()
 		}
@@ -204,27 +196,25 @@ func (a *conn) data(ctx actor.Context, b []byte) {
 		return
 	}
 	a.idle = time.Now()
-	if a.credit {
-		if a.allowed -= len(b); a.allowed < 0 {
-			a.abort(messages.CloseLimit)
-			a.stream.Drop(b)
-			return
-		}
+	if a.credit && !a.window.Received(len(b)) {
+		a.abort(messages.CloseLimit)
+		a.stream.Drop(b)
+		return
 	}
 	a.stream.Write(b)
 }
 
-// flushed gives back credit for what the outside peer's kernel has taken, a
-// quarter window at a time: the protocol asks for a half at the latest.
-func (a *conn) flushed(n int) {
+// flushed gives back credit for what the outside peer's kernel has taken.
+func (a *conn) flushed(ctx actor.Context, n int) {
 	a.idle = time.Now() // before, the client may have had no credit
 	if !a.credit || a.state >= connClientEnded {
 		return
 	}
-	if a.passed += n; a.passed >= messages.Window/4 {
-		a.mux.Control(messages.EncodeCredit(a.stream.ID(), a.passed))
-		a.allowed += a.passed
-		a.passed = 0
+	if n = a.window.Passed(n, a.idle); n > 0 {
+		a.mux.Control(messages.EncodeCredit(a.stream.ID(), n))
+	}
+	if !a.looks && a.window.Size() > messages.Window {
+		a.lookAtWindow(ctx)
 	}
 }
 
@@ -362,35 +352,9 @@ func (a *conn) outsideEnded(ctx actor.Context, reason messages.CloseReason) {
 	}
 }
 
-// watchHalfClosed closes a half-closed connection that has been idle, and looks
-// again when it could be. While bytes wait for the peer, or the tunnel is not
-// read, the client may have more to say than it can: that is no idleness. A peer
-// that takes nothing is reset, for then something is lost and the client must
-// hear of it.
-func (a *conn) watchHalfClosed(ctx actor.Context, before int64) {
-	waiting, acked := a.stream.Waiting()
-	rest := halfClosedPatience - time.Since(a.idle)
-	switch {
-	case waiting > 0 && acked == before:
-		a.abort(messages.CloseSlow)
-		return
-	case waiting > 0:
-		rest = flushPatience
-	case a.mux.Full():
-		a.idle, rest, acked = time.Now(), heldLook, -1
-	case rest > 0:
-		acked = -1
-	default:
-		a.late = true
-		a.endWrite(ctx)
-		return
-	}
-	self, root := ctx.Self(), ctx.ActorSystem().Root
-	time.AfterFunc(rest, func() { root.Send(self, &idleCheck{acked}) })
-}
-
 func (a *conn) end(ctx actor.Context) {
 	a.report()
+	a.window.End()
 	a.state = connEnded
 	ctx.Send(ctx.Parent(), &messages.ConnEnded{ConnID: a.stream.ID()})
 	ctx.Stop(ctx.Self())

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -20,6 +21,18 @@ func (a *handler) freeMemory(ctx actor.Context, bytes int64) {
 	}
 	for _, h := range ledger.ToFree(all, bytes) {
 		h.End()
+	}
+}
+
+// windowCheck asks a conn to look at its window.
+type windowCheck struct{}
+
+// lookAtWindow narrows a window of which no use is made, for as long as it is wider
+// than at first.
+func (a *conn) lookAtWindow(ctx actor.Context) {
+	if a.looks = a.window.Look(time.Now()); a.looks {
+		self, root := ctx.Self(), ctx.ActorSystem().Root
+		time.AfterFunc(ledger.WindowLook, func() { root.Send(self, &windowCheck{}) })
 	}
 }
 

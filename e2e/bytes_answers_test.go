@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,7 +112,7 @@ func TestBytesHTTP10(t *testing.T) {
 	}))
 	for name, c := range map[string]struct {
 		request, body string
-		length        int64
+		length        int64 // or that of the body: what is known when the head goes out may be said
 	}{
 		"a length":           {"GET /sized HTTP/1.0\r\nHost: HOST\r\n\r\n", "HTTP/1.1 GET ", 13},
 		"until the end":      {"GET /chunked HTTP/1.0\r\nHost: HOST\r\n\r\n", "HTTP/1.1 GET ", -1},
@@ -127,7 +128,7 @@ func TestBytesHTTP10(t *testing.T) {
 				t.Fatal(err)
 			}
 			body, err := io.ReadAll(response.Body)
-			if response.StatusCode != 200 || string(body) != c.body || response.ContentLength != c.length || err != nil || len(response.TransferEncoding) > 0 {
+			if response.StatusCode != 200 || string(body) != c.body || !slices.Contains([]int64{c.length, int64(len(c.body))}, response.ContentLength) || err != nil || len(response.TransferEncoding) > 0 {
 				t.Errorf("%d %q, length %d, %v, %v", response.StatusCode, body, response.ContentLength, response.TransferEncoding, err)
 			}
 			if name == "keep-alive" {

@@ -13,23 +13,19 @@ import (
 	"time"
 )
 
-// refused reports how often a tunnel's request was refused for a reason.
-func (r *bytesRig) refusedLines(t *testing.T) int {
-	t.Helper()
-	return len(r.s.logLines(`"msg":"refused"`))
-}
-
 // A tunnel whose service isn't there answers 502 with a text that says so.
 func TestBytesNoService(t *testing.T) {
 	t.Parallel()
-	r := newBytesRigTo(t, closedPort(t).String(), "")
+	r := newBytesRigTo(t, closedPort(t).String(), "", "METRICS_ADDR=127.0.0.1:0")
 	for _, method := range []string{"GET", "POST"} {
 		reply := r.ask(t, method, "/", strings.NewReader("body"))
 		if reply.status != 502 || !strings.Contains(reply.body, "refused") && !strings.Contains(reply.body, "no service") {
 			t.Errorf("%s: %d %q", method, reply.status, reply.body)
 		}
 	}
-	eventually(t, patience, "a line about it", func() bool { return r.refusedLines(t) > 0 })
+	if n := r.s.refusals(t, "forward", "service_refused"); n != 2 {
+		t.Errorf("counted %d times", n)
+	}
 }
 
 // A service that never answers is 504 after the time-out, and its connection is reset.

@@ -95,7 +95,7 @@ func fileIs(t *testing.T, path string, want [32]byte) {
 // A large download that was cut is known to be, and goes on where it was.
 func TestBytesResumedDownload(t *testing.T) {
 	t.Parallel()
-	size := bytesBulk()
+	size := bytesBulk() / 2
 	dir, sum := sparseFile(t, size)
 	ranges := make(chan string, 8)
 	files := http.FileServer(http.Dir(dir))

@@ -94,7 +94,7 @@ func TestBytesHeadersToTheService(t *testing.T) {
 	kept := []string{
 		"Content-Length: 0", "X-A: 1", "X-A: 2,  3", "X-A: 1", "X-Empty: ", "X-Latin: gr\xfc\xdfe", "X-UTF-8: grüße", `X-Quoted: "a, b"`,
 		"Accept-Encoding: gzip;q=0.5, zstd", "Accept: */*", "User-Agent: t/1 (x)", "Range: bytes=0-", "If-None-Match: W/\"x\"", "Content-Type: text/x",
-		"TE: trailers", "Origin: https://a.example", "Sec-Fetch-Mode: cors", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
+		"Connection: TE", "TE: trailers", "Origin: https://a.example", "Sec-Fetch-Mode: cors", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http",
 	}
 	for name, more := range map[string][]string{
 		"false": nil,
@@ -104,6 +104,11 @@ func TestBytesHeadersToTheService(t *testing.T) {
 			request, r := heard(t, "", []string{"TUNNEL_FORWARD_CREDENTIALS=" + name}, lines)
 			want := append(slices.Concat(kept, more), "Host: "+r.c.host, "X-Forwarded-Host: "+r.c.host)
 			wantFields(t, request.fields, want)
+			for _, secret := range []string{"eDp5", "6.6.6.6", "a.example"} {
+				if strings.Contains(r.s.log(), secret) {
+					t.Errorf("%q is in the log", secret)
+				}
+			}
 		})
 	}
 }

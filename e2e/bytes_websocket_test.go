@@ -104,8 +104,12 @@ func TestBytesWebSocketEcho(t *testing.T) {
 func TestBytesWebSocketBulk(t *testing.T) {
 	t.Parallel()
 	const size, piece = 100 << 20, 1 << 20
-	r := newPlainBytesRig(t, socketService(t, socketEcho))
+	r := newPlainBytesRig(t, socketService(t, func(ws *websocket.Conn) {
+		_ = ws.SetReadDeadline(time.Now().Add(8 * patience))
+		socketEcho(ws)
+	}))
 	ws, _ := r.socket(t)
+	_ = ws.SetReadDeadline(time.Now().Add(8 * patience))
 	wrote := make(chan error, 1)
 	go func() {
 		noise, block := tunnelNoise(7), make([]byte, piece)

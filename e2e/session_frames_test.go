@@ -86,6 +86,10 @@ func TestBytesBeforeAForbiddenFrameLost(t *testing.T) {
 	far, conns := handServer(t)
 	ws := dialRaw(t, relayURL(s, far), nil)
 	conn := accept(t, conns)
+	_, _ = io.WriteString(conn, "greeting") // before that has come the dial may still be under way, and is given up
+	if first, payload, err := ws.read(); first != finBit|opBinary || string(payload) != "greeting" || err != nil {
+		t.Fatalf("what comes first is %#x, %q, %v", first, payload, err)
+	}
 	ws.send(t, append(frame(finBit|opBinary, []byte("before")), frame(finBit|opText, []byte("after"))...))
 	got, err := io.ReadAll(conn)
 	if string(got) != "before" || err != nil {

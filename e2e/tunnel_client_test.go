@@ -21,8 +21,8 @@ const (
 	tunnelDomain = "tunnel.test"
 	// tunnelWindow is the window of flow=credit.
 	tunnelWindow = 256 << 10
-	// tunnelWidest is how far the server may widen it.
-	tunnelWidest = 8 << 20
+	// tunnelMaxWindow is up to what the proxy may widen it.
+	tunnelMaxWindow = 8 << 20
 	// tunnelPayload is the largest payload of a data frame from the proxy.
 	tunnelPayload = 32 << 10
 )

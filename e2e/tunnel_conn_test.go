@@ -74,7 +74,7 @@ func (n *tunnelRawConn) granted(bytes int) {
 	defer n.mu.Unlock()
 	n.allowed += bytes
 	n.credits += bytes
-	if bytes <= 0 || n.credits > n.sent+tunnelWidest {
+	if bytes <= 0 || n.credits > n.sent+tunnelMaxWindow-tunnelWindow {
 		n.c.t.Errorf("credit of %d bytes, %d in all, for %d sent", bytes, n.credits, n.sent)
 	}
 	n.changed.Broadcast()

@@ -55,6 +55,10 @@ type Mux interface {
 	// Crowded reports whether requests hold most of what they may of the tunnel's
 	// memory.
 	Crowded() bool
+	// Widen takes bytes by which the window of one raw connection becomes wider, and
+	// reports whether there is room for that; of 0, whether there is still. If bytes
+	// is negative it gives back.
+	Widen(bytes int) bool
 	// Held returns how many bytes the tunnel holds in memory.
 	Held() int64
 	// GiveUp has the mux keep nothing of the message that comes from the client

@@ -97,15 +97,20 @@ export interface TunnelRequestInfo {
   headers: Headers;
   /** The outside client's address as the server judged it, without a port. */
   remoteAddr: string;
-  /** The body of a GET or HEAD, which a Request can't have. */
+  /** The body of a GET or HEAD, which a Request can't have, up to `maxBody`. */
   body?: Bytes;
   /**
-   * Aborted when an answer is of no use any more: after `requestTimeout`, with a
-   * `TimeoutError`, or when the tunnel has ended before the answer was sent. An
-   * answer's body that is being read is then cancelled. That the outside client
-   * has gone is not known: the protocol has no message for it.
+   * Aborted when an answer is of no use any more: the outside client has gone,
+   * or the tunnel has ended. An answer's body that is being read is then
+   * cancelled. The Request's own signal says the same. (With a server that sends
+   * requests as messages it is this one alone, and says `requestTimeout`, with
+   * a `TimeoutError`, and the tunnel's end.)
    */
   signal: AbortSignal;
+  /** Trailers of the request, there when its body was read to the end. */
+  trailers?: Headers;
+  /** Trailers of the answer, to be added to until its body has ended. They are sent if it has no Content-Length. */
+  answerTrailers?: Headers;
   /**
    * Values of `Set-Cookie`, to be added to. Browsers drop that header from a
    * Response. The server passes cookies on only with TUNNEL_FORWARD_CREDENTIALS.
@@ -113,7 +118,50 @@ export interface TunnelRequestInfo {
   setCookies: string[];
 }
 
-/** One raw TCP connection to the tunnel's port. */
+/**
+ * The server's end of a WebSocket of the outside world, with the API of the
+ * browser's own class `WebSocket`; what differs is said here.
+ */
+export interface TunnelSocket extends EventTarget {
+  readonly CONNECTING: 0;
+  readonly OPEN: 1;
+  readonly CLOSING: 2;
+  readonly CLOSED: 3;
+  /** CONNECTING until the handler of `onWebSocket` has returned, or what it gave to accept() has been decided. */
+  readonly readyState: 0 | 1 | 2 | 3;
+  /** The address that the outside client asked for. */
+  readonly url: string;
+  /** The subprotocols that the client offers, the one that it likes best first. */
+  readonly protocols: readonly string[];
+  /** The subprotocol that was chosen; empty if there is none. */
+  readonly protocol: string;
+  readonly extensions: "";
+  binaryType: "blob" | "arraybuffer";
+  /** Bytes given to send() that wait, for credit of a client that reads slowly too. */
+  readonly bufferedAmount: number;
+  onopen: ((event: Event) => unknown) | null;
+  onmessage: ((event: MessageEvent) => unknown) | null;
+  onerror: ((event: Event) => unknown) | null;
+  onclose: ((event: CloseEvent) => unknown) | null;
+  addEventListener(type: "open" | "error", listener: (event: Event) => unknown, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(type: "message", listener: (event: MessageEvent) => unknown, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(type: "close", listener: (event: CloseEvent) => unknown, options?: boolean | AddEventListenerOptions): void;
+  /**
+   * Accepts it with a subprotocol, one of `protocols` or "" for none, or a
+   * promise of it; one that rejects refuses the WebSocket with 500. Without a
+   * call it is accepted when the handler has returned, or reached its first
+   * await, with the first of `protocols`.
+   */
+  accept(protocol?: string | Promise<string | undefined>): void;
+  send(data: string | BufferSource | Blob): void;
+  /**
+   * Closes it after what was sent. Before it is open: refuses it, with 403. All
+   * codes that may be sent are taken, those of a server too, such as 1011.
+   */
+  close(code?: number, reason?: string): void;
+}
+
+/** One connection of a tunnel: raw TCP to its port, or HTTP if `httpConnections` asks for them. */
 export interface TunnelConnection {
   /**
    * What the peer sends. It closes when the peer has ended its sending side;
@@ -124,9 +172,12 @@ export interface TunnelConnection {
   /**
    * What the peer gets. A write is done when the server has given credit for
    * it. Closing it ends the connection, in both directions, after everything
-   * was delivered; aborting it does so at once. To be closed in any case.
+   * was delivered; aborting it does so at once, and of HTTP tells the outside
+   * client that an answer was cut. To be closed in any case.
    */
   writable: WritableStream<BufferSource>;
+  /** `http/1.1` if it carries HTTP, with the proxy as the client. */
+  protocol: "tcp" | "http/1.1";
   /** The peer's address and port as the server sees it. */
   remoteAddr: string;
   /** The server's name for the connection; also in its log. */
@@ -160,14 +211,42 @@ export interface ReconnectOptions {
 export interface TunnelOptions extends ServerOptions {
   /**
    * Answers an HTTP request. Without it all are answered 501; one that throws,
-   * 500. The answer's body is read whole, up to `maxBody`, before it is sent.
+   * 500. Bodies are streams, both ways: what is not read holds its sender up. An
+   * answer without Content-Length goes out in chunks; one that is not as long as
+   * it says is cut, so that it never looks whole.
+   *
+   * A server without `http=bytes` sends requests as messages: then both bodies are
+   * whole, and bounded by `maxBody` and `requestTimeout`.
    */
   onRequest?: (request: Request, info: TunnelRequestInfo) => Response | Promise<Response>;
+  /**
+   * Gets each WebSocket of the outside world. Without it `onRequest` gets them
+   * as requests. One that throws refuses it with 500. What an event handler
+   * throws goes to onError.
+   */
+  onWebSocket?: (socket: TunnelSocket, request: Request, info: TunnelRequestInfo) => unknown;
+  /** Largest message of such a WebSocket in bytes; a larger one closes it with 1009. Default: 16 MiB. */
+  maxMessage?: number;
   /**
    * Gets each raw TCP connection. Without it all are closed at once; if it
    * throws, that connection is closed.
    */
   onConnection?: (connection: TunnelConnection) => unknown;
+  /**
+   * HTTP connections go to `onConnection` too, in place of onRequest and
+   * onWebSocket: for a page that passes bytes on to a web server. One for which
+   * it throws before it has written is answered 502. Default: false.
+   */
+  httpConnections?: boolean;
+  /** The `Host` that the page's requests have, in place of the outside client's: some web servers refuse names that they don't know. */
+  host?: string;
+  /**
+   * The same name of the same user has the same address each time, if the server
+   * has authentication and TUNNEL_NAME_SECRET. 1 to 64 of a-z, 0-9 and `-`.
+   */
+  name?: string;
+  /** Whether to take a raw TCP port. Default: true. */
+  raw?: boolean;
   /** Called each time the tunnel is ready, the first time included. */
   onReady?: (address: TunnelAddress) => void;
   /** Called each time the tunnel was lost and will be registered anew. */
@@ -181,14 +260,16 @@ export interface TunnelOptions extends ServerOptions {
    */
   reconnect?: boolean | ReconnectOptions;
   /**
-   * Largest body of an answer in bytes. Reading stops there, the body's stream
-   * is cancelled, and the request answered 502. To be what the server has as
-   * TUNNEL_MAX_BODY. Default: 10 MiB, as there.
+   * With a server that sends requests as messages: largest body of an answer in
+   * bytes. Reading stops there, the body's stream is cancelled, and the request
+   * answered 502. To be what the server has as
+   * TUNNEL_MAX_BODY. Default: 10 MiB, as there. With others it bounds the body
+   * of a GET or HEAD only (413).
    */
   maxBody?: number;
   /**
-   * Milliseconds from a request's arrival until its answer is handed to the
-   * WebSocket. Then the request is given up: `signal` of its TunnelRequestInfo is
+   * With a server that sends requests as messages: milliseconds from a
+   * request's arrival until its answer is handed to the WebSocket. Then the request is given up: `signal` of its TunnelRequestInfo is
    * aborted, the answer's stream cancelled, and the request answered 504. To be
    * what the server has as TUNNEL_HTTP_TIMEOUT, which does not tell the page that
    * it has given a request up. Default: 60,000, as there.

@@ -32,7 +32,6 @@ func (rt *roundTrip) receive() error {
 		if err != nil {
 			return err
 		}
-		rt.heard = true
 		switch {
 		case head.Status == http.StatusSwitchingProtocols:
 			rt.stopWaiting()
@@ -114,6 +113,7 @@ func (rt *roundTrip) more() (err error) {
 	}
 	rt.chunk, err = rt.conn.Next(rt.x.r.Context().Done())
 	rt.rest = rt.chunk
+	rt.heard = rt.heard || err == nil
 	return err
 }
 

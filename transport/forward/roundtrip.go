@@ -33,7 +33,7 @@ type roundTrip struct {
 	sent     bool   // the request's head was sent
 
 	chunk, rest []byte // what has come from the service, and what is left of that
-	heard       bool   // something has come
+	heard       bool   // something has come from the service
 	passed      bool   // the head of the answer was passed on
 	closes      bool   // the service closes the connection behind the answer
 	switched    bool   // it speaks something else from now on

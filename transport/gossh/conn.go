@@ -28,6 +28,7 @@ type conn struct {
 
 	// Of who takes leave.
 	ended   chan struct{} // closed when nothing more comes
+	told    bool          // set before ended is closed: the client has told the end
 	drained atomic.Int64  // bytes that were read to no purpose
 }
 
@@ -188,7 +189,13 @@ func (c *conn) Close(messages.CloseReason) {
 		return
 	}
 	close(c.stop)
-	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() { c.Pipe.Close(messages.CloseEOF) })
+	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() {
+		if c.told {
+			c.Pipe.Close("") // it is the client's end
+		} else {
+			c.Pipe.Close(messages.CloseEOF)
+		}
+	})
 }
 
 // Idle is that of a Pipe. A connection that takes leave is of no use any more.

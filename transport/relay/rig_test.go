@@ -227,7 +227,8 @@ func (r *rig) wantStalled() {
 	before, still := int64(0), 0
 	testkit.Eventually(r.T, "the pair waits for its client", func() bool {
 		<-time.After(30 * time.Millisecond)
-		window, unacked := r.pair.session.Conn().SendWindow()
+		sending := r.pair.session.Conn().Sending()
+		window, unacked := sending.Window, sending.Unacked
 		down := r.pair.down.Load()
 		if still++; down != before || unacked == 0 || window > 64<<10 {
 			before, still = down, 0

@@ -11,6 +11,7 @@ import (
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/pieces"
+	"wsproxy/transport/tunnel/inflight"
 	"wsproxy/transport/wsock"
 )
 
@@ -25,12 +26,13 @@ type Mux struct {
 	handler  *actor.PID              // set by Prepare, before the pumps begin
 	started  atomic.Bool             // handler is set, for others than the pumps
 	queue    *sendQueue              // what waits for the client
-	inFlight inFlight                // what is on its way to the client
+	inFlight inflight.Bound          // what is on its way to the client
 	memory   *budget.Budget          // what the tunnel holds of that of all
 	requests *budget.Budget          // the part of it that requests hold, until the client has them
 	buffer   *budget.Budget          // what waits for outside peers beyond their shares; counted in memory too
 	answers  budget.Account          // responses, until their requests have them
 	comes    atomic.Pointer[inbound] // what is made of the client's messages; nil until they are read
+	wider    atomic.Int64            // bytes by which windows of raw connections are wider
 	inbound  *budget.Budget          // what was read from the client and is not handled yet
 	posted   budget.Account          // the same, in memory: a tunnel's end leaves some unhandled
 	room     chan struct{}           // has room for one: some of memory or inbound came back
@@ -234,7 +236,8 @@ func (m *Mux) Prepare(handler *actor.PID, ready []byte) {
 
 // Start begins to read the client, to write to it, and to accept.
 func (m *Mux) Start() {
-	m.inFlight.look = m.session.Conn().SendWindow
+	m.session.Conn().KeepUnsentLow()
+	m.inFlight.Watch(m.session.Conn().Sending)
 	m.startReading()
 	m.writeDone = m.session.Pump("tunnel out", m.pumpOut)
 	m.accepting = true

@@ -165,7 +165,9 @@ func (p *Pipe) Write(b []byte) (n int, err error) {
 // ready waits for what lets the writer go on.
 func ready[T any](p *Pipe, is <-chan T) (value T, err error) {
 	select {
-	case <-p.s.done: // before all others
+	case <-p.s.unread: // before all others
+		return value, p.ended()
+	case <-p.s.done:
 		return value, p.ended()
 	case <-p.stop:
 		return value, ErrStopped

@@ -16,15 +16,15 @@ import (
 	"wsproxy/messages"
 )
 
-// A pipeConn is a stream whose outer end is a Pipe of the test's.
-type pipeConn struct {
+// A rawPipe is a stream whose outer end is a Pipe of the test's.
+type rawPipe struct {
 	*outsideConn
 	pipe *Pipe
 }
 
 // pipes opens a stream of this process's own without a protocol, of which the handler
 // knows.
-func (r *rig) pipes() pipeConn {
+func (r *rig) pipes() rawPipe {
 	r.t.Helper()
 	pipe, err := r.mux.OpenPipe("192.0.2.1:0", "", testkit.Patience)
 	if err != nil {
@@ -35,14 +35,14 @@ func (r *rig) pipes() pipeConn {
 	if s != pipe.Stream() || m.Protocol != "" {
 		r.t.Fatalf("the handler is given %+v", m)
 	}
-	c := pipeConn{&outsideConn{Stream: s, ear: testkit.NewEar(r.t, r.system)}, pipe}
+	c := rawPipe{&outsideConn{Stream: s, ear: testkit.NewEar(r.t, r.system)}, pipe}
 	r.t.Cleanup(func() { s.Abort(messages.CloseShutdown) })
 	s.Own(c.ear.PID)
 	return c
 }
 
 // opens is what the conn does when it has its slot; then the client knows.
-func (r *rig) opens(c pipeConn) {
+func (r *rig) opens(c rawPipe) {
 	r.t.Helper()
 	c.Open()
 	if m := r.clientReads(); m.kind != "tcp_open" || m.id != c.ID() || m.fields["remoteAddr"] != "192.0.2.1:0" || m.fields["protocol"] != nil {
@@ -51,7 +51,7 @@ func (r *rig) opens(c pipeConn) {
 }
 
 // reads reads what the client sends up to its end.
-func (c pipeConn) reads() (all []byte, err error) {
+func (c rawPipe) reads() (all []byte, err error) {
 	for {
 		chunk, err := c.pipe.Next(nil)
 		if err != nil {
@@ -75,7 +75,7 @@ func inEveryWay(t *testing.T, test func(t *testing.T, r *rig)) {
 
 // A stream from within carries bytes both ways at once, as one from outside does, and
 // the client's end. Nothing goes before the client knows of it.
-func TestPipeCarriesBytes(t *testing.T) {
+func TestRawPipeCarriesBytes(t *testing.T) {
 	const size = messages.Window // of both directions: what needs no credit
 	inEveryWay(t, func(t *testing.T, r *rig) {
 		c := r.pipes()
@@ -114,33 +114,9 @@ func TestPipeCarriesBytes(t *testing.T) {
 	})
 }
 
-// With flow=credit the process itself gets no more to the client than that allows.
-func TestPipeNeedsCredit(t *testing.T) {
-	r := startRig(t, rigOptions{credit: true})
-	c := r.pipes()
-	r.opens(c)
-	const more = 1000
-	wrote := make(chan error, 1)
-	go func() {
-		_, err := c.pipe.Write(make([]byte, messages.Window+2*more))
-		wrote <- err
-	}()
-	r.readData(c.outsideConn, messages.Window)
-	for range 2 {
-		if in, _ := c.Moved(); in != messages.Window && in != messages.Window+more {
-			t.Fatalf("%d bytes are read", in)
-		}
-		c.Credit(more)
-		r.readData(c.outsideConn, more)
-	}
-	if err := testkit.Receive(t, wrote); err != nil {
-		t.Error(err)
-	}
-}
-
 // What a dialect asks for a stream holds for a Pipe: it waits for the client, and
 // pauses; and the dialect hears of the end.
-func TestPipeKeepsToTheDialect(t *testing.T) {
+func TestRawPipeKeepsToTheDialect(t *testing.T) {
 	r, d := startFake(t, false)
 	c := r.pipes()
 	wrote := make(chan error, 1)
@@ -182,7 +158,7 @@ func TestPipeKeepsToTheDialect(t *testing.T) {
 
 // An abort is an end that is none of the client's, before the client knows of the
 // stream and later.
-func TestPipeIsAborted(t *testing.T) {
+func TestRawPipeIsAborted(t *testing.T) {
 	for _, opened := range []bool{true, false} {
 		r := startRig(t, rigOptions{})
 		c := r.pipes()
@@ -211,7 +187,7 @@ func TestPipeIsAborted(t *testing.T) {
 
 // What this process carries over a stream of its own must not be taken for whole
 // when the tunnel ends, unless the client has said so.
-func TestLeaveEndsAPipe(t *testing.T) {
+func TestLeaveEndsARawPipe(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, r *rig) {
 		c := r.pipes()
 		r.opens(c)
@@ -240,7 +216,7 @@ func TestLeaveEndsAPipe(t *testing.T) {
 }
 
 // Who uses a Pipe can be told to stop, and take it up again.
-func TestPipeIsInterrupted(t *testing.T) {
+func TestRawPipeIsInterrupted(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	c := r.pipes() // of which the client does not know yet
 	stop := make(chan struct{})
@@ -275,7 +251,7 @@ func TestPipeIsInterrupted(t *testing.T) {
 }
 
 // A Pipe is quiet while nothing comes, neither bytes nor an end, nor the word to stop.
-func TestPipeIsQuiet(t *testing.T) {
+func TestRawPipeIsQuiet(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	c := r.pipes()
 	r.opens(c)
@@ -309,7 +285,7 @@ func TestPipeIsQuiet(t *testing.T) {
 }
 
 // The end of the Mux is that of a Pipe that nobody has taken.
-func TestPipeEndsWithTheMux(t *testing.T) {
+func TestRawPipeEndsWithTheMux(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	pipe, err := r.mux.OpenPipe("192.0.2.1:0", "", testkit.Patience)
 	if err != nil {

@@ -9,15 +9,15 @@ func (m *Mux) pumpOut() messages.Reason {
 	defer func() { m.dropAll(batch) }() // those in hand, should this fail
 	var bufs [][]byte
 	for {
-		full := m.inFlight.full()
+		room := m.inFlight.Room()
 		var more bool
-		batch, more = m.queue.take(batch[:0], full)
+		batch, more = m.queue.take(batch[:0], room)
 		if len(batch) == 0 {
 			switch {
 			case !more:
 				return messages.ReasonShutdown // the Mux is closing, for whatever reason
-			case full:
-				m.inFlight.await(m.queue.wake)
+			case room == 0:
+				m.inFlight.Await(m.queue.wake)
 			default:
 				<-m.queue.wake
 			}
@@ -35,7 +35,7 @@ func (m *Mux) pumpOut() messages.Reason {
 			interactive = interactive || f.interactive
 		}
 		err := client.Write(bufs...)
-		m.inFlight.wrote(size, interactive)
+		m.inFlight.Wrote(size, interactive)
 		clear(bufs)
 		m.dropAll(batch)
 		if err != nil {

@@ -5,15 +5,19 @@ import (
 	"sync"
 
 	"wsproxy/messages"
+	"wsproxy/transport/tunnel/inflight"
 	"wsproxy/transport/wsock"
 )
 
 const (
-	// writeBatch is about how many bytes of control messages, and how many of
-	// raw connections, a tunnel's writer gives the kernel at once: what waits
+	// writeBatch is about how many bytes of control messages, and at most how many
+	// of raw connections, a tunnel's writer gives the kernel at once: what waits
 	// together goes out in one system call, neither kind starves the other, and
 	// a frame that comes meanwhile waits no longer than that takes.
-	writeBatch = 64 << 10
+	writeBatch = inflight.MaxBatch
+	// sendQuantum is how many bytes a stream sends in its turn: the longest data
+	// frame, so that none needs more than one turn to be due.
+	sendQuantum = wsock.BufferSize
 	// streamDepth is how many frames of one connection wait for the writer: one
 	// on its way, one behind it. Then its outside peer is not read.
 	streamDepth = 2
@@ -50,12 +54,17 @@ func (f *frame) payload() []byte {
 // its WebSocket: control messages of the tunnel in one queue, and one queue for
 // each stream, in which its tcp_open, data and tcp_close keep their order.
 // Nothing reaches the WebSocket by another way, so no close overtakes its data.
-// Control messages go first; streams are served in turns. Any goroutine may
-// add; one takes.
+// Control messages go first. Streams are served in turns that are counted in bytes, one
+// that had nothing waiting before those that had. But until all others have had their
+// turns it has only one turn's bytes, however often it has nothing: so nobody is for
+// ever new by sending little (deficit round robin with a list of new flows: RFC 8290,
+// section 4; there such a flow waits for its turn as soon as it had nothing, but a round
+// of a hundred streams would be three megabytes here). Any goroutine may add; one takes.
 type sendQueue struct {
 	mu      sync.Mutex
 	control []frame
-	turn    []*streamQueue // those that have something, in the order of their turns
+	fresh   []*streamQueue // those that had nothing, in the order of their turns; before turn
+	turn    []*streamQueue // those that have, or had, something, in the order of their turns; some are fresh, too
 	ended   bool           // nothing is added any more
 	wake    chan struct{}  // has room for one: something was added, or it ended
 	drop    func(frame)    // gives back what a frame held
@@ -69,6 +78,9 @@ type streamQueue struct {
 	all    *sendQueue    // set once
 	frames []frame       // under all.mu
 	inTurn bool          // under all.mu: whether it is in all.turn
+	fresh  bool          // under all.mu: whether it is in all.fresh
+	spent  bool          // under all.mu: it is not fresh again before it has left all.turn
+	due    int           // under all.mu: bytes that it may send before others have their turns
 	closed bool          // under all.mu: nothing is added any more
 	small  bool          // under all.mu: the last data frame was
 	room   chan struct{} // streamDepth tokens: one for each data frame that may wait
@@ -124,9 +136,12 @@ func (s *streamQueue) send(f frame, last bool) {
 	if !refused {
 		s.frames = append(s.frames, f)
 		s.closed = last
-		if !s.inTurn {
-			s.inTurn = true
-			q.turn = append(q.turn, s)
+		if !s.inTurn && !s.fresh {
+			s.due, s.spent = sendQuantum, false
+		}
+		if len(s.frames) == 1 && !s.fresh && !s.spent {
+			s.fresh = true
+			q.fresh = append(q.fresh, s)
 		}
 	}
 	q.mu.Unlock()
@@ -170,9 +185,10 @@ func (s *streamQueue) end(gone func()) {
 }
 
 // take returns the frames to be written next, in batch, and whether more will
-// ever come. It doesn't wait. If urgent is set, it takes control messages only,
-// unless these are the last frames of all.
-func (q *sendQueue) take(batch []frame, urgent bool) (next []frame, more bool) {
+// ever come. It doesn't wait. room is about how many bytes of data may go out: if
+// it is 0 it takes only control messages and a small frame of each stream that had
+// nothing waiting, unless these are the last frames of all.
+func (q *sendQueue) take(batch []frame, room int) (next []frame, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	size := 0
@@ -186,29 +202,68 @@ func (q *sendQueue) take(batch []frame, urgent bool) (next []frame, more bool) {
 	if q.control = q.control[taken:]; len(q.control) == 0 {
 		q.control = nil
 	}
-	// One frame of each stream, then another of each, until the batch is full.
-	size = 0
-	for len(q.turn) > 0 && size < writeBatch && (!urgent || q.ended) {
-		s := q.turn[0]
-		q.turn[0] = nil
-		q.turn = q.turn[1:]
-		if len(s.frames) == 0 { // it was cut
-			s.inTurn = false
-			continue
+	if q.ended {
+		room = writeBatch
+	}
+	for size = 0; ; {
+		s := q.serve(size < room)
+		if s == nil || size >= writeBatch {
+			return batch, !q.ended || len(q.control)+len(q.fresh)+len(q.turn) > 0
 		}
 		first := len(batch)
 		batch = append(batch, s.pop())
 		if q.coalesce > 0 && batch[first].data {
 			batch = s.coalesceTo(batch, q.coalesce)
 		}
+		n := 0
 		for _, f := range batch[first:] {
-			size += len(f.bytes)
+			n += len(f.bytes)
 		}
-		if s.inTurn = len(s.frames) > 0; s.inTurn {
+		size += n
+		s.due -= n
+	}
+}
+
+// serve returns the stream whose turn it is, which has a frame that waits, or
+// nil. If not everyone may send, that is one of those that had nothing, and the
+// frame is small. Under mu.
+func (q *sendQueue) serve(everyone bool) *streamQueue {
+	for {
+		list, i := &q.turn, 0
+		if len(q.fresh) > 0 { // small frames first: a hundred downloads that begin are not before a keystroke
+			list, i = &q.fresh, max(slices.IndexFunc(q.fresh, (*streamQueue).isBrief), 0)
+		}
+		if len(*list) == 0 {
+			return nil
+		}
+		s := (*list)[i]
+		waits := len(s.frames) > 0
+		switch {
+		case waits && s.due > 0 && (everyone || s.fresh && s.isBrief()):
+			return s
+		case !everyone && (waits && s.due > 0 || !s.fresh):
+			return nil
+		}
+		*list = slices.Delete(*list, i, i+1)
+		if waits {
+			s.due, s.spent = s.due+sendQuantum, true
+		}
+		if s.fresh {
+			s.fresh = false
+			waits = waits || len(q.turn) > 0 // if it sends again, its bytes of this turn are counted
+		} else {
+			s.inTurn = false
+		}
+		if waits && !s.inTurn {
+			s.inTurn = true
 			q.turn = append(q.turn, s)
 		}
 	}
-	return batch, !q.ended || len(q.control) > 0 || len(q.turn) > 0
+}
+
+// isBrief reports whether the next frame is small, or there is none. Under all.mu.
+func (s *streamQueue) isBrief() bool {
+	return len(s.frames) == 0 || len(s.frames[0].bytes) < smallFrame
 }
 
 // pop takes the stream's first frame. Under all.mu.
@@ -260,11 +315,11 @@ func (q *sendQueue) end() {
 // clear drops what waits.
 func (q *sendQueue) clear() {
 	q.mu.Lock()
-	waiting, turn := q.control, q.turn
-	q.control, q.turn, q.ended = nil, nil, true
-	for _, s := range turn {
+	waiting, streams := q.control, append(q.fresh, q.turn...)
+	q.control, q.fresh, q.turn, q.ended = nil, nil, nil, true
+	for _, s := range streams {
 		waiting = append(waiting, s.frames...)
-		s.frames, s.inTurn = nil, false
+		s.frames, s.inTurn, s.fresh = nil, false, false
 	}
 	q.mu.Unlock()
 	signal(q.wake)

@@ -45,7 +45,7 @@ func namedFrame(name string) frame { return frame{bytes: []byte(name)} }
 
 // takes takes a batch and says what it was.
 func takes(l *sendQueue) (names string, more bool) {
-	batch, more := l.take(nil, false)
+	batch, more := l.take(nil, writeBatch)
 	var all []string
 	for _, f := range batch {
 		name, _, _ := strings.Cut(string(f.bytes), "|")
@@ -66,7 +66,7 @@ func TestStreamsTakeTurnsBehindControl(t *testing.T) {
 	c.send(namedFrame("c2"), false)
 	l.sendControl(namedFrame("x"))
 	l.sendControl(namedFrame("y"))
-	if got, more := takes(l); got != "x y a1 b1 c1 a2 c2 a3" || !more {
+	if got, more := takes(l); got != "x y a1 a2 a3 b1 c1 c2" || !more {
 		t.Errorf("what goes out: %s, and more: %t", got, more)
 	}
 	if got, more := takes(l); got != "" || !more {
@@ -232,7 +232,7 @@ func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
 		go func() {
 			defer close(ended)
 			for {
-				batch, more := l.take(nil, false)
+				batch, more := l.take(nil, writeBatch)
 				for _, f := range batch {
 					var stream string
 					var j int
@@ -287,7 +287,7 @@ func TestEmptyQueueHoldsNoBuffer(t *testing.T) {
 		l.sendControl(frame{bytes: buf[:10], buf: buf})
 	}
 	for range 10 {
-		batch, _ := l.take(nil, false)
+		batch, _ := l.take(nil, writeBatch)
 		for _, f := range batch {
 			wsock.GiveBuffer(f.buf)
 		}
@@ -297,27 +297,6 @@ func TestEmptyQueueHoldsNoBuffer(t *testing.T) {
 	}
 	for _, n := range all {
 		n.cut()
-	}
-}
-
-// While the client must come further first it gets control messages only, but
-// at the end everything.
-func TestDataIsHeldBackButNotControl(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
-	l.newStream().send(namedFrame("a1"), false)
-	l.sendControl(namedFrame("x"))
-	names := func(urgent bool) (all string) {
-		batch, more := l.take(nil, urgent)
-		for _, f := range batch {
-			all += string(f.bytes)
-		}
-		return fmt.Sprint(all, more)
-	}
-	if got := names(true) + names(true); got != "xtruetrue" {
-		t.Errorf("while somebody waits goes out: %s", got)
-	}
-	if l.end(); names(true) != "a1false" {
-		t.Error("data is held back at the end")
 	}
 }
 
@@ -332,7 +311,7 @@ func TestDialogueIsKnown(t *testing.T) {
 	}{{10, false}, {10, true}, {smallFrame, false}, {10, false}, {smallFrame - 1, true}, {1, true}} {
 		<-n.room
 		n.send(frame{bytes: make([]byte, piece.size), data: true}, false)
-		if batch, _ := l.take(nil, false); len(batch) != 1 || batch[0].interactive != piece.interactive {
+		if batch, _ := l.take(nil, writeBatch); len(batch) != 1 || batch[0].interactive != piece.interactive {
 			t.Errorf("piece %d of %d bytes: %+v", i, piece.size, batch[0].interactive)
 		}
 	}
@@ -353,6 +332,7 @@ func TestWriterThatFailsDropsWhatItHolds(t *testing.T) {
 		}
 		drops.want(t, "gone0 gone1 gone2")
 	}()
+	l.inFlight.Watch(func() wsock.Sending { return wsock.Sending{} })
 	l.pumpOut() // has no client to write to
 }
 

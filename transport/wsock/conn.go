@@ -212,10 +212,27 @@ func (s *Conn) Failure(err error) messages.Reason {
 	return messages.ReasonClientGone
 }
 
-// SendWindow returns the window that the client's kernel offers, and how many
-// bytes that were written it has not acknowledged. Both are 0 if
-// that can't be told; the window is before Linux 5.4.
-func (s *Conn) SendWindow() (window, unacked int64) { return sendWindow(s.raw) }
+// Sending is what the kernel knows of what was written to a client. What it can't
+// tell is 0.
+type Sending struct {
+	Window  int64         // bytes that the client's kernel offers to take; not before Linux 5.4
+	Unacked int64         // bytes that were written and it has not acknowledged
+	RTT     time.Duration // what a round trip takes, smoothed over some
+	MinRTT  time.Duration // the shortest one of the last minutes
+}
+
+// Sending returns what the kernel knows of what was written.
+func (s *Conn) Sending() Sending { return sending(s.raw) }
+
+// unsent is how many bytes that can't be sent yet the kernel takes: what is written
+// after them stands behind them, whatever its urgency. As much as is written at once:
+// over loopback 16, 64 and 128 KiB, and no bound, take the same processor time for each
+// byte within 2 %.
+const unsent = 64 << 10
+
+// KeepUnsentLow bounds what waits in the kernel of a Conn whose writer knows better
+// what goes first.
+func (s *Conn) KeepUnsentLow() { keepUnsent(s.raw, unsent) }
 
 // Reading reports whether the client is being waited for: all that has come is
 // dealt with, and nothing holds reading up.

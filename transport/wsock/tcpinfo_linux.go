@@ -2,6 +2,7 @@ package wsock
 
 import (
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,17 +56,28 @@ func bytesWritten(raw syscall.RawConn) uint64 {
 	return written
 }
 
-// sendWindow returns the window that the peer's kernel offers, and how many
-// bytes that were written it has not acknowledged. Both are 0 if that can't be
-// told; the window is before Linux 5.4.
-func sendWindow(raw syscall.RawConn) (window, unacked int64) {
+// sending returns what the kernel knows of what was written.
+func sending(raw syscall.RawConn) (s Sending) {
 	_ = raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			window = int64(info.Snd_wnd)
-			unacked = int64(info.Bytes_sent-info.Bytes_retrans-info.Bytes_acked) + int64(info.Notsent_bytes)
+			s = Sending{
+				Window:  int64(info.Snd_wnd),
+				Unacked: int64(info.Bytes_sent-info.Bytes_retrans-info.Bytes_acked) + int64(info.Notsent_bytes),
+				RTT:     time.Duration(info.Rtt) * time.Microsecond,
+				MinRTT:  time.Duration(info.Min_rtt) * time.Microsecond,
+			}
 		}
 	})
-	return window, unacked
+	return s
+}
+
+// keepUnsent bounds what the kernel holds of what was written and can't be sent
+// yet.
+func keepUnsent(raw syscall.RawConn, bytes int) {
+	_ = raw.Control(func(fd uintptr) {
+		// It fails only for a connection that is gone, which its reader finds.
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
+	})
 }
 
 // unread returns how many bytes have come that nobody has read, or 0 if that

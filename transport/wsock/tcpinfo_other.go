@@ -18,8 +18,11 @@ func hasError(syscall.RawConn) bool { return false }
 // then counts as silent.
 func bytesWritten(syscall.RawConn) uint64 { return 0 }
 
-// sendWindow returns 0 for both: only Linux tells.
-func sendWindow(syscall.RawConn) (window, unacked int64) { return 0, 0 }
+// sending returns nothing: only Linux tells.
+func sending(syscall.RawConn) Sending { return Sending{} }
+
+// keepUnsent does nothing: what can't be sent yet is bounded by the send buffer.
+func keepUnsent(syscall.RawConn, int) {}
 
 // hasEnded reports false: only Linux tells.
 func hasEnded(syscall.RawConn) bool { return false }

@@ -23,16 +23,21 @@ export function relayAddress({ url, host, port, cfDomain, cfId, cfSecret }) {
 }
 
 /**
- * Control messages as text, whatever the server's own default is, and credit
- * for raw connections.
+ * Control messages as text, whatever the server's own default is, credit for
+ * each connection, and HTTP over connections. A server of before ignores what
+ * it doesn't know.
  *
- * @param {string | URL} url
+ * @param {object} options see `TunnelOptions` in wsproxy.d.ts
  * @returns {URL} of the WebSocket
  */
-export function tunnelAddress(url) {
+export function tunnelAddress({ url, host, name, raw = true }) {
   const address = endpoint(url, "tunnel");
   address.searchParams.set("control", "text");
   address.searchParams.set("flow", "credit");
+  address.searchParams.set("http", "bytes");
+  if (host !== undefined) address.searchParams.set("host", host);
+  if (name !== undefined) address.searchParams.set("name", name);
+  if (!raw) address.searchParams.set("raw", "off");
   return address;
 }
 

@@ -1,11 +1,15 @@
 import { bytesOf, encodeText } from "./bytes.js";
 import { connectionError, WsproxyError } from "./error.js";
 import { Inlet } from "./inlet.js";
-import { pieceSize } from "./outlet.js";
+
+/** What a tcp_open says of a connection with which the proxy asks by HTTP. */
+export const http = "http/1.1";
+
+const nothing = new Uint8Array();
 
 /**
- * One raw TCP connection of a tunnel: its two streams and its credit in both
- * directions; docs/protocol.md, 5 and 6.
+ * One connection of a tunnel, raw TCP or HTTP: its two streams and its credit
+ * in both directions; docs/protocol.md, 5 and 6.
  *
  * Credit is given for what the page has read. So no more than a window waits
  * for it, and a page that does not read stops this connection and no other.
@@ -15,6 +19,10 @@ export class Connection {
   streams;
   /** What ended it by force, if something did. */
   error;
+  /** Called with that error, for who neither reads nor writes at that time. */
+  failed = () => {};
+  /** Bytes that it has sent, as Turns counts them. */
+  sent = 0;
 
   #link;
   #id;
@@ -22,18 +30,20 @@ export class Connection {
   #window; // payload bytes that may be on their way, in each direction
   #mayArrive; // payload bytes that the server may still send
   #maySend; // payload bytes that the page may still send
-  #creditCame; // wakes the write that waits for credit
+  #rest = nothing; // what the write under way has not sent yet
+  #written; // settles that write
+  #hasSent = false;
   #input;
   #discards = false; // the page has cancelled readable
   #output; // controller of writable
   #over = false; // nothing is sent any more
 
   /**
-   * @param {{outlet: object, sendControl: Function, forget: Function}} link the tunnel's session
-   * @param {{connId: string, remoteAddr: string}} opened the tcp_open
+   * @param {{outlet: object, turns: object, sendControl: Function, forget: Function}} link the tunnel's session
+   * @param {{connId: string, remoteAddr: string, protocol?: string}} opened the tcp_open
    * @param {number} window bytes
    */
-  constructor(link, { connId, remoteAddr }, window) {
+  constructor(link, { connId, remoteAddr, protocol = "tcp" }, window) {
     this.#link = link;
     this.#id = connId;
     this.#header = frameHeader(connId);
@@ -46,7 +56,7 @@ export class Connection {
       close: () => this.#closeOutput(),
       abort: (reason) => this.fail(reason),
     });
-    this.streams = { readable, writable, remoteAddr, id: connId };
+    this.streams = { readable, writable, remoteAddr, id: connId, protocol };
   }
 
   // What the server sends.
@@ -71,7 +81,7 @@ export class Connection {
   credited(bytes) {
     if (!(Number.isSafeInteger(bytes) && bytes > 0)) return;
     this.#maySend += bytes;
-    this.#creditCame?.();
+    this.#askForTurn();
   }
 
   /** The server's tcp_close. After eof the page may still send. */
@@ -85,10 +95,19 @@ export class Connection {
     this.#fail(error);
   }
 
-  /** Ends it from this side. */
-  fail(error) {
-    if (!this.#over) this.#link.sendControl({ type: "tcp_close", connId: this.#id });
+  /**
+   * Ends it from this side. Of HTTP the proxy has to know that this was no end
+   * in order: else an answer that was cut would look whole.
+   */
+  fail(error, reason = this.streams.protocol === http ? "reset" : undefined) {
+    if (!this.#over) this.#link.sendControl({ type: "tcp_close", connId: this.#id, reason });
     this.#fail(error);
+  }
+
+  /** Ends it because the page has no service for it. */
+  refuse(error) {
+    const isFirst = this.streams.protocol === http && !this.#hasSent;
+    this.fail(error, isFirst ? "refused" : undefined);
   }
 
   // What the page does with readable.
@@ -120,30 +139,43 @@ export class Connection {
     });
   }
 
+  /** It is done when everything was handed to the WebSocket, after waiting for the peer's credit and for its turns. */
   async #write(chunk) {
-    let rest;
+    let bytes;
     try {
-      rest = bytesOf(chunk);
+      bytes = bytesOf(chunk);
     } catch (error) {
       this.fail(error);
       throw error;
     }
-    while (rest.length > 0) {
-      await this.#turn();
-      const piece = rest.subarray(0, Math.min(pieceSize, this.#maySend));
-      this.#maySend -= piece.length;
-      this.#link.outlet.send(frame(this.#header, piece));
-      rest = rest.subarray(piece.length);
-    }
+    if (this.#over) throw this.error;
+    if (bytes.length === 0) return;
+    await new Promise((resolve, reject) => {
+      this.#rest = bytes;
+      this.#written = { resolve, reject };
+      this.#askForTurn();
+    });
   }
 
-  /** Waits for the peer's credit and for the WebSocket that all share. */
-  async #turn() {
-    while (!this.#over && this.#maySend === 0) {
-      await new Promise((resolve) => { this.#creditCame = resolve; });
-    }
-    await this.#link.outlet.room();
-    if (this.#over) throw this.error;
+  #askForTurn() {
+    if (this.waiting > 0) this.#link.turns.ask(this);
+  }
+
+  /** Bytes that wait and that it may send. */
+  get waiting() {
+    return Math.min(this.#rest.length, this.#maySend);
+  }
+
+  /** @returns {number} length of the message that was sent */
+  sendPiece(size) {
+    const piece = this.#rest.subarray(0, Math.min(size, this.waiting));
+    this.#rest = this.#rest.subarray(piece.length);
+    this.#maySend -= piece.length;
+    this.#hasSent = true;
+    const message = frame(this.#header, piece);
+    this.#link.outlet.send(message);
+    if (this.#rest.length === 0) this.#written.resolve();
+    return message.length;
   }
 
   /** The server delivers what was written and then closes: what the peer still says is lost. */
@@ -162,11 +194,13 @@ export class Connection {
     this.#end();
     this.#input.error(error);
     this.#output.error(error);
-    this.#creditCame?.();
+    this.#written?.reject(error);
+    this.failed(error);
   }
 
   #end() {
     this.#over = true;
+    this.#rest = nothing;
     this.#link.forget(this.#id);
   }
 }

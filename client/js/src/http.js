@@ -2,14 +2,14 @@ import { ByteBuffer, decodeText, encodeText, fromBase64, fromByteString, toBase6
 import { WsproxyError } from "./error.js";
 import { untilAborted } from "./request.js";
 
-/** An HTTP request of the outside world, to the fetch API's types and back; docs/protocol.md, 7. */
+/** An http_request, to the fetch API's types and back; docs/protocol.md, 7. */
 
 /** Methods that a Request can't have (Fetch standard, "forbidden method"). */
-const forbiddenMethods = new Set(["CONNECT", "TRACE", "TRACK"]);
+export const forbiddenMethods = new Set(["CONNECT", "TRACE", "TRACK"]);
 /** Methods with which a Request can't have a body. */
-const bodilessMethods = new Set(["GET", "HEAD"]);
+export const bodilessMethods = new Set(["GET", "HEAD"]);
 /** Statuses whose answers have no body. */
-const bodilessStatuses = new Set([204, 205, 304]);
+export const bodilessStatuses = new Set([204, 205, 304]);
 
 /**
  * Has a request answered by the page.
@@ -56,7 +56,7 @@ export function timeoutAnswer({ id }) {
 }
 
 /** Ends what a handler returns after its request was given up. */
-function dropLate(handled, signal, onError) {
+export function dropLate(handled, signal, onError) {
   Promise.resolve(handled).then(
     (response) => cancelBody(response, signal.reason),
     (error) => { if (error !== signal.reason) onError(error); },
@@ -64,7 +64,7 @@ function dropLate(handled, signal, onError) {
 }
 
 /** A body that is not read to its end must be cancelled: its source would go on, or wait for ever. */
-function cancelBody(response, reason) {
+export function cancelBody(response, reason) {
   // It rejects if the body is locked: then whoever reads it decides.
   response?.body?.cancel?.(reason)?.catch?.(() => {});
 }
@@ -101,7 +101,7 @@ function requestOf(message, url, { headers }) {
  * another one. The path is appended as text, since a URL parser would take one
  * that begins with `//` for a host.
  */
-function requestURL(path, url, headers) {
+export function requestURL(path, url, headers) {
   const { origin, host } = new URL(url);
   const asked = headers.get("X-Forwarded-Host");
   const tail = path.startsWith("/") ? path : "/"; // `OPTIONS *` is about the whole server
@@ -117,17 +117,39 @@ const bodyOf = ({ body, bodyEncoding }) => bodyEncoding === "base64" ? fromBase6
 // Response.
 
 async function encodeResponse({ id, method }, response, { setCookies, signal }, maxBody) {
-  if (!(response?.headers && (response.body === null || typeof response.body?.getReader === "function"))) {
-    throw new TypeError("onRequest must return a Response");
-  }
+  checkResponse(response);
   const { status } = response;
-  if (status < 200) throw new WsproxyError(`a Response of type ${response.type} can't be passed on`);
   const head = { type: "http_response", id, status, headers: headersOf(response, method, setCookies) };
   if (method === "HEAD" || bodilessStatuses.has(status)) {
     cancelBody(response);
     return encodeMessage(head, new Uint8Array());
   }
   return encodeMessage(head, await readBody(response, maxBody, signal));
+}
+
+/** Whether it is a Response that can be sent. */
+export function checkResponse(response) {
+  if (!(response?.headers && (response.body === null || typeof response.body?.getReader === "function"))) {
+    throw new TypeError("onRequest must return a Response");
+  }
+  if (response.status < 200) throw new WsproxyError(`a Response of type ${response.type} can't be passed on`);
+}
+
+/** A reader of its body, which must not have been read. */
+export function readerOf(response) {
+  if (response.bodyUsed || response.body.locked) throw new TypeError("the body of the Response was read already");
+  return response.body.getReader();
+}
+
+/** A chunk of a Response's body, by its tag: it may be of an iframe. */
+export function checkChunk(value) {
+  if (value?.[Symbol.toStringTag] !== "Uint8Array") throw new TypeError("a Response's stream must consist of Uint8Arrays");
+  return value;
+}
+
+/** Whether it came by fetch, which has decompressed it, but still says that it is compressed. */
+export function isDecoded(response) {
+  return response.url !== "" && response.headers.has("Content-Encoding");
 }
 
 /**
@@ -137,14 +159,12 @@ async function encodeResponse({ id, method }, response, { setCookies, signal }, 
 async function readBody(response, maxBody, signal) {
   const buffer = new ByteBuffer();
   if (response.body === null) return buffer.bytes;
-  if (response.bodyUsed || response.body.locked) throw new TypeError("the body of the Response was read already");
-  const reader = response.body.getReader();
+  const reader = readerOf(response);
   try {
     for (;;) {
       const { done, value } = await untilAborted(reader.read(), signal);
       if (done) return buffer.bytes;
-      // By its tag: it may be of an iframe.
-      if (value?.[Symbol.toStringTag] !== "Uint8Array") throw new TypeError("a Response's stream must consist of Uint8Arrays");
+      checkChunk(value);
       if (buffer.length + value.length > maxBody) {
         throw new WsproxyError(`a Response is larger than maxBody, ${maxBody} bytes`);
       }
@@ -158,9 +178,7 @@ async function readBody(response, maxBody, signal) {
 
 /** The headers as the protocol wants them: a string, or an array where a name repeats. */
 function headersOf(response, method, setCookies) {
-  // What came by fetch has been decompressed, but still says that it is not.
-  const fetched = response.url !== "";
-  const decoded = fetched && response.headers.has("Content-Encoding");
+  const decoded = isDecoded(response);
   // The server computes the length, but where there is no body to compute it from.
   const lengthCounts = (method === "HEAD" || response.status === 304) && !decoded;
   const headers = {};
@@ -175,7 +193,7 @@ function headersOf(response, method, setCookies) {
   return headers;
 }
 
-function cookiesOf(headers) {
+export function cookiesOf(headers) {
   if (headers.getSetCookie) return headers.getSetCookie();
   const joined = headers.get("Set-Cookie");
   return joined === null ? [] : [joined];

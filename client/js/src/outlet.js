@@ -1,6 +1,6 @@
 /** Bytes that may wait in a WebSocket before a writer is held up: enough to keep a fast line busy between two looks. */
 export const highWater = 1 << 20;
-/** Payload bytes of one message: as many as the server handles at once. Others get their turn between two. */
+/** Payload bytes of one message of a relay: as many as the server handles at once. */
 export const pieceSize = 64 << 10;
 /** Longest time between two looks at what waits, in milliseconds. */
 const longestPause = 50;
@@ -14,6 +14,7 @@ const OPEN = 1; // WebSocket.OPEN
 export class Outlet {
   #socket;
   #pause; // the one timer, while somebody waits
+  #wake; // ends the pause before its time
   #delay = 1;
 
   /** @param {WebSocket} socket that is open */
@@ -23,6 +24,11 @@ export class Outlet {
 
   get isOpen() {
     return this.#socket.readyState === OPEN;
+  }
+
+  /** Bytes that wait in the WebSocket. */
+  get backlog() {
+    return this.#socket.bufferedAmount;
   }
 
   /** @param {string | Uint8Array} message dropped when the WebSocket is not open any more */
@@ -43,11 +49,21 @@ export class Outlet {
     while (this.isOpen && this.#socket.bufferedAmount > limit) await (this.#pause ??= this.#nextLook());
   }
 
+  /** Has who waits look now: the timers of a hidden page come once a second or less, what the server says does not. */
+  look() {
+    this.#wake?.(false);
+  }
+
   async #nextLook() {
     const before = this.#socket.bufferedAmount;
-    await new Promise((resolve) => setTimeout(resolve, this.#delay));
-    const moved = this.#socket.bufferedAmount !== before;
-    this.#delay = moved ? 1 : Math.min(2 * this.#delay, longestPause);
-    this.#pause = undefined;
+    let timer;
+    const inTime = await new Promise((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(resolve, this.#delay, true);
+    });
+    clearTimeout(timer);
+    if (this.#socket.bufferedAmount !== before) this.#delay = 1;
+    else if (inTime) this.#delay = Math.min(2 * this.#delay, longestPause);
+    this.#pause = this.#wake = undefined;
   }
 }

@@ -1,12 +1,14 @@
 import { tunnelAddress } from "./address.js";
-import { Connection, parseFrame } from "./connection.js";
+import { Connection, http, parseFrame } from "./connection.js";
 import { closeError, WsproxyError } from "./error.js";
 import { answer, timeoutAnswer } from "./http.js";
 import { Outlet } from "./outlet.js";
 import { Deadline } from "./request.js";
+import { serveHTTP } from "./server.js";
 import { openSocket } from "./socket.js";
+import { Turns } from "./turns.js";
 
-/** Bytes that may wait in the WebSocket before an answer joins them; raw connections and credit go past it. */
+/** Bytes that may wait in the WebSocket before an http_response joins them; connections and credit go past it. */
 const answerRoom = 256 << 10;
 
 /**
@@ -19,10 +21,11 @@ export class Session {
   whenEnded;
 
   outlet;
+  turns;
   #options;
   #window;
   #connections = new Map(); // connId to Connection
-  #requests = new Set(); // Deadlines of those that have not been answered
+  #requests = new Set(); // Deadlines of each http_request that has not been answered
   #over = false; // nothing can be sent any more
   #answers = Promise.resolve(); // ends when every answer so far has been sent
   #signal;
@@ -41,7 +44,7 @@ export class Session {
   static async open(options, signal) {
     const session = new Session(options, signal);
     const ready = new Promise((resolve) => { session.#resolveReady = resolve; });
-    await openSocket(tunnelAddress(options.url), { token: options.token, signal }, session);
+    await openSocket(tunnelAddress(options), { token: options.token, signal }, session);
     await Promise.race([ready, session.whenEnded]);
     if (session.address === undefined) {
       signal.throwIfAborted();
@@ -67,6 +70,7 @@ export class Session {
 
   opened(socket) {
     this.outlet = new Outlet(socket);
+    this.turns = new Turns(this.outlet);
     this.#signal.addEventListener("abort", this.#stop);
   }
 
@@ -75,6 +79,7 @@ export class Session {
     try {
       if (typeof data === "string") this.#control(JSON.parse(data));
       else this.#data(parseFrame(data));
+      this.outlet.look();
     } catch (cause) {
       this.#fault ??= new WsproxyError("the server sent what is not of the wsproxy protocol", { cause });
       this.close(this.#fault);
@@ -114,7 +119,7 @@ export class Session {
   }
 
   /**
-   * Answers go one by one, as there is room, so that they do not pile up in
+   * Of a server that has no http=bytes. Answers go one by one, as there is room, so that they do not pile up in
    * front of everything else. The protocol has no message that tells that the
    * server has given a request up, so the time-out is kept here too; it
    * includes the wait for room.
@@ -142,20 +147,31 @@ export class Session {
   }
 
   async #open(message) {
-    const { onConnection, onError } = this.#options;
-    if (!onConnection) {
+    const { onError } = this.#options;
+    const handler = this.#handlerOf(message.protocol);
+    if (!handler) {
       this.sendControl({ type: "tcp_close", connId: message.connId });
       return;
     }
     const connection = new Connection(this, message, this.#window);
     this.#connections.set(message.connId, connection);
     try {
-      await onConnection(connection.streams);
+      await handler(connection);
     } catch (error) {
       // What the streams have said already is no news.
       if (error !== connection.error) onError(error);
-      connection.fail(error);
+      connection.refuse(error);
     }
+  }
+
+  /** A protocol that a later server may have is none of these. */
+  #handlerOf(protocol) {
+    const { onConnection, httpConnections } = this.#options;
+    const toPage = onConnection && ((connection) => onConnection(connection.streams));
+    if (protocol === undefined) return toPage;
+    if (protocol !== http) return undefined;
+    if (httpConnections && toPage) return toPage;
+    return (connection) => serveHTTP(connection, { ...this.#options, url: this.address.url });
   }
 
   /** Data for a connection that has ended here was on its way. */

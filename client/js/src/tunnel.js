@@ -4,6 +4,8 @@ import { Session } from "./session.js";
 
 /** TUNNEL_MAX_BODY as the server has it without configuration, in bytes. */
 const defaultMaxBody = 10 << 20;
+/** Bytes of one WebSocket message from outside; what strangers send waits here until it is whole. */
+const defaultMaxMessage = 16 << 20;
 /** TUNNEL_HTTP_TIMEOUT as the server has it without configuration, in milliseconds. */
 const defaultRequestTimeout = 60_000;
 /** Milliseconds before the first new attempt, and at most between two. */
@@ -54,6 +56,7 @@ class Tunnel {
     this.#options = {
       ...options,
       maxBody: positive(options, "maxBody") ?? defaultMaxBody,
+      maxMessage: positive(options, "maxMessage") ?? defaultMaxMessage,
       requestTimeout: positive(options, "requestTimeout") ?? defaultRequestTimeout,
       onError: (error) => this.#report(error),
     };

@@ -1,3 +1,4 @@
+// Requests as messages, http_request, of a server that has no http=bytes.
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import http from "node:http";
@@ -5,19 +6,21 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { ask } from "./support/peers.js";
 import { inBrowser, openPage } from "./support/place.js";
+import { startRecorder } from "./support/recorder.js";
 import { startServer } from "./support/server.js";
 
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
-/** A server, and a page to open a tunnel in. */
+/** A server of before, and a page to open a tunnel in, at the address `ws`. */
 async function setUp(t, env) {
   const [server, page] = await Promise.all([startServer(t, env), openPage(t)]);
+  const { url: ws } = await startRecorder(t, server, { isOld: true });
   const outside = (url, request) => ask(server, url, request);
-  return { server, page, outside };
+  return { server, ws, page, outside };
 }
 
 test("requests reach the page and answers the world, text and bytes", async (t) => {
-  const { server, page, outside } = await setUp(t);
+  const { server, ws, page, outside } = await setUp(t);
   const url = await page.run(async (page, url) => {
     const tunnel = await page.openTunnel({
       url,
@@ -32,7 +35,7 @@ test("requests reach the page and answers the world, text and bytes", async (t) 
       },
     });
     return tunnel.url;
-  }, server.ws);
+  }, ws);
 
   const get = await outside(url, { path: "//a/./b%20c?x=1&y=/../z" });
   assert.equal(get.status, 200);
@@ -63,7 +66,7 @@ test("requests reach the page and answers the world, text and bytes", async (t) 
 });
 
 test("headers arrive complete, those too that a browser takes away", async (t) => {
-  const { server, page, outside } = await setUp(t, { TUNNEL_FORWARD_CREDENTIALS: "true" });
+  const { ws, page, outside } = await setUp(t, { TUNNEL_FORWARD_CREDENTIALS: "true" });
   const url = await page.run(async (page, url) => {
     const tunnel = await page.openTunnel({
       url,
@@ -75,7 +78,7 @@ test("headers arrive complete, those too that a browser takes away", async (t) =
       },
     });
     return tunnel.url;
-  }, server.ws);
+  }, ws);
   const answer = await outside(url, {
     headers: {
       Cookie: "c=3", Origin: "https://elsewhere.example.com", Referer: "https://elsewhere.example.com/p",
@@ -97,17 +100,17 @@ test("headers arrive complete, those too that a browser takes away", async (t) =
 // A browser does not let a Response have them.
 if (!inBrowser) {
   test("cookies of a Response", async (t) => {
-    const { server, page, outside } = await setUp(t, { TUNNEL_FORWARD_CREDENTIALS: "true" });
+    const { ws, page, outside } = await setUp(t, { TUNNEL_FORWARD_CREDENTIALS: "true" });
     const url = await page.run(async (page, url) => {
       const onRequest = () => new Response("", { headers: [["Set-Cookie", "a=1"], ["Set-Cookie", "b=2"]] });
       return (await page.openTunnel({ url, onRequest })).url;
-    }, server.ws);
+    }, ws);
     assert.deepEqual((await outside(url)).headers["set-cookie"], ["a=1", "b=2"]);
   });
 }
 
 test("requests and answers of odd shapes", async (t) => {
-  const { server, page, outside } = await setUp(t);
+  const { ws, page, outside } = await setUp(t);
   const url = await page.run(async (page, url) => {
     const { state } = page;
     state.errors = [];
@@ -141,7 +144,7 @@ test("requests and answers of odd shapes", async (t) => {
           { headers: { "X-Length": String(info.body?.length) } }),
     });
     return tunnel.url;
-  }, server.ws);
+  }, ws);
   const status = async (path, method) => (await outside(url, { path, method })).status;
   assert.equal(await status("/gone"), 204);
   assert.equal((await outside(url, { path: "/unchanged" })).headers.etag, "\"x\"");
@@ -183,7 +186,7 @@ test("what is fetched from elsewhere passes, though it was compressed", async (t
     elsewhere.close();
     elsewhere.closeAllConnections();
   });
-  const { server, page, outside } = await setUp(t);
+  const { ws, page, outside } = await setUp(t);
   const url = await page.run(async (page, { url, from, zipped }) => {
     const tunnel = await page.openTunnel({
       url,
@@ -193,7 +196,7 @@ test("what is fetched from elsewhere passes, though it was compressed", async (t
         : fetch(from, { method: request.method }),
     });
     return tunnel.url;
-  }, { url: server.ws, from: `http://127.0.0.1:${elsewhere.address().port}/`, zipped: [...zipped] });
+  }, { url: ws, from: `http://127.0.0.1:${elsewhere.address().port}/`, zipped: [...zipped] });
   const fetched = await outside(url);
   assert.equal(fetched.headers["content-encoding"], undefined);
   assert.equal(fetched.headers["content-length"], String(plain.length));
@@ -207,7 +210,7 @@ test("what is fetched from elsewhere passes, though it was compressed", async (t
 });
 
 test("40 requests at once, each with its own answer", async (t) => {
-  const { server, page, outside } = await setUp(t);
+  const { ws, page, outside } = await setUp(t);
   const url = await page.run(async (page, url) => {
     const { state } = page;
     const all = new Promise((resolve) => { state.allCame = resolve; });
@@ -221,7 +224,7 @@ test("40 requests at once, each with its own answer", async (t) => {
       },
     });
     return tunnel.url;
-  }, server.ws);
+  }, ws);
   const answers = await Promise.all(Array.from({ length: 40 }, (_, i) =>
     outside(url, { method: "POST", path: `/${i}`, body: `body ${i}`.padEnd(20_000, ".") })));
   answers.forEach((answer, i) => {
@@ -230,11 +233,11 @@ test("40 requests at once, each with its own answer", async (t) => {
 });
 
 test("a tunnel without callbacks answers all the same, until it is closed", async (t) => {
-  const { server, page, outside } = await setUp(t);
+  const { ws, page, outside } = await setUp(t);
   const url = await page.run(async (page, url) => {
     page.state.tunnel = await page.openTunnel({ url });
     return page.state.tunnel.url;
-  }, server.ws);
+  }, ws);
   const answer = await outside(url);
   assert.equal(answer.status, 501);
   assert.equal(String(answer.body), "The page behind this tunnel does not answer HTTP requests.\n");
@@ -248,7 +251,7 @@ test("a tunnel without callbacks answers all the same, until it is closed", asyn
 });
 
 test("a tunnel that ends tells the handlers of pending requests", async (t) => {
-  const { server, page, outside } = await setUp(t);
+  const { ws, page, outside } = await setUp(t);
   const url = await page.run(async (page, url) => {
     const { state } = page;
     state.came = new Promise((resolve) => { state.requestCame = resolve; });
@@ -263,7 +266,7 @@ test("a tunnel that ends tells the handlers of pending requests", async (t) => {
       }),
     });
     return state.tunnel.url;
-  }, server.ws);
+  }, ws);
   const answer = outside(url);
   const told = await page.run(async ({ state }) => {
     await state.came;
@@ -279,7 +282,7 @@ test("a tunnel that ends tells the handlers of pending requests", async (t) => {
  * of each, by its path: how many bytes were asked for, and why it was cancelled.
  */
 async function openEndless(t, options, env) {
-  const { server, page, outside } = await setUp(t, env);
+  const { server, ws, page, outside } = await setUp(t, env);
   const url = await page.run(async (page, { url, options }) => {
     const { state } = page;
     Object.assign(state, { streams: {}, errors: [], came: 0 });
@@ -317,7 +320,7 @@ async function openEndless(t, options, env) {
       },
     });
     return state.tunnel.url;
-  }, { url: server.ws, options });
+  }, { url: ws, options });
   /** Why the stream was cancelled, as soon as it is. */
   const cancelled = (path) => page.run(async ({ state, until }, path) => {
     await until(() => state.streams[path]?.cancelled);
@@ -375,7 +378,7 @@ test("the end of the tunnel cancels the answers that are being read", async (t) 
 });
 
 test("an answer in chunks of one byte", async (t) => {
-  const { server, page, outside } = await setUp(t);
+  const { ws, page, outside } = await setUp(t);
   const url = await page.run(async (page, url) => {
     const tunnel = await page.openTunnel({
       url,
@@ -390,7 +393,7 @@ test("an answer in chunks of one byte", async (t) => {
       },
     });
     return tunnel.url;
-  }, server.ws);
+  }, ws);
   const { body } = await outside(url);
   assert.equal(digest(body), digest(Buffer.from(Array.from({ length: 20_000 }, (_, i) => i & 0xff))));
 });

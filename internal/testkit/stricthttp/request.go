@@ -29,7 +29,7 @@ var (
 func Read(in *bufio.Reader) (r Request, err error) {
 	if r.Line, err = in.ReadString('\n'); err != nil {
 		if r.Line != "" {
-			err = fmt.Errorf("half a request line: %q, %w", r.Line, io.ErrUnexpectedEOF)
+			err = bad("request line", r.Line, err)
 		}
 		return r, err
 	}
@@ -51,7 +51,7 @@ func Read(in *bufio.Reader) (r Request, err error) {
 		}
 		body := make([]byte, n)
 		if _, err := io.ReadFull(in, body); err != nil {
-			return r, fmt.Errorf("half a body: %w", io.ErrUnexpectedEOF)
+			return r, bad("body", "", err)
 		}
 		r.Body = string(body)
 	case len(codings) == 1 && codings[0] == "chunked" && len(lengths) == 0:

@@ -41,6 +41,7 @@ type House struct {
 // HouseSettings are those of a [House].
 type HouseSettings struct {
 	Dialect func(*tunnel.Mux) tunnel.Dialect
+	Bytes   bool          // tunnels have flow=credit and http=bytes
 	Total   int64         // bytes of memory of all tunnels
 	Timeout time.Duration // TUNNEL_HTTP_TIMEOUT
 	// Forward returns what answers the requests to a tunnel's host.
@@ -87,7 +88,7 @@ func NewHouse(t testing.TB, s HouseSettings) *House {
 			forward(w, r, subdomain)
 			return
 		}
-		h.register(t, w, r, tunnels, tunnel.New(set, s.Dialect, tunnel.Options{User: "anyone"}))
+		h.register(t, w, r, tunnels, tunnel.New(set, s.Dialect, tunnel.Options{Credit: s.Bytes, User: "anyone"}), s.Bytes)
 	})}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(outsideListener{listener}) }()
@@ -113,10 +114,11 @@ func knowsConn(ctx context.Context, c net.Conn) context.Context {
 	return outside.WithConn(ctx, c.(*outside.Conn))
 }
 
-func (h *House) register(t testing.TB, w http.ResponseWriter, r *http.Request, tunnels *actor.PID, mux *tunnel.Mux) {
+func (h *House) register(t testing.TB, w http.ResponseWriter, r *http.Request, tunnels *actor.PID, mux *tunnel.Mux, bytes bool) {
 	answer := make(chan messages.Admission, 1)
 	h.System.Root.Send(tunnels, &messages.OpenTunnel{
 		Source: netip.MustParseAddr("127.0.0.1"), Count: netip.MustParsePrefix("127.0.0.1/32"), Upgrade: true, Mux: mux, Answer: answer,
+		Credit: bytes, Bytes: bytes,
 	})
 	admission := testkit.Receive(t, answer)
 	ws, err := (&websocket.Upgrader{ReadBufferSize: 1}).Upgrade(w, r, nil)

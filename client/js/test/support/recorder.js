@@ -1,9 +1,10 @@
-// A proxy in front of the server that notes every request line and header.
+// A proxy in front of the server that notes every request line and header, and
+// can make it one of before: it takes http=bytes away.
 import http from "node:http";
 import net from "node:net";
 
 /** @returns {Promise<{url: string, requests: {method: string, url: string, headers: object}[]}>} */
-export async function startRecorder(t, server) {
+export async function startRecorder(t, server, { isOld = false } = {}) {
   const requests = [];
   const sockets = new Set();
   const note = ({ method, url, headers }) => requests.push({ method, url, headers });
@@ -19,7 +20,8 @@ export async function startRecorder(t, server) {
   listener.on("upgrade", (request, socket, head) => {
     note(request);
     const onward = net.connect(server.port, "127.0.0.1");
-    const lines = [`${request.method} ${request.url} HTTP/1.1`];
+    const path = isOld ? request.url.replace("&http=bytes", "") : request.url;
+    const lines = [`${request.method} ${path} HTTP/1.1`];
     for (let i = 0; i < request.rawHeaders.length; i += 2) {
       lines.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}`);
     }

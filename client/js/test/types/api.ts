@@ -2,7 +2,7 @@
 import {
   connectRelay, openTunnel, WsproxyError,
   type CloseInfo, type Relay, type RelayOptions, type Token, type Tunnel, type TunnelAddress,
-  type TunnelConnection, type TunnelOptions, type TunnelRequestInfo,
+  type TunnelConnection, type TunnelOptions, type TunnelRequestInfo, type TunnelSocket,
 } from "wsproxy-client";
 
 export async function relays(signal: AbortSignal): Promise<CloseInfo> {
@@ -37,10 +37,29 @@ export async function tunnels(): Promise<void> {
     onRequest: async (request: Request, info: TunnelRequestInfo) => {
       info.setCookies.push(`last=${info.path}`);
       const about: string[] = [info.method, info.path, info.remoteAddr, info.headers.get("Cookie") ?? "", request.url];
+      info.answerTrailers?.set("X-Sum", info.trailers?.get("X-Sum") ?? "");
       return info.signal.aborted || info.body?.length ? new Response(null, { status: 400 }) : Response.json(about);
     },
-    onConnection: ({ readable, writable, remoteAddr, id }: TunnelConnection) => {
-      console.log(remoteAddr.toUpperCase(), id.toUpperCase());
+    onWebSocket: (socket: TunnelSocket, request: Request, info: TunnelRequestInfo) => {
+      socket.accept(socket.protocols.includes("chat") ? "chat" : "");
+      socket.accept(Promise.resolve("chat"));
+      socket.binaryType = "arraybuffer";
+      socket.onmessage = ({ data }) => socket.send(data);
+      socket.addEventListener("close", ({ code, reason, wasClean }) => console.log(code, reason, wasClean, request.url, info.path));
+      socket.send(new Uint8Array(1));
+      socket.send(new Blob([]));
+      if (socket.readyState === socket.OPEN && socket.bufferedAmount > 0) socket.close(1000, "done");
+      // @ts-expect-error a number is no message
+      socket.send(1);
+    },
+    maxMessage: 1 << 20,
+    httpConnections: true,
+    host: "localhost:5173",
+    name: "my-site",
+    raw: false,
+    onConnection: ({ readable, writable, remoteAddr, id, protocol }: TunnelConnection) => {
+      const isHTTP: boolean = protocol === "http/1.1";
+      console.log(remoteAddr.toUpperCase(), id.toUpperCase(), isHTTP);
       return readable.pipeTo(writable);
     },
     onReady: ({ url, rawPort, rawHost, credentials }: TunnelAddress) => {

@@ -39,11 +39,16 @@ test("addresses that are none", () => {
 test("an address relative to the page", (t) => {
   globalThis.location = { href: "https://app.example.com/a/b.html" };
   t.after(() => { delete globalThis.location; });
-  assert.equal(tunnelAddress("/").href, "wss://app.example.com/tunnel?control=text&flow=credit");
-  assert.equal(tunnelAddress("../proxy/").href, "wss://app.example.com/proxy/tunnel?control=text&flow=credit");
+  assert.equal(tunnelAddress({ url: "/" }).href, "wss://app.example.com/tunnel?control=text&flow=credit&http=bytes");
+  assert.equal(tunnelAddress({ url: "../proxy/" }).href, "wss://app.example.com/proxy/tunnel?control=text&flow=credit&http=bytes");
 });
 
 test("the same for a plain request", () => {
-  assert.equal(plainAddress(tunnelAddress("wss://p/")).href, "https://p/tunnel?control=text&flow=credit");
-  assert.equal(plainAddress(tunnelAddress("http://p:8080")).href, "http://p:8080/tunnel?control=text&flow=credit");
+  assert.equal(plainAddress(tunnelAddress({ url: "wss://p/" })).href, "https://p/tunnel?control=text&flow=credit&http=bytes");
+  assert.equal(plainAddress(tunnelAddress({ url: "http://p:8080" })).href, "http://p:8080/tunnel?control=text&flow=credit&http=bytes");
+});
+
+test("what else a tunnel asks for", () => {
+  const { search } = tunnelAddress({ url: "wss://p", host: "localhost:5173", name: "my-site", raw: false });
+  assert.equal(search, "?control=text&flow=credit&http=bytes&host=localhost%3A5173&name=my-site&raw=off");
 });
