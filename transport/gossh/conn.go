@@ -43,8 +43,12 @@ type use struct {
 	untilClose bool                      // the reader's: the body lasts until the service closes the connection
 }
 
-// open opens a connection. peer is what the client is told of where it comes from.
+// open opens a connection for a request from peer. The client is told the address, and
+// port 0: other visitors' requests may follow.
 func open(mux *tunnel.Mux, peer string) (*conn, error) {
+	if host, _, err := net.SplitHostPort(peer); err == nil {
+		peer = net.JoinHostPort(host, "0")
+	}
 	pipe, err := mux.OpenPipe(peer, "", mux.HTTPTimeout())
 	if err != nil {
 		return nil, err
