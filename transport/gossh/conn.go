@@ -28,6 +28,7 @@ type conn struct {
 
 	// Of who takes leave.
 	ended   chan struct{} // closed when nothing more comes
+	told    bool          // set before ended is closed: the client has told the end
 	drained atomic.Int64  // bytes that were read to no purpose
 }
 
@@ -42,8 +43,12 @@ type use struct {
 	untilClose bool                      // the reader's: the body lasts until the service closes the connection
 }
 
-// open opens a connection. peer is what the client is told of where it comes from.
+// open opens a connection for a request from peer. The client is told the address, and
+// port 0: other visitors' requests may follow.
 func open(mux *tunnel.Mux, peer string) (*conn, error) {
+	if host, _, err := net.SplitHostPort(peer); err == nil {
+		peer = net.JoinHostPort(host, "0")
+	}
 	pipe, err := mux.OpenPipe(peer, "", mux.HTTPTimeout())
 	if err != nil {
 		return nil, err
@@ -188,7 +193,13 @@ func (c *conn) Close(messages.CloseReason) {
 		return
 	}
 	close(c.stop)
-	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() { c.Pipe.Close(messages.CloseEOF) })
+	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() {
+		if c.told {
+			c.Pipe.Close("") // it is the client's end
+		} else {
+			c.Pipe.Close(messages.CloseEOF)
+		}
+	})
 }
 
 // Idle is that of a Pipe. A connection that takes leave is of no use any more.

@@ -220,3 +220,20 @@ func TestConnBreaksTheSilence(t *testing.T) {
 		c.End(service.OutcomeLast)
 	}
 }
+
+// A connection that takes leave serves no other request.
+func TestConnThatLeavesIsNotKept(t *testing.T) {
+	r := newRig(t)
+	c, s := r.dials()
+	c.Begin(0, false)
+	if !c.Idle(func() {}) || !c.Use() {
+		t.Error("one that is in order is not kept")
+	}
+	c.Idle(func() {})
+	c.Close(messages.CloseReset)
+	if c.Use() || c.Idle(func() {}) {
+		t.Error("it is kept")
+	}
+	c.End(service.OutcomeBroken)
+	testkit.Receive(t, s.Done())
+}

@@ -1,6 +1,7 @@
 package gossh
 
 import (
+	"io"
 	"time"
 
 	"wsproxy/transport/service"
@@ -45,6 +46,7 @@ func (c *conn) drain(u *use, ws *webSocket, enough <-chan struct{}) {
 	for {
 		chunk, err := c.Pipe.Next(enough)
 		if err != nil {
+			c.told = err == io.EOF
 			return
 		}
 		u.began()

@@ -114,30 +114,6 @@ func TestRawPipeCarriesBytes(t *testing.T) {
 	})
 }
 
-// With flow=credit the process itself gets no more to the client than that allows.
-func TestRawPipeNeedsCredit(t *testing.T) {
-	r := startRig(t, rigOptions{credit: true})
-	c := r.pipes()
-	r.opens(c)
-	const more = 1000
-	wrote := make(chan error, 1)
-	go func() {
-		_, err := c.pipe.Write(make([]byte, messages.Window+2*more))
-		wrote <- err
-	}()
-	r.readData(c.outsideConn, messages.Window)
-	for range 2 {
-		if in, _ := c.Moved(); in != messages.Window && in != messages.Window+more {
-			t.Fatalf("%d bytes are read", in)
-		}
-		c.Credit(more)
-		r.readData(c.outsideConn, more)
-	}
-	if err := testkit.Receive(t, wrote); err != nil {
-		t.Error(err)
-	}
-}
-
 // What a dialect asks for a stream holds for a Pipe: it waits for the client, and
 // pauses; and the dialect hears of the end.
 func TestRawPipeKeepsToTheDialect(t *testing.T) {
@@ -211,7 +187,7 @@ func TestRawPipeIsAborted(t *testing.T) {
 
 // What this process carries over a stream of its own must not be taken for whole
 // when the tunnel ends, unless the client has said so.
-func TestLeaveEndsAPipe(t *testing.T) {
+func TestLeaveEndsARawPipe(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, r *rig) {
 		c := r.pipes()
 		r.opens(c)

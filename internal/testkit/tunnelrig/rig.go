@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -153,7 +152,7 @@ func (r *Rig) Takes() *Stream {
 	r.T.Cleanup(func() { s.Abort(messages.CloseShutdown) })
 	s.Own(c.Ear.PID)
 	s.Open()
-	if m := r.Reads(); m.Type != "tcp_open" || m.ConnID != s.ID() || !strings.HasPrefix(m.RemoteAddr, "127.0.0.1:") {
+	if m := r.Reads(); m.Type != "tcp_open" || m.ConnID != s.ID() || m.RemoteAddr != Peer {
 		r.T.Fatalf("the client is told %+v", m)
 	}
 	return c
