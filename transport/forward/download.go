@@ -59,7 +59,7 @@ func (rt *roundTrip) stopWaiting() {
 	rt.headCame.Store(true)
 	rt.late.Stop()
 	if rt.upload != nil {
-		rt.upload.ask()
+		rt.upload.mayPause()
 	}
 }
 
@@ -172,6 +172,10 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 	rt.x.begin(w, r)
 	rt.passed = true
 	w.WriteHeader(head.Status)
+	if rt.upload != nil {
+		_, _ = w.Write(nil) // from here on net/http says no 100 by itself when the body is read
+		rt.upload.ask()
+	}
 	if err := rt.passBody(head); err != nil {
 		return err
 	}
@@ -298,6 +302,12 @@ func (rt *roundTrip) writeBody(p []byte) error {
 
 // refusal says what the outside client hears when there is no answer for an error.
 func (rt *roundTrip) refusal(err error) messages.Reason {
+	if up := rt.upload; errors.Is(err, tunnel.ErrStopped) && up != nil && up.done != nil {
+		// If it was the body that could not be read, net/http ends the request's context
+		// a moment before who sends the body knows why.
+		rt.conn.Close(messages.CloseReset)
+		<-up.done
+	}
 	if reason := rt.reason.Load(); reason != nil {
 		return *reason
 	}

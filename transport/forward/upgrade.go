@@ -99,6 +99,7 @@ func (rt *roundTrip) connect(conn *net.TCPConn, head, early []byte) {
 		if stream := rt.conn.Join(conn, ended); stream != nil {
 			x.tell(&messages.RequestUpgraded{ID: x.id, Stream: stream})
 			x.whenRevoked(func() { stream.Abort(messages.CloseReset) })
+			x.w, x.r = nil, nil // the handler keeps the exchange while the stream lives, which may be days
 			return
 		}
 	}

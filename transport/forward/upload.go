@@ -43,6 +43,7 @@ type upload struct {
 	piece   time.Duration // how long nothing may come
 	sent    atomic.Bool   // all of it was sent
 	stopped atomic.Bool   // nobody wants any more
+	pauses  atomic.Bool   // it may pause as long as it likes
 }
 
 // newUpload returns the body of a request that has one.
@@ -85,16 +86,27 @@ func (u *upload) begin(mux *tunnel.Mux) (refusal messages.Reason) {
 	return ""
 }
 
-// read reads a piece of the body, in which nothing may come for a while.
+// read reads a piece of the body, in which nothing may come for a while, or as long
+// as it likes.
 func (u *upload) read(p []byte) (n int, err error) {
 	_ = u.control.SetReadDeadline(time.Now().Add(u.piece))
-	if u.stopped.Load() { // maybe just before
+	if u.pauses.Load() { // maybe just before
+		_ = u.control.SetReadDeadline(time.Time{})
+	}
+	if u.stopped.Load() { // the same
 		_ = u.control.SetReadDeadline(wsock.LongAgo)
 	}
 	if n, err = u.x.r.Body.Read(p); err == io.EOF {
 		_ = u.control.SetReadDeadline(time.Time{}) // net/http waits for the client's end from here on
 	}
 	return n, err
+}
+
+// mayPause lets nothing come of the body for as long as the outside client likes: the
+// answer has begun, and both may be a conversation.
+func (u *upload) mayPause() {
+	u.pauses.Store(true)
+	_ = u.control.SetReadDeadline(time.Time{})
 }
 
 // refusalOf says why a body can't be read to its end.
