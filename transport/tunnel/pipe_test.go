@@ -238,6 +238,23 @@ func TestPipeEnds(t *testing.T) {
 	}
 }
 
+// Nor is what the reader has yet to return: a slow one would hold it for as long as it
+// likes, and no budget would know.
+func TestPipeThatIsOverHoldsNothing(t *testing.T) {
+	r := startRig(t, rigOptions{credit: true})
+	c := r.opensPipe(testkit.Patience)
+	for range 3 {
+		c.comes(string(make([]byte, 32<<10)))
+	}
+	chunk, err := c.pipe.Next(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Abort(messages.CloseLimit)
+	c.pipe.Passed(chunk)
+	c.wantEnd(t, messages.CloseLimit)
+}
+
 func TestPipeReaderStops(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	c := r.opensPipe(testkit.Patience)
