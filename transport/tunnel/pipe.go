@@ -209,6 +209,15 @@ func (p *Pipe) Next(stop <-chan struct{}) ([]byte, error) {
 	s := p.s
 	for {
 		if len(p.taken) > 0 {
+			select {
+			case <-s.done: // what waits counts nowhere any more
+				for _, chunk := range p.taken {
+					wsock.Release(chunk)
+				}
+				p.taken = nil
+				return nil, p.ended()
+			default:
+			}
 			chunk := p.taken[0]
 			p.taken[0] = nil
 			p.taken = p.taken[1:]

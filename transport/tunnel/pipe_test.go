@@ -157,6 +157,41 @@ func TestPipeToAClientThatReadsNothing(t *testing.T) {
 	}
 }
 
+// Of what was given up nothing waits for a client that does not read: anyone can ask, and
+// go, again and again. It never hears of what began and ended meanwhile.
+func TestPipesThatAreGivenUpHoldNothing(t *testing.T) {
+	r := startRig(t, rigOptions{credit: true})
+	known := r.opensPipe(testkit.Patience)
+	r.clientStopsReading()
+	if _, err := known.pipe.Write([]byte("head")); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		pipe, err := r.mux.OpenPipe("192.0.2.1:5", messages.ProtocolHTTP, testkit.Patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pipe.Write([]byte("head")); err != nil {
+			t.Fatal(err)
+		}
+		pipe.Close(messages.CloseReset)
+	}
+	known.pipe.Close(messages.CloseReset)
+	if held := r.mux.memory.Held(); held != 0 {
+		t.Errorf("%d bytes are held", held)
+	}
+	for m := r.clientReads(); m.kind != "mark"; m = r.clientReads() {
+	}
+	if m := r.clientReads(); m.kind != "tcp_close" || m.id != known.ID() || m.fields["reason"] != "reset" {
+		t.Errorf("the client is told %+v", m)
+	}
+	testkit.Hears[*messages.StreamClosed](known.ear)
+	r.mux.Control([]byte(`{"type":"last"}`))
+	if m := r.clientReads(); m.kind != "last" {
+		t.Errorf("the client is told %+v", m)
+	}
+}
+
 // What has come before the client's end is read, and then the end, which says
 // whether it was an orderly one.
 func TestPipeEnds(t *testing.T) {
@@ -201,6 +236,23 @@ func TestPipeEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor is what the reader has yet to return: a slow one would hold it for as long as it
+// likes, and no budget would know.
+func TestPipeThatIsOverHoldsNothing(t *testing.T) {
+	r := startRig(t, rigOptions{credit: true})
+	c := r.opensPipe(testkit.Patience)
+	for range 3 {
+		c.comes(string(make([]byte, 32<<10)))
+	}
+	chunk, err := c.pipe.Next(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Abort(messages.CloseLimit)
+	c.pipe.Passed(chunk)
+	c.wantEnd(t, messages.CloseLimit)
 }
 
 func TestPipeReaderStops(t *testing.T) {

@@ -344,7 +344,12 @@ func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 	s.over, s.aborted, s.chunks, s.waiting = true, cmp.Or(s.aborted, reason), nil, 0
 	s.share.End()
 	s.held.End()
-	if s.opened && reason.IsTold() { // before done: at its end the out pump closes the queue
+	switch told := reason.IsTold(); { // before done: at its end the out pump closes the queue
+	case !s.opened || !told:
+	case s.conn == nil && reason != messages.CloseEOF:
+		// A request that was given up: nobody counts any more what waits of it.
+		s.queue.abandon(s.mux.frameClose(s.id, reason))
+	default:
 		s.queue.send(s.mux.frameClose(s.id, reason), true)
 	}
 	close(s.done)
