@@ -12,7 +12,6 @@ import (
 	"wsproxy/transport/fields"
 	"wsproxy/transport/http1"
 	"wsproxy/transport/outside"
-	"wsproxy/transport/tunnel"
 )
 
 const (
@@ -179,7 +178,7 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 	if err := rt.passBody(head); err != nil {
 		return err
 	}
-	if head.Keep && len(rt.rest) == 0 && !authenticates(rt.x.r, head.Fields) {
+	if head.Keep && len(rt.rest) == 0 && !fields.Authenticates(rt.x.r, head.Fields) {
 		rt.life = rt.services.KeepFor(head.Fields)
 	}
 	return nil
@@ -302,7 +301,7 @@ func (rt *roundTrip) writeBody(p []byte) error {
 
 // refusal says what the outside client hears when there is no answer for an error.
 func (rt *roundTrip) refusal(err error) messages.Reason {
-	if up := rt.upload; errors.Is(err, tunnel.ErrStopped) && up != nil && up.done != nil {
+	if up := rt.upload; errors.Is(err, messages.ErrStopped) && up != nil && up.done != nil {
 		// If it was the body that could not be read, net/http ends the request's context
 		// a moment before who sends the body knows why.
 		rt.conn.Close(messages.CloseReset)
@@ -317,14 +316,14 @@ func (rt *roundTrip) refusal(err error) messages.Reason {
 	default:
 	}
 	var unfit *fields.UnfitError
-	var end *tunnel.EndError
+	var end *messages.EndError
 	switch {
 	case errors.As(err, &unfit):
 		rt.x.gateway.settings.Log.Debug("a service's answer can't be passed on", "error", unfit.Why)
 		return unfit.Reason
-	case errors.Is(err, tunnel.ErrStopped), errors.Is(err, outside.ErrGone), rt.x.r.Context().Err() != nil:
+	case errors.Is(err, messages.ErrStopped), errors.Is(err, outside.ErrGone), rt.x.r.Context().Err() != nil:
 		return messages.ReasonAbandoned
-	case errors.Is(err, tunnel.ErrStalled):
+	case errors.Is(err, messages.ErrStalled):
 		return messages.ReasonAnswerLate
 	case errors.Is(err, http1.ErrMalformed):
 		return messages.ReasonBodyBad

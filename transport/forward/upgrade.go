@@ -62,21 +62,8 @@ func (rt *roundTrip) join(head http1.Answer) error {
 		return outside.ErrGone
 	}
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	rt.connect(conn.TCPConn, appendSwitching(header, agreed), early)
+	rt.connect(conn.TCPConn, http1.SwitchingHead(agreed, header), early)
 	return errUpgraded
-}
-
-// appendSwitching returns the head of the outside client's answer.
-func appendSwitching(header http.Header, protocol string) []byte {
-	head := []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n")
-	for name, values := range header {
-		for _, value := range values {
-			if line, err := http1.AppendField(head, name, value); err == nil { // they were looked at
-				head = line
-			}
-		}
-	}
-	return append(head, "\r\n"...)
 }
 
 // connect joins the outside client's connection to the stream. head and what has come

@@ -298,7 +298,7 @@ func (u *upload) stop() (sent bool) {
 // refusalOfPipe says why a body could not be sent on; nothing if the connection has
 // ended, which who reads the answer finds out.
 func refusalOfPipe(err error) messages.Reason {
-	if errors.Is(err, tunnel.ErrStalled) {
+	if errors.Is(err, messages.ErrStalled) {
 		return messages.ReasonAnswerLate
 	}
 	return ""

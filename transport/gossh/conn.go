@@ -72,7 +72,7 @@ const (
 // request after this one (RFC 9112, section 9.6).
 func (c *conn) Next(stop <-chan struct{}) ([]byte, error) {
 	if c.closed.Load() {
-		return nil, tunnel.ErrStopped
+		return nil, messages.ErrStopped
 	}
 	u := c.use.Load()
 	for i := 0; u.untilClose && i < silences && c.Quiet(silence, stop); i++ {
@@ -111,7 +111,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		at += probePiece
 		if !c.Quiet(pause, nil) {
 			if c.closed.Load() {
-				return at, tunnel.ErrStopped
+				return at, messages.ErrStopped
 			}
 			return 0, service.ErrUnsent
 		}
@@ -123,7 +123,7 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // unsent says of a beginning that could not be sent whether the service had ended.
 func unsent(err error) error {
-	var end *tunnel.EndError
+	var end *messages.EndError
 	if errors.As(err, &end) && end.Reason == messages.CloseClient {
 		return service.ErrUnsent
 	}

@@ -10,7 +10,6 @@ import (
 	"wsproxy/messages"
 	"wsproxy/transport/http1"
 	"wsproxy/transport/service"
-	"wsproxy/transport/tunnel"
 )
 
 var _ service.Conn = (*conn)(nil)
@@ -53,7 +52,7 @@ func TestConnWaitsForTheClient(t *testing.T) {
 	r.Takes()
 	r.barrier() // and does not answer
 	c.Close(messages.CloseReset)
-	if err := testkit.Receive(t, wrote); !errors.Is(err, tunnel.ErrStopped) {
+	if err := testkit.Receive(t, wrote); !errors.Is(err, messages.ErrStopped) {
 		t.Errorf("the write is %v", err)
 	}
 	c.End(service.OutcomeBroken)
@@ -84,10 +83,10 @@ func TestConnLeaves(t *testing.T) {
 			}
 			c.Close(messages.CloseReset)
 			c.Close(messages.CloseReset) // once more does nothing
-			if _, err := c.Write([]byte("GET ")); !errors.Is(err, tunnel.ErrStopped) {
+			if _, err := c.Write([]byte("GET ")); !errors.Is(err, messages.ErrStopped) {
 				t.Errorf("what is written when it is closed: %v", err)
 			}
-			if _, err := c.reads(testkit.Patience); !errors.Is(err, tunnel.ErrStopped) {
+			if _, err := c.reads(testkit.Patience); !errors.Is(err, messages.ErrStopped) {
 				t.Errorf("what is read then: %v", err)
 			}
 			c.End(test.outcome) // it is waited for

@@ -13,7 +13,6 @@ import (
 	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
 	"wsproxy/transport/service"
-	"wsproxy/transport/tunnel"
 )
 
 // A request that a service has read and not answered is not sent again, whatever
@@ -122,7 +121,7 @@ func TestConnIsClosedWhileItIsWrittenTo(t *testing.T) {
 	}()
 	r.Reads() // and no more
 	c.Close(messages.CloseReset)
-	if err := testkit.Receive(t, wrote); !errors.Is(err, tunnel.ErrStopped) {
+	if err := testkit.Receive(t, wrote); !errors.Is(err, messages.ErrStopped) {
 		t.Errorf("the write is %v", err)
 	}
 	c.End(service.OutcomeBroken)

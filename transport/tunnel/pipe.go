@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"cmp"
-	"errors"
 	"io"
 	"net"
 	"time"
@@ -23,26 +22,6 @@ type Pipe struct {
 	buf      *wsock.Buffer   // the writer's: lent by Room
 	taken    [][]byte        // the reader's: chunks that Next has yet to return
 	passed   int             // the reader's: bytes that were passed on and not told yet
-}
-
-// Reasons why nothing moves through a Pipe that is not over.
-var (
-	// ErrStalled says that the client has taken nothing of what waits for it for
-	// too long.
-	ErrStalled = errors.New("the tunnel's client takes nothing")
-	// ErrStopped says that the reader wants no more.
-	ErrStopped = errors.New("nobody waits for the tunnel's client")
-)
-
-// An EndError says that a Pipe's stream is over, and why.
-type EndError struct {
-	// Reason is that of the stream's first Abort; CloseTunnelEnded if the client
-	// has gone, and CloseClient if it has closed the stream.
-	Reason messages.CloseReason
-}
-
-func (e *EndError) Error() string {
-	return "the connection through the tunnel has ended: " + string(e.Reason)
 }
 
 // OpenPipe opens a stream with a Pipe. The client is told at once, of a connection
@@ -76,7 +55,7 @@ func (p *Pipe) Interrupt(stop <-chan struct{}) { p.stop = stop }
 
 // Room waits until the client may be sent at least so many bytes, and returns room
 // for as many as it may be sent at once. It is the caller's until the next [Pipe.Send].
-// The error is ErrStalled, ErrStopped or an EndError.
+// The error is [messages.ErrStalled], [messages.ErrStopped] or a [messages.EndError].
 func (p *Pipe) Room(least int) ([]byte, error) {
 	s := p.s
 	if p.silent || p.pause > 0 {
@@ -170,7 +149,7 @@ func ready[T any](p *Pipe, is <-chan T) (value T, err error) {
 	case <-p.s.done:
 		return value, p.ended()
 	case <-p.stop:
-		return value, ErrStopped
+		return value, messages.ErrStopped
 	default:
 	}
 	select {
@@ -184,27 +163,26 @@ func ready[T any](p *Pipe, is <-chan T) (value T, err error) {
 	case value = <-is:
 		return value, nil
 	case <-p.s.unread:
-		return value, p.ended()
 	case <-p.s.done:
-		return value, p.ended()
 	case <-p.stop:
-		return value, ErrStopped
+		return value, messages.ErrStopped
 	case <-late.C:
-		return value, ErrStalled
+		return value, messages.ErrStalled
 	}
+	return value, p.ended()
 }
 
 // ended says why the stream is over.
 func (p *Pipe) ended() error {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	return &EndError{cmp.Or(p.s.aborted, messages.CloseClient)}
+	return &messages.EndError{Reason: cmp.Or(p.s.aborted, messages.CloseClient)}
 }
 
 // Next waits for bytes from the client, until stop is closed. They are the
 // caller's until it gives them to [Pipe.Passed]. The error is io.EOF behind the
-// last of them if the client has ended the stream in an orderly way, ErrStopped, or
-// an EndError.
+// last of them if the client has ended the stream in an orderly way, [messages.ErrStopped], or
+// a [messages.EndError].
 func (p *Pipe) Next(stop <-chan struct{}) ([]byte, error) {
 	s := p.s
 	for {
@@ -239,9 +217,9 @@ func (p *Pipe) Next(stop <-chan struct{}) ([]byte, error) {
 		case <-s.wake:
 		case <-s.done:
 		case <-stop:
-			return nil, ErrStopped
+			return nil, messages.ErrStopped
 		case <-p.stop:
-			return nil, ErrStopped
+			return nil, messages.ErrStopped
 		}
 	}
 }
@@ -333,10 +311,10 @@ func (p *Pipe) Close(reason messages.CloseReason) {
 // ended is called when that has ended. Join returns the stream; or nil, and takes
 // nothing, if it is over. Reader and writer must have come to rest.
 func (p *Pipe) Join(conn *net.TCPConn, ended func()) *Stream {
-	s := p.s
 	if p.passed > 0 {
 		p.tellPassed()
 	}
+	s := p.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over || s.left {

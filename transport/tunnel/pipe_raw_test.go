@@ -175,7 +175,7 @@ func TestRawPipeIsAborted(t *testing.T) {
 				t.Errorf("the client is told %+v", m)
 			}
 		}
-		var end *EndError
+		var end *messages.EndError
 		if _, err := c.pipe.Next(nil); !errors.As(err, &end) {
 			t.Errorf("it reads on: %v", err)
 		}
@@ -192,7 +192,7 @@ func TestLeaveEndsARawPipe(t *testing.T) {
 		c := r.pipes()
 		r.opens(c)
 		c.Leave()
-		var end *EndError
+		var end *messages.EndError
 		if got, err := c.reads(); len(got) > 0 || !errors.As(err, &end) || end.Reason != messages.CloseTunnelEnded {
 			t.Errorf("it reads %q, %v", got, err)
 		}
@@ -232,12 +232,12 @@ func TestRawPipeIsInterrupted(t *testing.T) {
 	}()
 	close(stop)
 	for range 2 {
-		if err := testkit.Receive(t, results); !errors.Is(err, ErrStopped) {
+		if err := testkit.Receive(t, results); !errors.Is(err, messages.ErrStopped) {
 			t.Errorf("it ends with %v", err)
 		}
 	}
 	r.opens(c)
-	if _, err := c.pipe.Write([]byte("x")); !errors.Is(err, ErrStopped) { // though there is room
+	if _, err := c.pipe.Write([]byte("x")); !errors.Is(err, messages.ErrStopped) { // though there is room
 		t.Errorf("it writes on: %v", err)
 	}
 	if c.pipe.Quiet(testkit.Patience, nil) {

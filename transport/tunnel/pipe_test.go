@@ -69,7 +69,7 @@ func (c pipeConn) wantNext(t *testing.T, want string) {
 func (c pipeConn) wantEnd(t *testing.T, want messages.CloseReason) {
 	t.Helper()
 	_, err := c.pipe.Next(nil)
-	var end *EndError
+	var end *messages.EndError
 	if !errors.As(err, &end) || end.Reason != want {
 		t.Errorf("it ends with %v, not because of %q", err, want)
 	}
@@ -122,7 +122,7 @@ func TestPipeNeedsCredit(t *testing.T) {
 		t.Fatalf("%d bytes are written, %v", n, err)
 	}
 	testkit.Receive(t, read)
-	if n, err := c.pipe.Write([]byte("more")); n != 0 || !errors.Is(err, ErrStalled) {
+	if n, err := c.pipe.Write([]byte("more")); n != 0 || !errors.Is(err, messages.ErrStalled) {
 		t.Fatalf("%d bytes are written, %v", n, err)
 	}
 	c.Credit(5)
@@ -139,7 +139,7 @@ func TestPipeNeedsCredit(t *testing.T) {
 		t.Errorf("what was not sent is lost: %d, %v", len(room), err)
 	}
 	c.pipe.Send(0, 0)
-	if _, err := c.pipe.Room(3); !errors.Is(err, ErrStalled) {
+	if _, err := c.pipe.Room(3); !errors.Is(err, messages.ErrStalled) {
 		t.Errorf("there is room for more: %v", err)
 	}
 }
@@ -149,7 +149,7 @@ func TestPipeToAClientThatReadsNothing(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	c := r.opensPipe(50 * time.Millisecond)
 	r.clientStopsReading()
-	if n, err := c.pipe.Write(make([]byte, 1<<20)); n == 1<<20 || !errors.Is(err, ErrStalled) {
+	if n, err := c.pipe.Write(make([]byte, 1<<20)); n == 1<<20 || !errors.Is(err, messages.ErrStalled) {
 		t.Errorf("%d bytes are written, %v", n, err)
 	}
 	c.pipe.Close(messages.CloseReset) // what waits is dropped, or the Mux's end would wait for it
@@ -225,7 +225,7 @@ func TestPipeEnds(t *testing.T) {
 			}
 			if !c.eof {
 				p.wantEnd(t, c.why)
-				if _, err := p.pipe.Room(1); err == nil || errors.Is(err, ErrStalled) {
+				if _, err := p.pipe.Room(1); err == nil || errors.Is(err, messages.ErrStalled) {
 					t.Errorf("there is room all the same: %v", err)
 				}
 			}
@@ -260,7 +260,7 @@ func TestPipeReaderStops(t *testing.T) {
 	c := r.opensPipe(testkit.Patience)
 	stop := make(chan struct{})
 	go close(stop)
-	if _, err := c.pipe.Next(stop); !errors.Is(err, ErrStopped) {
+	if _, err := c.pipe.Next(stop); !errors.Is(err, messages.ErrStopped) {
 		t.Errorf("%v", err)
 	}
 	if !c.pipe.Waits() {
@@ -386,7 +386,7 @@ func TestPipesNeedAMux(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.mux.Finish(messages.ReasonClientGone)
-	var end *EndError
+	var end *messages.EndError
 	if _, err := pipe.Next(nil); !errors.As(err, &end) {
 		t.Errorf("its reader is told %v", err)
 	}
