@@ -179,7 +179,7 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 	if err := rt.passBody(head); err != nil {
 		return err
 	}
-	if head.Keep && len(rt.rest) == 0 && !authenticates(rt.x.r, head.Fields) {
+	if head.Keep && len(rt.rest) == 0 && !fields.Authenticates(rt.x.r, head.Fields) {
 		rt.life = rt.services.KeepFor(head.Fields)
 	}
 	return nil
