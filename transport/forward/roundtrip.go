@@ -227,7 +227,7 @@ func (rt *roundTrip) run() error {
 	for {
 		if rt.conn == nil {
 			var err error
-			if rt.conn, err = rt.services.Open(peerOf(rt.x.r, rt.x.source)); err != nil {
+			if rt.conn, err = rt.services.Open(outside.Peer(rt.x.r, rt.x.source)); err != nil {
 				return err
 			}
 		}
