@@ -3,10 +3,7 @@ package forward
 import (
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -386,13 +383,4 @@ func (rt *roundTrip) appendHead(b []byte) (head []byte, err error) {
 		}
 	}
 	return append(b, "\r\n"...), nil
-}
-
-// peerOf returns the address that tcp_open gives for a request: with the port of the
-// outside connection if it is the source's own.
-func peerOf(r *http.Request, source netip.Addr) string {
-	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && at.Addr().Unmap() == source {
-		return net.JoinHostPort(source.String(), strconv.Itoa(int(at.Port())))
-	}
-	return net.JoinHostPort(source.String(), "0")
 }
