@@ -75,3 +75,14 @@ func TestBytesBodiesStop(t *testing.T) {
 		}
 	}
 }
+
+// An answer with more fields than pass is told as that, and as nothing else.
+func TestBytesTooManyFields(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{strings.Repeat("X: y\r\n", 201), "X: " + strings.Repeat("y", 66<<10) + "\r\n"} {
+		r := newBytesRigTo(t, saysAndEnds(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"+header+"\r\n", false), "")
+		if reply := r.get(t, "/"); reply.status != 502 || !strings.Contains(reply.body, "more headers") {
+			t.Errorf("the answer is %d %q", reply.status, reply.body)
+		}
+	}
+}
