@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -110,7 +111,7 @@ func (rt *roundTrip) more() (err error) {
 		rt.conn.Passed(rt.chunk)
 		rt.chunk = nil
 	}
-	rt.chunk, err = rt.conn.Next(rt.x.r.Context().Done())
+	rt.chunk, err = rt.conn.Next(rt.stop)
 	rt.rest = rt.chunk
 	rt.heard = rt.heard || err == nil
 	return err
@@ -271,8 +272,34 @@ func (rt *roundTrip) moreOf() error {
 		if err := rt.flush(); err != nil {
 			return err
 		}
+		rt.watchOutside()
 	}
 	return rt.more()
+}
+
+// outsideLook is how often the outside client of an answer that pauses is looked at.
+const outsideLook = 5 * time.Second
+
+// watchOutside has an answer that pauses end when its client has gone, also if that has
+// sent something behind its request. Nothing would be written to find it out.
+func (rt *roundTrip) watchOutside() {
+	client := outside.Of(rt.x.r)
+	if rt.unwatch != nil || client == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(rt.x.r.Context())
+	rt.stop, rt.unwatch = ctx.Done(), cancel
+	var look func()
+	look = func() {
+		switch {
+		case ctx.Err() != nil:
+		case client.IsGone():
+			cancel()
+		default:
+			time.AfterFunc(outsideLook, look)
+		}
+	}
+	time.AfterFunc(outsideLook, look)
 }
 
 // finish sends what is left of the answer, but for its end. That comes from net/http if

@@ -38,7 +38,9 @@ type roundTrip struct {
 	closes      bool   // the service closes the connection behind the answer
 	switched    bool   // it speaks something else from now on
 	patience    *outside.Patience
-	life        time.Duration // for how long the connection may wait for another request; 0 = not at all
+	stop        <-chan struct{} // closed when nobody wants more of the answer
+	unwatch     func()          // ends the looking at the outside client; nil until that begins
+	life        time.Duration   // for how long the connection may wait for another request; 0 = not at all
 
 	headCame atomic.Bool                     // that of the answer
 	late     *time.Timer                     // gives up a request whose answer's head does not come
@@ -47,7 +49,7 @@ type roundTrip struct {
 
 // carry sends the request as bytes, and answers it.
 func (x *exchange) carry() {
-	rt := &roundTrip{x: x, patience: outside.NewPatience(x.w, x.r, x.gateway.settings.HTTPTimeout)}
+	rt := &roundTrip{x: x, stop: x.r.Context().Done(), patience: outside.NewPatience(x.w, x.r, x.gateway.settings.HTTPTimeout)}
 	if x.r.ContentLength != 0 {
 		rt.upload = newUpload(x)
 		defer rt.upload.release()
@@ -141,6 +143,9 @@ func (rt *roundTrip) settle(err error) (whole bool) {
 	}
 	if rt.late != nil {
 		rt.late.Stop()
+	}
+	if rt.unwatch != nil {
+		rt.unwatch()
 	}
 	if rt.chunk != nil {
 		rt.conn.Passed(rt.chunk)

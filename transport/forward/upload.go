@@ -152,7 +152,6 @@ func (u *upload) appendFields(b []byte) (head []byte, err error) {
 type sink interface {
 	Room(least int) ([]byte, error)
 	Send(from, to int)
-	Write(b []byte) (n int, err error)
 }
 
 // start begins to send the body. ended is called when that has come to its end, with
@@ -274,8 +273,18 @@ func (u *upload) sendEnd(pipe sink) error {
 			}
 		}
 	}
-	_, err := pipe.Write(append(end, "\r\n"...))
-	return err
+	for rest := append(end, "\r\n"...); len(rest) > 0; {
+		room, err := pipe.Room(1)
+		if err != nil {
+			return err
+		}
+		n := copy(room, rest)
+		if rest = rest[n:]; len(rest) == 0 {
+			u.sent.Store(true) // before it is: the service may answer at once
+		}
+		pipe.Send(0, n)
+	}
+	return nil
 }
 
 // stop ends the sending, and reports whether all was sent.

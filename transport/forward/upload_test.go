@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -22,11 +23,6 @@ func (s *watchedSink) Send(from, to int) {
 		s.all += string(s.room[from:to])
 		s.sent = append(s.sent, s.u.sent.Load())
 	}
-}
-
-func (s *watchedSink) Write(b []byte) (int, error) {
-	s.all += string(b)
-	return len(b), nil
 }
 
 // A body counts as sent whole when its last piece is about to go: the service may
@@ -51,6 +47,23 @@ func TestUploadIsSentBeforeItIsAnswered(t *testing.T) {
 		if n := len(sink.sent); n != 3 || sink.sent[0] || sink.sent[1] || !sink.sent[2] {
 			t.Errorf("held %t: it counts as sent with its pieces %v", held, sink.sent)
 		}
+	}
+}
+
+// So does one in chunks, with the last of its trailer.
+func TestUploadInChunksIsSentBeforeItIsAnswered(t *testing.T) {
+	r := httptest.NewRequest("POST", "/", nil)
+	r.ContentLength, r.Body, r.Trailer = -1, eagerBody{strings.NewReader("body")}, http.Header{"X": {strings.Repeat("y", 100)}}
+	u := newUpload(&exchange{gateway: newGateway(false), w: httptest.NewRecorder(), r: r})
+	sink := &watchedSink{u: u}
+	if refusal := u.send(sink); refusal != "" || !u.stop() {
+		t.Fatalf("it is not sent whole: %s", refusal)
+	}
+	if want := "4\r\nbody\r\n0\r\nX: " + strings.Repeat("y", 100) + "\r\n\r\n"; sink.all != want {
+		t.Errorf("the service gets %q", sink.all)
+	}
+	if n := len(sink.sent); n != 3 || sink.sent[0] || sink.sent[1] || !sink.sent[2] {
+		t.Errorf("it counts as sent with its pieces %v", sink.sent)
 	}
 }
 
