@@ -56,6 +56,7 @@ var rules = []rule{
 	{packages: "transport/relay", never: []string{"transport/tunnel", "transport/forward"}, why: "a relay is no tunnel"},
 	{packages: "transport/tunnel", never: []string{"transport/relay", "transport/forward"}, why: "forward stands on tunnel"},
 	{packages: "transport/forward", never: []string{"transport/relay"}, why: "a tunnel is no relay"},
+	{packages: "transport/service", never: []string{"transport/relay", "transport/forward"}, why: "forward stands on service"},
 
 	{packages: "internal/attack/...", only: []string{"internal/attack/..."}, why: "it knows the server by the contract alone"},
 

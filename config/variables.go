@@ -228,7 +228,7 @@ var variables = []variable{
 		help:   "how long a request's body, and then its answer, may take",
 		reader: duration(func(c *Config) *time.Duration { return &c.TunnelHTTPTimeout }, minTimeout, maxTimeout)},
 	{name: "TUNNEL_MAX_BODY", fallback: "10MiB",
-		help:   "largest body of a request or response through a tunnel",
+		help:   "largest body of a request or response through a tunnel without `http=bytes`",
 		reader: size(func(c *Config) *int64 { return &c.TunnelMaxBody }, 1, maxBody)},
 	{name: "TUNNEL_NAME_SECRET", unset: "names are ignored", secret: true,
 		help:   "what the subdomains of named tunnels are made of: at least 32 random bytes, the same for ever",

@@ -244,3 +244,42 @@ func TestBytesOutsideGoes(t *testing.T) {
 		}
 	}
 }
+
+// An outside client that goes while an answer pauses is forgotten, also if the beginning
+// of another request waits behind its first: it would hold a slot for ever.
+func TestBytesClientGoesBehindAnotherRequest(t *testing.T) {
+	t.Parallel()
+	for name, behind := range map[string]string{"nothing": "", "a byte": "G", "a request": "GET /2 HTTP/1.1\r\nHost: x\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ended := make(chan error, 1)
+			r := newBytesRigTo(t, rawService(t, func(conn *net.TCPConn, _ string) {
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegin")
+				_, err := io.Copy(io.Discard, conn)
+				ended <- err
+			}), "")
+			wire := r.wire(t)
+			_, _ = io.WriteString(wire, "GET / HTTP/1.1\r\nHost: "+r.c.host+"\r\n\r\n")
+			response, err := http.ReadResponse(wire.in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(response.Body, make([]byte, 5)); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(wire, behind)
+			time.AfterFunc(time.Second, func() { // what is behind is read by then
+				_ = wire.SetLinger(0)
+				wire.Close()
+			})
+			select {
+			case err := <-ended:
+				if !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("the service's connection ends with %v", err)
+				}
+			case <-time.After(patience):
+				t.Error("the request goes on")
+			}
+		})
+	}
+}

@@ -107,19 +107,54 @@ func benchBody(path string) string {
 	return strings.Repeat("x", n)
 }
 
-// BenchmarkTunnelHTTP measures requests for answers of 1 KiB and 64 KiB, eight
+// benchBytes is the client of a tunnel with http=bytes. It speaks for the service
+// behind it.
+func benchBytes() *benchTunnel {
+	type connection struct {
+		allowed int
+		waits   []byte
+	}
+	conns := map[string]*connection{} // of the client's goroutine alone
+	flush := func(c *benchTunnel, id string) {
+		for s := conns[id]; len(s.waits) > 0 && s.allowed > 0; {
+			n := min(len(s.waits), s.allowed, 32<<10)
+			if c.send(websocket.BinaryMessage, benchFrame(id, s.waits[:n])) != nil {
+				return
+			}
+			s.allowed, s.waits = s.allowed-n, s.waits[n:]
+		}
+	}
+	return &benchTunnel{
+		data: func(c *benchTunnel, id string, payload []byte) {
+			if conns[id] == nil {
+				conns[id] = &connection{allowed: messages.Window}
+			}
+			_, path, _ := strings.Cut(string(payload), " ") // a request is one frame
+			body := benchBody(path)
+			conns[id].waits = fmt.Appendf(conns[id].waits, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			flush(c, id)
+		},
+		credit: func(c *benchTunnel, id string, n int) {
+			conns[id].allowed += n
+			flush(c, id)
+		},
+	}
+}
+
+// BenchmarkTunnelHTTP measures requests for answers of 1 KiB, 64 KiB and 1 MiB, eight
 // at a time.
 func BenchmarkTunnelHTTP(b *testing.B) {
 	server := restartServer(b)
-	tunnel := &benchTunnel{}
+	tunnel, asBytes := &benchTunnel{}, benchBytes()
 	openBenchTunnel(b, server, "", tunnel)
+	openBenchTunnel(b, server, "flow=credit&http=bytes", asBytes)
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, benchBody(r.URL.Path))
 	}))
 	b.Cleanup(plain.Close)
-	for _, size := range []int{1 << 10, 64 << 10} {
+	for _, size := range []int{1 << 10, 64 << 10, 1 << 20} {
 		for _, by := range []struct{ name, base, host string }{
-			{"tunnel", "http://" + server, tunnel.host}, {"plain", plain.URL, ""},
+			{"tunnel", "http://" + server, tunnel.host}, {"bytes", "http://" + server, asBytes.host}, {"plain", plain.URL, ""},
 		} {
 			b.Run(fmt.Sprintf("%dKiB/%s", size>>10, by.name), func(b *testing.B) {
 				client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}

@@ -20,7 +20,7 @@ import (
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
-	"wsproxy/transport/budget"
+	"wsproxy/transport/service"
 	"wsproxy/transport/tunnel"
 )
 
@@ -29,39 +29,38 @@ import (
 type bytesDialect struct {
 	tunnel.Dialect
 	messagesOnly
-	carrier  *Carrier
-	outcomes chan Outcome
+	services *service.Pool
+	patience time.Duration // set before the first request
+	outcomes chan service.Outcome
 	idle     chan time.Duration
 }
 
 func newBytesDialect(m *tunnel.Mux, conns int) *bytesDialect {
-	d := &bytesDialect{Dialect: tunnel.Text, outcomes: make(chan Outcome, 100), idle: make(chan time.Duration, 100)}
-	d.carrier = NewCarrier(CarrierSettings{
-		Dial: func(ctx context.Context, peer string) (net.Conn, error) {
-			conn, _, err := m.Dial(ctx, peer)
-			return &plainConn{UnixConn: conn, dialect: d}, err
-		},
-		MaxConns: conns, MaxIdle: time.Minute, Timeout: testkit.Patience,
-		Reserve: func() budget.Reservation { return m.Reserve(0) },
-	})
+	d := &bytesDialect{
+		Dialect: tunnel.Text, patience: testkit.Patience,
+		outcomes: make(chan service.Outcome, 100), idle: make(chan time.Duration, 100),
+	}
+	d.services = service.NewPool(service.Settings{Max: conns, Tried: true, Open: func(peer string) (service.Conn, error) {
+		pipe, err := m.OpenPipe(tunnelrig.Peer, "", d.patience)
+		return &notedConn{service.Plain{Pipe: pipe}, d}, err
+	}})
 	return d
 }
 
 func (d *bytesDialect) AsBytes(*http.Request, []byte) bool { return true }
-func (d *bytesDialect) Carrier() *Carrier                  { return d.carrier }
+func (d *bytesDialect) Services() *service.Pool            { return d.services }
 func (d *bytesDialect) TakesInline(int) bool               { return false }
 
-type plainConn struct {
-	*net.UnixConn
+type notedConn struct {
+	service.Plain
 	dialect *bytesDialect
 }
 
-func (c *plainConn) Begin(idle time.Duration, _ bool, _ func()) Use {
+func (c *notedConn) Begin(idle time.Duration, _ bool) bool {
 	c.dialect.idle <- idle
-	return c
+	return false
 }
-func (c *plainConn) Answered(*http.Response) {}
-func (c *plainConn) End(outcome Outcome)     { c.dialect.outcomes <- outcome }
+func (c *notedConn) End(outcome service.Outcome) { c.dialect.outcomes <- outcome }
 
 // A bytesRig is a front for requests as bytes; the test is the tunnel's client,
 // and its handler.
@@ -81,7 +80,6 @@ func newBytesRig(t *testing.T, conns int, timeout time.Duration) *bytesRig {
 		r.dialect = newBytesDialect(m, conns)
 		return r.dialect
 	})
-	t.Cleanup(r.dialect.carrier.transport.CloseIdleConnections)
 	g := newGateway(false)
 	r.gateway = g
 	g.settings.Root, g.settings.Meter, g.settings.HTTPTimeout = r.System.Root, r.meter, timeout
@@ -89,11 +87,11 @@ func newBytesRig(t *testing.T, conns int, timeout time.Duration) *bytesRig {
 	r.front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		x := &exchange{
 			gateway: g, w: w, r: request, handler: r.Handler.PID, id: messages.NewID(messages.IDBytes),
-			source: netip.MustParseAddr("127.0.0.1"), answer: r.word, accepted: func() {},
+			source: netip.MustParseAddr("127.0.0.1"), answer: r.word,
 		}
 		body, _ := io.ReadAll(request.Body)
 		request.Body = http.NoBody
-		x.asBytes(r.dialect, body)
+		x.asBytes(r.Mux, r.dialect.services, body)
 	}))
 	r.front.Listener = headerListener{r.front.Listener}
 	r.front.Config.ConnContext = headerContext
@@ -138,11 +136,10 @@ func (r *bytesRig) reads(end string) (asked string) {
 	return asked
 }
 
-// over is what the handler does when the edge says that a request is done.
+// over waits until the edge says that a request is done.
 func (r *bytesRig) over() {
 	r.T.Helper()
-	testkit.Hears[*messages.CancelRequest](r.Handler)
-	r.word <- messages.Answer{Refusal: messages.ReasonAbandoned}
+	testkit.Hears[*messages.RequestEnded](r.Handler)
 }
 
 // serves is a request and its answer. Then the service ends its side if it says
@@ -158,16 +155,16 @@ func (r *bytesRig) serves(answer string) result {
 	return testkit.Receive(r.T, came)
 }
 
-// An interim answer doesn't come outside, nor does anything of it in the final
-// one, whose type is not guessed in spite of it.
-func TestBytesWithoutInterimAnswers(t *testing.T) {
+// An interim answer comes outside, and nothing of it in the final one, whose type is
+// not guessed in spite of it.
+func TestBytesWithInterimAnswers(t *testing.T) {
 	r := newBytesRig(t, 1, testkit.Patience)
 	got := r.serves("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nStrict-Transport-Security: max-age=1\r\n\r\n" +
 		"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-A: b\r\nConnection: close\r\n\r\n<html>")
 	if got.err != nil || got.answer.StatusCode != 200 || got.body != "<html>" {
 		t.Fatalf("outside comes %+v", got)
 	}
-	if got.interim != 0 {
+	if got.interim != 1 {
 		t.Errorf("%d interim answers come outside", got.interim)
 	}
 	header := got.answer.Header
@@ -176,7 +173,7 @@ func TestBytesWithoutInterimAnswers(t *testing.T) {
 	if len(header) != 1 || header.Get("X-A") != "b" {
 		t.Errorf("the headers outside are %v", header)
 	}
-	if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != OutcomeLast {
+	if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != service.OutcomeLast {
 		t.Errorf("the outcome is %d", outcome)
 	}
 }
@@ -208,7 +205,7 @@ func TestBytesWithManyHeaders(t *testing.T) {
 		if len(r.meter.refused) != 1 || r.meter.refused[0] != messages.ReasonAnswerHeaders {
 			t.Errorf("%s: it is counted as %q", name, r.meter.refused)
 		}
-		if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != OutcomeLeft {
+		if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != service.OutcomeLeft {
 			t.Errorf("%s: the outcome is %d", name, outcome)
 		}
 	}
@@ -233,7 +230,7 @@ func TestBytesOutcomes(t *testing.T) {
 	s.Gives("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	r.over()
 	testkit.Receive(t, came)
-	if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != OutcomeKept {
+	if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != service.OutcomeKept {
 		t.Errorf("the outcome is %d", outcome)
 	}
 
@@ -244,7 +241,7 @@ func TestBytesOutcomes(t *testing.T) {
 	if got := testkit.Receive(t, came); got.err != nil || got.body != "ok" {
 		t.Errorf("outside comes %+v", got)
 	}
-	if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != OutcomeKept {
+	if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != service.OutcomeKept {
 		t.Errorf("the outcome is %d", outcome)
 	}
 	if first, second := <-r.dialect.idle, <-r.dialect.idle; first != 0 || second == 0 {
@@ -257,29 +254,30 @@ func TestBytesOutcomes(t *testing.T) {
 	giveUp()
 	r.over()
 	testkit.Receive(t, came)
-	if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != OutcomeLeft {
+	if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != service.OutcomeLeft {
 		t.Errorf("the outcome is %d", outcome)
 	}
 }
 
-func TestOutcomeOfAPassage(t *testing.T) {
+func TestOutcomeOfARoundTrip(t *testing.T) {
+	failed := errors.New("any")
 	for _, c := range []struct {
 		what    string
-		p       *passage
-		wrote   bool
-		outcome Outcome
+		rt      *roundTrip
+		err     error
+		whole   bool // the body was sent
+		outcome service.Outcome
 	}{
-		{"nothing has come", &passage{}, true, OutcomeLeft},
-		{"nothing was sent", &passage{}, false, OutcomeBroken},
-		{"a part of the answer", &passage{answered: true}, false, OutcomeLeft},
-		{"a part of a body was sent", &passage{request: []byte("a"), answered: true}, false, OutcomeBroken},
-		{"an answer before the body was sent", &passage{request: []byte("a"), answered: true, whole: true}, false, OutcomeBroken},
-		{"the same, and the service ends", &passage{request: []byte("a"), answered: true, whole: true, last: true}, false, OutcomeLast},
-		{"all of it", &passage{request: []byte("a"), answered: true, whole: true}, true, OutcomeKept},
-		{"an upgrade", &passage{answered: true, switched: true}, true, OutcomeBroken},
+		{"nothing has come", &roundTrip{sent: true}, failed, true, service.OutcomeLeft},
+		{"nothing was sent", &roundTrip{}, failed, true, service.OutcomeBroken},
+		{"a part of a body was sent", &roundTrip{sent: true}, failed, false, service.OutcomeBroken},
+		{"a part of the answer has come, which is the last", &roundTrip{sent: true, closes: true}, failed, true, service.OutcomeLeft},
+		{"an answer before the body was sent", &roundTrip{sent: true}, nil, false, service.OutcomeBroken},
+		{"the same, and the service ends", &roundTrip{sent: true, closes: true}, nil, false, service.OutcomeLast},
+		{"all of it", &roundTrip{sent: true}, nil, true, service.OutcomeKept},
+		{"an upgrade that nobody asked for", &roundTrip{sent: true, switched: true}, failed, true, service.OutcomeBroken},
 	} {
-		c.p.wrote.Store(c.wrote)
-		if got := c.p.outcome(); got != c.outcome {
+		if got := c.rt.outcome(c.err, c.whole); got != c.outcome {
 			t.Errorf("%s: %d, want %d", c.what, got, c.outcome)
 		}
 	}
@@ -303,26 +301,22 @@ func TestBytesWithoutAConnection(t *testing.T) {
 	testkit.Receive(t, first)
 }
 
-// Who asks why a request as bytes failed leaves the handler's word where it is:
-// there is no other one to wait for.
-func TestWordOfAFailedHandlerStays(t *testing.T) {
-	x := &exchange{r: httptest.NewRequest("GET", "/", nil), answer: make(chan messages.Answer, 1)}
-	x.answer <- messages.Answer{Refusal: messages.ReasonRestarted}
-	for range 2 {
-		if reason := x.failed(t.Context(), io.ErrUnexpectedEOF); reason != messages.ReasonRestarted {
-			t.Errorf("the reason is %s", reason)
-		}
+// What the handler says of a request that waits for a connection is its answer.
+func TestBytesWhileTheyWaitForAConnection(t *testing.T) {
+	r := newBytesRig(t, 1, testkit.Patience)
+	ctx, giveUp := context.WithCancel(t.Context())
+	first := r.asks(ctx, "GET", "")
+	r.Takes()
+	r.reads("\r\n\r\n")
+	second := r.asks(t.Context(), "GET", "")
+	r.word <- messages.Answer{Refusal: messages.ReasonRestarted}
+	r.over()
+	if got := testkit.Receive(t, second); got.err != nil || got.answer.StatusCode != 502 || !strings.Contains(got.body, "began anew") {
+		t.Errorf("outside comes %+v", got)
 	}
-	<-x.answer
-	for reason, cause := range map[messages.Reason]error{
-		messages.ReasonTunnelGone: errInterrupted, messages.ReasonMemory: errMemory, messages.ReasonAnswerLate: errLate,
-	} {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		cancel(cause)
-		if got := x.failed(ctx, errors.New("any")); got != reason {
-			t.Errorf("%v: the reason is %s", cause, got)
-		}
-	}
+	giveUp()
+	r.over()
+	testkit.Receive(t, first)
 }
 
 // What a service is asked is what came, but for the headers that are the

@@ -3,11 +3,11 @@ package forward
 import (
 	"math"
 	"net/http"
-	"time"
 
 	"golang.org/x/net/http/httpguts"
 
 	"wsproxy/messages"
+	"wsproxy/transport/service"
 	"wsproxy/transport/tunnel"
 )
 
@@ -28,42 +28,9 @@ type Dialect interface {
 	// AskAgain reports whether a request goes as bytes once more, after an
 	// answer that was damaged, or nil for one that was too long to be read.
 	AskAgain(r *http.Request, damaged *messages.Response) bool
-	// Carrier carries what goes as bytes. Its connections are Conns.
-	Carrier() *Carrier
+	// Services are the connections for what goes as bytes.
+	Services() *service.Pool
 }
-
-// A Conn is a connection of a Carrier. It serves one request at a time, each a
-// Use.
-type Conn interface {
-	// Begin notes that a request uses the connection, which was idle for so
-	// long before; 0 if it is new. once says that the request must not reach the
-	// service twice: it is sent again only if nothing of it was written, so a
-	// connection that may have ended is tried first, and Write then returns 0
-	// and an error. interrupted is called before a read fails
-	// because the tunnel, and not the service, has ended the connection: nobody
-	// knows whether the service has seen the request.
-	Begin(idle time.Duration, once bool, interrupted func()) Use
-}
-
-// A Use is one request's use of a Conn.
-type Use interface {
-	// Answered has the head of the answer, and may replace its body, as which
-	// an upgraded connection is an [io.ReadWriteCloser].
-	Answered(answer *http.Response)
-	// End ends the use. Called exactly once.
-	End(outcome Outcome)
-}
-
-// An Outcome is how a Use ended.
-type Outcome uint8
-
-// The outcomes of a Use.
-const (
-	OutcomeBroken Outcome = iota // the service has a part of a request, or the connection was upgraded
-	OutcomeKept                  // it was answered, and the service waits for the next request
-	OutcomeLast                  // it was answered, and the service closes the connection
-	OutcomeLeft                  // the service has the whole request, and nobody wants the answer, or its rest
-)
 
 // dialectOf returns what a tunnel's client needs for HTTP.
 func dialectOf(mux *tunnel.Mux) Dialect {
@@ -80,7 +47,23 @@ func (messagesOnly) AsBytes(*http.Request, []byte) bool              { return fa
 func (messagesOnly) MaxRequest() int                                 { return math.MaxInt }
 func (messagesOnly) Doubts([]byte, bool) bool                        { return false }
 func (messagesOnly) AskAgain(*http.Request, *messages.Response) bool { return false }
-func (messagesOnly) Carrier() *Carrier                               { return nil }
+func (messagesOnly) Services() *service.Pool                         { return nil }
+
+// Bytes is the dialect of a client that gets HTTP as bytes (http=bytes): beside how
+// it is spoken to, the connections over which it gets requests.
+type Bytes struct {
+	tunnel.Dialect
+	services *service.Pool
+	host     string // what Host says in the place of the outside client's; "" for that
+}
+
+// NewBytes returns the dialect of the client of mux, which is spoken to like clients
+// of dialect otherwise. host is what services are told in the Host field, or "".
+func NewBytes(mux *tunnel.Mux, dialect tunnel.Dialect, host string) *Bytes {
+	return &Bytes{Dialect: dialect, host: host, services: service.NewPool(service.Settings{
+		Open: func(peer string) (service.Conn, error) { return service.OpenPlain(mux, peer, messages.ProtocolHTTP) },
+	})}
+}
 
 // IsUpgrade reports whether a request asks to become something else (RFC 9110,
 // section 7.8).

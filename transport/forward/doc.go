@@ -6,6 +6,6 @@
 // tunnel's handler for a place, and then talks to the tunnel's Mux. What only
 // one kind of client needs plugs in as a [Dialect].
 //
-// It knows packages messages, netpolicy, tunnel and wsock. It may not know
-// actors, relays, or any particular client.
+// It knows packages messages, netpolicy, tunnel, wsock and, for requests as bytes,
+// service and http1. It may not know actors, relays, or any particular client.
 package forward

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -12,7 +13,6 @@ import (
 	"wsproxy/transport/fields"
 	"wsproxy/transport/http1"
 	"wsproxy/transport/outside"
-	"wsproxy/transport/tunnel"
 )
 
 const (
@@ -35,6 +35,8 @@ func (rt *roundTrip) receive() error {
 		switch {
 		case head.Status == http.StatusSwitchingProtocols:
 			rt.stopWaiting()
+			rt.switched = true
+			rt.conn.Answered(&head, rt.rest, true)
 			return rt.join(head)
 		case head.Status < 200:
 			if err := rt.passInterim(head); err != nil {
@@ -44,6 +46,8 @@ func (rt *roundTrip) receive() error {
 			return fields.Unfit(messages.ReasonBadAnswer, errStatus.Error())
 		default:
 			rt.stopWaiting()
+			rt.closes = !head.Keep
+			rt.conn.Answered(&head, rt.rest, rt.upload == nil || rt.upload.sent.Load())
 			return rt.pass(head)
 		}
 	}
@@ -107,7 +111,7 @@ func (rt *roundTrip) more() (err error) {
 		rt.conn.Passed(rt.chunk)
 		rt.chunk = nil
 	}
-	rt.chunk, err = rt.conn.Next(rt.x.r.Context().Done())
+	rt.chunk, err = rt.conn.Next(rt.stop)
 	rt.rest = rt.chunk
 	rt.heard = rt.heard || err == nil
 	return err
@@ -161,7 +165,7 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 	if head.Status == http.StatusNotModified {
 		outside.KeepInNotModified(r, out)
 	}
-	if rt.upload != nil && !rt.upload.sent.Load() {
+	if rt.upload != nil && !rt.upload.held && !rt.upload.sent.Load() {
 		// If the body is not wanted to its end, nobody can tell where it ends.
 		out["Connection"] = []string{"close"}
 	}
@@ -177,8 +181,8 @@ func (rt *roundTrip) pass(head http1.Answer) error {
 	}
 	// Some services ignore a body that has no meaning, and take it for their next request.
 	odd := rt.upload != nil && isSafe(rt.x.r.Method)
-	if head.Keep && len(rt.rest) == 0 && !odd && !authenticates(rt.x.r, head.Fields) {
-		rt.life = keepFor(head.Fields)
+	if head.Keep && len(rt.rest) == 0 && !odd && !fields.Authenticates(rt.x.r, head.Fields) {
+		rt.life = rt.services.KeepFor(head.Fields)
 	}
 	return nil
 }
@@ -270,8 +274,34 @@ func (rt *roundTrip) moreOf() error {
 		if err := rt.flush(); err != nil {
 			return err
 		}
+		rt.watchOutside()
 	}
 	return rt.more()
+}
+
+// outsideLook is how often the outside client of an answer that pauses is looked at.
+const outsideLook = 5 * time.Second
+
+// watchOutside has an answer that pauses end when its client has gone, also if that has
+// sent something behind its request. Nothing would be written to find it out.
+func (rt *roundTrip) watchOutside() {
+	client := outside.Of(rt.x.r)
+	if rt.unwatch != nil || client == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(rt.x.r.Context())
+	rt.stop, rt.unwatch = ctx.Done(), cancel
+	var look func()
+	look = func() {
+		switch {
+		case ctx.Err() != nil:
+		case client.IsGone():
+			cancel()
+		default:
+			time.AfterFunc(outsideLook, look)
+		}
+	}
+	time.AfterFunc(outsideLook, look)
 }
 
 // finish sends what is left of the answer, but for its end. That comes from net/http if
@@ -300,7 +330,7 @@ func (rt *roundTrip) writeBody(p []byte) error {
 
 // refusal says what the outside client hears when there is no answer for an error.
 func (rt *roundTrip) refusal(err error) messages.Reason {
-	if up := rt.upload; errors.Is(err, tunnel.ErrStopped) && up != nil && up.done != nil {
+	if up := rt.upload; errors.Is(err, messages.ErrStopped) && up != nil && up.done != nil {
 		// If it was the body that could not be read, net/http ends the request's context
 		// a moment before who sends the body knows why.
 		rt.conn.Close(messages.CloseReset)
@@ -315,14 +345,14 @@ func (rt *roundTrip) refusal(err error) messages.Reason {
 	default:
 	}
 	var unfit *fields.UnfitError
-	var end *tunnel.EndError
+	var end *messages.EndError
 	switch {
 	case errors.As(err, &unfit):
 		rt.x.gateway.settings.Log.Debug("a service's answer can't be passed on", "error", unfit.Why)
 		return unfit.Reason
-	case errors.Is(err, tunnel.ErrStopped), errors.Is(err, outside.ErrGone), rt.x.r.Context().Err() != nil:
+	case errors.Is(err, messages.ErrStopped), errors.Is(err, outside.ErrGone), rt.x.r.Context().Err() != nil:
 		return messages.ReasonAbandoned
-	case errors.Is(err, tunnel.ErrStalled):
+	case errors.Is(err, messages.ErrStalled):
 		return messages.ReasonAnswerLate
 	case errors.Is(err, http1.ErrMalformed):
 		return messages.ReasonBodyBad

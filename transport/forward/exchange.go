@@ -37,8 +37,7 @@ type exchange struct {
 	source  netip.Addr
 	answer  chan messages.Answer
 
-	patience time.Duration // until the head of an answer as bytes; 0 = that of all requests
-	accepted func()        // called when that has come
+	deadline time.Time // for the head of an answer as bytes; zero = that of all requests
 
 	revocation
 	header budget.Reservation // what is kept of the request's header while it waits
@@ -141,7 +140,7 @@ func (x *exchange) pass(mux *tunnel.Mux, out outgoing) (answer messages.Answer, 
 	}()
 	dialect := dialectOf(mux)
 	if dialect.AsBytes(x.r, out.body) {
-		x.asBytes(dialect, out.body)
+		x.asBytes(mux, dialect.Services(), out.body)
 		return answer, true
 	}
 	frame := out.frame
@@ -160,7 +159,7 @@ func (x *exchange) pass(mux *tunnel.Mux, out outgoing) (answer messages.Answer, 
 	}
 	if len(frame) > dialect.MaxRequest() {
 		held.Keep(int64(cap(out.body)))
-		x.asBytes(dialect, out.body)
+		x.asBytes(mux, dialect.Services(), out.body)
 		return answer, true
 	}
 	held.Keep(int64(cap(frame)))
@@ -197,9 +196,18 @@ func (x *exchange) again(mux *tunnel.Mux, damaged *messages.Response) bool {
 	if answered {
 		return false
 	}
-	x.patience = againPatience
-	x.asBytes(dialectOf(through.(*tunnel.Mux)), nil)
+	x.deadline = time.Now().Add(againPatience)
+	mux = through.(*tunnel.Mux)
+	x.asBytes(mux, dialectOf(mux).Services(), nil)
 	return true
+}
+
+// timeLeft returns how long the head of an answer as bytes may still take.
+func (x *exchange) timeLeft() time.Duration {
+	if x.deadline.IsZero() {
+		return x.gateway.settings.HTTPTimeout
+	}
+	return time.Until(x.deadline)
 }
 
 // wait waits for the answer, or for what makes it pointless; or for the word

@@ -35,7 +35,6 @@ func newFront(t *testing.T) (*tunnelrig.Rig, *againDialect, *httptest.Server) {
 		d.bytesDialect = newBytesDialect(m, 1)
 		return d
 	})
-	t.Cleanup(d.carrier.transport.CloseIdleConnections)
 	g := newGateway(false)
 	g.settings.Root, g.settings.Limits = r.System.Root, r.Tunnel.PID
 	g.settings.Handler = func(string, bool) *actor.PID { return r.Handler.PID }
@@ -103,8 +102,7 @@ func TestAnswersThatAreAskedForAgain(t *testing.T) {
 				asked += string(r.Reads().Data)
 			}
 			s.Gives("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-			testkit.Hears[*messages.CancelRequest](r.Handler)
-			second.Answer <- messages.Answer{Refusal: messages.ReasonAbandoned}
+			testkit.Hears[*messages.RequestEnded](r.Handler)
 		}
 		if got := testkit.Receive(t, status); got != c.status {
 			t.Errorf("%s, %s: %d, want %d", c.method, c.why, got, c.status)

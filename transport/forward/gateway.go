@@ -68,7 +68,7 @@ func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain stri
 	x := &exchange{
 		gateway: g, w: w, r: r, handler: handler,
 		id: messages.NewID(messages.IDBytes), source: g.settings.Sources.OfRequest(r),
-		answer: make(chan messages.Answer, 1), accepted: func() {},
+		answer: make(chan messages.Answer, 1),
 	}
 	if bytes {
 		x.carry()

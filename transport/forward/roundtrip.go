@@ -14,24 +14,33 @@ import (
 	"wsproxy/transport/fields"
 	"wsproxy/transport/http1"
 	"wsproxy/transport/outside"
+	"wsproxy/transport/service"
 	"wsproxy/transport/tunnel"
 )
 
 // A roundTrip is a request on its way to a service as bytes, and the answer on its
 // way back. It belongs to the goroutine of the request's HTTP handler.
 type roundTrip struct {
-	x       *exchange
-	mux     *tunnel.Mux
-	bytes   *Bytes
-	upload  *upload // nil if the request has no body
-	conn    *connection
-	upgrade string // the protocol that the client asks for, if it may; else ""
+	x        *exchange
+	mux      *tunnel.Mux
+	services *service.Pool
+	host     string        // what Host says in the place of the outside client's; "" for that
+	turn     *service.Turn // of requests whose connections are few; else nil
+	body     []byte        // the request's, if it has come whole before
+	upload   *upload       // nil if the request has no body
+	conn     *service.Lease
+	upgrade  string // the protocol that the client asks for, if it may; else ""
+	sent     bool   // the request's head was sent
 
 	chunk, rest []byte // what has come from the service, and what is left of that
 	heard       bool   // something has come from the service
 	passed      bool   // the head of the answer was passed on
+	closes      bool   // the service closes the connection behind the answer
+	switched    bool   // it speaks something else from now on
 	patience    *outside.Patience
-	life        time.Duration // for how long the connection may wait for another request; 0 = not at all
+	stop        <-chan struct{} // closed when nobody wants more of the answer
+	unwatch     func()          // ends the looking at the outside client; nil until that begins
+	life        time.Duration   // for how long the connection may wait for another request; 0 = not at all
 
 	headCame atomic.Bool                     // that of the answer
 	late     *time.Timer                     // gives up a request whose answer's head does not come
@@ -40,7 +49,7 @@ type roundTrip struct {
 
 // carry sends the request as bytes, and answers it.
 func (x *exchange) carry() {
-	rt := &roundTrip{x: x, patience: outside.NewPatience(x.w, x.r, x.gateway.settings.HTTPTimeout)}
+	rt := &roundTrip{x: x, stop: x.r.Context().Done(), patience: outside.NewPatience(x.w, x.r, x.gateway.settings.HTTPTimeout)}
 	if x.r.ContentLength != 0 {
 		rt.upload = newUpload(x)
 		defer rt.upload.release()
@@ -49,6 +58,55 @@ func (x *exchange) carry() {
 		x.refuse(refusal)
 		return
 	}
+	rt.passOn()
+}
+
+// asBytes sends a request as bytes that has its slot, and whose body has come whole,
+// and answers it. It waits for its turn to use one of the few connections.
+func (x *exchange) asBytes(mux *tunnel.Mux, services *service.Pool, body []byte) {
+	rt := &roundTrip{
+		x: x, patience: outside.NewPatience(x.w, x.r, x.gateway.settings.HTTPTimeout), mux: mux, services: services, body: body,
+		turn: services.Turn(netpolicy.CountKey(x.source)),
+	}
+	if refusal := rt.awaitTurn(); refusal != "" {
+		rt.turn.GiveBack()
+		x.tell(&messages.RequestEnded{ID: x.id})
+		x.refuse(refusal)
+		return
+	}
+	if len(body) > 0 {
+		rt.upload = newHeldUpload(x, body)
+	}
+	rt.passOn()
+}
+
+// awaitTurn waits for the turn of the request.
+func (rt *roundTrip) awaitTurn() (refusal messages.Reason) {
+	late := time.NewTimer(rt.x.timeLeft())
+	defer late.Stop()
+	select {
+	case <-rt.turn.Come():
+		return ""
+	case answer := <-rt.x.answer: // the tunnel has ended, or the request gave way
+		return answer.Refusal
+	case <-rt.x.r.Context().Done():
+		return messages.ReasonAbandoned
+	case <-late.C:
+		return messages.ReasonAnswerLate
+	}
+}
+
+// ended says that neither the request nor what has become of it uses anything any more.
+func (rt *roundTrip) ended() {
+	if rt.turn != nil {
+		rt.turn.GiveBack()
+	}
+	rt.x.tell(&messages.RequestEnded{ID: rt.x.id})
+}
+
+// passOn sends the request, and answers it.
+func (rt *roundTrip) passOn() {
+	x := rt.x
 	err := rt.run()
 	if errors.Is(err, errUpgraded) { // which keeps the slot
 		return
@@ -59,13 +117,13 @@ func (x *exchange) carry() {
 		reason = rt.refusal(err)
 	}
 	whole := rt.settle(err)
-	x.tell(&messages.RequestEnded{ID: x.id})
+	rt.ended()
 	switch {
 	case rt.passed && (err != nil || cut):
 		rt.abort(reason)
 	case err != nil:
 		x.refuse(reason)
-	case !whole:
+	case !whole && !rt.upload.held:
 		outside.DiscardOnClose(x.r)
 	}
 }
@@ -86,18 +144,32 @@ func (rt *roundTrip) settle(err error) (whole bool) {
 	if rt.late != nil {
 		rt.late.Stop()
 	}
+	if rt.unwatch != nil {
+		rt.unwatch()
+	}
 	if rt.chunk != nil {
 		rt.conn.Passed(rt.chunk)
 	}
-	switch {
-	case err != nil || !whole:
-		rt.conn.Close(messages.CloseReset)
-	case rt.life > 0:
-		rt.bytes.keep(rt.conn, rt.life)
-	default:
-		rt.conn.Close(messages.CloseEOF)
+	if err != nil || !whole {
+		rt.conn.End(rt.outcome(err, whole), 0, messages.CloseReset)
+	} else {
+		rt.conn.End(rt.outcome(err, whole), rt.life, messages.CloseEOF)
 	}
 	return whole
+}
+
+// outcome says how the use of the connection has ended, by how the round trip did, and
+// whether all of the request's body was sent.
+func (rt *roundTrip) outcome(err error, whole bool) service.Outcome {
+	switch {
+	case err == nil && rt.closes:
+		return service.OutcomeLast
+	case rt.switched || !rt.sent || !whole:
+		return service.OutcomeBroken
+	case err == nil:
+		return service.OutcomeKept
+	}
+	return service.OutcomeLeft
 }
 
 // abort ends an answer that can't be passed on to its end, so that what the outside
@@ -127,7 +199,8 @@ func (rt *roundTrip) admit() (refusal messages.Reason) {
 		return answer.Refusal
 	}
 	rt.mux = through.(*tunnel.Mux)
-	rt.bytes = rt.mux.Dialect().(*Bytes)
+	dialect := rt.mux.Dialect().(*Bytes)
+	rt.services, rt.host = dialect.services, dialect.host
 	if !body {
 		return ""
 	}
@@ -149,34 +222,59 @@ func (rt *roundTrip) admit() (refusal messages.Reason) {
 // connection that had waited is sent once more, over a new one, if that does no harm.
 func (rt *roundTrip) run() error {
 	rt.upgrade = upgradeOf(rt.x.r)
-	if rt.upload == nil && isSafe(rt.x.r.Method) {
-		rt.conn = rt.bytes.take()
+	safe := isSafe(rt.x.r.Method)
+	if rt.upload == nil && safe || rt.services.Tried() {
+		rt.conn = rt.services.Take()
 	}
 	for {
 		if rt.conn == nil {
 			var err error
-			if rt.conn, err = rt.bytes.open(peerOf(rt.x.r, rt.x.source)); err != nil {
+			if rt.conn, err = rt.services.Open(outside.Peer(rt.x.r, rt.x.source)); err != nil {
 				return err
 			}
 		}
 		conn := rt.conn
+		apart := conn.Begin(!safe)
 		rt.x.whenRevoked(func() { conn.Close(messages.CloseReset) })
-		err := rt.send()
+		err := rt.send(apart)
 		if err == nil {
 			err = rt.receive()
 		}
-		if err == nil || !conn.served || rt.heard || rt.reason.Load() != nil || !endedByClient(err) {
+		if err == nil || !conn.Served() || rt.heard || rt.reason.Load() != nil ||
+			!errors.Is(err, service.ErrUnsent) && !(safe && endedByClient(err)) {
 			return err
 		}
-		conn.Close(messages.CloseReset)
-		rt.conn = nil
+		rt.reset()
 	}
+}
+
+// reset lets go of a connection that had ended before the request.
+func (rt *roundTrip) reset() {
+	rt.conn.Close(messages.CloseReset)
+	if rt.late != nil {
+		rt.late.Stop()
+	}
+	if rt.upload != nil {
+		rt.upload.stop()
+		rt.upload = newHeldUpload(rt.x, rt.body)
+	}
+	rt.conn.End(service.OutcomeBroken, 0, messages.CloseReset)
+	rt.conn, rt.sent = nil, false
+}
+
+// isSafe reports whether asking twice does no harm.
+func isSafe(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
 }
 
 // endedByClient reports whether a connection has ended by itself, as far as the
 // proxy goes.
 func endedByClient(err error) bool {
-	var end *tunnel.EndError
+	var end *messages.EndError
 	if errors.As(err, &end) {
 		switch end.Reason {
 		case messages.CloseClient, messages.CloseClientReset, messages.CloseEOF:
@@ -187,19 +285,23 @@ func endedByClient(err error) bool {
 }
 
 // send sends the request's head, and begins to send its body. A short body that is
-// there goes with the head.
-func (rt *roundTrip) send() error {
-	room, err := rt.conn.Room(1)
-	if err != nil {
-		return err
+// there goes with the head, unless that must go apart.
+func (rt *roundTrip) send(apart bool) (err error) {
+	var room []byte
+	if !apart {
+		if room, err = rt.conn.Room(1); err != nil {
+			return err
+		}
 	}
 	head, err := rt.appendHead(room[:0:len(room)])
 	if err != nil {
-		rt.conn.Send(0, 0)
+		if !apart {
+			rt.conn.Send(0, 0)
+		}
 		return err
 	}
 	up := rt.upload
-	whole := up == nil || up.ended && rt.x.r.ContentLength > 0 && len(up.first) <= len(room)-len(head)
+	whole := up == nil || up.ended && up.length > 0 && len(up.first) <= len(room)-len(head)
 	if whole && up != nil {
 		head = append(head, up.first...)
 		up.release()
@@ -208,12 +310,15 @@ func (rt *roundTrip) send() error {
 	if len(head) <= len(room) {
 		rt.conn.Send(0, len(head)) // it stands there
 	} else {
-		rt.conn.Send(0, 0)
+		if !apart {
+			rt.conn.Send(0, 0)
+		}
 		if _, err := rt.conn.Write(head); err != nil {
 			return err
 		}
 	}
-	conn, patience := rt.conn, rt.x.gateway.settings.HTTPTimeout
+	rt.sent = true
+	conn, patience := rt.conn, rt.x.timeLeft()
 	rt.late = time.AfterFunc(patience, func() {
 		if !rt.headCame.Load() {
 			rt.giveUp(conn, messages.ReasonAnswerLate)
@@ -224,7 +329,7 @@ func (rt *roundTrip) send() error {
 	}
 	rt.late.Stop() // its time begins when the request was sent whole
 	_ = up.control.EnableFullDuplex()
-	up.start(conn.Pipe, func(refusal messages.Reason) {
+	up.start(conn, func(refusal messages.Reason) {
 		switch {
 		case refusal != "":
 			rt.giveUp(conn, refusal)
@@ -236,7 +341,7 @@ func (rt *roundTrip) send() error {
 }
 
 // giveUp ends the round trip for a reason. Any goroutine may call it.
-func (rt *roundTrip) giveUp(conn *connection, reason messages.Reason) {
+func (rt *roundTrip) giveUp(conn *service.Lease, reason messages.Reason) {
 	rt.reason.CompareAndSwap(nil, &reason)
 	conn.Close(messages.CloseReset)
 }
@@ -245,8 +350,8 @@ func (rt *roundTrip) giveUp(conn *connection, reason messages.Reason) {
 func (rt *roundTrip) appendHead(b []byte) (head []byte, err error) {
 	x, r := rt.x, rt.x.r
 	host := r.Host
-	if rt.bytes.host != "" {
-		host = rt.bytes.host
+	if rt.host != "" {
+		host = rt.host
 	}
 	if b, err = http1.AppendRequestLine(b, r.Method, requestTarget(r), host); err != nil {
 		return b, err
@@ -254,7 +359,7 @@ func (rt *roundTrip) appendHead(b []byte) (head []byte, err error) {
 	if b, err = x.gateway.fields.AppendRequest(b, r, x.source); err != nil {
 		return b, err
 	}
-	if rt.upload == nil && r.Header["Content-Length"] != nil {
+	if rt.upload == nil && (r.Header["Content-Length"] != nil || r.ContentLength != 0) {
 		b = fields.AppendLength(b, 0)
 	}
 	if rt.upload != nil {

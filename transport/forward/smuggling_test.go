@@ -141,6 +141,11 @@ func FuzzOutsideToService(f *testing.F) {
 		"GET http://HOST/x HTTP/1.0\r\nHost: HOST\r\nConnection: X, Upgrade\r\nX: 1\r\nUpgrade: h2c\r\nTE: trailers\r\nExpect: 100-continue\r\n\r\n",
 		"OPTIONS * HTTP/1.1\nHost: HOST\nCookie: a\nCookie: b\nContent_Length: 5\n\n",
 		"GE\x00T /\x80 HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+		"POST / HTTP/1.1\r\nHost: HOST\r\nConnection: Content-Length, Host, Transfer-Encoding, X-Forwarded-For\r\nContent-Length: 4\r\n\r\nbody",
+		"POST / HTTP/1.1\r\nHost: HOST\r\nTrailer: Content_Length, X-Forwarded-For, Y\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent_Length: 9\r\nX-Forwarded-For: 1\r\nY: \xff z\r\nHost: a\r\n\r\n",
+		"POST /\xc3\xa4?\xff#f HTTP/1.1\r\nHost: HOST\r\nExpect: 100-continue\r\nTransfer_Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+		"OPTIONS http://HOST HTTP/1.1\r\nHost: HOST\r\n\r\nM!#$%&'*+-.^_`|~ //a/../b%2f?? HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-For: 1\r\nX_Forwarded_For: 2\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: x/1\r\n\r\nGET /2 HTTP/1.1\r\nHost: HOST\r\nContent-Length: 0\r\nTE: trailers, deflate;q=0.5\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -13,6 +13,7 @@ import (
 	"wsproxy/transport/fields"
 	"wsproxy/transport/http1"
 	"wsproxy/transport/outside"
+	"wsproxy/transport/service"
 )
 
 // errUpgraded says that a request has become a connection that ends by itself.
@@ -61,21 +62,8 @@ func (rt *roundTrip) join(head http1.Answer) error {
 		return outside.ErrGone
 	}
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	rt.connect(conn.TCPConn, appendSwitching(header, agreed), early)
+	rt.connect(conn.TCPConn, http1.SwitchingHead(agreed, header), early)
 	return errUpgraded
-}
-
-// appendSwitching returns the head of the outside client's answer.
-func appendSwitching(header http.Header, protocol string) []byte {
-	head := []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n")
-	for name, values := range header {
-		for _, value := range values {
-			if line, err := http1.AppendField(head, name, value); err == nil { // they were looked at
-				head = line
-			}
-		}
-	}
-	return append(head, "\r\n"...)
 }
 
 // connect joins the outside client's connection to the stream. head and what has come
@@ -83,7 +71,6 @@ func appendSwitching(header http.Header, protocol string) []byte {
 // the outside client.
 func (rt *roundTrip) connect(conn *net.TCPConn, head, early []byte) {
 	x := rt.x
-	ended := func() { x.tell(&messages.RequestEnded{ID: x.id}) }
 	_ = conn.SetWriteDeadline(time.Now().Add(x.gateway.settings.HTTPTimeout))
 	_, err := conn.Write(append(head, rt.rest...)) // less than the kernel takes at once
 	_ = conn.SetWriteDeadline(time.Time{})
@@ -92,6 +79,10 @@ func (rt *roundTrip) connect(conn *net.TCPConn, head, early []byte) {
 	}
 	rt.conn.Passed(rt.chunk)
 	if err == nil {
+		ended := func() {
+			rt.conn.Left()
+			rt.ended()
+		}
 		if stream := rt.conn.Join(conn, ended); stream != nil {
 			x.tell(&messages.RequestUpgraded{ID: x.id, Stream: stream})
 			x.whenRevoked(func() { stream.Abort(messages.CloseReset) })
@@ -99,8 +90,8 @@ func (rt *roundTrip) connect(conn *net.TCPConn, head, early []byte) {
 			return
 		}
 	}
-	rt.conn.Close(messages.CloseReset)
+	rt.conn.End(service.OutcomeBroken, 0, messages.CloseReset)
 	_ = conn.SetLinger(0)
 	conn.Close()
-	ended()
+	rt.ended()
 }

@@ -11,6 +11,7 @@ import (
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
+	"wsproxy/transport/service"
 	"wsproxy/transport/tunnel"
 )
 
@@ -33,7 +34,8 @@ func TestUpgradedKeepsNoRequest(t *testing.T) {
 	x := &exchange{gateway: g, w: httptest.NewRecorder(), r: request, handler: r.Handler.PID, id: "1"}
 	outside, conn := testkit.TCPPair(t)
 	const head = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
-	(&roundTrip{x: x, conn: &connection{Pipe: pipe}}).connect(conn, []byte(head), nil)
+	lease, _ := service.NewPool(service.Settings{Open: func(string) (service.Conn, error) { return service.Plain{Pipe: pipe}, nil }}).Open("")
+	(&roundTrip{x: x, conn: lease}).connect(conn, []byte(head), nil)
 	if x.r != nil || x.w != (http.ResponseWriter)(nil) {
 		t.Error("the request is kept")
 	}

@@ -29,6 +29,8 @@ const continuePatience = time.Second
 type upload struct {
 	x       *exchange
 	control *http.ResponseController
+	length  int64 // as the header says; -1 if that is not known
+	held    bool  // it has come whole before
 
 	first  []byte             // what was read before there was a connection
 	ended  bool               // that is all
@@ -46,12 +48,18 @@ type upload struct {
 
 // newUpload returns the body of a request that has one.
 func newUpload(x *exchange) *upload {
-	u := &upload{x: x, control: http.NewResponseController(x.w), piece: min(bodyPause, x.gateway.settings.HTTPTimeout), ask: func() {}}
+	u := &upload{x: x, control: http.NewResponseController(x.w), length: x.r.ContentLength, piece: min(bodyPause, x.gateway.settings.HTTPTimeout), ask: func() {}}
 	if httpguts.HeaderValuesContainsToken(x.r.Header["Expect"], "100-continue") && x.r.ProtoAtLeast(1, 1) {
 		u.asked = make(chan struct{})
 		u.ask = sync.OnceFunc(func() { close(u.asked) })
 	}
 	return u
+}
+
+// newHeldUpload returns the body of a request that has come whole, which it was charged
+// then.
+func newHeldUpload(x *exchange, body []byte) *upload {
+	return &upload{x: x, control: http.NewResponseController(x.w), length: int64(len(body)), held: true, first: body, ended: true, ask: func() {}}
 }
 
 // begin reads the beginning of the body, for which others need not wait: until it is
@@ -125,8 +133,8 @@ func (u *upload) release() {
 
 // appendFields appends what the header says of the body.
 func (u *upload) appendFields(b []byte) (head []byte, err error) {
-	if u.x.r.ContentLength >= 0 {
-		return fields.AppendLength(b, u.x.r.ContentLength), nil
+	if u.length >= 0 {
+		return fields.AppendLength(b, u.length), nil
 	}
 	b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	for name := range u.x.r.Trailer {
@@ -140,9 +148,15 @@ func (u *upload) appendFields(b []byte) (head []byte, err error) {
 	return b, nil
 }
 
+// A sink is where a body goes: the connection to the service.
+type sink interface {
+	Room(least int) ([]byte, error)
+	Send(from, to int)
+}
+
 // start begins to send the body. ended is called when that has come to its end, with
 // the reason if not all was sent; without one if the connection has ended.
-func (u *upload) start(pipe *tunnel.Pipe, ended func(refusal messages.Reason)) {
+func (u *upload) start(pipe sink, ended func(refusal messages.Reason)) {
 	u.done = make(chan struct{})
 	refusal := messages.ReasonInternal // unless it comes to its end
 	wsock.StartPump(u.x.gateway.settings.Log, "upload", func() { refusal = u.send(pipe) }, func() {
@@ -151,7 +165,7 @@ func (u *upload) start(pipe *tunnel.Pipe, ended func(refusal messages.Reason)) {
 	})
 }
 
-func (u *upload) send(pipe *tunnel.Pipe) (refusal messages.Reason) {
+func (u *upload) send(pipe sink) (refusal messages.Reason) {
 	if !u.await() {
 		return messages.ReasonAbandoned
 	}
@@ -165,7 +179,7 @@ func (u *upload) send(pipe *tunnel.Pipe) (refusal messages.Reason) {
 		if err != nil {
 			return refusalOfPipe(err)
 		}
-		if u.x.r.ContentLength < 0 {
+		if u.length < 0 {
 			n, err := u.read(room[http1.ChunkHead : len(room)-http1.ChunkTail])
 			if n > 0 {
 				pipe.Send(http1.PutChunk(room, n))
@@ -178,12 +192,15 @@ func (u *upload) send(pipe *tunnel.Pipe) (refusal messages.Reason) {
 			continue
 		}
 		n, err := u.read(room)
+		if err == io.EOF {
+			u.sent.Store(true) // before it is: the service may answer at once
+		}
 		pipe.Send(0, n)
 		if refusal := u.after(err); refusal != "" {
 			return refusal
 		}
 	}
-	if u.x.r.ContentLength < 0 {
+	if u.length < 0 {
 		if err := u.sendEnd(pipe); err != nil {
 			return refusalOfPipe(err)
 		}
@@ -221,17 +238,19 @@ func (u *upload) await() bool {
 }
 
 // sendFirst sends what was read before there was a connection.
-func (u *upload) sendFirst(pipe *tunnel.Pipe) error {
+func (u *upload) sendFirst(pipe sink) error {
 	defer u.release()
 	for rest := u.first; len(rest) > 0; {
 		room, err := pipe.Room(http1.ChunkHead + 1 + http1.ChunkTail)
 		if err != nil {
 			return err
 		}
-		if u.x.r.ContentLength >= 0 {
+		if u.length >= 0 {
 			n := copy(room, rest)
+			if rest = rest[n:]; len(rest) == 0 && u.ended {
+				u.sent.Store(true) // before it is: the service may answer at once
+			}
 			pipe.Send(0, n)
-			rest = rest[n:]
 			continue
 		}
 		n := copy(room[http1.ChunkHead:len(room)-http1.ChunkTail], rest)
@@ -242,7 +261,7 @@ func (u *upload) sendFirst(pipe *tunnel.Pipe) error {
 }
 
 // sendEnd ends a body in chunks.
-func (u *upload) sendEnd(pipe *tunnel.Pipe) error {
+func (u *upload) sendEnd(pipe sink) error {
 	end := []byte(http1.LastChunk)
 	for name, values := range u.x.r.Trailer {
 		if fields.BarredInTrailer(name) {
@@ -254,13 +273,23 @@ func (u *upload) sendEnd(pipe *tunnel.Pipe) error {
 			}
 		}
 	}
-	_, err := pipe.Write(append(end, "\r\n"...))
-	return err
+	for rest := append(end, "\r\n"...); len(rest) > 0; {
+		room, err := pipe.Room(1)
+		if err != nil {
+			return err
+		}
+		n := copy(room, rest)
+		if rest = rest[n:]; len(rest) == 0 {
+			u.sent.Store(true) // before it is: the service may answer at once
+		}
+		pipe.Send(0, n)
+	}
+	return nil
 }
 
 // stop ends the sending, and reports whether all was sent.
 func (u *upload) stop() (sent bool) {
-	if u.done != nil && !u.sent.Load() {
+	if u.done != nil && !u.sent.Load() && !u.held {
 		u.stopped.Store(true)
 		_ = u.control.SetReadDeadline(wsock.LongAgo)
 	}
@@ -278,7 +307,7 @@ func (u *upload) stop() (sent bool) {
 // refusalOfPipe says why a body could not be sent on; nothing if the connection has
 // ended, which who reads the answer finds out.
 func refusalOfPipe(err error) messages.Reason {
-	if errors.Is(err, tunnel.ErrStalled) {
+	if errors.Is(err, messages.ErrStalled) {
 		return messages.ReasonAnswerLate
 	}
 	return ""

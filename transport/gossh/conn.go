@@ -1,85 +1,90 @@
 package gossh
 
 import (
-	"context"
 	"errors"
-	"io"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"wsproxy/transport/forward"
+	"wsproxy/messages"
+	"wsproxy/transport/http1"
+	"wsproxy/transport/service"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
 
-// A conn is the outer end of a stream that carries HTTP as bytes. It serves one
+// A conn is a connection that carries HTTP as bytes. It serves one
 // request at a time, each a use. How the last one ended says what must be done
 // at the end. gossh-wasm takes no notice of tcp_close; it lets a stream, and one
 // of its few slots, go when it fails to write to a service that has ended. So
 // an ended service is written to.
 type conn struct {
-	*net.UnixConn
+	*tunnel.Pipe
 	mux    *tunnel.Mux
-	stream *tunnel.Stream
 	use    atomic.Pointer[use] // the latest
 	closed atomic.Bool
+	stop   chan struct{} // closed by Close
+
+	// Of who takes leave.
+	ended   chan struct{} // closed when nothing more comes
+	told    bool          // set before ended is closed: the client has told the end
+	drained atomic.Int64  // bytes that were read to no purpose
 }
 
 // A use is one request's use of a conn.
 type use struct {
-	conn        *conn
-	interrupted func()                    // set once: see forward.Conn
-	over        chan struct{}             // closed at its end
-	outcome     forward.Outcome           // set before over is closed
-	began       func()                    // closes answered, once
-	answered    chan struct{}             // closed when something of the answer has come
-	upgraded    atomic.Pointer[webSocket] // set before over is closed; nil if it has not become one
-	once        bool                      // the request must not be sent twice; set once
-	probes      []time.Duration           // the writer's: the connection may have ended; until the first write
-	begun       bool                      // the writer's: something of the request was written
-	cut         atomic.Bool               // the request was written in part
+	over       chan struct{}             // closed at its end
+	outcome    service.Outcome           // set before over is closed
+	began      func()                    // closes answered, once
+	answered   chan struct{}             // closed when something of the answer has come
+	upgraded   atomic.Pointer[webSocket] // nil if it has not become one
+	probes     []time.Duration           // the writer's: the connection may have ended; until the first write
+	untilClose bool                      // the reader's: the body lasts until the service closes the connection
 }
 
-// dial opens a stream of this process's own. peer is what the client is told of
-// where it comes from.
-func dial(ctx context.Context, mux *tunnel.Mux, peer string) (*conn, error) {
-	inner, stream, err := mux.Dial(ctx, peer)
+// open opens a connection for a request from peer. The client is told the address, and
+// port 0: other visitors' requests may follow.
+func open(mux *tunnel.Mux, peer string) (*conn, error) {
+	if host, _, err := net.SplitHostPort(peer); err == nil {
+		peer = net.JoinHostPort(host, "0")
+	}
+	pipe, err := mux.OpenPipe(peer, "", mux.HTTPTimeout())
 	if err != nil {
 		return nil, err
 	}
-	return &conn{UnixConn: inner, mux: mux, stream: stream}, nil
+	c := &conn{Pipe: pipe, mux: mux, stop: make(chan struct{})}
+	c.Interrupt(c.stop)
+	return c, nil
 }
 
-var errUnasked = errors.New("the service sends without having been asked")
+const (
+	// silence is how long a body that lasts until the service closes the connection
+	// is silent before its service is written to, and between that and the next.
+	silence = 2 * time.Second
+	// silences is how often that is done at most while nothing comes.
+	silences = 30
+)
 
-// Read tells an end that is none: what the stream has aborted must not be
-// taken for a whole answer.
-func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.UnixConn.Read(p)
+// Next is that of a Pipe. This client does not tell the end of a service, unless it
+// fails to write. So one whose end is that of the answer is written to now and then
+// while it is silent. Should it not have ended, that does no harm: it reads no
+// request after this one (RFC 9112, section 9.6).
+func (c *conn) Next(stop <-chan struct{}) ([]byte, error) {
+	if c.closed.Load() {
+		return nil, messages.ErrStopped
+	}
 	u := c.use.Load()
-	switch {
-	case c.closed.Load(): // net/http has given up, and drain didn't see this
-		if u != nil && n > 0 {
-			u.began()
-		}
-		return 0, net.ErrClosed
-	case errors.Is(err, io.EOF) && c.stream.Ended() != "":
-		if u != nil {
-			u.interrupted()
-		}
-		return 0, io.ErrUnexpectedEOF
-	}
-	if n > 0 && u != nil {
-		select {
-		case <-u.over:
-			return 0, errUnasked // net/http would log it, byte by byte
-		default:
+	for i := 0; u.untilClose && i < silences && c.Quiet(silence, stop); i++ {
+		if _, err := c.Pipe.Write([]byte{'\n'}); err != nil {
+			break
 		}
 	}
-	return n, err
+	chunk, err := c.Pipe.Next(stop)
+	if err == nil {
+		u.began()
+	}
+	return chunk, err
 }
 
 // Write sends the beginning of a request by itself over a connection that was
@@ -91,56 +96,38 @@ func (c *conn) Read(p []byte) (int, error) {
 // But from here a service that was gone and one that has read the request and
 // gone then look alike. So one that must not be sent twice is held back until the
 // client would have found out. If it has, the service has a few bytes at most of
-// which it can make nothing: they count as none, and net/http sends the request
-// over another connection.
-//
-// On a connection that was closed meanwhile the rest goes nowhere, without an
-// error: whoever reads knows why, and only that lets net/http send a request
-// again. But of a WebSocket it must be known what was sent.
-func (c *conn) Write(p []byte) (int, error) {
+// which it can make nothing: they count as none, and the request goes over another
+// connection.
+func (c *conn) Write(b []byte) (int, error) {
 	u := c.use.Load()
-	if u == nil || len(p) <= probePiece*len(u.probes) {
-		return c.send(p, u)
+	if ws := u.upgraded.Load(); ws != nil {
+		return ws.fromOutside(b)
 	}
 	at := 0
 	for _, pause := range u.probes {
-		if n, err := c.send(p[at:at+probePiece], u); err != nil {
-			return at + n, err
+		if _, err := c.Pipe.Write(b[at : at+probePiece]); err != nil {
+			return 0, unsent(err)
 		}
 		at += probePiece
-		if c.ends(pause) && u.once {
-			return 0, errEnded
+		if !c.Quiet(pause, nil) {
+			if c.closed.Load() {
+				return at, messages.ErrStopped
+			}
+			return 0, service.ErrUnsent
 		}
 	}
 	u.probes = nil
-	n, err := c.send(p[at:], u)
+	n, err := c.Pipe.Write(b[at:])
 	return at + n, err
 }
 
-var errEnded = errors.New("the service had ended the connection before the request")
-
-// send writes a part of a request. A request of which nothing was written when
-// the connection was closed is known as such.
-func (c *conn) send(p []byte, u *use) (n int, err error) {
-	if u != nil && u.upgraded.Load() != nil {
-		return c.UnixConn.Write(p)
+// unsent says of a beginning that could not be sent whether the service had ended.
+func unsent(err error) error {
+	var end *messages.EndError
+	if errors.As(err, &end) && end.Reason == messages.CloseClient {
+		return service.ErrUnsent
 	}
-	if !c.closed.Load() {
-		n, err = c.UnixConn.Write(p)
-	}
-	if u != nil {
-		u.begun = u.begun || n > 0
-	}
-	if !c.closed.Load() {
-		return n, err
-	}
-	if u != nil && !u.begun {
-		return 0, net.ErrClosed
-	}
-	if u != nil && n < len(p) {
-		u.cut.Store(true)
-	}
-	return len(p), nil
+	return err
 }
 
 const (
@@ -165,9 +152,9 @@ var (
 	onceProbes = []time.Duration{probePause, 2 * probePause, 8 * probePause}
 )
 
-// Begin notes that a request uses the connection.
-func (c *conn) Begin(idle time.Duration, once bool, interrupted func()) forward.Use {
-	u := &use{conn: c, once: once, interrupted: interrupted, over: make(chan struct{}), answered: make(chan struct{})}
+// Begin notes that a request uses the connection: see [service.Conn].
+func (c *conn) Begin(idle time.Duration, once bool) (whole bool) {
+	u := &use{over: make(chan struct{}), answered: make(chan struct{})}
 	u.began = sync.OnceFunc(func() { close(u.answered) })
 	switch {
 	case once && idle > 0:
@@ -176,90 +163,59 @@ func (c *conn) Begin(idle time.Duration, once bool, interrupted func()) forward.
 		u.probes = probes
 	}
 	c.use.Store(u)
-	return u
+	return len(u.probes) > 0
 }
 
 // Answered looks at the head of the answer.
-func (u *use) Answered(answer *http.Response) {
-	u.began()
+func (c *conn) Answered(head *http1.Answer, rest []byte, sent bool) {
+	u := c.use.Load()
 	switch {
-	case answer.StatusCode == http.StatusSwitchingProtocols:
-		if stream, ok := answer.Body.(io.ReadWriteCloser); ok && isWebSocket(answer) {
-			ws := newWebSocket(stream, u.conn)
-			u.upgraded.Store(ws)
-			answer.Body = ws
-		}
-	case answer.ContentLength < 0 && len(answer.TransferEncoding) == 0:
-		answer.Body = &untilClose{answer.Body, u.conn}
+	case isWebSocket(head):
+		ws := newWebSocket(c)
+		ws.heard(rest)
+		u.upgraded.Store(ws)
+	case head.Length == http1.UntilClose:
+		u.untilClose = sent // else somebody still writes
 	}
 }
 
 // End ends the use.
-func (u *use) End(outcome forward.Outcome) {
+func (c *conn) End(outcome service.Outcome) {
+	u := c.use.Load()
 	u.outcome = outcome
 	close(u.over)
 }
 
-// Close takes leave of the client, which may take a moment.
-func (c *conn) Close() error {
+// Close takes leave of the client, which may take a moment. What waits for a quiet
+// service, or for a client that takes nothing, is told at once.
+func (c *conn) Close(messages.CloseReason) {
 	if !c.closed.CompareAndSwap(false, true) {
-		return net.ErrClosed
+		return
 	}
-	_ = c.UnixConn.SetReadDeadline(wsock.LongAgo) // who waits for a quiet service is told at once
-	if u := c.use.Load(); u == nil || u.upgraded.Load() == nil {
-		_ = c.UnixConn.SetWriteDeadline(wsock.LongAgo) // so is who writes to a client that takes nothing
-	}
-	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() { c.UnixConn.Close() })
-	return nil
-}
-
-// ends waits for the stream's end, which the client brings about, and reports
-// whether it came.
-func (c *conn) ends(within time.Duration) bool {
-	late := time.NewTimer(within)
-	defer late.Stop()
-	select {
-	case <-c.stream.Done():
-		return true
-	case <-late.C:
-		return false
-	}
-}
-
-// An untilClose is a body that lasts until the service closes the connection.
-// This client does not tell that end, unless it fails to write. So such a
-// service is written to now and then while it is silent. Should it not have
-// ended, that does no harm: it reads no request after this one (RFC 9112,
-// section 9.6).
-type untilClose struct {
-	io.ReadCloser
-	conn *conn
-}
-
-const (
-	// silence is how long such a body is silent before its service is written
-	// to, and between that and the next.
-	silence = 2 * time.Second
-	// silences is how often that is done at most while nothing comes.
-	silences = 30
-)
-
-func (b *untilClose) Read(p []byte) (int, error) {
-	came := make(chan struct{})
-	defer close(came)
-	wsock.StartPump(b.conn.mux.Host().Log(), "silence", func() { b.breakSilence(came) }, func() {})
-	return b.ReadCloser.Read(p)
-}
-
-func (b *untilClose) breakSilence(came <-chan struct{}) {
-	look := time.NewTicker(silence)
-	defer look.Stop()
-	for range silences {
-		select {
-		case <-came:
-			return
-		case <-look.C:
-			_, _ = b.conn.UnixConn.Write([]byte{'\n'})
+	close(c.stop)
+	wsock.StartPump(c.mux.Host().Log(), "inner leave", c.leave, func() {
+		if c.told {
+			c.Pipe.Close("") // it is the client's end
+		} else {
+			c.Pipe.Close(messages.CloseEOF)
 		}
+	})
+}
+
+// Idle is that of a Pipe. A connection that takes leave is of no use any more.
+func (c *conn) Idle(happens func()) bool { return !c.closed.Load() && c.Pipe.Idle(happens) }
+
+// Use is that of a Pipe.
+func (c *conn) Use() bool { return c.Pipe.Use() && !c.closed.Load() }
+
+// Join makes one connection of this one and that of an outside client.
+func (c *conn) Join(outer *net.TCPConn, ended func()) messages.Stream {
+	if ws := c.use.Load().upgraded.Load(); ws != nil {
+		return ws.join(outer, ended)
 	}
+	// What the protocol is nobody knows here, so nothing can be said in it.
+	if stream := c.Pipe.Join(outer, ended); stream != nil {
+		return stream
+	}
+	return nil
 }

@@ -33,7 +33,11 @@ func TestBytesWaitForTheBarrier(t *testing.T) {
 	r := newRig(t)
 	_, outer := r.Dials()
 	answer := r.barrier()
-	_, _ = outer.Write([]byte("hello"))
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		_, _ = outer.Write([]byte("hello"))
+	}()
 	answered := time.Now()
 	r.Sends(answer)
 	if m := r.Reads(); m.Type != "data" || string(m.Data) != "hello" {
@@ -45,6 +49,7 @@ func TestBytesWaitForTheBarrier(t *testing.T) {
 	if n := r.Handler.Count(); n != 0 {
 		t.Errorf("the handler heard %d messages of the barrier's answer", n)
 	}
+	testkit.Receive(t, wrote)
 	_, _ = outer.Write([]byte("again"))
 	if m := r.Reads(); string(m.Data) != "again" {
 		t.Errorf("then comes %+v", m)
@@ -55,7 +60,7 @@ func TestBytesGoWhenTheClientSpeaks(t *testing.T) {
 	r := newRig(t)
 	s, outer := r.Dials()
 	r.barrier() // is never answered
-	_, _ = outer.Write([]byte("hello"))
+	go func() { _, _ = outer.Write([]byte("hello")) }()
 	r.Sends(tunnelrig.Data(s.ID(), []byte("banner")))
 	if m := r.Reads(); m.Type != "data" || string(m.Data) != "hello" {
 		t.Fatalf("then comes %+v", m)
@@ -82,10 +87,11 @@ func TestLateBarriers(t *testing.T) {
 	r.Mux.Handled(len("more"))
 
 	for range maxBarriers + 10 {
-		_, stream, err := r.Mux.Dial(t.Context(), tunnelrig.Peer)
+		pipe, err := r.Mux.OpenPipe(tunnelrig.Peer, "", testkit.Patience)
 		if err != nil {
 			t.Fatal(err)
 		}
+		stream := pipe.Stream()
 		announced := r.dialect.Announce(stream)
 		announced.Ended()
 		stream.Reject()
@@ -102,7 +108,7 @@ func TestWhatCameToNothingIsForgotten(t *testing.T) {
 	r := newRig(t)
 	s, outer := r.Dials()
 	r.barrier()
-	_, _ = outer.Write([]byte("hello"))
+	go func() { _, _ = outer.Write([]byte("hello")) }()
 	s.Abort(messages.CloseReset)
 	if m := r.Reads(); m.Type != "tcp_close" {
 		t.Fatalf("then comes %+v", m)

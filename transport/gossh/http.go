@@ -2,9 +2,7 @@ package gossh
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,8 +11,8 @@ import (
 	"unicode/utf8"
 
 	"wsproxy/messages"
-	"wsproxy/transport/budget"
 	"wsproxy/transport/forward"
+	"wsproxy/transport/service"
 	"wsproxy/transport/tunnel"
 )
 
@@ -35,24 +33,28 @@ const (
 
 // requests is the part of a Dialect that says which requests go as bytes.
 type requests struct {
-	credentials bool             // TUNNEL_FORWARD_CREDENTIALS
-	carrier     *forward.Carrier // set once
+	credentials bool          // TUNNEL_FORWARD_CREDENTIALS
+	services    *service.Pool // set once
 
 	mu    sync.Mutex
 	large map[string]struct{} // under mu: methods and targets whose answers were too large
 }
 
 func newRequests(mux *tunnel.Mux, credentials bool) requests {
-	return requests{credentials: credentials, large: make(map[string]struct{}), carrier: forward.NewCarrier(forward.CarrierSettings{
-		Dial:     func(ctx context.Context, peer string) (net.Conn, error) { return dial(ctx, mux, peer) },
-		MaxConns: maxCarried, MaxIdle: carriedIdle, Timeout: mux.HTTPTimeout(),
-		Reserve: func() budget.Reservation { return mux.Reserve(0) },
+	return requests{credentials: credentials, large: make(map[string]struct{}), services: service.NewPool(service.Settings{
+		Open: func(peer string) (service.Conn, error) {
+			c, err := open(mux, peer)
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		},
+		Max: maxCarried, Idle: carriedIdle, Tried: true,
 	})}
 }
 
-// Carrier carries requests over connections that this client can be made to
-// let go of.
-func (q *requests) Carrier() *forward.Carrier { return q.carrier }
+// Services are connections that this client can be made to let go of.
+func (q *requests) Services() *service.Pool { return q.services }
 
 // MaxRequest is the longest message that the client reads as one.
 func (q *requests) MaxRequest() int { return maxMessage }

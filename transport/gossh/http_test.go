@@ -319,26 +319,24 @@ func TestInterruptedRequestIsNotSentAgain(t *testing.T) {
 	r := newRig(t)
 	front := r.gateway()
 	first := r.asks(front, "POST", nil)
-	word := r.opensRequest()
+	r.opensRequest()
 	s := r.Takes()
 	r.barrier()
 	r.Sends([]byte("\x00\x00\x00\x0c" + s.ID() + "x"))
 	testkit.Hears[*messages.Data](r.Handler)
 	r.readsRequest()
 	s.Gives("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-	testkit.Hears[*messages.CancelRequest](r.Handler)
-	word <- messages.Answer{Refusal: messages.ReasonAbandoned}
+	testkit.Hears[*messages.RequestEnded](r.Handler)
 	if status := testkit.Receive(t, first); status != 200 {
 		t.Fatalf("the first is answered %d", status)
 	}
 	r.Mux.Handled(1)
 
 	second := r.asks(front, "POST", nil)
-	word = r.opensRequest()
+	r.opensRequest()
 	r.readsRequest()
 	s.Abort(messages.CloseRestart)
-	testkit.Hears[*messages.CancelRequest](r.Handler) // and no Accepted
-	word <- messages.Answer{Refusal: messages.ReasonAbandoned}
+	testkit.Hears[*messages.RequestEnded](r.Handler) // and no Accepted
 	if status := testkit.Receive(t, second); status != 502 {
 		t.Errorf("the second is answered %d", status)
 	}

@@ -1,9 +1,10 @@
 package gossh
 
 import (
+	"io"
 	"time"
 
-	"wsproxy/transport/forward"
+	"wsproxy/transport/service"
 	"wsproxy/transport/wsock"
 )
 
@@ -12,31 +13,27 @@ import (
 // count as waiting for somebody.
 func (c *conn) leave() {
 	u := c.use.Load()
-	var ws *webSocket
-	if u != nil {
-		<-u.over
-		if ws = u.upgraded.Load(); ws != nil {
-			ws.stop()
-		}
+	if u == nil {
+		return // the client may not even have been told of it
 	}
-	_ = c.UnixConn.SetDeadline(time.Time{})
-	drained := make(chan struct{})
-	wsock.StartPump(c.mux.Host().Log(), "inner drain", func() { c.drain(u, ws) }, func() { close(drained) })
+	<-u.over
+	c.Interrupt(nil)
+	ws := u.upgraded.Load()
+	enough := make(chan struct{})
+	c.ended = make(chan struct{})
+	wsock.StartPump(c.mux.Host().Log(), "inner drain", func() { c.drain(u, ws, enough) }, func() { close(c.ended) })
 	defer func() {
-		_ = c.UnixConn.SetReadDeadline(wsock.LongAgo)
-		<-drained
+		close(enough)
+		<-c.ended
 	}()
 	switch {
-	case u == nil: // net/http may open one that no request comes to use
-		c.part()
 	case ws != nil:
 		c.leaveWebSocket(ws)
-	case u.cut.Load():
-	case u.outcome == forward.OutcomeLast:
+	case u.outcome == service.OutcomeLast:
 		c.nudge()
-	case u.outcome == forward.OutcomeKept:
+	case u.outcome == service.OutcomeKept:
 		c.part()
-	case u.outcome == forward.OutcomeLeft:
+	case u.outcome == service.OutcomeLeft:
 		c.giveUp(u)
 	}
 	// Else the service waits for the rest of a request, or speaks a protocol
@@ -45,19 +42,32 @@ func (c *conn) leave() {
 }
 
 // drain reads what nobody hears any more.
-func (c *conn) drain(u *use, ws *webSocket) {
-	buf := make([]byte, 4<<10)
+func (c *conn) drain(u *use, ws *webSocket, enough <-chan struct{}) {
 	for {
-		n, err := c.UnixConn.Read(buf)
-		if u != nil && n > 0 {
-			u.began()
-			if ws != nil {
-				ws.heard(buf[:n])
-			}
-		}
+		chunk, err := c.Pipe.Next(enough)
 		if err != nil {
+			c.told = err == io.EOF
 			return
 		}
+		u.began()
+		if ws != nil {
+			ws.heard(chunk)
+		}
+		c.drained.Add(int64(len(chunk)))
+		c.Passed(chunk)
+	}
+}
+
+// ends waits for the end of the service, which the client tells when it has found out,
+// and reports whether it came.
+func (c *conn) ends(within time.Duration) bool {
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case <-c.ended:
+		return true
+	case <-late.C:
+		return false
 	}
 }
 
@@ -88,7 +98,7 @@ func (c *conn) nudge() (ended bool) {
 		if c.ends(pause) {
 			return true
 		}
-		if _, err := c.UnixConn.Write([]byte{'\n'}); err != nil {
+		if _, err := c.Pipe.Write([]byte{'\n'}); err != nil {
 			return true
 		}
 		pause *= 2
@@ -100,9 +110,9 @@ func (c *conn) nudge() (ended bool) {
 // asks for nothing but the end. It goes in two parts, so that a service which
 // has ended meanwhile is found out by the second.
 func (c *conn) part() {
-	_, before := c.stream.Moved()
+	before := c.drained.Load()
 	for _, piece := range []string{"OPTIONS * HTTP/1.1\r\n", "Host: localhost\r\nConnection: close\r\n\r\n"} {
-		if _, err := c.UnixConn.Write([]byte(piece)); err != nil {
+		if _, err := c.Pipe.Write([]byte(piece)); err != nil {
 			return
 		}
 		if c.ends(partPause) {
@@ -110,7 +120,7 @@ func (c *conn) part() {
 		}
 	}
 	for range partLooks {
-		if _, after := c.stream.Moved(); after > before {
+		if c.drained.Load() > before {
 			break // it has answered, and ended
 		}
 		if c.ends(partPause) {
@@ -141,17 +151,17 @@ func (c *conn) giveUp(u *use) {
 	defer late.Stop()
 	select {
 	case <-u.answered:
-	case <-c.stream.Done():
+	case <-c.ended:
 		return
 	case <-late.C:
 		return
 	}
-	if _, err := c.UnixConn.Write([]byte(unparsable)); err != nil || c.ends(partPause) {
+	if _, err := c.Pipe.Write([]byte(unparsable)); err != nil || c.ends(partPause) {
 		return
 	}
 	begun := time.Now()
 	for pause := nudgePause; time.Since(begun) < givenUp; pause = min(2*pause, givenUpPause) {
-		if _, err := c.UnixConn.Write([]byte{'\n'}); err != nil || c.ends(pause) {
+		if _, err := c.Pipe.Write([]byte{'\n'}); err != nil || c.ends(pause) {
 			return
 		}
 	}
@@ -173,13 +183,13 @@ func (c *conn) leaveWebSocket(ws *webSocket) {
 		if !ws.atBoundary() {
 			return // in the middle of a frame, whatever is written would be its payload
 		}
-		if _, err := c.UnixConn.Write(goingAway); err != nil {
+		if _, err := c.Pipe.Write(goingAway); err != nil {
 			return
 		}
 		late := time.NewTimer(closeAnswer)
 		defer late.Stop()
 		select {
-		case <-c.stream.Done():
+		case <-c.ended:
 			return
 		case <-ws.serviceClosed:
 		case <-late.C:

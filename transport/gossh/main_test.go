@@ -2,10 +2,12 @@ package gossh
 
 import (
 	"testing"
+	"time"
 
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/buffers"
 	"wsproxy/internal/testkit/tunnelrig"
+	"wsproxy/messages"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
@@ -48,15 +50,28 @@ func (r *rig) barrier() (answer []byte) {
 // dials opens a connection of the dialect's own, which can take bytes.
 func (r *rig) dials() (*conn, *tunnelrig.Stream) {
 	r.T.Helper()
-	c, err := dial(r.T.Context(), r.Mux, tunnelrig.Peer)
+	c, err := open(r.Mux, "127.0.0.1:4711")
 	if err != nil {
 		r.T.Fatal(err)
 	}
-	r.T.Cleanup(func() { c.UnixConn.Close() })
 	s := r.Takes()
 	r.barrier()
 	r.Sends(tunnelrig.Data(s.ID(), []byte("!")))
+	testkit.Hears[*messages.Data](r.Handler)
+	r.Mux.Handled(1)
 	return c, s
+}
+
+// reads returns what comes from the service, if it comes within so long.
+func (c *conn) reads(within time.Duration) (string, error) {
+	stop := make(chan struct{})
+	defer time.AfterFunc(within, func() { close(stop) }).Stop()
+	chunk, err := c.Next(stop)
+	if err != nil {
+		return "", err
+	}
+	defer c.Passed(chunk)
+	return string(chunk), nil
 }
 
 func (d *Dialect) opening() int {

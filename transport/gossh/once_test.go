@@ -4,17 +4,15 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
-	"wsproxy/transport/forward"
+	"wsproxy/transport/service"
 )
 
 // A request that a service has read and not answered is not sent again, whatever
@@ -42,27 +40,24 @@ func TestRequestThatWasReadIsNotSentAgain(t *testing.T) {
 				r.readsRequest()
 				return s
 			}
-			over := func(word chan<- messages.Answer) {
-				testkit.Hears[*messages.CancelRequest](r.Handler)
-				word <- messages.Answer{Refusal: messages.ReasonAbandoned}
-			}
+			over := func() { testkit.Hears[*messages.RequestEnded](r.Handler) }
 			const answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 			first := r.asks(front, tt.method, tt.header)
-			word := r.opensRequest()
+			r.opensRequest()
 			s := takes()
 			s.Gives(answer)
-			over(word)
+			over()
 			testkit.Receive(t, first)
 
 			second := r.asks(front, tt.method, tt.header)
-			word = r.opensRequest()
+			r.opensRequest()
 			r.readsRequest()
 			s.EndWrite() // the service has read it, and ends
 			if tt.status == 200 {
 				takes().Gives(answer)
 			}
-			over(word) // and no Accepted
+			over() // and no Accepted
 			if status := testkit.Receive(t, second); status != tt.status {
 				t.Errorf("the second is answered %d", status)
 			}
@@ -76,8 +71,12 @@ func TestConnProbesForARequestThatIsSentOnce(t *testing.T) {
 	r := newRig(t)
 	c, s := r.dials()
 	request := "POST /a/path HTTP/1.1\r\n" + strings.Repeat("x", 100)
-	u := c.Begin(1, true, nobody)
-	go func() { _, _ = io.WriteString(c, request) }()
+	c.Begin(1, true)
+	first := make(chan struct{})
+	go func() {
+		defer close(first)
+		_, _ = c.Write([]byte(request))
+	}()
 	for whole := ""; len(whole) < len(request); {
 		part := string(r.Reads().Data)
 		if len(whole) < 3*probePiece && len(part) != probePiece {
@@ -87,55 +86,46 @@ func TestConnProbesForARequestThatIsSentOnce(t *testing.T) {
 			t.Fatalf("the client reads %q", whole)
 		}
 	}
-	u.End(forward.OutcomeKept)
+	testkit.Receive(t, first)
+	c.End(service.OutcomeKept)
 
-	u = c.Begin(1, true, nobody)
+	c.Begin(1, true)
 	type result struct {
 		n   int
 		err error
 	}
 	wrote := make(chan result, 1)
 	go func() {
-		n, err := io.WriteString(c, request)
+		n, err := c.Write([]byte(request))
 		wrote <- result{n, err}
 	}()
 	r.Reads()
 	s.EndWrite() // the client's tcp_close
-	if got := testkit.Receive(t, wrote); got.n != 0 || got.err == nil {
+	if got := testkit.Receive(t, wrote); got.n != 0 || !errors.Is(got.err, service.ErrUnsent) {
 		t.Errorf("the write is %d, %v", got.n, got.err)
 	}
-	u.End(forward.OutcomeBroken)
-	c.Close()
+	c.End(service.OutcomeBroken)
+	c.Close(messages.CloseEOF)
 }
 
 // Whoever writes to a client that takes nothing is told at once when the
-// connection is closed, and the request counts as cut.
+// connection is closed.
 func TestConnIsClosedWhileItIsWrittenTo(t *testing.T) {
 	r := newRig(t)
-	c, _ := r.dials()
-	u := c.Begin(0, false, nobody).(*use)
+	c, s := r.dials()
+	c.Begin(0, false)
 	wrote := make(chan error, 1)
 	go func() {
 		_, err := c.Write(testkit.Pattern(16 << 20))
 		wrote <- err
 	}()
 	r.Reads() // and no more
-	if err := c.Close(); err != nil {
-		t.Error(err)
+	c.Close(messages.CloseReset)
+	if err := testkit.Receive(t, wrote); !errors.Is(err, messages.ErrStopped) {
+		t.Errorf("the write is %v", err)
 	}
-	if err := testkit.Receive(t, wrote); err != nil { // see Write
-		t.Errorf("the write fails: %v", err)
-	}
-	if !u.cut.Load() {
-		t.Error("the request is taken to have been written whole")
-	}
-	if _, err := c.Write([]byte("x")); err != nil && !errors.Is(err, net.ErrClosed) {
-		t.Error(err)
-	}
-	u.End(forward.OutcomeLeft)
-	testkit.Eventually(t, "the connection is let go", func() bool {
-		return errors.Is(c.UnixConn.SetDeadline(time.Time{}), net.ErrClosed)
-	})
+	c.End(service.OutcomeBroken)
+	testkit.Receive(t, s.Done())
 }
 
 // asks sends a request of one byte through a gateway. Its status comes.
@@ -157,15 +147,13 @@ func (r *rig) asks(front *httptest.Server, method string, header http.Header) <-
 	return status
 }
 
-// opensRequest is the handler's part of a request with a body. It returns where
-// its answer goes.
-func (r *rig) opensRequest() chan<- messages.Answer {
+// opensRequest is the handler's part of a request with a body.
+func (r *rig) opensRequest() {
 	r.T.Helper()
 	m := testkit.Hears[*messages.OpenRequest](r.Handler)
 	m.Proceed <- r.Mux
 	testkit.Hears[*messages.RequestRead](r.Handler)
 	m.Proceed <- r.Mux
-	return m.Answer
 }
 
 // readsRequest has the client read the bytes of such a request to their end.

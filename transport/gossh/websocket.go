@@ -2,28 +2,31 @@ package gossh
 
 import (
 	"encoding/binary"
-	"errors"
-	"io"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"wsproxy/messages"
+	"wsproxy/transport/http1"
+	"wsproxy/transport/outside"
+	"wsproxy/transport/service"
+	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
 
-// A webSocket is a connection to a service that has become a WebSocket. It
-// watches the frames that pass, and ends when both sides have closed: this
+// A webSocket is a connection to a service that has become a WebSocket, and that of
+// the visitor. It watches the frames that pass, and ends when both sides have closed: this
 // client tells no end of the service's, so the visitor would wait for one.
-//
-// net/http's proxy reads in one goroutine and writes in another, both of which
-// may still be at it when the connection is closed.
 type webSocket struct {
-	io.ReadWriteCloser
-	conn *conn // which that is; set once
-
-	reading sync.Mutex // held while the service's bytes are read and followed
-	writing sync.Mutex // held while the visitor's bytes are written and followed
-	stopped bool       // under both: the visitor has gone
+	conn  *conn // that to the service; set once
+	outer *net.TCPConn
+	cut   chan struct{} // closed when it must end
+	end   func()        // closes cut, once
+	moved atomic.Int64  // when bytes passed last, in ns since 1970
 
 	mu          sync.Mutex
 	fromService frames // under mu
@@ -32,32 +35,112 @@ type webSocket struct {
 	serviceClosed chan struct{} // closed when the service's close frame has passed
 }
 
-func newWebSocket(stream io.ReadWriteCloser, c *conn) *webSocket {
-	return &webSocket{ReadWriteCloser: stream, conn: c, serviceClosed: make(chan struct{})}
+func newWebSocket(c *conn) *webSocket {
+	w := &webSocket{conn: c, cut: make(chan struct{}), serviceClosed: make(chan struct{})}
+	w.end = sync.OnceFunc(func() { close(w.cut) })
+	return w
 }
 
-var errClosed = errors.New("the WebSocket is closed")
-
-func isWebSocket(answer *http.Response) bool {
-	return strings.EqualFold(answer.Header.Get("Upgrade"), "websocket")
+// isWebSocket reports whether a service has agreed to speak as a WebSocket.
+func isWebSocket(head *http1.Answer) bool {
+	return head.Status == http.StatusSwitchingProtocols && slices.ContainsFunc(head.Fields, func(f messages.Field) bool {
+		return f.Name == "Upgrade" && strings.EqualFold(f.Value, "websocket")
+	})
 }
 
-func (w *webSocket) Read(p []byte) (int, error) {
-	w.reading.Lock()
-	defer w.reading.Unlock()
-	if w.stopped || w.bothClosed() {
-		return 0, errClosed
+// A joined is the stream of a webSocket, as those see it who may end it.
+type joined struct {
+	*tunnel.Stream
+	ws *webSocket
+}
+
+// LastMoved returns when bytes passed last.
+func (j joined) LastMoved() time.Time { return time.Unix(0, j.ws.moved.Load()) }
+
+// Abort ends it. The service is told.
+func (j joined) Abort(messages.CloseReason) { j.ws.end() }
+
+// join lets bytes pass until either side has ended.
+func (w *webSocket) join(outer *net.TCPConn, ended func()) messages.Stream {
+	w.outer = outer
+	w.touch()
+	log := w.conn.mux.Host().Log()
+	up, down := make(chan struct{}), make(chan struct{})
+	wsock.StartPump(log, "WebSocket up", w.passUp, func() { close(up) })
+	wsock.StartPump(log, "WebSocket down", w.passDown, func() { close(down) })
+	wsock.StartPump(log, "WebSocket", func() {
+		select {
+		case <-up:
+		case <-down:
+		case <-w.conn.Stream().Done(): // the tunnel has ended it
+			w.end()
+		case <-w.cut:
+		}
+		w.conn.Close(messages.CloseEOF) // which waits for End
+		_ = outer.SetDeadline(wsock.LongAgo)
+		<-up
+		<-down
+	}, func() {
+		w.hangUp()
+		w.conn.End(service.OutcomeBroken)
+		ended()
+	})
+	return joined{w.conn.Stream(), w}
+}
+
+// hangUp closes the visitor's connection: by a reset if it was cut, else such that
+// the visitor gets all that was sent.
+func (w *webSocket) hangUp() {
+	c := &outside.Conn{TCPConn: w.outer}
+	select {
+	case <-w.cut:
+		c.Cut()
+	default:
+		c.DiscardOnClose()
+		c.Close()
 	}
-	n, err := w.ReadWriteCloser.Read(p)
-	w.heard(p[:n])
-	if err != nil && w.bothClosed() {
-		err = errClosed
-	}
-	return n, err
 }
+
+// passUp passes on what the visitor sends.
+func (w *webSocket) passUp() {
+	in, err := wsock.NewReader(w.outer, 0)
+	if err != nil {
+		return
+	}
+	for !w.bothClosed() {
+		buf, n, err := in.Read()
+		if err != nil {
+			return
+		}
+		_, err = w.fromOutside(buf[:n])
+		wsock.GiveBuffer(buf)
+		if err != nil {
+			return
+		}
+	}
+}
+
+// passDown passes on what the service sends.
+func (w *webSocket) passDown() {
+	for !w.bothClosed() {
+		chunk, err := w.conn.Pipe.Next(nil)
+		if err != nil {
+			return
+		}
+		_, err = w.outer.Write(chunk)
+		w.heard(chunk)
+		w.conn.Passed(chunk)
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (w *webSocket) touch() { w.moved.Store(time.Now().UnixNano()) }
 
 // heard follows what comes from the service.
 func (w *webSocket) heard(p []byte) {
+	w.touch()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.fromService.closed
@@ -66,31 +149,14 @@ func (w *webSocket) heard(p []byte) {
 	}
 }
 
-func (w *webSocket) Write(p []byte) (int, error) {
-	w.writing.Lock()
-	defer w.writing.Unlock()
-	if w.stopped {
-		return 0, errClosed
-	}
-	n, err := w.ReadWriteCloser.Write(p)
+// fromOutside sends what comes from the visitor, and follows it.
+func (w *webSocket) fromOutside(p []byte) (int, error) {
+	w.touch()
+	n, err := w.conn.Pipe.Write(p)
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.fromVisitor.read(p[:n])
-	w.mu.Unlock()
-	if w.bothClosed() {
-		_ = w.conn.SetReadDeadline(wsock.LongAgo) // ends the read that waits
-	}
 	return n, err
-}
-
-// stop lets no more bytes pass. What the visitor has sent may so end in the
-// middle of a frame.
-func (w *webSocket) stop() {
-	_ = w.conn.SetDeadline(wsock.LongAgo) // ends the calls that wait
-	w.reading.Lock()
-	defer w.reading.Unlock()
-	w.writing.Lock()
-	defer w.writing.Unlock()
-	w.stopped = true
 }
 
 func (w *webSocket) bothClosed() bool {

@@ -8,12 +8,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"wsproxy/internal/testkit"
+	"wsproxy/messages"
+	"wsproxy/transport/http1"
 )
 
 // walk says of a stream of frames, by the book, whether a close frame has passed
@@ -201,25 +204,27 @@ func TestWebSocketIsLeft(t *testing.T) {
 func TestWebSocketIsLeftWithinAFrame(t *testing.T) {
 	r := newRig(t)
 	c, _ := r.dials()
-	u := c.Begin(0, false, nobody).(*use)
-	ws := newWebSocket(c.UnixConn, c)
-	u.upgraded.Store(ws)
+	c.Begin(0, false)
+	c.Answered(&http1.Answer{Status: 101, Fields: []messages.Field{{Name: "Upgrade", Value: "websocket"}}}, nil, true)
 	whole := testkit.Frame(0x82, []byte("hello"))
-	if _, err := ws.Write(whole[:len(whole)-1]); err != nil {
+	cut := whole[:len(whole)-1]
+	if _, err := c.Write(cut[:3]); err != nil { // what came with the handshake
 		t.Fatal(err)
 	}
-	u.End(0)
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if m := r.Reads(); string(m.Data) != string(whole[:len(whole)-1]) {
-		t.Fatalf("the service is sent %+v", m)
+	visitor, outer := testkit.TCPPair(t)
+	ended := make(chan struct{})
+	c.Join(outer, func() { close(ended) })
+	_, _ = visitor.Write(cut[3:])
+	visitor.Close()
+	testkit.Receive(t, ended)
+	for got := ""; got != string(cut); {
+		m := r.Reads()
+		if got += string(m.Data); m.Type != "data" || !strings.HasPrefix(string(cut), got) {
+			t.Fatalf("the service is sent %+v", m)
+		}
 	}
 	if m := r.Reads(); m.Type != "tcp_close" {
 		t.Errorf("then the service is sent %+v", m)
-	}
-	if _, err := ws.Write([]byte("x")); err == nil {
-		t.Error("the visitor can still write")
 	}
 }
 

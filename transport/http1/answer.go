@@ -29,15 +29,16 @@ type Answer struct {
 	Keep bool
 }
 
-// Errors of ParseAnswer.
+// ErrFields says that an answer's header, or its trailer, has more than
+// [messages.MaxAnswerFields].
+var ErrFields = errors.New("it has too many fields")
+
+// Other errors of ParseAnswer.
 var (
 	errStatusLine = errors.New("its first line is none of HTTP/1.1")
 	errFraming    = errors.New("its header says in two ways, or in none that is known, how long its body is")
 	errNoField    = errors.New("a line of its header is no field")
 )
-
-// ErrFields says that a header or trailer has more fields than an answer may have.
-var ErrFields = errors.New("its header has too many fields")
 
 // HeadEnd returns where the head ends that b begins with, or -1 if it has not come
 // whole. What stands before from was looked at before.

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -74,3 +75,18 @@ func PutChunk(room []byte, n int) (from, to int) {
 
 // LastChunk ends a body in chunks; the trailer and an empty line follow.
 const LastChunk = "0\r\n"
+
+// SwitchingHead returns the head of an answer that says that the connection speaks a
+// protocol from now on, with these fields beside. What can't be written of them is left
+// out.
+func SwitchingHead(protocol string, header http.Header) []byte {
+	head := []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n")
+	for name, values := range header {
+		for _, value := range values {
+			if line, err := AppendField(head, name, value); err == nil {
+				head = line
+			}
+		}
+	}
+	return append(head, "\r\n"...)
+}

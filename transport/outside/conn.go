@@ -50,6 +50,13 @@ func (c *Conn) Cut() {
 	c.TCPConn.Close()
 }
 
+// IsGone reports whether the client's kernel knows the connection no more. net/http
+// doesn't see that while the beginning of another request waits to be read.
+func (c *Conn) IsGone() bool {
+	raw, err := c.SyscallConn()
+	return err != nil || wsock.WasReset(raw)
+}
+
 // Close closes the connection. It returns at once.
 func (c *Conn) Close() error {
 	if !c.discards.Swap(false) {

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"bytes"
-	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -290,30 +289,4 @@ func TestDialectKnowsOfRequests(t *testing.T) {
 			t.Errorf("it hears of %q", d.requests)
 		}
 	})
-}
-
-// All of it works for a stream from within, too.
-func TestDialectAndDialledStreams(t *testing.T) {
-	for _, credit := range []bool{false, true} {
-		r, d := startFake(t, credit)
-		c := r.dials()
-		if m := r.clientReads(); m.kind != "special" {
-			t.Fatalf("the client is told %+v", m)
-		}
-		go func() {
-			_, _ = io.WriteString(c.inner, "question")
-			_ = c.inner.CloseWrite()
-		}()
-		r.mux.Control([]byte(`{"type":"mark"}`))
-		if m := r.clientReads(); m.kind != "mark" {
-			t.Fatalf("the client is told %+v", m)
-		}
-		d.lets(c.outsideConn)
-		if got := r.readData(c.outsideConn, 8); string(got) != "question" {
-			t.Errorf("the client reads %q", got)
-		}
-		if m := r.clientReads(); m.kind != "tcp_close" || m.fields["reason"] != "eof" {
-			t.Errorf("the client is told %+v", m)
-		}
-	}
 }

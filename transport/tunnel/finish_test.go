@@ -69,11 +69,10 @@ func TestFinishBeforeItStarts(t *testing.T) {
 func TestFinishOfAMuxThatIsOnlyPrepared(t *testing.T) {
 	r := newRig(t, rigOptions{})
 	r.mux.Prepare(r.handler.PID, messages.EncodeReady(messages.Ready{}))
-	inner, _, err := r.mux.Dial(t.Context(), "inner")
+	pipe, err := r.mux.OpenPipe("inner", "", testkit.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer inner.Close()
 	s := testkit.Hears[*messages.Accepted](r.handler).Stream
 	ear := testkit.NewEar(t, r.system)
 	s.Own(ear.PID)
@@ -88,7 +87,7 @@ func TestFinishOfAMuxThatIsOnlyPrepared(t *testing.T) {
 		t.Errorf("the client is sent %+v", before)
 	}
 	r.wantAllClosed()
-	inner.Close()
+	pipe.Close(messages.CloseEOF)
 	testkit.Hears[*messages.StreamClosed](ear)
 }
 

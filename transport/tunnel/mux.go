@@ -32,7 +32,7 @@ type Mux struct {
 	buffer   *budget.Budget          // what waits for outside peers beyond their shares; counted in memory too
 	answers  budget.Account          // responses, until their requests have them
 	comes    atomic.Pointer[inbound] // what is made of the client's messages; nil until they are read
-	wider    atomic.Int64            // bytes by which windows of raw connections are wider
+	wider    *budget.Budget          // bytes by which windows of raw connections are wider
 	inbound  *budget.Budget          // what was read from the client and is not handled yet
 	posted   budget.Account          // the same, in memory: a tunnel's end leaves some unhandled
 	room     chan struct{}           // has room for one: some of memory or inbound came back
@@ -81,6 +81,7 @@ func New(settings *Settings, dialect func(*Mux) Dialect, options Options) *Mux {
 	m.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.MuxEnded{Reason: reason} })
 	m.memory.OnFreed(func() { signal(m.room) })
 	m.requests = m.memory.Below(m.memory.Limit() / requestParts * (requestParts - 1))
+	m.wider = budget.New(min(m.memory.Limit(), settings.Buffer) / widerPart)
 	m.answers.Init(m.memory)
 	m.posted.Init(m.memory)
 	m.dialect = dialect(m)
@@ -274,4 +275,63 @@ func (m *Mux) finish(reason messages.Reason) messages.Reason {
 	}
 	m.session.Close(reason)
 	return reason
+}
+
+// widerPart is of how many parts of a tunnel's memory, and of its buffer, the windows of
+// its raw connections may be wider by one. So what comes when all of them are filled
+// leaves most.
+const widerPart = 4
+
+// Widen takes n bytes by which a window becomes wider, while the tunnel holds less
+// than half of what it may. They are a promise: what comes by it is counted in memory
+// when it does.
+func (m *Mux) Widen(n int) bool {
+	if n >= 0 && (m.Full() || 2*m.memory.Held() > m.memory.Limit()) {
+		return false
+	}
+	return m.wider.Try(int64(n))
+}
+
+// pumpOut writes what waits for the client, together what waits together.
+func (m *Mux) pumpOut() messages.Reason {
+	client := m.session.Conn()
+	var batch []frame
+	defer func() { m.dropAll(batch) }() // those in hand, should this fail
+	var bufs [][]byte
+	for {
+		room := m.inFlight.Room()
+		var more bool
+		batch, more = m.queue.take(batch[:0], room)
+		if len(batch) == 0 {
+			switch {
+			case !more:
+				return messages.ReasonShutdown // the Mux is closing, for whatever reason
+			case room == 0:
+				m.inFlight.Await(m.queue.wake)
+			default:
+				<-m.queue.wake
+			}
+			continue
+		}
+		bufs = bufs[:0]
+		size, interactive := 0, false
+		for i := range batch {
+			f := &batch[i]
+			if f.headed > 0 {
+				bufs = append(bufs, f.head[:f.headed])
+			}
+			bufs = append(bufs, f.bytes)
+			size += int(f.headed) + len(f.bytes)
+			interactive = interactive || f.interactive
+		}
+		err := client.Write(bufs...)
+		m.inFlight.Wrote(size, interactive)
+		clear(bufs)
+		m.dropAll(batch)
+		if err != nil {
+			m.queue.clear()
+			return client.Failure(err)
+		}
+		m.sent.Add(int64(size))
+	}
 }

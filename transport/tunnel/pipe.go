@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"cmp"
-	"errors"
 	"io"
 	"net"
 	"time"
@@ -16,34 +15,19 @@ import (
 // happens. One goroutine reads a Pipe, and one writes to it; any may close it.
 type Pipe struct {
 	s        *Stream
-	patience time.Duration // how long the client may take nothing
-	buf      *wsock.Buffer // the writer's: lent by Room
-	taken    [][]byte      // the reader's: chunks that Next has yet to return
-	passed   int           // the reader's: bytes that were passed on and not told yet
-}
-
-// Reasons why nothing moves through a Pipe that is not over.
-var (
-	// ErrStalled says that the client has taken nothing of what waits for it for
-	// too long.
-	ErrStalled = errors.New("the tunnel's client takes nothing")
-	// ErrStopped says that the reader wants no more.
-	ErrStopped = errors.New("nobody waits for the tunnel's client")
-)
-
-// An EndError says that a Pipe's stream is over, and why.
-type EndError struct {
-	// Reason is that of the stream's first Abort; CloseTunnelEnded if the client
-	// has gone, and CloseClient if it has closed the stream.
-	Reason messages.CloseReason
-}
-
-func (e *EndError) Error() string {
-	return "the connection through the tunnel has ended: " + string(e.Reason)
+	patience time.Duration   // how long the client may take nothing
+	stop     <-chan struct{} // set by Interrupt
+	silent   bool            // the writer's: it has not looked whether the client can take bytes
+	pause    time.Duration   // the writer's: how long it waits before it sends more
+	buf      *wsock.Buffer   // the writer's: lent by Room
+	taken    [][]byte        // the reader's: chunks that Next has yet to return
+	passed   int             // the reader's: bytes that were passed on and not told yet
 }
 
 // OpenPipe opens a stream with a Pipe. The client is told at once, of a connection
-// from peer over which this process speaks protocol. patience is how long the
+// from peer over which this process speaks protocol. Without a protocol it is told
+// of a raw connection like any other, when that has its slot: until then, and
+// as long as the dialect asks for, nothing can be sent. patience is how long the
 // client may take nothing of what waits for it. The error is [net.ErrClosed] before
 // the Mux has started and once it closes.
 func (m *Mux) OpenPipe(peer, protocol string, patience time.Duration) (*Pipe, error) {
@@ -51,17 +35,34 @@ func (m *Mux) OpenPipe(peer, protocol string, patience time.Duration) (*Pipe, er
 		return nil, net.ErrClosed
 	}
 	s := newStream(m, nil, peer)
+	s.protocol, s.announced = protocol, make(chan struct{})
 	// The handler must have it before the client can say anything about it.
 	m.settings.Host.Send(m.handler, &messages.Accepted{Stream: s, Protocol: protocol})
-	s.queue.send(m.frameControl(messages.EncodeOpen(s.id, peer, protocol)), false)
-	return &Pipe{s: s, patience: patience}, nil
+	if protocol != "" {
+		s.mu.Lock()
+		s.announce()
+		s.mu.Unlock()
+	}
+	return &Pipe{s: s, patience: patience, silent: true}, nil
 }
+
+// Stream returns the stream.
+func (p *Pipe) Stream() *Stream { return p.s }
+
+// Interrupt has Room and Next return ErrStopped from when stop is closed, and
+// never if it is nil. Reader and writer must have come to rest.
+func (p *Pipe) Interrupt(stop <-chan struct{}) { p.stop = stop }
 
 // Room waits until the client may be sent at least so many bytes, and returns room
 // for as many as it may be sent at once. It is the caller's until the next [Pipe.Send].
-// The error is ErrStalled or an EndError.
+// The error is [messages.ErrStalled], [messages.ErrStopped] or a [messages.EndError].
 func (p *Pipe) Room(least int) ([]byte, error) {
 	s := p.s
+	if p.silent || p.pause > 0 {
+		if err := p.await(); err != nil {
+			return nil, err
+		}
+	}
 	if p.buf == nil {
 		if _, err := ready(p, s.queue.room); err != nil {
 			return nil, err
@@ -88,6 +89,28 @@ func (p *Pipe) Room(least int) ([]byte, error) {
 	return p.buf[dataRoom:min(len(p.buf), dataRoom+s.allowed)], nil
 }
 
+// await waits until the client can take bytes of the stream, or more of them.
+func (p *Pipe) await() error {
+	if p.silent {
+		if _, err := ready(p, p.s.announced); err != nil {
+			return err
+		}
+		if is := p.s.special.Ready; is != nil {
+			if _, err := ready(p, is); err != nil {
+				return err
+			}
+		}
+		p.silent = false
+	}
+	if p.pause > 0 {
+		if _, err := ready(p, time.After(p.pause)); err != nil {
+			return err
+		}
+		p.pause = 0
+	}
+	return nil
+}
+
 // Send sends what stands in the room from one place to another. If that is
 // nothing, the room is given back.
 func (p *Pipe) Send(from, to int) {
@@ -95,6 +118,9 @@ func (p *Pipe) Send(from, to int) {
 	p.buf = nil
 	if from < to {
 		p.s.sendData(buf, dataRoom+from, to-from)
+		if p.s.special.Pause != nil {
+			p.pause = p.s.special.Pause(to - from)
+		}
 		return
 	}
 	wsock.GiveBuffer(buf)
@@ -122,6 +148,8 @@ func ready[T any](p *Pipe, is <-chan T) (value T, err error) {
 		return value, p.ended()
 	case <-p.s.done:
 		return value, p.ended()
+	case <-p.stop:
+		return value, messages.ErrStopped
 	default:
 	}
 	select {
@@ -135,29 +163,39 @@ func ready[T any](p *Pipe, is <-chan T) (value T, err error) {
 	case value = <-is:
 		return value, nil
 	case <-p.s.unread:
-		return value, p.ended()
 	case <-p.s.done:
-		return value, p.ended()
+	case <-p.stop:
+		return value, messages.ErrStopped
 	case <-late.C:
-		return value, ErrStalled
+		return value, messages.ErrStalled
 	}
+	return value, p.ended()
 }
 
 // ended says why the stream is over.
 func (p *Pipe) ended() error {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	return &EndError{cmp.Or(p.s.aborted, messages.CloseClient)}
+	return &messages.EndError{Reason: cmp.Or(p.s.aborted, messages.CloseClient)}
 }
 
 // Next waits for bytes from the client, until stop is closed. They are the
 // caller's until it gives them to [Pipe.Passed]. The error is io.EOF behind the
-// last of them if the client has ended the stream in an orderly way, ErrStopped, or
-// an EndError.
+// last of them if the client has ended the stream in an orderly way, [messages.ErrStopped], or
+// a [messages.EndError].
 func (p *Pipe) Next(stop <-chan struct{}) ([]byte, error) {
 	s := p.s
 	for {
 		if len(p.taken) > 0 {
+			select {
+			case <-s.done: // what waits counts nowhere any more
+				for _, chunk := range p.taken {
+					wsock.Release(chunk)
+				}
+				p.taken = nil
+				return nil, p.ended()
+			default:
+			}
 			chunk := p.taken[0]
 			p.taken[0] = nil
 			p.taken = p.taken[1:]
@@ -179,9 +217,31 @@ func (p *Pipe) Next(stop <-chan struct{}) ([]byte, error) {
 		case <-s.wake:
 		case <-s.done:
 		case <-stop:
-			return nil, ErrStopped
+			return nil, messages.ErrStopped
+		case <-p.stop:
+			return nil, messages.ErrStopped
 		}
 	}
+}
+
+// Quiet waits for so long, or until stop is closed. It reports whether nothing has
+// come meanwhile, neither bytes nor an end. It is the reader's.
+func (p *Pipe) Quiet(wait time.Duration, stop <-chan struct{}) bool {
+	late := time.NewTimer(wait)
+	defer late.Stop()
+	for p.Waits() {
+		select {
+		case <-p.s.wake:
+		case <-p.s.done:
+		case <-late.C:
+			return p.Waits()
+		case <-stop:
+			return false
+		case <-p.stop:
+			return false
+		}
+	}
+	return false
 }
 
 // Waits reports whether Next would wait now.
@@ -251,10 +311,10 @@ func (p *Pipe) Close(reason messages.CloseReason) {
 // ended is called when that has ended. Join returns the stream; or nil, and takes
 // nothing, if it is over. Reader and writer must have come to rest.
 func (p *Pipe) Join(conn *net.TCPConn, ended func()) *Stream {
-	s := p.s
 	if p.passed > 0 {
 		p.tellPassed()
 	}
+	s := p.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over || s.left {

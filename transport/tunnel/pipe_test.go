@@ -69,7 +69,7 @@ func (c pipeConn) wantNext(t *testing.T, want string) {
 func (c pipeConn) wantEnd(t *testing.T, want messages.CloseReason) {
 	t.Helper()
 	_, err := c.pipe.Next(nil)
-	var end *EndError
+	var end *messages.EndError
 	if !errors.As(err, &end) || end.Reason != want {
 		t.Errorf("it ends with %v, not because of %q", err, want)
 	}
@@ -122,7 +122,7 @@ func TestPipeNeedsCredit(t *testing.T) {
 		t.Fatalf("%d bytes are written, %v", n, err)
 	}
 	testkit.Receive(t, read)
-	if n, err := c.pipe.Write([]byte("more")); n != 0 || !errors.Is(err, ErrStalled) {
+	if n, err := c.pipe.Write([]byte("more")); n != 0 || !errors.Is(err, messages.ErrStalled) {
 		t.Fatalf("%d bytes are written, %v", n, err)
 	}
 	c.Credit(5)
@@ -139,7 +139,7 @@ func TestPipeNeedsCredit(t *testing.T) {
 		t.Errorf("what was not sent is lost: %d, %v", len(room), err)
 	}
 	c.pipe.Send(0, 0)
-	if _, err := c.pipe.Room(3); !errors.Is(err, ErrStalled) {
+	if _, err := c.pipe.Room(3); !errors.Is(err, messages.ErrStalled) {
 		t.Errorf("there is room for more: %v", err)
 	}
 }
@@ -149,11 +149,46 @@ func TestPipeToAClientThatReadsNothing(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	c := r.opensPipe(50 * time.Millisecond)
 	r.clientStopsReading()
-	if n, err := c.pipe.Write(make([]byte, 1<<20)); n == 1<<20 || !errors.Is(err, ErrStalled) {
+	if n, err := c.pipe.Write(make([]byte, 1<<20)); n == 1<<20 || !errors.Is(err, messages.ErrStalled) {
 		t.Errorf("%d bytes are written, %v", n, err)
 	}
 	c.pipe.Close(messages.CloseReset) // what waits is dropped, or the Mux's end would wait for it
 	for m := r.clientReads(); m.kind != "mark"; m = r.clientReads() {
+	}
+}
+
+// Of what was given up nothing waits for a client that does not read: anyone can ask, and
+// go, again and again. It never hears of what began and ended meanwhile.
+func TestPipesThatAreGivenUpHoldNothing(t *testing.T) {
+	r := startRig(t, rigOptions{credit: true})
+	known := r.opensPipe(testkit.Patience)
+	r.clientStopsReading()
+	if _, err := known.pipe.Write([]byte("head")); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		pipe, err := r.mux.OpenPipe("192.0.2.1:5", messages.ProtocolHTTP, testkit.Patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pipe.Write([]byte("head")); err != nil {
+			t.Fatal(err)
+		}
+		pipe.Close(messages.CloseReset)
+	}
+	known.pipe.Close(messages.CloseReset)
+	if held := r.mux.memory.Held(); held != 0 {
+		t.Errorf("%d bytes are held", held)
+	}
+	for m := r.clientReads(); m.kind != "mark"; m = r.clientReads() {
+	}
+	if m := r.clientReads(); m.kind != "tcp_close" || m.id != known.ID() || m.fields["reason"] != "reset" {
+		t.Errorf("the client is told %+v", m)
+	}
+	testkit.Hears[*messages.StreamClosed](known.ear)
+	r.mux.Control([]byte(`{"type":"last"}`))
+	if m := r.clientReads(); m.kind != "last" {
+		t.Errorf("the client is told %+v", m)
 	}
 }
 
@@ -190,7 +225,7 @@ func TestPipeEnds(t *testing.T) {
 			}
 			if !c.eof {
 				p.wantEnd(t, c.why)
-				if _, err := p.pipe.Room(1); err == nil || errors.Is(err, ErrStalled) {
+				if _, err := p.pipe.Room(1); err == nil || errors.Is(err, messages.ErrStalled) {
 					t.Errorf("there is room all the same: %v", err)
 				}
 			}
@@ -203,12 +238,29 @@ func TestPipeEnds(t *testing.T) {
 	}
 }
 
+// Nor is what the reader has yet to return: a slow one would hold it for as long as it
+// likes, and no budget would know.
+func TestPipeThatIsOverHoldsNothing(t *testing.T) {
+	r := startRig(t, rigOptions{credit: true})
+	c := r.opensPipe(testkit.Patience)
+	for range 3 {
+		c.comes(string(make([]byte, 32<<10)))
+	}
+	chunk, err := c.pipe.Next(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Abort(messages.CloseLimit)
+	c.pipe.Passed(chunk)
+	c.wantEnd(t, messages.CloseLimit)
+}
+
 func TestPipeReaderStops(t *testing.T) {
 	r := startRig(t, rigOptions{})
 	c := r.opensPipe(testkit.Patience)
 	stop := make(chan struct{})
 	go close(stop)
-	if _, err := c.pipe.Next(stop); !errors.Is(err, ErrStopped) {
+	if _, err := c.pipe.Next(stop); !errors.Is(err, messages.ErrStopped) {
 		t.Errorf("%v", err)
 	}
 	if !c.pipe.Waits() {
@@ -334,7 +386,7 @@ func TestPipesNeedAMux(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.mux.Finish(messages.ReasonClientGone)
-	var end *EndError
+	var end *messages.EndError
 	if _, err := pipe.Next(nil); !errors.As(err, &end) {
 		t.Errorf("its reader is told %v", err)
 	}

@@ -82,6 +82,7 @@ type streamQueue struct {
 	spent  bool          // under all.mu: it is not fresh again before it has left all.turn
 	due    int           // under all.mu: bytes that it may send before others have their turns
 	closed bool          // under all.mu: nothing is added any more
+	begun  bool          // under all.mu: a frame has left it
 	small  bool          // under all.mu: the last data frame was
 	room   chan struct{} // streamDepth tokens: one for each data frame that may wait
 }
@@ -160,6 +161,24 @@ func (s *streamQueue) cut() {
 	s.all.mu.Unlock()
 	for _, f := range waiting {
 		s.all.drop(f)
+	}
+}
+
+// abandon is cut, with a last frame in the place of what waits. If nothing has left the
+// queue the client has not heard of the stream, and does not hear of its end.
+func (s *streamQueue) abandon(last frame) {
+	s.all.mu.Lock()
+	waiting := s.frames
+	s.frames = nil
+	begun := s.begun
+	s.all.mu.Unlock()
+	for _, f := range waiting {
+		s.all.drop(f)
+	}
+	if begun {
+		s.send(last, true)
+	} else {
+		s.cut()
 	}
 }
 
@@ -271,6 +290,7 @@ func (s *streamQueue) pop() frame {
 	f := s.frames[0]
 	s.frames[0] = frame{}
 	s.frames = s.frames[1:]
+	s.begun = true
 	if f.data {
 		s.room <- struct{}{} // has room: f had taken a token from it
 		small := len(f.bytes) < smallFrame

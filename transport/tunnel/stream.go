@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -23,13 +22,14 @@ import (
 // Two pumps serve it: in reads the outside peer, out writes to it. A [Pipe] may
 // stand in the place of socket and pumps.
 type Stream struct {
-	mux   *Mux           // set once
-	id    string         // set once
-	peer  string         // set once
-	queue *streamQueue   // set once
-	owner *actor.PID     // set by Own, before the pumps start
-	share budget.Account // what waits for the peer beyond messages.ConnShare
-	held  budget.Account // what all that waits for the peer takes up in memory
+	mux      *Mux           // set once
+	id       string         // set once
+	peer     string         // set once
+	protocol string         // what this process speaks over it, set by OpenPipe; "" if that is nobody's business
+	queue    *streamQueue   // set once
+	owner    *actor.PID     // set by Own, before the pumps start
+	share    budget.Account // what waits for the peer beyond messages.ConnShare
+	held     budget.Account // what all that waits for the peer takes up in memory
 
 	accepted atomic.Bool  // an actor has taken or rejected it
 	noLinger atomic.Bool  // the peer is given no more time to read
@@ -40,7 +40,7 @@ type Stream struct {
 	moved    atomic.Int64 // when the pumps moved something last, in ns since 1970; kept if it was a Pipe
 
 	mu         sync.Mutex
-	conn       outer                // under mu while there is a Pipe, else set once: the socket; nil while there is a Pipe
+	conn       *net.TCPConn         // under mu while there is a Pipe, else set once; nil while there is a Pipe
 	idle       func()               // under mu: wants to know when anything happens to a Pipe that nobody uses
 	found      func() bool          // under mu: says that an actor has it; else it ends with the Mux
 	chunks     [][]byte             // under mu: what the out pump has not taken
@@ -53,7 +53,8 @@ type Stream struct {
 	aborted    messages.CloseReason // under mu: the reason of the first Abort
 	over       bool                 // under mu: no bytes are taken any more
 
-	special Announcement // what the client's dialect asks for; set by Open
+	special   Announcement  // what the client's dialect asks for; set by announce
+	announced chan struct{} // of a Pipe: closed when the client was told of it
 
 	wake        chan struct{} // has room for one: something for the out pump
 	done        chan struct{} // closed when the stream is over
@@ -63,15 +64,8 @@ type Stream struct {
 	inDone      chan struct{} // closed when the in pump has ended; nil until it starts
 }
 
-// An outer is the socket at the outside end of a stream: a TCP connection, or
-// one end of a pair whose other end is this process.
-type outer interface {
-	net.Conn
-	syscall.Conn
-	CloseWrite() error
-}
-
-func newStream(m *Mux, conn outer, peer string) *Stream {
+// newStream returns a stream with the socket at its outer end, or nil for a Pipe.
+func newStream(m *Mux, conn *net.TCPConn, peer string) *Stream {
 	s := &Stream{
 		mux: m, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer, allowed: messages.Window,
 		queue: m.queue.newStream(),
@@ -82,8 +76,7 @@ func newStream(m *Mux, conn outer, peer string) *Stream {
 	s.stopReading = sync.OnceFunc(func() { close(s.unread) })
 	s.mu.Lock() // Reject may run at once
 	defer s.mu.Unlock()
-	if conn == nil { // the client hears of it at once, and it waits for no place
-		s.opened = true
+	if conn == nil { // it waits for no place
 		s.accepted.Store(true)
 	}
 	s.found = context.AfterFunc(m.session.Closing(), s.Reject)
@@ -138,15 +131,24 @@ func (s *Stream) Open() {
 		return
 	}
 	s.owned = true
-	if s.conn == nil { // its Pipe has opened it
+	if s.announce(); s.conn != nil {
+		s.start()
+	}
+}
+
+// announce tells the client, once, of a stream that is not over. Under mu.
+func (s *Stream) announce() {
+	if s.over || s.opened {
 		return
 	}
 	s.opened = true
-	s.queue.send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer, "")), false)
+	s.queue.send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer, s.protocol)), false)
 	if s.special = s.mux.dialect.Announce(s); s.special.Message != nil {
 		s.queue.send(s.mux.frameControl(s.special.Message), false)
 	}
-	s.start()
+	if s.conn == nil {
+		close(s.announced)
+	}
 }
 
 // start starts the pumps. Under mu.
@@ -253,13 +255,10 @@ func (s *Stream) CloseWrite() {
 
 func (s *Stream) Leave() {
 	s.mu.Lock()
-	conn, opened, whole := s.conn, s.opened, s.endWrite || s.closeWrite
+	conn, opened := s.conn, s.opened
 	s.mu.Unlock()
-	if conn == nil && s.leave(messages.CloseTunnelEnded) {
-		return
-	}
-	if _, remote := conn.(*net.TCPConn); !remote && !whole {
-		s.Abort(messages.CloseTunnelEnded) // this process must not take it for the end of an answer
+	if conn == nil {
+		s.leave(messages.CloseTunnelEnded)
 		return
 	}
 	s.stopReading()
@@ -303,7 +302,7 @@ func (s *Stream) Abort(reason messages.CloseReason) {
 }
 
 // outer returns the socket, or nil while there is a Pipe.
-func (s *Stream) outer() outer {
+func (s *Stream) outer() *net.TCPConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.conn
@@ -312,8 +311,11 @@ func (s *Stream) outer() outer {
 // release lets go of the outer end of a stream that is over.
 func (s *Stream) release() {
 	s.mu.Lock()
-	conn, owned := s.conn, s.owned
+	conn, owned, ended := s.conn, s.owned, s.special.Ended
 	s.mu.Unlock()
+	if conn == nil && ended != nil {
+		ended()
+	}
 	switch {
 	case conn != nil:
 		conn.Close() // the out pump, if there is one, does the rest
@@ -328,8 +330,7 @@ func (s *Stream) release() {
 // it tells the client, unless that never heard of the connection. It reports
 // whether it was the first call. From then on the out pump may close the socket
 // before the caller does: so what makes of that close a reset, which the peer
-// doesn't take for an orderly end, is set here. Not every kind of socket can
-// tell one from the other.
+// doesn't take for an orderly end, is set here.
 func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 	s.mu.Lock()
 	if s.over {
@@ -337,13 +338,18 @@ func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 		return false
 	}
 	defer s.unlockAndWake()
-	if tcp, ok := s.conn.(*net.TCPConn); ok && reset {
-		_ = tcp.SetLinger(0)
+	if s.conn != nil && reset {
+		_ = s.conn.SetLinger(0)
 	}
 	s.over, s.aborted, s.chunks, s.waiting = true, cmp.Or(s.aborted, reason), nil, 0
 	s.share.End()
 	s.held.End()
-	if s.opened && reason.IsTold() { // before done: at its end the out pump closes the queue
+	switch told := reason.IsTold(); { // before done: at its end the out pump closes the queue
+	case !s.opened || !told:
+	case s.conn == nil && reason != messages.CloseEOF:
+		// A request that was given up: nobody counts any more what waits of it.
+		s.queue.abandon(s.mux.frameClose(s.id, reason))
+	default:
 		s.queue.send(s.mux.frameClose(s.id, reason), true)
 	}
 	close(s.done)
@@ -360,7 +366,7 @@ func (s *Stream) Waiting() (waiting, acked int64) {
 	s.mu.Lock()
 	waiting, conn := s.waiting, s.conn
 	s.mu.Unlock()
-	if _, remote := conn.(*net.TCPConn); !remote {
+	if conn == nil {
 		return waiting, s.out.Load() // this process takes what is written
 	}
 	if raw, err := conn.SyscallConn(); err == nil {

@@ -5,6 +5,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/tunnel/port"
 )
 
 // resetWithBytes opens a connection whose peer sends a little and resets it, and
@@ -98,8 +99,8 @@ func TestNothingWaitsForThePeerOfAnEndedStream(t *testing.T) {
 // thousand of them.
 func TestKernelHoldsLittleOfARawConnection(t *testing.T) {
 	r := startRig(t, rigOptions{})
-	testkit.WantSendBuffer(t, r.accept().conn, sendBuffer)
-	if sendBuffer != 256<<10 {
-		t.Errorf("the protocol grants 256 KiB, not %d bytes", sendBuffer)
+	testkit.WantSendBuffer(t, r.accept().conn, port.SendBuffer)
+	if port.SendBuffer != 256<<10 {
+		t.Errorf("the protocol grants 256 KiB, not %d bytes", port.SendBuffer)
 	}
 }

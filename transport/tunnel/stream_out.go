@@ -1,11 +1,7 @@
 package tunnel
 
 import (
-	"errors"
-	"io"
 	"net"
-	"os"
-	"time"
 
 	"wsproxy/messages"
 	"wsproxy/transport/wsock"
@@ -92,10 +88,6 @@ func (s *Stream) endSending() {
 	_ = s.conn.CloseWrite()
 }
 
-// lingerLooks is how often a peer is looked at within [messages.Linger]: that
-// much later at most its last progress is found to be past.
-const lingerLooks = 16
-
 // endOut lets the peer read what it was sent before the socket closes: closed
 // at once, the kernel would answer what the peer still sends with a reset. A
 // peer that is slow has the time that it needs, as long as it acknowledges
@@ -103,19 +95,5 @@ const lingerLooks = 16
 func (s *Stream) endOut() {
 	s.endSending()
 	s.finish("", false)
-	_, acked := s.Waiting()
-	since := time.Now() // when acked last changed
-	for time.Since(since) < messages.Linger {
-		_ = s.conn.SetReadDeadline(time.Now().Add(messages.Linger / lingerLooks))
-		if s.noLinger.Load() {
-			return
-		}
-		<-s.inDone // by then at the latest
-		if _, err := io.Copy(io.Discard, s.conn); !errors.Is(err, os.ErrDeadlineExceeded) {
-			return
-		}
-		if _, now := s.Waiting(); now != acked {
-			acked, since = now, time.Now()
-		}
-	}
+	wsock.Discard(s.conn, s.inDone, s.noLinger.Load)
 }

@@ -1,6 +1,10 @@
 package wsock
 
 import (
+	"errors"
+	"io"
+	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -62,5 +66,31 @@ func (l *Linger) Stop() {
 	if l.timer != nil {
 		l.timer.Stop()
 		l.timer = nil
+	}
+}
+
+// Discard reads what a peer still sends, to no purpose, until it ends or has
+// acknowledged nothing new of what it was sent for [messages.Linger]. It begins when who
+// reads the connection has closed read, which a deadline has it do. enough says that
+// nobody waits for the peer any more; what it depends on is set before a deadline is that
+// ends the reading.
+func Discard(conn *net.TCPConn, read <-chan struct{}, enough func() bool) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	acked, since := BytesAcked(raw), time.Now()
+	for time.Since(since) < messages.Linger {
+		_ = conn.SetReadDeadline(time.Now().Add(messages.Linger / lingerLooks))
+		if enough() {
+			return
+		}
+		<-read // by then at the latest
+		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if now := BytesAcked(raw); now != acked {
+			acked, since = now, time.Now()
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package tunnelrig
 
 import (
+	"context"
+
 	"wsproxy/actors/ledger"
 	"wsproxy/actors/limits"
 	"wsproxy/actors/ports"
@@ -22,6 +24,7 @@ import (
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/outside"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
@@ -80,7 +83,7 @@ func NewHouse(t testing.TB, s HouseSettings) *House {
 		t.Fatal(err)
 	}
 	h.Address = listener.Addr().String()
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ConnContext: knowsConn, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subdomain, ours := strings.CutSuffix(r.Host, domain); ours {
 			forward(w, r, subdomain)
 			return
@@ -88,12 +91,27 @@ func NewHouse(t testing.TB, s HouseSettings) *House {
 		h.register(t, w, r, tunnels, tunnel.New(set, s.Dialect, tunnel.Options{Credit: s.Bytes, User: "anyone"}), s.Bytes)
 	})}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(outsideListener{listener}) }()
 	t.Cleanup(func() {
 		server.Close()
 		testkit.Receive(t, served)
 	})
 	return h
+}
+
+// An outsideListener makes connections of which requests know, as the edge does.
+type outsideListener struct{ net.Listener }
+
+func (l outsideListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &outside.Conn{TCPConn: conn.(*net.TCPConn)}, nil
+}
+
+func knowsConn(ctx context.Context, c net.Conn) context.Context {
+	return outside.WithConn(ctx, c.(*outside.Conn))
 }
 
 func (h *House) register(t testing.TB, w http.ResponseWriter, r *http.Request, tunnels *actor.PID, mux *tunnel.Mux, bytes bool) {
@@ -108,7 +126,7 @@ func (h *House) register(t testing.TB, w http.ResponseWriter, r *http.Request, t
 		t.Error(err)
 		return
 	}
-	conn, err := wsock.NewConn(ws.NetConn().(*net.TCPConn))
+	conn, err := wsock.NewConn(ws.NetConn().(*outside.Conn).TCPConn)
 	if err != nil {
 		t.Error(err)
 		return

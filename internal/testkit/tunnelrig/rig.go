@@ -1,11 +1,9 @@
 package tunnelrig
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"log/slog"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -161,14 +159,13 @@ func (r *Rig) Takes() *Stream {
 }
 
 // Dials opens a stream whose outer end is the test's.
-func (r *Rig) Dials() (*Stream, *net.UnixConn) {
+func (r *Rig) Dials() (*Stream, *tunnel.Pipe) {
 	r.T.Helper()
-	outer, _, err := r.Mux.Dial(context.Background(), Peer)
+	pipe, err := r.Mux.OpenPipe(Peer, "", testkit.Patience)
 	if err != nil {
 		r.T.Fatal(err)
 	}
-	r.T.Cleanup(func() { outer.Close() })
-	return r.Takes(), outer
+	return r.Takes(), pipe
 }
 
 // Gives lets a stream have bytes of the client's.
