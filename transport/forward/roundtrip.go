@@ -2,7 +2,6 @@ package forward
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -241,7 +240,7 @@ func (rt *roundTrip) run() error {
 			err = rt.receive()
 		}
 		if err == nil || !conn.Served() || rt.heard || rt.reason.Load() != nil ||
-			!errors.Is(err, service.ErrUnsent) && !(safe && endedByClient(err)) {
+			!errors.Is(err, service.ErrUnsent) && !(safe && service.HasEnded(err)) {
 			return err
 		}
 		rt.reset()
@@ -269,19 +268,6 @@ func isSafe(method string) bool {
 		return true
 	}
 	return false
-}
-
-// endedByClient reports whether a connection has ended by itself, as far as the
-// proxy goes.
-func endedByClient(err error) bool {
-	var end *messages.EndError
-	if errors.As(err, &end) {
-		switch end.Reason {
-		case messages.CloseClient, messages.CloseClientReset, messages.CloseEOF:
-			return true
-		}
-	}
-	return err == io.EOF
 }
 
 // send sends the request's head, and begins to send its body. A short body that is

@@ -40,9 +40,6 @@ var (
 	errNoField    = errors.New("a line of its header is no field")
 )
 
-// ErrFields says that a header or trailer has more fields than an answer may have.
-var ErrFields = errors.New("its header has too many fields")
-
 // HeadEnd returns where the head ends that b begins with, or -1 if it has not come
 // whole. What stands before from was looked at before.
 func HeadEnd(b []byte, from int) int {
