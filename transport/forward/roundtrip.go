@@ -95,12 +95,16 @@ func (rt *roundTrip) awaitTurn() (refusal messages.Reason) {
 	}
 }
 
-// ended says that neither the request nor what has become of it uses anything any more.
-func (rt *roundTrip) ended() {
-	if rt.turn != nil {
-		rt.turn.GiveBack()
+// ending returns what says that neither the request nor what has become of it uses
+// anything any more. It keeps nothing else of the round trip.
+func (rt *roundTrip) ending() func() {
+	x, turn := rt.x, rt.turn
+	return func() {
+		if turn != nil {
+			turn.GiveBack()
+		}
+		x.tell(&messages.RequestEnded{ID: x.id})
 	}
-	rt.x.tell(&messages.RequestEnded{ID: rt.x.id})
 }
 
 // passOn sends the request, and answers it.
@@ -116,7 +120,7 @@ func (rt *roundTrip) passOn() {
 		reason = rt.refusal(err)
 	}
 	whole := rt.settle(err)
-	rt.ended()
+	rt.ending()()
 	switch {
 	case rt.passed && (err != nil || cut):
 		rt.abort(reason)
