@@ -2,7 +2,6 @@ package forward
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -96,12 +95,16 @@ func (rt *roundTrip) awaitTurn() (refusal messages.Reason) {
 	}
 }
 
-// ended says that neither the request nor what has become of it uses anything any more.
-func (rt *roundTrip) ended() {
-	if rt.turn != nil {
-		rt.turn.GiveBack()
+// ending returns what says that neither the request nor what has become of it uses
+// anything any more. It keeps nothing else of the round trip.
+func (rt *roundTrip) ending() func() {
+	x, turn := rt.x, rt.turn
+	return func() {
+		if turn != nil {
+			turn.GiveBack()
+		}
+		x.tell(&messages.RequestEnded{ID: x.id})
 	}
-	rt.x.tell(&messages.RequestEnded{ID: rt.x.id})
 }
 
 // passOn sends the request, and answers it.
@@ -117,7 +120,7 @@ func (rt *roundTrip) passOn() {
 		reason = rt.refusal(err)
 	}
 	whole := rt.settle(err)
-	rt.ended()
+	rt.ending()()
 	switch {
 	case rt.passed && (err != nil || cut):
 		rt.abort(reason)
@@ -241,7 +244,7 @@ func (rt *roundTrip) run() error {
 			err = rt.receive()
 		}
 		if err == nil || !conn.Served() || rt.heard || rt.reason.Load() != nil ||
-			!errors.Is(err, service.ErrUnsent) && !(safe && endedByClient(err)) {
+			!errors.Is(err, service.ErrUnsent) && !(safe && service.HasEnded(err)) {
 			return err
 		}
 		rt.reset()
@@ -269,19 +272,6 @@ func isSafe(method string) bool {
 		return true
 	}
 	return false
-}
-
-// endedByClient reports whether a connection has ended by itself, as far as the
-// proxy goes.
-func endedByClient(err error) bool {
-	var end *messages.EndError
-	if errors.As(err, &end) {
-		switch end.Reason {
-		case messages.CloseClient, messages.CloseClientReset, messages.CloseEOF:
-			return true
-		}
-	}
-	return err == io.EOF
 }
 
 // send sends the request's head, and begins to send its body. A short body that is

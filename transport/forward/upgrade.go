@@ -79,11 +79,8 @@ func (rt *roundTrip) connect(conn *net.TCPConn, head, early []byte) {
 	}
 	rt.conn.Passed(rt.chunk)
 	if err == nil {
-		ended := func() {
-			rt.conn.Left()
-			rt.ended()
-		}
-		if stream := rt.conn.Join(conn, ended); stream != nil {
+		lease, ends := rt.conn, rt.ending()
+		if stream := lease.Join(conn, func() { lease.Left(); ends() }); stream != nil {
 			x.tell(&messages.RequestUpgraded{ID: x.id, Stream: stream})
 			x.whenRevoked(func() { stream.Abort(messages.CloseReset) })
 			x.w, x.r = nil, nil // the handler keeps the exchange while the stream lives, which may be days
@@ -93,5 +90,5 @@ func (rt *roundTrip) connect(conn *net.TCPConn, head, early []byte) {
 	rt.conn.End(service.OutcomeBroken, 0, messages.CloseReset)
 	_ = conn.SetLinger(0)
 	conn.Close()
-	rt.ended()
+	rt.ending()()
 }

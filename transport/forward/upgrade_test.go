@@ -4,9 +4,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/tunnelrig"
@@ -35,7 +37,13 @@ func TestUpgradedKeepsNoRequest(t *testing.T) {
 	outside, conn := testkit.TCPPair(t)
 	const head = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
 	lease, _ := service.NewPool(service.Settings{Open: func(string) (service.Conn, error) { return service.Plain{Pipe: pipe}, nil }}).Open("")
-	(&roundTrip{x: x, conn: lease}).connect(conn, []byte(head), nil)
+	rt := &roundTrip{x: x, conn: lease}
+	kept := weak.Make(rt)
+	rt.connect(conn, []byte(head), nil)
+	rt = nil
+	if runtime.GC(); kept.Value() != nil {
+		t.Error("the round trip is kept")
+	}
 	if x.r != nil || x.w != (http.ResponseWriter)(nil) {
 		t.Error("the request is kept")
 	}

@@ -2,6 +2,7 @@ package service
 
 import (
 	"errors"
+	"io"
 	"net"
 	"time"
 
@@ -46,6 +47,19 @@ type Conn interface {
 // ErrUnsent says that a service had ended the connection before the request: nothing
 // was sent of which it can make anything, so the request may go over another one.
 var ErrUnsent = errors.New("the service had ended the connection before the request")
+
+// HasEnded reports whether an error of a connection says that it has ended by itself, as
+// far as this side goes.
+func HasEnded(err error) bool {
+	var end *messages.EndError
+	if errors.As(err, &end) {
+		switch end.Reason {
+		case messages.CloseClient, messages.CloseClientReset, messages.CloseEOF:
+			return true
+		}
+	}
+	return err == io.EOF
+}
 
 // An Outcome is how a connection's use ended.
 type Outcome uint8

@@ -246,12 +246,9 @@ func (p *Pipe) Quiet(wait time.Duration, stop <-chan struct{}) bool {
 
 // Waits reports whether Next would wait now.
 func (p *Pipe) Waits() bool {
-	if len(p.taken) > 0 {
-		return false
-	}
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
-	return len(p.s.chunks) == 0 && !p.s.endWrite && !p.s.closeWrite && !p.s.left && !p.s.over
+	return len(p.taken)+len(p.s.chunks) == 0 && !p.s.endWrite && !p.s.closeWrite && !p.s.left && !p.s.over
 }
 
 // passedWorth is after how many bytes the conn hears what was passed on: it grants
