@@ -64,7 +64,8 @@ func (x *exchange) carry() {
 // and answers it. It waits for its turn to use one of the few connections.
 func (x *exchange) asBytes(mux *tunnel.Mux, services *service.Pool, body []byte) {
 	rt := &roundTrip{
-		x: x, patience: outside.NewPatience(x.w, x.r, x.gateway.settings.HTTPTimeout), mux: mux, services: services, body: body,
+		x: x, stop: x.r.Context().Done(), patience: outside.NewPatience(x.w, x.r, x.gateway.settings.HTTPTimeout),
+		mux: mux, services: services, body: body,
 		turn: services.Turn(netpolicy.CountKey(x.source)),
 	}
 	if refusal := rt.awaitTurn(); refusal != "" {
