@@ -10,6 +10,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -242,4 +243,28 @@ func TestBytesContinueNever(t *testing.T) {
 	if took := time.Since(began); reply.status != 200 || reply.body != "body" || took < 900*time.Millisecond || took > patience/2 {
 		t.Errorf("after %v the answer is %d %q", took, reply.status, reply.body)
 	}
+}
+
+// Interim answers that come when the proxy's own 100 is due are whole, as that is.
+func TestBytesContinueBesideHints(t *testing.T) {
+	t.Parallel()
+	service := rawService(t, func(conn *net.TCPConn, _ string) {
+		<-time.After(950 * time.Millisecond)
+		for range 14 {
+			_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+			<-time.After(7 * time.Millisecond)
+		}
+		_, _ = io.ReadFull(conn, make([]byte, 4))
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+	})
+	r := newBytesRigTo(t, service, "")
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if reply := r.ask(t, "POST", "/", strings.NewReader("body"), "Expect: 100-continue"); reply.status != 200 || reply.body != "ok" {
+				t.Errorf("the answer is %d %q", reply.status, reply.body)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -59,6 +59,7 @@ func (rt *roundTrip) stopWaiting() {
 	rt.headCame.Store(true)
 	rt.late.Stop()
 	if rt.upload != nil {
+		rt.upload.interim.end()
 		rt.upload.mayPause()
 	}
 }
@@ -130,16 +131,20 @@ func (rt *roundTrip) passInterim(head http1.Answer) error {
 	if !r.ProtoAtLeast(1, 1) { // knows of none (RFC 9110, section 15.2)
 		return nil
 	}
-	out := w.Header()
-	if _, unfit := rt.x.gateway.fields.Answer(head.Fields, out); unfit != nil {
-		clear(out)
-		return unfit
+	write := func() error {
+		out := w.Header()
+		defer clear(out)
+		if _, unfit := rt.x.gateway.fields.Answer(head.Fields, out); unfit != nil {
+			return unfit
+		}
+		rt.patience.Begin()
+		w.WriteHeader(head.Status)
+		return rt.patience.End(nil)
 	}
-	rt.patience.Begin()
-	w.WriteHeader(head.Status)
-	err := rt.patience.End(nil)
-	clear(out)
-	return err
+	if rt.upload == nil {
+		return write()
+	}
+	return rt.upload.interim.say(head.Status, write)
 }
 
 // pass passes the final answer on.

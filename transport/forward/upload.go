@@ -44,6 +44,7 @@ type upload struct {
 	sent    atomic.Bool   // all of it was sent
 	stopped atomic.Bool   // nobody wants any more
 	pauses  atomic.Bool   // it may pause as long as it likes
+	interim interim       // what the client is told before the answer
 }
 
 // newUpload returns the body of a request that has one.
@@ -233,6 +234,7 @@ func (u *upload) await() bool {
 	select {
 	case <-u.asked:
 	case <-late.C:
+		u.askOutside()
 	}
 	return !u.stopped.Load()
 }

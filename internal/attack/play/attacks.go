@@ -48,6 +48,10 @@ var Attacks = []Attack{
 	{Name: "behind-handshake", What: "64 KiB behind each of many handshakes", play: behindHandshake},
 	{Name: "queue", What: "2,500 requests of 10 addresses wait, each with 60 KiB of header", play: queue},
 	{Name: "headers-kept", What: "60 KiB of legal header on 800 connections of 4 addresses, never ended", play: headersKept},
+	{Name: "bytes-abandoned", What: "1,000 requests a second to a client that gets HTTP as bytes and reads nothing, each given up at once", play: bytesAbandoned},
+	{Name: "bytes-downloads", What: "400 downloads read slowly, of 4 clients that overrun their credit", play: bytesDownloads},
+	{Name: "bytes-upgraded", What: "600 idle upgraded connections want the HTTP slots of 4 tunnels", play: bytesUpgraded},
+	{Name: "bytes-trickle", What: "1,600 bodies of a byte a second, interim answers, data and ends for what there is not", play: bytesTrickle},
 }
 
 // Named returns the attack of a name.
