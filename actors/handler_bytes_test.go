@@ -149,7 +149,24 @@ func TestIdlestUpgradedConnectionGivesWay(t *testing.T) {
 	})
 }
 
-// An address that has all its slots has them by its own connections: the one idle
+// A page that asks for many files at once keeps its WebSocket: they wait for each
+// other.
+func TestUpgradedConnectionOutlivesABurst(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 50, HTTPTunnel: 2}, needs: Tunnels{MaxHTTP: 10, MaxHTTPPerAddress: 2}}, func(r *tunnelRig) {
+		v := r.ready(withCredit)
+		socket, first := v.proceeds(v4, "1"), v.proceeds(v4, "2")
+		v.upgraded(socket, 0)
+		second := v.asksFrom(v4, "3", "")
+		v.wantProceeds(second, false)
+		v.tell(&messages.RequestEnded{ID: first.id})
+		v.wantProceeds(second, true)
+		v.wantAnswer(socket, "")
+		v.end()
+		r.wantFree()
+	})
+}
+
+// An address that has all its slots by upgraded connections: the one idle
 // longest gives way to its next request, and nobody else's.
 func TestUpgradedConnectionGivesWayToItsOwnAddress(t *testing.T) {
 	inRig(t, rigOptions{bounds: Bounds{HTTP: 50, HTTPTunnel: 2}, needs: Tunnels{MaxHTTP: 10, MaxHTTPPerAddress: 2}}, func(r *tunnelRig) {

@@ -65,11 +65,13 @@ func (a *handler) openRequest(ctx actor.Context, m *messages.OpenRequest) {
 // fail without it: the id comes back with the answer. That may take some seconds,
 // in which the request waits for its turn.
 //
-// If its address has all the slots that it may have, an upgraded connection of it
-// gives way: such ones end when their users like.
+// If its address has all the slots that it may have, and all by upgraded connections,
+// one of them gives way: such ones end when their users like. Other requests end by
+// themselves: a page that asks for a hundred files keeps its WebSocket.
 func (a *handler) ask(ctx actor.Context, r *request) {
 	if a.slots.UsedUp(r.open.Count) {
-		if idlest := a.idlest(func(of *request) bool { return of.open.Count == r.open.Count }); idlest != nil {
+		idlest, n := a.idlest(func(of *request) bool { return of.open.Count == r.open.Count })
+		if idlest != nil && n >= a.slots.HeldBy(r.open.Count) {
 			a.revoke(ctx, idlest, messages.ReasonGaveWay)
 		}
 	}
@@ -103,25 +105,27 @@ func (a *handler) granted(ctx actor.Context, m *messages.Granted) {
 }
 
 // idlest returns the upgraded connection on which nothing has moved for longest, of
-// the source address that has most slots among those with such. nil if there is none.
-func (a *handler) idlest(counts func(*request) bool) (idlest *request) {
+// the source address that has most slots among those with such, nil if there is none;
+// and how many upgraded connections there are.
+func (a *handler) idlest(counts func(*request) bool) (idlest *request, all int) {
 	most := 0
 	for _, r := range a.requests {
 		if r.stream == nil || !counts(r) {
 			continue
 		}
+		all++
 		if n := a.slots.HeldBy(r.open.Count); n > most || n == most && r.stream.LastMoved().Before(idlest.stream.LastMoved()) {
 			idlest, most = r, n
 		}
 	}
-	return idlest
+	return idlest, all
 }
 
 // giveWay has a request give its slot to a newcomer, and reports whether one did: an
 // upgraded connection before all others. The claims of one whose answer is on its way are the edge's: they come back when
 // it finds its connection cut.
 func (a *handler) giveWay(ctx actor.Context, newcomer *request) bool {
-	if idlest := a.idlest(func(*request) bool { return true }); idlest != nil {
+	if idlest, _ := a.idlest(func(*request) bool { return true }); idlest != nil {
 		a.revoke(ctx, idlest, messages.ReasonGaveWay)
 		return true
 	}

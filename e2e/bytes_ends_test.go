@@ -283,3 +283,19 @@ func TestBytesClientGoesBehindAnotherRequest(t *testing.T) {
 		})
 	}
 }
+
+// A service that has begun to answer may leave the rest of the body unread for as long
+// as it likes.
+func TestBytesUnreadBodyBehindAnAnswer(t *testing.T) {
+	t.Parallel()
+	r := newBytesRigTo(t, rawService(t, func(conn *net.TCPConn, _ string) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegin")
+		<-time.After(2500 * time.Millisecond) // longer than the time-out
+		_, _ = io.WriteString(conn, "--end")
+		_, _ = io.Copy(io.Discard, conn)
+	}), "", "TUNNEL_HTTP_TIMEOUT=1s")
+	reply := r.ask(t, "POST", "/", struct{ io.Reader }{io.LimitReader(tunnelNoise(1), 64<<20)})
+	if reply.status != 200 || reply.body != "begin--end" {
+		t.Errorf("%d %q", reply.status, reply.body)
+	}
+}

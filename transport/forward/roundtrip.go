@@ -322,6 +322,7 @@ func (rt *roundTrip) send(apart bool) (err error) {
 	_ = up.control.EnableFullDuplex()
 	up.start(conn, func(refusal messages.Reason) {
 		switch {
+		case refusal == messages.ReasonAnswerLate && rt.headCame.Load(): // it answers, and takes no more of the body
 		case refusal != "":
 			rt.giveUp(conn, refusal)
 		case up.sent.Load() && !rt.headCame.Load():
