@@ -1,13 +1,11 @@
 package forward
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
-	"unicode/utf8"
 
 	"wsproxy/messages"
+	"wsproxy/transport/fields"
 	"wsproxy/transport/outside"
 	"wsproxy/transport/tunnel"
 )
@@ -27,7 +25,7 @@ func (x *exchange) prepare(mux *tunnel.Mux) (out outgoing, refusal messages.Reas
 		return out, ""
 	}
 	x.header = mux.Reserve(0)
-	if !x.header.Try(headSize(x.r)) {
+	if !x.header.Try(fields.HeadSize(x.r)) {
 		return out, messages.ReasonMemory
 	}
 	x.waits.Store(x.header.Held())
@@ -43,7 +41,7 @@ func (x *exchange) keepHeader(mux *tunnel.Mux) {
 		return
 	}
 	x.header = mux.Reserve(0)
-	x.header.Keep(headSize(x.r))
+	x.header.Keep(fields.HeadSize(x.r))
 	x.waits.Store(x.header.Held())
 	outside.Counted(x.r)
 }
@@ -55,20 +53,6 @@ func (x *exchange) dropHeader() {
 		x.waits.Store(0)
 	}
 }
-
-// headerSize is about what a header takes in memory, in bytes.
-func headerSize(header http.Header) (n int64) {
-	const field = 64 // of the map and the slice
-	for name, values := range header {
-		for _, value := range values {
-			n += int64(len(name) + len(value) + field)
-		}
-	}
-	return n
-}
-
-// headSize is the same of what a request has before its body.
-func headSize(r *http.Request) int64 { return int64(len(r.RequestURI)) + headerSize(r.Header) }
 
 // shed lets go of what came in the request's head, but for what the answer
 // depends on: a request may wait for minutes, and its header has 64 KiB.
@@ -85,43 +69,7 @@ func (x *exchange) shed() {
 func (x *exchange) message(body []byte) messages.Request {
 	headers := x.gateway.fields.Request(x.r, x.source)
 	for i := range headers {
-		headers[i].Value = decodeText(headers[i].Value)
+		headers[i].Value = fields.Text(headers[i].Value)
 	}
-	return messages.Request{ID: x.id, Method: x.r.Method, Path: requestTarget(x.r), Headers: headers, Body: body}
-}
-
-// decodeText returns a header value as text: as ISO 8859-1 if it is not UTF-8 as
-// a whole, for that is what such a sender means (RFC 9110, section 5.5).
-func decodeText(value string) string {
-	if utf8.ValidString(value) {
-		return value
-	}
-	text := make([]rune, len(value))
-	for i := range len(value) {
-		text[i] = rune(value[i])
-	}
-	return string(text)
-}
-
-// requestTarget returns path and query as they came. Each byte that is not part
-// of valid UTF-8 is percent-encoded: in JSON it would be lost.
-func requestTarget(r *http.Request) string {
-	target := r.RequestURI
-	if !strings.HasPrefix(target, "/") && target != "*" {
-		target = r.URL.RequestURI() // absolute form: RFC 9112, section 3.2.2
-	}
-	if utf8.ValidString(target) {
-		return target
-	}
-	var b strings.Builder
-	for i := 0; i < len(target); {
-		char, size := utf8.DecodeRuneInString(target[i:])
-		if char == utf8.RuneError && size == 1 {
-			fmt.Fprintf(&b, "%%%02X", target[i])
-		} else {
-			b.WriteString(target[i : i+size])
-		}
-		i += size
-	}
-	return b.String()
+	return messages.Request{ID: x.id, Method: x.r.Method, Path: fields.Target(x.r), Headers: headers, Body: body}
 }

@@ -132,25 +132,6 @@ func respondTo(t *testing.T, method string, answer *messages.Response) (*http.Re
 	return got, m, memory.Held()
 }
 
-// What a tunnel is told is where the request came to, whatever form its target
-// has.
-func TestRequestTarget(t *testing.T) {
-	for _, c := range []struct{ uri, want string }{
-		{"/", "/"}, {"/a%2Fb//../c?d=%zz#e", "/a%2Fb//../c?d=%zz#e"}, {"//a", "//a"}, {"*", "*"},
-		{"/\xff", "/%FF"}, {"/\xc3\xa9\xc3?\xe2\x82\xac\xe2\x82", "/\u00e9%C3?\u20ac%E2%82"}, {"/\uFFFD\x80", "/\uFFFD%80"}, {"/\u00e9?\u20ac", "/\u00e9?\u20ac"},
-		{"http://s.t.example", "/"}, {"http://s.t.example/a?b", "/a?b"}, {"http://s.t.example?b", "/?b"},
-	} {
-		r := httptest.NewRequest("GET", "http://s.t.example/", nil)
-		if strings.HasPrefix(c.uri, "http:") {
-			r = httptest.NewRequest("GET", c.uri, nil)
-		}
-		r.RequestURI = c.uri
-		if got := requestTarget(r); got != c.want {
-			t.Errorf("%q is %q, want %q", c.uri, got, c.want)
-		}
-	}
-}
-
 // An answer that has no length of its own, or is not as chunked as it says, is
 // for the client's dialect to judge.
 func TestAnswersThatTheDialectJudges(t *testing.T) {

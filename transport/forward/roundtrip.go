@@ -345,7 +345,7 @@ func (rt *roundTrip) appendHead(b []byte) (head []byte, err error) {
 	if rt.host != "" {
 		host = rt.host
 	}
-	if b, err = http1.AppendRequestLine(b, r.Method, requestTarget(r), host); err != nil {
+	if b, err = http1.AppendRequestLine(b, r.Method, fields.Target(r), host); err != nil {
 		return b, err
 	}
 	if b, err = x.gateway.fields.AppendRequest(b, r, x.source); err != nil {

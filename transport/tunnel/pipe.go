@@ -74,6 +74,7 @@ func (p *Pipe) Room(least int) ([]byte, error) {
 			s.queue.room <- struct{}{} // has room: it came from there
 		}
 		p.buf = wsock.TakeBuffer()
+		s.mux.memory.Add(wsock.BufferSize) // whoever fills it may take its time
 	}
 	if !s.mux.credit {
 		return p.buf[dataRoom:], nil
@@ -116,6 +117,7 @@ func (p *Pipe) await() error {
 func (p *Pipe) Send(from, to int) {
 	buf := p.buf
 	p.buf = nil
+	defer p.s.mux.memory.Add(-wsock.BufferSize) // of a frame it counts by that
 	if from < to {
 		p.s.sendData(buf, dataRoom+from, to-from)
 		if p.s.special.Pause != nil {
