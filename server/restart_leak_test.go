@@ -40,7 +40,7 @@ func takeFootprint(t *testing.T, s *service, first int) footprint {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	f := footprint{descriptors: len(descriptors), goroutines: 1 + bytes.Count(stacks, []byte("\ngoroutine ")) -
-		bytes.Count(stacks, []byte("\nwsproxy/actors.(*Workers).serve("))} // of these some are kept
+		bytes.Count(stacks, []byte("\nwsproxy/actors/supervise.(*Workers).serve("))} // of these some are kept
 	for port := first; port < first+leakTunnels; port++ {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
