@@ -105,6 +105,9 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if bytes.Contains(head, []byte(" :")) || bytes.Contains(head, []byte("\t:")) {
+			return // net/http does not remove those blanks, as a proxy must (RFC 9112, section 5.1)
+		}
 		theirs, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), &http.Request{Method: method})
 		if err != nil {
 			return // it is stricter about some names and lines, of which nothing passes
