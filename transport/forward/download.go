@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -295,18 +296,17 @@ func (rt *roundTrip) watchOutside() {
 		return
 	}
 	ctx, cancel := context.WithCancel(rt.x.r.Context())
-	rt.stop, rt.unwatch = ctx.Done(), cancel
-	var look func()
-	look = func() {
-		switch {
-		case ctx.Err() != nil:
-		case client.IsGone():
+	var next *time.Timer
+	next = time.AfterFunc(math.MaxInt64, func() {
+		if client.IsGone() {
 			cancel()
-		default:
-			time.AfterFunc(outsideLook, look)
+		} else if ctx.Err() == nil {
+			next.Reset(outsideLook)
 		}
-	}
-	time.AfterFunc(outsideLook, look)
+	})
+	next.Reset(outsideLook)
+	// Many answers pause for a moment: none keeps its client until the next look.
+	rt.stop, rt.unwatch = ctx.Done(), func() { cancel(); next.Stop() }
 }
 
 // finish sends what is left of the answer, but for its end. That comes from net/http if
