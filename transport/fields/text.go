@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// HeaderSize is about what a header takes in memory, in bytes.
-func HeaderSize(header http.Header) (n int64) {
+// headerSize is about what a header takes in memory, in bytes.
+func headerSize(header http.Header) (n int64) {
 	const field = 64 // of the map and the slice
 	for name, values := range header {
 		for _, value := range values {
@@ -55,4 +55,4 @@ func Target(r *http.Request) string {
 }
 
 // HeadSize is the same of what a request has before its body.
-func HeadSize(r *http.Request) int64 { return int64(len(r.RequestURI)) + HeaderSize(r.Header) }
+func HeadSize(r *http.Request) int64 { return int64(len(r.RequestURI)) + headerSize(r.Header) }

@@ -38,9 +38,6 @@ type Counter struct {
 	interim int
 }
 
-// Expect makes the Counter wait for another answer.
-func (c *Counter) Expect() { *c = Counter{status: c.status[:0]} }
-
 // Count counts the next bytes of a connection, as they come. The error says why
 // no more should be read: [ErrTooLarge], [ErrInterim], or that there is no status
 // line. What follows the head it doesn't look at.
