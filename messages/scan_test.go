@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestControlScanFindsTypeAndID(t *testing.T) {
@@ -31,20 +32,23 @@ func TestControlScanFindsTypeAndID(t *testing.T) {
 	}
 }
 
-// Where encoding/json finds an id of our form, so does the scan.
+// Where encoding/json finds an id that is written as it is, so does the scan.
+// encoding/json replaces what is not UTF-8, which the scan has no need to do:
+// no id is written so.
 func FuzzControlScan(f *testing.F) {
 	f.Add(`{"type":"http_response","headers":{"id":"ffffffffffff"},"id":"0123456789ab"}`, 7)
 	f.Add(`{"a":[{"id":"x"}],"id":"0123456789ab","b":"\\\""}`, 20)
+	f.Add("{\"id\":\"0123456789a\x92\"}", 7)
 	f.Fuzz(func(t *testing.T, text string, cut int) {
 		var s ControlScan
 		cut = min(max(cut, 0), len(text))
 		s.Read([]byte(text[:cut]))
 		s.Read([]byte(text[cut:]))
 		var whole map[string]any
-		if json.Unmarshal([]byte(text), &whole) != nil || strings.ContainsRune(text, '\\') || strings.Count(text, `"id"`) != 1 {
+		if json.Unmarshal([]byte(text), &whole) != nil || !utf8.ValidString(text) || strings.ContainsRune(text, '\\') || strings.Count(text, `"id"`) != 1 {
 			return
 		}
-		if id, ok := whole["id"].(string); ok && len(id) < scanned && strings.ToValidUTF8(id, "") == id && s.ID() != id {
+		if id, ok := whole["id"].(string); ok && len(id) < scanned && s.ID() != id {
 			t.Errorf("the id is %q, the scan says %q", id, s.ID())
 		}
 	})
