@@ -13,6 +13,8 @@ const (
 	ReasonClientSilent  Reason = "client_silent"  // nothing came from the client for two and a half ping intervals
 	ReasonClientStalled Reason = "client_stalled" // a write to the client made no progress for two and a half ping intervals
 
+	ReasonClientLost    Reason = "client_lost"    // the WebSocket is of no more use, and the session waits for another one
+
 	ReasonTargetEnded       Reason = "target_ended"       // the target ended its stream
 	ReasonTargetReset       Reason = "target_reset"       // the target reset the connection, or its WebSocket failed
 	ReasonTargetUnreachable Reason = "target_unreachable" // no address of the target could be reached

@@ -54,6 +54,10 @@ func (s *Session) Cut() {
 	}
 }
 
+// Interrupt ends the write under way, of a WebSocket whose session has another one
+// by now. A frame that is torn by it is the last thing that the client gets.
+func (s *Session) Interrupt() { _ = s.conn.conn.SetWriteDeadline(LongAgo) }
+
 // WasCut reports whether Cut was called. Any goroutine may call it.
 func (s *Session) WasCut() bool { return s.cut.Load() }
 
@@ -63,7 +67,7 @@ func (s *Session) isGone(reason messages.Reason) bool {
 	switch reason {
 	case messages.ReasonClientGone:
 		return !s.halfClosed.Load() // or the writer found out
-	case messages.ReasonClientSilent, messages.ReasonClientStalled:
+	case messages.ReasonClientSilent, messages.ReasonClientStalled, messages.ReasonClientLost:
 		return true
 	}
 	return false
@@ -106,13 +110,16 @@ func (s *Session) sendClose(reason messages.Reason) {
 		return
 	}
 	code, text := messages.CloseFor(reason)
+	var until time.Time // as long as the linger says, but for
 	switch {
 	case reason == messages.ReasonClientClosed && s.closeCode != 0:
 		code, text = s.closeCode, "" // RFC 6455, section 5.5.1
 	case reason == messages.ReasonShutdown:
 		text = s.host.restartText()
+	case reason == messages.ReasonTakenOver: // after an Interrupt
+		until = time.Now().Add(messages.Linger)
 	}
-	if s.conn.writeClose(code, text) != nil {
+	if s.conn.writeClose(code, text, until) != nil {
 		_ = s.conn.conn.SetLinger(0)
 		_ = s.conn.conn.SetReadDeadline(LongAgo)
 	}
@@ -129,7 +136,7 @@ func (h *Host) Refuse(c *Conn, reason messages.Reason) {
 	if reason == messages.ReasonShutdown {
 		text = h.restartText()
 	}
-	if c.writeClose(code, text) == nil {
+	if c.writeClose(code, text, time.Time{}) == nil {
 		_, _ = io.Copy(io.Discard, c.conn)
 	}
 }

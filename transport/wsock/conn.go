@@ -44,13 +44,34 @@ type Conn struct {
 	pulse   pulse                           // owned by the keepalive
 	linger  *Linger                         // owned by the pump that closes it; nil until then
 
-	pong   atomic.Pointer[[]byte] // the answer to the newest ping, until it is sent
-	turn   sync.Mutex             // held by whoever writes frames to conn
-	rest   []byte                 // under turn: what the kernel has not yet taken of a control frame
-	closed bool                   // under turn: a close frame was sent, nothing may follow
+	// urgent holds the newest frame of each kind that overtakes data, until it is
+	// sent, and waits whether there is one.
+	urgent [urgentKinds]atomic.Pointer[[]byte]
+	waits  atomic.Bool
+
+	pings  []byte     // the frame that asks for a sign of life; set before the keepalive gets the Conn
+	turn   sync.Mutex // held by whoever writes frames to conn
+	rest   []byte     // under turn: what the kernel has not yet taken of a control frame
+	torn   bool       // under turn: the last data frame has not gone out whole
+	closed bool       // under turn: a close frame was sent, nothing may follow
 }
 
-var errCloseSent = errors.New("the close frame was sent already")
+// An Urgent is a kind of frame that overtakes data that waits. Of each kind only
+// the newest one is sure to be sent.
+type Urgent uint8
+
+// The kinds of urgent frames.
+const (
+	UrgentPong   Urgent = iota // the answer to a ping (RFC 6455, section 5.5.3)
+	UrgentAnswer               // the answer to a ping that is a message (protocol, section 9)
+	UrgentAck                  // an acknowledgement (protocol, section 9)
+	urgentKinds
+)
+
+var (
+	errCloseSent = errors.New("the close frame was sent already")
+	errTorn      = errors.New("the last frame has not gone out whole")
+)
 
 // NewConn returns the Conn of a connection on which the handshake is done. The
 // connection is the Conn's if there is no error.
@@ -60,8 +81,12 @@ func NewConn(conn *net.TCPConn) (*Conn, error) {
 		return nil, err
 	}
 	BoundSendBuffer(conn, SendBuffer)
-	return &Conn{conn: conn, raw: raw}, nil
+	return &Conn{conn: conn, raw: raw, pings: pingFrame}, nil
 }
+
+// PingBy has the keepalive ask for a sign of life by another whole frame than a
+// ping of RFC 6455. Called before the Conn is read.
+func (s *Conn) PingBy(frame []byte) { s.pings = frame }
 
 // SendBuffer is how many bytes the kernel holds at most of what was written to a
 // WebSocket, or to a relay's target, and not acknowledged: fixed by the protocol
@@ -83,17 +108,24 @@ func (s *Conn) Write(frames ...[]byte) error {
 	s.turn.Lock()
 	err := s.writeInTurn(frames)
 	s.turn.Unlock()
-	if s.pong.Load() != nil {
+	if s.waits.Load() {
 		s.flush()
 	}
 	return err
 }
 
 // writeClose sends a close frame, the last frame there is, and ends the
-// sending side of the connection.
-func (s *Conn) writeClose(code int, text string) error {
+// sending side of the connection. It waits until then at most, if that is not
+// the zero Time.
+func (s *Conn) writeClose(code int, text string, until time.Time) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
+	if s.torn {
+		return errTorn
+	}
+	if !until.IsZero() {
+		_ = s.conn.SetWriteDeadline(until)
+	}
 	if err := s.writeInTurn([][]byte{closeFrame(code, text)}); err != nil {
 		return err
 	}
@@ -115,11 +147,13 @@ func (s *Conn) writeInTurn(frames [][]byte) error {
 		s.rest = nil
 	}
 	if len(frames) == 1 {
-		_, err := s.conn.Write(frames[0])
+		n, err := s.conn.Write(frames[0])
+		s.torn = err != nil && n > 0
 		return err
 	}
 	all := net.Buffers(slices.Clone(frames)) // a copy, so that a single frame needs no slice on the heap
-	_, err := all.WriteTo(s.conn)
+	n, err := all.WriteTo(s.conn)
+	s.torn = err != nil && n > 0
 	return err
 }
 
@@ -130,7 +164,7 @@ func (s *Conn) ping() {
 		return
 	}
 	if !s.closed && len(s.rest) == 0 {
-		s.offer(pingFrame)
+		s.offer(s.pings)
 		s.pulse.pinged = bytesWritten(s.raw)
 	}
 	s.turn.Unlock()
@@ -139,27 +173,31 @@ func (s *Conn) ping() {
 
 var pingFrame = controlFrame(opPing, nil)
 
-// answer sends a pong for a ping's payload, at once if it can, else after the
-// frame that is being written. Only the newest ping is sure to be answered,
-// which RFC 6455 section 5.5.3 allows. It never waits, so that a client that
-// writes without reading is read on.
-func (s *Conn) answer(payload []byte) {
-	frame := controlFrame(opPong, payload)
-	s.pong.Store(&frame)
+// answer sends a pong for a ping's payload. Only the newest ping is sure to be
+// answered, which RFC 6455 section 5.5.3 allows.
+func (s *Conn) answer(payload []byte) { s.Urge(UrgentPong, controlFrame(opPong, payload)) }
+
+// Urge sends a whole frame at once if it can, else behind the frame that is being
+// written. It never waits, so that a client that writes without reading is read
+// on. Any goroutine may call it.
+func (s *Conn) Urge(kind Urgent, frame []byte) {
+	s.urgent[kind].Store(&frame)
+	s.waits.Store(true)
 	s.flush()
 }
 
-// flush sends the pong that waits, if nobody is writing. Whoever gives up the
-// turn flushes after that, so no pong is forgotten.
+// flush sends the urgent frames that wait, if nobody is writing. Whoever gives up
+// the turn flushes after that, so none is forgotten.
 func (s *Conn) flush() {
-	for s.pong.Load() != nil && s.turn.TryLock() {
+	for s.waits.Load() && s.turn.TryLock() {
 		stuck := s.closed
 		if !stuck && len(s.rest) > 0 {
 			s.offer(nil)
 		}
 		if stuck = stuck || len(s.rest) > 0; !stuck {
-			if frame := s.pong.Swap(nil); frame != nil && !s.offer(*frame) {
-				s.pong.CompareAndSwap(nil, frame)
+			s.waits.Store(false)
+			if !s.offerUrgent() {
+				s.waits.Store(true)
 				stuck = true
 			}
 		}
@@ -168,6 +206,25 @@ func (s *Conn) flush() {
 			return // the kernel's buffer is full: the next write or beat tries again
 		}
 	}
+}
+
+// offerUrgent offers the urgent frames to the kernel, and reports whether it has
+// begun them all, and none waits for the rest of another. Called with the turn.
+func (s *Conn) offerUrgent() bool {
+	for kind := range s.urgent {
+		waiting := &s.urgent[kind]
+		if waiting.Load() == nil {
+			continue
+		}
+		if len(s.rest) > 0 {
+			return false
+		}
+		if frame := waiting.Swap(nil); frame != nil && !s.offer(*frame) {
+			waiting.CompareAndSwap(nil, frame)
+			return false
+		}
+	}
+	return true
 }
 
 // offer gives the kernel what is left of the last control frame and the frame
@@ -233,6 +290,9 @@ const unsent = 64 << 10
 // KeepUnsentLow bounds what waits in the kernel of a Conn whose writer knows better
 // what goes first.
 func (s *Conn) KeepUnsentLow() { keepUnsent(s.raw, unsent) }
+
+// IsWebSocket marks a Conn as a [messages.WebSocket].
+func (s *Conn) IsWebSocket() {}
 
 // Reading reports whether the client is being waited for: all that has come is
 // dealt with, and nothing holds reading up.

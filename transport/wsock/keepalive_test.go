@@ -189,7 +189,8 @@ func TestOnePingPerInterval(t *testing.T) {
 func TestBeatSendsTheWaitingPong(t *testing.T) {
 	p := newPatient(t)
 	frame := controlFrame(opPong, []byte("x"))
-	p.pong.Store(&frame)
+	p.urgent[UrgentPong].Store(&frame)
+	p.waits.Store(true)
 	p.pulse.phase = 7
 	p.survives(t, 1)
 	got := make([]byte, 3)

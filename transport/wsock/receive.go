@@ -86,6 +86,7 @@ func (s *Session) receive(r *Receiver) messages.Reason {
 			}
 			switch at.result {
 			case decodedClose:
+				s.closeFrame = true
 				if len(frames.control) >= 2 {
 					s.closeCode = int(binary.BigEndian.Uint16(frames.control))
 				}

@@ -59,7 +59,8 @@ type Session struct {
 	at         *place        // of the reading pump, its own; nil until it starts
 	readerDone chan struct{} // closed when the reading pump has ended; nil until it starts
 	released   bool          // of the pump that Finish starts: the Conn is closed
-	closeCode  int           // of the client's close frame, 0 without one; set before the owner hears of that
+	closeFrame bool          // the client sent a close frame; set before the owner hears of that, and before readerDone is closed
+	closeCode  int           // of the client's close frame, 0 without one; set as closeFrame is
 	halfClosed atomic.Bool   // the client ended its TCP stream without a close frame; set before the owner hears of it
 	garbled    bool          // the client's frames can't be told apart any more; set before readerDone is closed
 }
@@ -95,6 +96,9 @@ func (s *Session) Attach(conn *Conn) bool {
 // any other of its methods.
 func (s *Session) Own(owner *actor.PID) { s.owner = owner }
 
+// Owner returns the actor that Own has named.
+func (s *Session) Owner() *actor.PID { return s.owner }
+
 // Conn returns the session's WebSocket, nil before Attach.
 func (s *Session) Conn() *Conn { return s.conn }
 
@@ -129,6 +133,11 @@ func (s *Session) Pump(name string, run func() messages.Reason) (done chan struc
 func (s *Session) Read(name string, r Receiver) {
 	s.readerDone = s.Pump(name, func() messages.Reason { return s.receiveAll(&r) })
 }
+
+// CloseFrame returns the code of the client's close frame, 0 if that has none, and
+// whether there was one. Called when the reading pump has ended, or by what it
+// calls to tell the owner so.
+func (s *Session) CloseFrame() (code int, sent bool) { return s.closeCode, s.closeFrame }
 
 // ReaderDone returns what is closed when the reading pump has ended, nil before
 // Read.

@@ -1,0 +1,252 @@
+package resume
+
+import (
+	"bytes"
+	"errors"
+
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/replay"
+)
+
+// A piece is one of a message that waits to be passed on.
+type piece struct {
+	data      []byte // goes back by [wsock.Release]
+	text, end bool
+}
+
+// payload takes a piece of what the client sends.
+func (k *socket) payload(data []byte, text, end bool) (refused messages.Reason) {
+	if end && k.parts.size == 0 {
+		one := [1][]byte{data}
+		return k.message(one[:], len(data), text)
+	}
+	if !k.parts.add(data) {
+		return messages.ReasonMessageTooBig
+	}
+	if !end {
+		return ""
+	}
+	refused = k.message(k.parts.chunks(), k.parts.size, text)
+	k.parts.release()
+	return refused
+}
+
+// message takes a whole message of size bytes. It overwrites chunks.
+func (k *socket) message(chunks [][]byte, size int, text bool) (refused messages.Reason) {
+	s := k.session
+	if text || s.options.Unit == replay.Messages && size > 0 && isJSON(chunks) {
+		if size > replay.MaxPayload {
+			return messages.ReasonMessageTooBig
+		}
+		return k.json(bytes.Join(chunks, nil), text)
+	}
+	payload, position, ok := cutTrailer(chunks, size)
+	if !ok {
+		return messages.ReasonProtocolError // a front proxy has cut the message short
+	}
+	if size -= replay.TrailerSize; size > replay.MaxPayload {
+		return messages.ReasonMessageTooBig
+	}
+	units := uint64(size)
+	if s.options.Unit == replay.Messages {
+		units = 1
+	}
+	return k.accept(payload, units, func() bool { return position == s.in.Position()+units }, false)
+}
+
+// isJSON reports whether a tunnel's message is a control message, whatever it is
+// framed as.
+func isJSON(chunks [][]byte) bool { return chunks[0][0] == '{' }
+
+// json takes a JSON message: one of section 9, or a tunnel's.
+func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
+	s := k.session
+	m, err := messages.DecodeResume(message, s.options.Unit.Word())
+	switch {
+	case errors.Is(err, messages.ErrNotJSON):
+		return messages.ReasonProtocolError // a front proxy has cut the message short
+	case err != nil:
+		return messages.ReasonBadAck
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.socket != k {
+		return ""
+	}
+	switch m.Kind {
+	case messages.ResumeKindAck:
+		return s.acked(m.Position, m.Limit)
+	case messages.ResumeKindPing:
+		k.conn.Urge(wsock.UrgentAnswer, s.frame(messages.ResumePong))
+	case messages.ResumeKindPong:
+	case messages.ResumeKindEnd:
+		if s.options.Unit == replay.Bytes {
+			s.in.Ended()
+			s.inEnded = true
+			s.passOn()
+		}
+	default:
+		if s.options.Unit == replay.Bytes {
+			return messages.ReasonUnknownMessage
+		}
+		if m.Kind != messages.ResumeKindOther {
+			return ""
+		}
+		s.mu.Unlock()
+		refused = k.accept([][]byte{message}, 1, nil, text)
+		s.mu.Lock()
+	}
+	return refused
+}
+
+// acked takes an acknowledgement. Under mu.
+func (s *Session) acked(position, limit uint64) (refused messages.Reason) {
+	if err := s.out.Acked(position, limit); err != nil {
+		return messages.ReasonBadAck
+	}
+	s.known = true
+	s.giveBack()
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+	return ""
+}
+
+// accept counts a message that has come whole, and passes it on, or has it wait. Only
+// what the session's WebSocket of the moment brings has an effect. is, under mu,
+// reports whether it is the message that is expected, else the WebSocket is lost.
+func (k *socket) accept(chunks [][]byte, units uint64, is func() bool, text bool) (refused messages.Reason) {
+	s := k.session
+	s.mu.Lock()
+	if s.socket != k {
+		s.mu.Unlock()
+		return ""
+	}
+	if is != nil && !is() {
+		s.mu.Unlock()
+		return messages.ReasonProtocolError
+	}
+	if err := s.in.Came(int64(units)); err != nil {
+		s.mu.Unlock()
+		return messages.ReasonBeyondLimit
+	}
+	if len(chunks) == 0 {
+		chunks = append(chunks, nil) // an empty message is one, too
+	}
+	direct := !s.passing && len(s.queue) == 0
+	s.passing = s.passing || direct
+	s.mu.Unlock()
+	rest := chunks
+	passed := int64(0)
+	if direct {
+		rest, passed = s.try(chunks, text)
+	}
+	s.mu.Lock()
+	for i, data := range rest {
+		for first := true; first || len(data) > 0; first = false {
+			n := min(len(data), wsock.BufferSize)
+			s.queue = append(s.queue, piece{wsock.Retain(data[:n]), text, i == len(rest)-1 && n == len(data)})
+			data = data[n:]
+		}
+	}
+	if direct {
+		s.passing = false
+		s.passed(passed)
+	}
+	s.passOn()
+	s.mu.Unlock()
+	return ""
+}
+
+// try passes on what can be without waiting, and returns the rest, and how many
+// units were passed on.
+func (s *Session) try(chunks [][]byte, text bool) (rest [][]byte, units int64) {
+	for i, data := range chunks {
+		n := s.options.Sink.Try(data, text, i == len(chunks)-1)
+		if s.options.Unit == replay.Bytes {
+			units += int64(n)
+		}
+		if n < len(data) {
+			chunks[i] = data[n:]
+			return chunks[i:], units
+		}
+	}
+	if s.options.Unit == replay.Messages {
+		units = 1
+	}
+	return nil, units
+}
+
+// passOn sees to it that what waits is passed on. Under mu.
+func (s *Session) passOn() {
+	if s.passing || len(s.queue) == 0 && (!s.inEnded || s.endPassed) {
+		return
+	}
+	s.passing = true
+	wsock.StartPump(s.Log(), "resume in", s.passAll, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.written.Broadcast()
+	})
+}
+
+// passAll passes on what waits until there is nothing.
+func (s *Session) passAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) > 0 {
+		p := s.queue[0]
+		s.queue[0] = piece{}
+		if s.queue = s.queue[1:]; len(s.queue) == 0 {
+			s.queue = nil
+		}
+		s.mu.Unlock()
+		s.options.Sink.Take(p.data, p.text, p.end)
+		units := int64(len(p.data))
+		if s.options.Unit == replay.Messages {
+			units = 0
+			if p.end {
+				units = 1
+			}
+		}
+		wsock.Release(p.data)
+		s.mu.Lock()
+		s.passed(units)
+	}
+	if s.inEnded && !s.endPassed {
+		s.endPassed = true
+		s.mu.Unlock()
+		s.options.Sink.End()
+		s.mu.Lock()
+	}
+	s.passing = false
+}
+
+// AwaitPassed waits until all that has come was passed on. It is for who has seen to
+// it that the sink doesn't wait for ever. ended says whether the client's end was
+// passed on, too.
+func (s *Session) AwaitPassed() (ended bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.passing {
+		s.written.Wait()
+	}
+	return s.endPassed
+}
+
+// Waits reports whether something has come that was not passed on.
+func (s *Session) Waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) > 0
+}
+
+// EndPassed reports whether the client has said that nothing follows, and the sink
+// was told so.
+func (s *Session) EndPassed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.endPassed
+}

@@ -1,0 +1,239 @@
+package resume
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/replay"
+)
+
+// AwaitRoom waits until the client may be sent something, and the session has room
+// to keep it. It reports whether it may: not if the session closes. One goroutine
+// calls it and Send.
+func (s *Session) AwaitRoom() bool {
+	for {
+		s.mu.Lock()
+		room := s.roomFor(1)
+		s.mu.Unlock()
+		if room > 0 {
+			return true
+		}
+		select {
+		case <-s.room:
+		case <-s.Closing().Done():
+			return false
+		}
+	}
+}
+
+// Send keeps a message, whose memory is the session's now, and sends it if there is
+// a WebSocket. It waits for room, and reports false if the session closes before.
+func (s *Session) Send(m replay.Message) bool {
+	for {
+		s.mu.Lock()
+		units := 1
+		if s.options.Unit == replay.Bytes {
+			units = len(m.Payload)
+		}
+		room := s.roomFor(len(m.Payload))
+		switch {
+		case room >= int64(units):
+			s.out.Keep(m)
+			s.flush()
+			return true
+		case room > 0 && s.options.Unit == replay.Bytes:
+			// A client may grant less than a buffer holds.
+			s.out.Keep(replay.Message{Payload: append([]byte(nil), m.Payload[:room]...)})
+			m.Payload = m.Payload[room:]
+			s.flush()
+			continue
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.room:
+		case <-s.Closing().Done():
+			if m.Buf != nil {
+				wsock.GiveBuffer(m.Buf)
+			}
+			return false
+		}
+	}
+}
+
+// End says that nothing follows what was sent.
+func (s *Session) End() {
+	s.mu.Lock()
+	s.ended = true
+	s.flush()
+}
+
+// flush writes what is kept, unless somebody does, or there is no WebSocket. Called
+// with mu, which it gives back.
+func (s *Session) flush() {
+	write := !s.writing && s.socket != nil && !s.socket.broken
+	s.writing = s.writing || write
+	s.mu.Unlock()
+	if write {
+		s.write()
+	}
+}
+
+// keepStep is by how many bytes at a time a session takes more memory to keep what
+// it has sent.
+const keepStep = 64 << 10
+
+// roomFor returns how many units the client may be sent of a message of n bytes
+// that must be kept as a whole. Under mu.
+func (s *Session) roomFor(n int) (units int64) {
+	room := s.out.Room()
+	if room <= 0 {
+		return 0
+	}
+	free := FirstBytes + s.reserved - s.out.Held()
+	if more := int64(n) - free; more > 0 {
+		more = min((more+keepStep-1)/keepStep*keepStep, s.settings.Buffer-FirstBytes-s.reserved)
+		if more > 0 && s.held.Try(more) {
+			s.reserved += more
+			free += more
+		}
+	}
+	if s.options.Unit == replay.Bytes {
+		return min(room, free)
+	}
+	if free < int64(n) && s.out.Held() > 0 {
+		return 0
+	}
+	return room
+}
+
+// giveBack gives back the memory that is not needed any more for what is kept.
+// Under mu.
+func (s *Session) giveBack() {
+	spare := s.reserved - max(s.out.Held()-FirstBytes, 0)
+	if spare >= keepStep || s.out.Held() == 0 {
+		s.reserved -= spare
+		s.held.Add(-spare)
+	}
+}
+
+// writeBatch is about how many bytes are given to the kernel at once.
+const writeBatch = 64 << 10
+
+// A batch is what one write needs. An idle session has none.
+type batch struct {
+	pieces []replay.Piece
+	around []byte   // headers and trailers
+	bufs   [][]byte // frames
+}
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// aroundSize is how long the header and the trailer of a frame are at most.
+const aroundSize = wsock.MaxHeader + replay.TrailerSize
+
+// write writes what there is for the WebSocket of the moment, until there is
+// nothing: its first message, what is kept from where the client stands, that nothing
+// follows. Called by who has set writing.
+func (s *Session) write() {
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
+	done := false
+	defer func() {
+		if !done { // it has failed
+			s.mu.Lock()
+			s.stopWriting()
+			s.mu.Unlock()
+		}
+	}()
+	for {
+		s.mu.Lock()
+		k := s.socket
+		if k == nil || k.broken || !s.next(k, b) {
+			s.stopWriting()
+			done = true
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		err := k.conn.Write(b.bufs...)
+		clear(b.bufs)
+		s.mu.Lock()
+		s.out.Wrote()
+		k.broken = k.broken || err != nil // its reader finds out why
+		s.giveBack()
+		if k.opened && k == s.socket && !k.told {
+			k.told = true
+			s.acknowledge(true)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// stopWriting says that nobody writes any more. Under mu.
+func (s *Session) stopWriting() {
+	s.writing = false
+	s.written.Broadcast()
+}
+
+// next makes the next frames for a socket, and reports whether there are any. Under
+// mu.
+func (s *Session) next(k *socket, b *batch) bool {
+	b.bufs = b.bufs[:0]
+	if !k.opened {
+		k.opened = true
+		b.bufs = append(b.bufs, s.opening(k))
+		return true
+	}
+	if s.out.Pending() {
+		b.pieces = s.out.Next(b.pieces[:0], writeBatch)
+		if need := len(b.pieces) * aroundSize; cap(b.around) < need {
+			b.around = make([]byte, 0, need)
+		}
+		b.around = b.around[:0]
+		for _, p := range b.pieces {
+			b.frame(p, s.options.Opcode)
+		}
+		clear(b.pieces)
+		return true
+	}
+	if s.ended && !s.endSent {
+		s.endSent = true
+		b.bufs = append(b.bufs, s.frame(messages.ResumeEnd))
+		return true
+	}
+	return false
+}
+
+// opening makes the first message to a socket. Under mu.
+func (s *Session) opening(k *socket) []byte {
+	if k.number == 0 {
+		token := s.token
+		s.token = ""
+		return s.frame(messages.AppendSession(nil, token, int(s.settings.Timeout.Seconds()), s.in.Limit()))
+	}
+	// What the client has acknowledged meanwhile is not kept.
+	_ = s.out.Rewind(max(s.rewind, s.out.Acknowledged()))
+	return s.frame(messages.AppendResumed(nil, s.options.Unit.Word(), s.in.Position(), s.in.Limit()))
+}
+
+// frame makes a whole frame of a message of section 9.
+func (s *Session) frame(text []byte) []byte {
+	return append(wsock.AppendHeader(make([]byte, 0, wsock.MaxHeader+len(text)), s.options.Opcode, len(text)), text...)
+}
+
+// frame adds the frame of a piece. around has room for what stands around it.
+func (b *batch) frame(p replay.Piece, opcode byte) {
+	start := len(b.around)
+	if p.JSON {
+		b.around = wsock.AppendHeader(b.around, opcode, len(p.Payload))
+		b.bufs = append(b.bufs, b.around[start:], p.Payload)
+		return
+	}
+	b.around = wsock.AppendHeader(b.around, wsock.OpBinary, len(p.Payload)+replay.TrailerSize)
+	head := b.around[start:]
+	start = len(b.around)
+	b.around = binary.BigEndian.AppendUint64(b.around, p.Position)
+	b.bufs = append(b.bufs, head, p.Payload, b.around[start:])
+}

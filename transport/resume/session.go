@@ -1,0 +1,250 @@
+package resume
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
+	"wsproxy/transport/budget"
+	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/replay"
+)
+
+// Settings are what all sessions share. All fields are required.
+type Settings struct {
+	Host    *wsock.Host
+	Timeout time.Duration  // that a session waits for another WebSocket
+	Buffer  int64          // bytes that a session keeps, and lets the client send ahead, at most
+	Shares  *budget.Shares // of what all hold beyond FirstBytes, each way
+}
+
+// FirstBytes is how many bytes a session keeps, and lets the client send ahead,
+// whatever others do: fixed by the protocol.
+const FirstBytes = 64 << 10
+
+// Options are what one session is.
+type Options struct {
+	Unit   replay.Unit // what its positions count
+	Opcode byte        // what its messages of section 9 are framed as: [wsock.OpText] or [wsock.OpBinary]
+	User   string      // for the bytes that all of one user's sessions may hold
+	Sink   Sink
+}
+
+// A Sink takes what the client sends, message by message, each once and in order:
+// one call after another, by whatever goroutine.
+type Sink interface {
+	// Try takes a piece of a message, the last one if end is set, as far as it can
+	// without waiting, and returns how many bytes that were. Of a tunnel's message
+	// it takes all or nothing. data is the sink's until it returns.
+	Try(data []byte, text, end bool) (n int)
+	// Take takes a piece of a message. It may wait.
+	Take(data []byte, text, end bool)
+	// End is called when the client has said that nothing follows. It may wait.
+	End()
+	// Leaving is called by the reading pump when the client has closed the session,
+	// before the owner hears of it. It may wait.
+	Leaving()
+}
+
+// A Session is what a relay and a tunnel do alike with a client whose WebSocket may
+// be lost. The HTTP handler makes it and attaches the first Conn; an actor, its
+// owner, says what happens when. Methods whose comment names no caller are the
+// owner's, and return at once.
+type Session struct {
+	settings *Settings     // set once
+	options  Options       // set once
+	life     wsock.Session // has no WebSocket: who the owner is, and when the session closes
+	first    *socket       // set once; its Conn by Attach
+	held     *budget.Budget
+	room     chan struct{} // has room for one: the client may be sent more
+
+	mu       sync.Mutex
+	written  sync.Cond        // of mu: writing, or socket, has changed
+	socket   *socket          // under mu: nil while there is none
+	out      *replay.Sender   // under mu
+	in       *replay.Receiver // under mu
+	begun    bool             // under mu: Announce was called
+	token    string           // under mu: until the client was told
+	rewind   uint64           // under mu: from where a socket that takes the session up goes on
+	writing  bool             // under mu: some goroutine writes data, and goes on until there is none
+	ended    bool             // under mu: nothing follows what is kept
+	endSent  bool             // under mu: this socket was told so
+	reserved int64            // under mu: bytes of held for what is kept
+	known    bool             // under mu: the client has acknowledged something
+	timed    bool             // under mu: an acknowledgement is due, a timer runs
+
+	queue     []piece // under mu: what came and was not passed on
+	passing   bool    // under mu: some goroutine passes on, and goes on until nothing is left
+	inEnded   bool    // under mu: the client has said that nothing follows
+	endPassed bool    // under mu: the sink was told so
+
+	reason messages.Reason       // under mu: of Finish
+	last   *socket               // under mu: whose close frame ends the session
+	cut    bool                  // under mu: the client is not waited for any more
+	over   bool                  // under mu: closed was called
+	closed func(messages.Reason) // set by Finish
+}
+
+// Init makes the zero Session one of a client whose WebSocket may be lost.
+func (s *Session) Init(settings *Settings, options Options) {
+	s.settings, s.options = settings, options
+	s.written.L = &s.mu
+	s.room = make(chan struct{}, 1)
+	s.held = settings.Shares.Open(options.User, 2*max(settings.Buffer-FirstBytes, 0))
+	s.out, s.in = replay.NewSender(options.Unit), replay.NewReceiver(options.Unit)
+	s.in.MaxWindow = s.maxWindow()
+	s.in.Widen = func(units int64) bool { return s.held.Try(units * s.unitBytes()) }
+	s.first = newSocket(s, 0)
+	s.life.Init(settings.Host, func(reason messages.Reason) any {
+		return &messages.WebSocketEnded{Reason: reason} // of a pump that failed
+	})
+}
+
+// Attach gives the session its client: see [wsock.Session.Attach].
+func (s *Session) Attach(conn *wsock.Conn) bool {
+	s.first.conn = conn
+	return s.first.ws.Attach(conn)
+}
+
+// Own names the actor that is told how the session fares. Called once, before
+// any other of its methods.
+func (s *Session) Own(owner *actor.PID) {
+	s.life.Own(owner)
+	s.first.ws.Own(owner)
+}
+
+// Tell sends a message to the owner. Any goroutine may call it.
+func (s *Session) Tell(message any) { s.life.Tell(message) }
+
+// Log returns the log of all sessions.
+func (s *Session) Log() *slog.Logger { return s.life.Log() }
+
+// Closing returns a context that ends when the session begins to close.
+func (s *Session) Closing() context.Context { return s.life.Closing() }
+
+// Conn returns the first WebSocket.
+func (s *Session) Conn() *wsock.Conn { return s.first.conn }
+
+// Announce tells the client by which token it can take the session up, and begins
+// to read it.
+func (s *Session) Announce(token string) {
+	s.mu.Lock()
+	s.token, s.begun = token, true
+	s.begin(s.first)
+}
+
+// TakeUp goes on with another WebSocket: see [messages.Resumable].
+func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messages.Reason {
+	s.mu.Lock()
+	switch {
+	case s.over, s.cut, s.reason != "" && !isAnswered(s.reason):
+		s.mu.Unlock()
+		return messages.ReasonNoSession
+	case position > s.out.Sent(), position < s.out.Acknowledged():
+		s.mu.Unlock()
+		return messages.ReasonNotContinued
+	}
+	old, reason := s.socket, s.reason
+	k := newSocket(s, number)
+	k.conn = conn
+	k.ws.Own(s.life.Owner())
+	k.ws.Attach(conn)
+	if s.rewind = position; reason != "" {
+		s.last = k
+	}
+	s.begin(k)
+	if old != nil {
+		old.ws.Interrupt()
+		old.finish(messages.ReasonTakenOver)
+	}
+	if reason != "" {
+		k.finish(reason)
+	}
+	return ""
+}
+
+// begin makes k the WebSocket of the session. Called with mu, which it gives back.
+func (s *Session) begin(k *socket) {
+	s.socket, s.endSent = k, false
+	writing := s.writing
+	s.writing = true
+	s.mu.Unlock()
+	k.read()
+	if !writing {
+		wsock.StartPump(s.Log(), "resume out", s.write, func() {})
+	}
+}
+
+// isAnswered reports whether a session that ends for reason is over only when the
+// client has answered the close frame. Else it is at once.
+func isAnswered(reason messages.Reason) bool {
+	switch reason {
+	case messages.ReasonTargetEnded, messages.ReasonTargetReset, messages.ReasonTargetUnreachable, messages.ReasonTargetBlocked:
+		return true
+	}
+	return false
+}
+
+// Finish begins the end of the session. The first call counts, later ones change
+// nothing. What is kept is sent, and the close frame. closed is called when the
+// session is over: when the client has answered, or for most reasons without that.
+func (s *Session) Finish(reason messages.Reason, closed func(messages.Reason)) {
+	s.mu.Lock()
+	if s.reason != "" {
+		s.mu.Unlock()
+		return
+	}
+	s.reason, s.closed = reason, closed
+	k := s.socket
+	if !s.begun {
+		k = s.first // maybe it will never be attached
+	}
+	s.last = k
+	s.mu.Unlock()
+	s.life.Finish(reason, nil, func(messages.Reason) {}) // it has no WebSocket: this ends what waits
+	switch {
+	case k != nil:
+		k.finish(reason)
+	case !isAnswered(reason):
+		s.end(reason)
+	}
+}
+
+// Cut ends the waiting for the client of a session that closes: what it has not
+// taken is lost.
+func (s *Session) Cut() {
+	s.mu.Lock()
+	s.cut = true
+	k, reason := s.socket, s.reason
+	s.mu.Unlock()
+	switch {
+	case k != nil:
+		k.ws.Cut()
+	case reason != "":
+		s.end(reason)
+	}
+}
+
+// WasCut reports whether Cut was called. Any goroutine may call it.
+func (s *Session) WasCut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cut
+}
+
+// end gives everything back. The session is over.
+func (s *Session) end(reason messages.Reason) {
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return
+	}
+	s.over, s.socket = true, nil
+	s.written.Broadcast()
+	s.mu.Unlock()
+	s.closed(reason)
+}

@@ -1,0 +1,130 @@
+package resume
+
+import (
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+)
+
+// A socket is one WebSocket of a session.
+type socket struct {
+	session *Session
+	number  uint32 // set once
+	conn    *wsock.Conn
+	ws      wsock.Session
+	parts   assembly // of its reading pump
+
+	opened bool // under session.mu: the first message was written
+	broken bool // under session.mu: a write has failed, and its reader will find the end
+}
+
+func newSocket(s *Session, number uint32) *socket {
+	k := &socket{session: s, number: number}
+	k.ws.Init(s.settings.Host, k.ended)
+	return k
+}
+
+// read starts to read the client. What asks it for a sign of life is a message: a
+// page sees no pings, and middle boxes answer them themselves.
+func (k *socket) read() {
+	k.conn.PingBy(k.session.frame(messages.ResumePing))
+	k.ws.Read("resume in", wsock.Receiver{
+		Texts: true, Boundaries: true, Payload: k.payload, Ended: k.left,
+	})
+}
+
+// left is called by the reading pump when nothing more is read.
+func (k *socket) left() {
+	k.parts.release()
+	if _, closed := k.ws.CloseFrame(); closed && !k.isStale() {
+		k.session.options.Sink.Leaving()
+	}
+}
+
+func (k *socket) isStale() bool {
+	s := k.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.socket != k
+}
+
+// Close codes after which a session waits for another WebSocket: front proxies say
+// the first when they reload, servers the second when they restart, and a client the
+// third that gives the WebSocket up for good (protocol, section 9).
+const (
+	closeGoingAway      = messages.CloseGoingAway
+	closeServiceRestart = 1012
+	closeGivenUp        = 4000
+)
+
+func isLoss(code int) bool {
+	return code == closeGoingAway || code == closeServiceRestart || code == closeGivenUp
+}
+
+// ended makes the message by which the owner hears how the WebSocket has ended, and
+// detaches it if it is lost. It is called by the pumps of the socket and by the
+// keepalive.
+func (k *socket) ended(reason messages.Reason) any {
+	told := &messages.WebSocketEnded{Number: k.number, Reason: reason}
+	lost := messages.ReasonClientLost
+	switch reason {
+	case messages.ReasonClientClosed:
+		code, _ := k.ws.CloseFrame()
+		told.Lost = isLoss(code)
+		told.Aborted = code != messages.CloseNormal
+		if code == closeGivenUp {
+			lost = reason // it is answered
+		}
+	case messages.ReasonClientGone, messages.ReasonClientSilent, messages.ReasonClientStalled, messages.ReasonProtocolError:
+		told.Lost = true
+	}
+	s := k.session
+	s.mu.Lock()
+	told.Known = s.known
+	current := s.socket == k
+	if current && told.Lost {
+		s.socket = nil
+		s.written.Broadcast()
+	}
+	s.mu.Unlock()
+	if current && told.Lost {
+		k.finish(lost)
+	}
+	return told
+}
+
+// finish sends what is kept, if the client still is there, and the close frame, and
+// waits for the answer. The first call counts.
+func (k *socket) finish(reason messages.Reason) {
+	k.ws.Finish(reason, func(reason messages.Reason) messages.Reason {
+		if !k.ws.BeginClose(reason) {
+			k.awaitWritten()
+		}
+		k.ws.Close(reason)
+		return reason
+	}, k.finished)
+}
+
+// awaitWritten waits until the client has been sent all, or the socket is broken.
+// The linger of a socket that closes breaks it in time.
+func (k *socket) awaitWritten() {
+	s := k.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.socket == k && s.writing && !k.broken {
+		s.written.Wait()
+	}
+}
+
+// finished ends the session, if it is to end, and its client need not say more. A
+// close frame that means a loss, and crosses ours, answers nothing.
+func (k *socket) finished(reason messages.Reason) {
+	s := k.session
+	code, answered := k.ws.CloseFrame()
+	answered = answered && !isLoss(code)
+	s.mu.Lock()
+	ends := s.last == k && (answered || s.cut || !isAnswered(s.reason))
+	s.mu.Unlock()
+	if ends {
+		s.end(reason)
+	}
+}
