@@ -127,6 +127,17 @@ type Config struct {
 	// has names ignored. It must not be logged. (TUNNEL_NAME_SECRET)
 	TunnelNameSecret string
 
+	// ResumeTimeout is how long a session that has lost its WebSocket waits for
+	// another one; 0 ends sessions with theirs. (RESUME_TIMEOUT)
+	ResumeTimeout time.Duration
+	// ResumeBuffer bounds what such a session keeps for its client, and what it
+	// lets the client send ahead, in bytes each. (RESUME_BUFFER)
+	ResumeBuffer int64
+	// ResumeBufferTotal bounds that of all sessions together, beyond 64 KiB each
+	// way of every one, in bytes; 0 leaves them no more than those.
+	// (RESUME_BUFFER_TOTAL)
+	ResumeBufferTotal int64
+
 	// DialTimeout bounds reaching a relay's target. (DIAL_TIMEOUT)
 	DialTimeout time.Duration
 	// PingInterval is the time between keepalive pings. (PING_INTERVAL)

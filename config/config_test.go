@@ -39,6 +39,9 @@ func defaults(t *testing.T) Config {
 		TunnelStallTimeout:      3 * time.Second,
 		TunnelHTTPTimeout:       60 * time.Second,
 		TunnelMaxBody:           10 << 20,
+		ResumeTimeout:           15 * time.Minute,
+		ResumeBuffer:            1 << 20,
+		ResumeBufferTotal:       256 << 20,
 		DialTimeout:             10 * time.Second,
 		PingInterval:            30 * time.Second,
 		ShutdownTimeout:         4 * time.Second,
@@ -182,6 +185,12 @@ func TestLoadValues(t *testing.T) {
 		{[]string{"TUNNEL_MAX_BODY=1000"}, func(c *Config) { c.TunnelMaxBody = 1000 }},
 		{[]string{"TUNNEL_MAX_BODY=1GiB"}, func(c *Config) { c.TunnelMaxBody = 1 << 30 }},
 		{[]string{"TUNNEL_NAME_SECRET= " + strings.Repeat("x", 32)}, func(c *Config) { c.TunnelNameSecret = strings.Repeat("x", 32) }},
+		{[]string{"RESUME_TIMEOUT=0"}, func(c *Config) { c.ResumeTimeout = 0 }},
+		{[]string{"RESUME_TIMEOUT=24h", "RESUME_BUFFER=64KiB", "RESUME_BUFFER_TOTAL=0"}, func(c *Config) {
+			c.ResumeTimeout, c.ResumeBuffer, c.ResumeBufferTotal = 24*time.Hour, 64<<10, 0
+		}},
+		// What a session may hold is a bound, and no promise.
+		{[]string{"RESUME_BUFFER=4MiB", "RESUME_BUFFER_TOTAL=1MiB"}, func(c *Config) { c.ResumeBuffer, c.ResumeBufferTotal = 4<<20, 1<<20 }},
 		{[]string{"DIAL_TIMEOUT=1.5s", "PING_INTERVAL=1h", "SHUTDOWN_TIMEOUT=24h"}, func(c *Config) {
 			c.DialTimeout, c.PingInterval, c.ShutdownTimeout = 1500*time.Millisecond, time.Hour, 24*time.Hour
 		}},
@@ -221,7 +230,7 @@ func TestBlanksAroundAValueSayNothing(t *testing.T) {
 		"MAX_TUNNEL_HTTP": "7", "MAX_TUNNEL_TCP_CONNS": "7", "MAX_TUNNEL_TCP_CONNS_GLOBAL": "7", "MAX_HTTP_CONNS_PER_IP": "7", "MAX_HTTP_CONNS": "7", "MAX_TUNNEL_TCP_PER_IP": "7", "TUNNEL_TCP_IDLE_TIMEOUT": "7s", "BLOCKED_TARGETS": "none",
 		"ALLOWED_TARGETS": "10.0.0.0/8", "ALLOWED_PORTS": "22", "TRUSTED_PROXIES": "10.0.0.0/8", "TUNNEL_CONTROL_FRAMES": "gossh",
 		"TUNNEL_BUFFER": "1MiB", "TUNNEL_BUFFER_TOTAL": "2MiB", "TUNNEL_STALL_TIMEOUT": "7s", "TUNNEL_FORWARD_CREDENTIALS": "true",
-		"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "TUNNEL_NAME_SECRET": strings.Repeat("x", 32), "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s",
+		"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "TUNNEL_NAME_SECRET": strings.Repeat("x", 32), "RESUME_TIMEOUT": "7s", "RESUME_BUFFER": "2MiB", "RESUME_BUFFER_TOTAL": "3MiB", "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s",
 		"METRICS_ADDR": ":9090", "LOG_LEVEL": "warn", "LOG_FORMAT": "text",
 	}
 	var plain, blanks, nothing []string

@@ -88,7 +88,7 @@ func parseSize(text string) (int64, error) {
 
 func formatSize(n int64) string {
 	for _, u := range sizeUnits {
-		if n%u.bytes == 0 {
+		if n > 0 && n%u.bytes == 0 {
 			return strconv.FormatInt(n/u.bytes, 10) + u.suffix
 		}
 	}

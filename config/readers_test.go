@@ -62,6 +62,9 @@ func TestLoadErrors(t *testing.T) {
 		{"TUNNEL_FORWARD_CREDENTIALS", []string{"yes", "TRUE", "2"}, "must be true, false, 1 or 0"},
 		{"TUNNEL_HTTP_TIMEOUT", []string{"0", "60", "2h"}, timeout},
 		{"TUNNEL_MAX_BODY", []string{"0", "2GiB", "big"}, body},
+		{"RESUME_TIMEOUT", []string{"900", "-1s", "9ms", "25h", "never"}, "must be a duration such as 500ms, 30s or 2m, from 10ms to 24h, or 0s"},
+		{"RESUME_BUFFER", []string{"0", "63KiB", "1MB"}, buffer},
+		{"RESUME_BUFFER_TOTAL", []string{"-1", "1025GiB", "much"}, "must be a size such as 512KiB, 32MiB or 1GiB, from 0 to 1024GiB"},
 		{"DIAL_TIMEOUT", []string{"0", "10", "2h"}, timeout},
 		{"PING_INTERVAL", []string{"0", "30", "2h"}, timeout},
 		{"SHUTDOWN_TIMEOUT", []string{"0", "30", "25h"}, "must be a duration such as 500ms, 30s or 2m, from 10ms to 24h"},
@@ -111,7 +114,7 @@ func TestLoadContradictions(t *testing.T) {
 }
 
 func TestFormatSizeReadsBack(t *testing.T) {
-	for _, n := range []int64{1, 1000, kib, 64 * kib, 3 * mib, gib, maxBuffer} {
+	for _, n := range []int64{0, 1, 1000, kib, 64 * kib, 3 * mib, gib, maxBuffer} {
 		if got, err := parseSize(formatSize(n)); err != nil || got != n {
 			t.Errorf("%d became %q, read back as %d (%v)", n, formatSize(n), got, err)
 		}

@@ -81,6 +81,9 @@ const (
 	// are used, and more is never.
 	minIdle = time.Second
 	maxIdle = 30 * 24 * time.Hour
+	// maxResume is a night's sleep and a day's work: who has not come back by then
+	// begins anew.
+	maxResume = 24 * time.Hour
 	// maxShutdown lets a long session end by itself during a roll-out.
 	maxShutdown = 24 * time.Hour
 	// minBuffer holds one message of the largest size that is sent.
@@ -233,6 +236,16 @@ var variables = []variable{
 	{name: "TUNNEL_NAME_SECRET", unset: "names are ignored", secret: true,
 		help:   "what the subdomains of named tunnels are made of: at least 32 random bytes, the same for ever",
 		reader: secret(func(c *Config) *string { return &c.TunnelNameSecret }, minSecret)},
+
+	{name: "RESUME_TIMEOUT", fallback: "15m",
+		help:   "how long a session waits for a new WebSocket when its own is lost; 0s = it ends",
+		reader: durationOrNever(func(c *Config) *time.Duration { return &c.ResumeTimeout }, minTimeout, maxResume)},
+	{name: "RESUME_BUFFER", fallback: "1MiB",
+		help:   "bytes that such a session may hold for each direction",
+		reader: size(func(c *Config) *int64 { return &c.ResumeBuffer }, minBuffer, maxBuffer)},
+	{name: "RESUME_BUFFER_TOTAL", fallback: "256MiB",
+		help:   "the same of all sessions together, beyond 64KiB each way of every one",
+		reader: size(func(c *Config) *int64 { return &c.ResumeBufferTotal }, 0, maxBuffer)},
 
 	{name: "DIAL_TIMEOUT", fallback: "10s",
 		help:   "how long reaching a relay's target may take",

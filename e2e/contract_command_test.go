@@ -87,6 +87,9 @@ func TestConfigurationErrors(t *testing.T) {
 		{"TUNNEL_FORWARD_CREDENTIALS", "yes", "true"},
 		{"TUNNEL_HTTP_TIMEOUT", "-1s", "duration"},
 		{"TUNNEL_MAX_BODY", "10 MiB", "size"},
+		{"RESUME_TIMEOUT", "900", "or 0s"},
+		{"RESUME_BUFFER", "63KiB", "64KiB"},
+		{"RESUME_BUFFER_TOTAL", "much", "size"},
 		{"DIAL_TIMEOUT", "10", "duration"},
 		{"PING_INTERVAL", "0s", "duration"},
 		{"SHUTDOWN_TIMEOUT", "soon", "duration"},
@@ -162,6 +165,7 @@ var helpTable = map[string]string{
 	"BLOCKED_TARGETS": "special-purpose", "ALLOWED_TARGETS": "", "ALLOWED_PORTS": "any",
 	"TRUSTED_PROXIES": "", "TUNNEL_CONTROL_FRAMES": "text", "TUNNEL_BUFFER": "32MiB", "TUNNEL_BUFFER_TOTAL": "256MiB",
 	"TUNNEL_STALL_TIMEOUT": "3s", "TUNNEL_FORWARD_CREDENTIALS": "false", "TUNNEL_HTTP_TIMEOUT": "60s", "TUNNEL_MAX_BODY": "10MiB", "TUNNEL_NAME_SECRET": "ignored",
+	"RESUME_TIMEOUT": "15m", "RESUME_BUFFER": "1MiB", "RESUME_BUFFER_TOTAL": "256MiB",
 	"DIAL_TIMEOUT": "10s", "PING_INTERVAL": "30s", "SHUTDOWN_TIMEOUT": "4s", "METRICS_ADDR": "off", "LOG_LEVEL": "info", "LOG_FORMAT": "json",
 }
 

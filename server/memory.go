@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	runtimes "runtime/metrics"
 	"time"
+
+	"wsproxy/config"
 )
 
 // When memory is given back. A burst of handshakes leaves garbage that the
@@ -29,7 +31,7 @@ const (
 	trimGone      = 8        // of how many parts of the goroutines one is gone
 )
 
-// What the process takes beside what the tunnels' Pool counts. The protocol
+// What the process takes beside what the budgets count. The protocol
 // (section 12) grants it 128 MiB, 64 KiB a session and 32 KiB a connection, and
 // each of these has a goroutine or two; a part of it is not the heap's. The
 // collector works harder as the heap comes near to this.
@@ -57,9 +59,17 @@ const (
 // givenMemoryLimit is that of GOMEMLIMIT; without it there is none.
 var givenMemoryLimit = debug.SetMemoryLimit(-1)
 
+// counted returns how many bytes the budgets let wait in memory.
+func counted(c config.Config) int64 {
+	if c.ResumeTimeout == 0 { // nothing is kept
+		return c.TunnelBufferTotal
+	}
+	return c.TunnelBufferTotal + c.ResumeBufferTotal
+}
+
 // tendMemory sets the collector's pace and its limit, and collects garbage and
 // gives memory back to the kernel after each burst, until stop is closed. pool is
-// how many bytes tunnels may hold. An operator who sets GOGC has that pace, and
+// how many bytes the budgets let wait. An operator who sets GOGC has that pace, and
 // GOMEMLIMIT may set a lower limit.
 func tendMemory(stop <-chan struct{}, pool int64) {
 	samples := []runtimes.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}

@@ -3,6 +3,8 @@ package server
 import (
 	"testing"
 	"time"
+
+	"wsproxy/config"
 )
 
 func TestTrimIsDue(t *testing.T) {
@@ -44,6 +46,18 @@ func TestCollectorPace(t *testing.T) {
 		if rest, busy := gcPercent(c.live, false), gcPercent(c.live, true); rest != c.rest || busy != c.busy {
 			t.Errorf("with %d bytes live: %d percent at rest, %d busy, want %d and %d", c.live, rest, busy, c.rest, c.busy)
 		}
+	}
+}
+
+// What sessions keep for their next WebSocket is memory that the budgets let wait.
+func TestMemoryOfSessionsThatCanBeTakenUp(t *testing.T) {
+	c := config.Config{TunnelBufferTotal: 128 << 20, ResumeBufferTotal: 64 << 20, ResumeTimeout: time.Minute}
+	if got := counted(c); got != 192<<20 {
+		t.Errorf("it is %d MiB, want 192", got>>20)
+	}
+	c.ResumeTimeout = 0
+	if got := counted(c); got != 128<<20 {
+		t.Errorf("without such sessions it is %d MiB, want 128", got>>20)
 	}
 }
 

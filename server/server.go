@@ -42,7 +42,7 @@ func start(c config.Config, version string, log *slog.Logger) (s *service, err e
 
 func startWith(c config.Config, version string, log *slog.Logger, inject func(any)) (s *service, err error) {
 	s = &service{config: c, log: log, failed: make(chan error, 2), inject: inject, stop: make(chan struct{})}
-	go tendMemory(s.stop, c.TunnelBufferTotal)
+	go tendMemory(s.stop, counted(c))
 	defer func() {
 		if err != nil {
 			s.close(context.Background()) // nobody has asked for anything yet

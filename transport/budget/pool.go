@@ -1,14 +1,9 @@
 package budget
 
-import (
-	"runtime"
-	"sync"
-	"sync/atomic"
-	"weak"
-)
+import "sync/atomic"
 
 // Parts of a Pool, fixed by the protocol (section 12): a tunnel holds at most a
-// quarter of it, and all of one user's at most half.
+// quarter of it, and all of one user's at most half, as of [Shares] (section 9).
 const (
 	tunnelPart = 4
 	userPart   = 2
@@ -32,13 +27,12 @@ type Pool struct {
 	overdrawn atomic.Bool            // it was said, and not looked at yet
 	say       atomic.Pointer[func()] // says that it is overdrawn
 
-	mu    sync.Mutex
-	users map[string]weak.Pointer[Budget] // under mu: each lives as long as one below it
+	users users
 }
 
 // NewPool returns a pool of limit bytes.
 func NewPool(limit int64) *Pool {
-	return &Pool{limit: limit, users: make(map[string]weak.Pointer[Budget])}
+	return &Pool{limit: limit}
 }
 
 // Held returns how many bytes are held.
@@ -62,26 +56,10 @@ func (p *Pool) Part() *Budget {
 
 // Open returns the budget of a new tunnel.
 func (p *Pool) Open(user string) *Budget {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	above := p.users[user].Value()
-	if above == nil {
-		above = &Budget{pool: p, limit: p.limit / userPart}
-		p.users[user] = weak.Make(above)
-		runtime.AddCleanup(above, p.forget, user)
-	}
+	above := p.users.of(user, func() *Budget { return &Budget{pool: p, limit: p.limit / userPart} })
 	b := above.Below(p.limit / tunnelPart)
 	b.member = true
 	return b
-}
-
-// forget lets go of a user whose last tunnel is gone, with all that it held.
-func (p *Pool) forget(user string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.users[user].Value() == nil { // no other tunnel has come meanwhile
-		delete(p.users, user)
-	}
 }
 
 // fairPart is how many bytes a tunnel may hold whatever others do.

@@ -113,6 +113,13 @@ func TestHoldersAreCounted(t *testing.T) {
 	}
 }
 
+// count returns how many users are known.
+func (u *users) count() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.all)
+}
+
 // A user without tunnels is forgotten, and one who still has one is not.
 func TestUsersAreForgotten(t *testing.T) {
 	p := NewPool(1600)
@@ -123,9 +130,7 @@ func TestUsersAreForgotten(t *testing.T) {
 	}
 	testkit.Eventually(t, "users without tunnels are forgotten", func() bool {
 		runtime.GC()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return len(p.users) == 1
+		return p.users.count() == 1
 	})
 	if p.Open("kept").above != kept.above {
 		t.Error("one who still has a tunnel was")
