@@ -9,11 +9,12 @@ type Reason string
 // Reasons that a session ends for.
 const (
 	ReasonClientClosed  Reason = "client_closed"  // the client sent a close frame
+	ReasonClientAborted Reason = "client_aborted" // the client of a session that outlives its WebSocket sent a close frame that is none of an orderly end
 	ReasonClientGone    Reason = "client_gone"    // the client's TCP connection ended without a close frame
 	ReasonClientSilent  Reason = "client_silent"  // nothing came from the client for two and a half ping intervals
 	ReasonClientStalled Reason = "client_stalled" // a write to the client made no progress for two and a half ping intervals
 
-	ReasonClientLost    Reason = "client_lost"    // the WebSocket is of no more use, and the session waits for another one
+	ReasonClientLost Reason = "client_lost" // the WebSocket is of no more use, and the session waits for another one
 
 	ReasonTargetEnded       Reason = "target_ended"       // the target ended its stream
 	ReasonTargetReset       Reason = "target_reset"       // the target reset the connection, or its WebSocket failed
@@ -23,6 +24,15 @@ const (
 	ReasonMessageTooBig Reason = "message_too_big" // a message of a tunnel's client above the limit
 	ReasonTextMessage   Reason = "text_message"    // a text message where only binary ones mean something
 	ReasonProtocolError Reason = "protocol_error"  // frames that RFC 6455 does not allow
+
+	ReasonResumeTimeout  Reason = "resume_timeout"  // nobody took the session up in time
+	ReasonTakenOver      Reason = "taken_over"      // another WebSocket has taken the session up
+	ReasonNoSession      Reason = "no_session"      // there is no such session to take up, any more
+	ReasonNotContinued   Reason = "not_continued"   // the session can't be continued from that position
+	ReasonOldAttempt     Reason = "old_attempt"     // the attempt to take the session up is not above the last one
+	ReasonBadAck         Reason = "bad_ack"         // an ack of what was never sent, or that can't be read
+	ReasonBeyondLimit    Reason = "beyond_limit"    // more was sent than the limit allows, or behind the end
+	ReasonUnknownMessage Reason = "unknown_message" // JSON of another type where only that of the protocol means something
 
 	ReasonNameTaken Reason = "name_taken" // a later tunnel of the same name has come
 	ReasonShutdown  Reason = "shutdown"   // the server is shutting down
@@ -88,16 +98,20 @@ const (
 	CloseInternal      = 1011
 )
 
-// CloseTakenOver is the protocol's own: another WebSocket has taken over. A
-// client does not come back after it.
-const CloseTakenOver = 4001
+// Close codes of the protocol's own. A client does not come back after the first,
+// unless it has not heard yet that the session is its own.
+const (
+	CloseTakenOver    = 4001 // another WebSocket has taken over
+	CloseNoSession    = 4404 // there is no such session, any more
+	CloseNotContinued = 4409 // the session can't be continued from there
+)
 
 // CloseFor returns the close code and the text that tell a client of the
 // reason. The texts stay below the 123 bytes that a close frame has room for
 // (RFC 6455, section 5.5). That of a shutdown is better told by [RestartText].
 func CloseFor(r Reason) (code int, text string) {
 	switch r {
-	case ReasonClientClosed, ReasonClientGone, ReasonTargetEnded:
+	case ReasonClientClosed, ReasonClientAborted, ReasonClientGone, ReasonTargetEnded:
 		return CloseNormal, ""
 	case ReasonShutdown:
 		return CloseGoingAway, RestartText(1)
@@ -109,6 +123,20 @@ func CloseFor(r Reason) (code int, text string) {
 		return ClosePolicy, "target blocked"
 	case ReasonMessageTooBig:
 		return CloseTooBig, "message too big"
+	case ReasonBadAck:
+		return CloseProtocolError, "an ack that can't be, or can't be read"
+	case ReasonBeyondLimit:
+		return CloseProtocolError, "more than the limit allows, or behind the end"
+	case ReasonUnknownMessage:
+		return CloseUnsupported, "unknown message"
+	case ReasonTakenOver:
+		return CloseTakenOver, "another WebSocket has taken the session up"
+	case ReasonOldAttempt:
+		return CloseTakenOver, "attempt must be a number above the last one"
+	case ReasonNoSession:
+		return CloseNoSession, "there is no such session"
+	case ReasonNotContinued:
+		return CloseNotContinued, "the session can't be continued from there"
 	case ReasonNameTaken:
 		return CloseTakenOver, "a later tunnel has taken this name over"
 	case ReasonTargetUnreachable:

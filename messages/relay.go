@@ -15,6 +15,7 @@ import (
 // the pumps that copy between them, and closes both once Finish was called,
 // also when its actor is no longer alive.
 type Pair interface {
+	Resumable
 	// Own names the actor that is told how the pair fares. Called once,
 	// before any other method.
 	Own(owner *actor.PID)
@@ -49,6 +50,7 @@ type OpenRelay struct {
 	Count   netip.Prefix // what the limits count for Source
 	User    string       // who it is; empty for anyone
 	Target  string       // where to, as parsed and judged, for the log
+	Resume  bool         // whether the session may outlive its WebSocket
 	Lookup  bool         // whether resolving Target asks a name server
 	Upgrade bool         // whether the request is a WebSocket handshake; if not, it is refused, last of all
 	Pair    Pair         // handed over

@@ -43,6 +43,4 @@ type WebSocketEnded struct {
 	// Known says that the client has the session's token: it has acknowledged
 	// something.
 	Known bool
-	// Aborted says that the client's close frame is none of an orderly end.
-	Aborted bool
 }

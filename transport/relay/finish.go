@@ -10,6 +10,10 @@ import (
 // Finish ends the pair. Resolving and dialling stop, the pumps forward no
 // more, and both connections are seen to their ends.
 func (p *Pair) Finish(reason messages.Reason) {
+	if p.lasting != nil {
+		p.finishLasting(reason)
+		return
+	}
 	p.session.Finish(reason, p.finish, func(reason messages.Reason) {
 		if p.upstream != nil {
 			p.upstream.Close()
@@ -56,7 +60,7 @@ func (p *Pair) finish(reason messages.Reason) messages.Reason {
 
 // Cut ends the waiting for both sides of a pair that closes.
 func (p *Pair) Cut() {
-	p.session.Cut()
+	p.life.Cut()
 	if p.dialed == nil {
 		return
 	}
@@ -79,7 +83,7 @@ func (p *Pair) finishUpstream(reason messages.Reason, late time.Time) {
 		linger := wsock.NewLinger(raw, func() { _ = p.upstream.SetReadDeadline(wsock.LongAgo) })
 		defer linger.Stop()
 	}
-	if p.session.WasCut() { // maybe before the deadline was moved
+	if p.life.WasCut() { // maybe before the deadline was moved
 		return
 	}
 	p.upstream.drain()

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -12,14 +13,18 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/resume"
 	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/replay"
 )
 
 // A Pair is a relay session's two connections, downstream to the client and
 // upstream to the target, and the pumps between them. See [messages.Pair] for
 // who owns what.
 type Pair struct {
-	session  wsock.Session
+	life     life
+	session  wsock.Session    // of a session that ends with its WebSocket
+	lasting  *resume.Session  // of one that outlives it; else nil
 	settings *Settings        // set once
 	target   netpolicy.Target // set once
 	access   *Access          // nil for plain TCP; Dial's, which lets go of it
@@ -31,14 +36,31 @@ type Pair struct {
 	dialed   chan struct{} // closed when Dial's pump has ended; nil until it starts
 	downDone chan struct{} // closed when the down pump has ended; nil until it starts
 	up, down atomic.Int64  // payload bytes copied
+
+	ends      atomic.Int32 // of lasting: directions that have ended in order
+	sides     atomic.Int32 // of lasting: sides that are closed
+	finishing bool         // of lasting: Finish was called; the owner's
 }
 
-// Settings are what all pairs share. All fields are required.
+// A life is what is the same of a session, whether it outlives its WebSocket or not.
+type life interface {
+	Own(owner *actor.PID)
+	Closing() context.Context
+	Tell(message any)
+	Log() *slog.Logger
+	Cut()
+	WasCut() bool
+}
+
+// Settings are what all pairs share. All fields but Resume are
+// required.
 type Settings struct {
 	Host        *wsock.Host
 	Policy      *netpolicy.Policy
 	DialTimeout time.Duration // bounds resolving, and dialling
 	Ping        time.Duration // between two pings to a service behind Cloudflare Access
+	// Resume is for sessions that outlive their WebSocket; nil if there are none.
+	Resume *resume.Settings
 }
 
 // NewPair returns a pair that leads to target, by plain TCP or, if access is
@@ -46,14 +68,31 @@ type Settings struct {
 func NewPair(settings *Settings, target netpolicy.Target, access *Access) *Pair {
 	p := &Pair{settings: settings, target: target, access: access}
 	p.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.PumpEnded{Reason: reason} })
+	p.life = &p.session
+	return p
+}
+
+// NewLastingPair is NewPair for a client whose session outlives its WebSocket. user
+// is whose part of what all such sessions may hold it has.
+func NewLastingPair(settings *Settings, target netpolicy.Target, access *Access, user string) *Pair {
+	p := &Pair{settings: settings, target: target, access: access, lasting: new(resume.Session)}
+	p.lasting.Init(settings.Resume, resume.Options{
+		Unit: replay.Bytes, Opcode: wsock.OpText, User: user, Sink: &lastingUp{pair: p},
+	})
+	p.life = p.lasting
 	return p
 }
 
 // Attach gives the pair its client: see [wsock.Session.Attach].
-func (p *Pair) Attach(client *wsock.Conn) bool { return p.session.Attach(client) }
+func (p *Pair) Attach(client *wsock.Conn) bool {
+	if p.lasting != nil {
+		return p.lasting.Attach(client)
+	}
+	return p.session.Attach(client)
+}
 
 // Own names the actor that is told how the pair fares.
-func (p *Pair) Own(owner *actor.PID) { p.session.Own(owner) }
+func (p *Pair) Own(owner *actor.PID) { p.life.Own(owner) }
 
 // Moved returns the payload bytes copied so far.
 func (p *Pair) Moved() (up, down int64) { return p.up.Load(), p.down.Load() }
@@ -61,17 +100,17 @@ func (p *Pair) Moved() (up, down int64) { return p.up.Load(), p.down.Load() }
 // Resolve looks the target up and judges its addresses.
 func (p *Pair) Resolve() {
 	refused := true
-	wsock.StartPump(p.session.Log(), "resolve", func() {
-		ctx, cancel := context.WithTimeout(p.session.Closing(), p.settings.DialTimeout)
+	wsock.StartPump(p.life.Log(), "resolve", func() {
+		ctx, cancel := context.WithTimeout(p.life.Closing(), p.settings.DialTimeout)
 		defer cancel()
 		addrs, err := p.settings.Policy.Resolve(ctx, p.target)
 		if err != nil {
-			p.session.Log().Debug("target refused", "target", p.target.String(), "error", err)
+			p.life.Log().Debug("target refused", "target", p.target.String(), "error", err)
 			return
 		}
 		p.addrs, refused = addrs, false
 	}, func() {
-		p.session.Tell(&messages.TargetResolved{Refused: refused})
+		p.life.Tell(&messages.TargetResolved{Refused: refused})
 	})
 }
 
@@ -81,27 +120,29 @@ func (p *Pair) Dial() {
 	p.dialed = make(chan struct{})
 	boundaries := p.access != nil // Dial's pump lets go of it
 	failure := messages.ReasonInternal
-	wsock.StartPump(p.session.Log(), "dial", func() {
+	wsock.StartPump(p.life.Log(), "dial", func() {
 		var blocked *netpolicy.BlockedError
 		switch err := p.dial(); {
 		case err == nil:
 			failure = ""
 		case errors.As(err, &blocked):
 			failure = messages.ReasonTargetBlocked
-			p.session.Log().Debug("target blocked", "target", p.target.String(), "error", err)
+			p.life.Log().Debug("target blocked", "target", p.target.String(), "error", err)
 		default:
 			failure = messages.ReasonTargetUnreachable
-			p.session.Log().Debug("target not reached", "target", p.target.String(), "error", err)
+			p.life.Log().Debug("target not reached", "target", p.target.String(), "error", err)
 		}
 	}, func() {
-		p.session.Tell(&messages.TargetDialed{Failure: failure})
+		p.life.Tell(&messages.TargetDialed{Failure: failure})
 		close(p.dialed)
 	})
-	p.pumpUp(boundaries)
+	if p.lasting == nil { // which reads since it was announced
+		p.pumpUp(boundaries)
+	}
 }
 
 func (p *Pair) dial() error {
-	ctx, cancel := context.WithTimeout(p.session.Closing(), p.settings.DialTimeout)
+	ctx, cancel := context.WithTimeout(p.life.Closing(), p.settings.DialTimeout)
 	defer cancel()
 	addrs, access := p.addrs, p.access
 	p.addrs, p.access = nil, nil // nothing keeps the secret longer than it needs
@@ -143,5 +184,9 @@ func (p *Pair) connected(ctx context.Context, to upstream) error {
 // Pump starts copying from the target to the client. The other direction has
 // begun with Dial.
 func (p *Pair) Pump() {
+	if p.lasting != nil {
+		p.downDone = p.startPumpDown()
+		return
+	}
 	p.downDone = p.session.Pump("down", p.pumpDown)
 }

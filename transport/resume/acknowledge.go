@@ -25,27 +25,37 @@ func (s *Session) passed(units int64) {
 // of whatever there is. Under mu.
 func (s *Session) acknowledge(now bool) {
 	k := s.socket
-	if k == nil || !k.told || s.over {
+	if k == nil || !k.opened || s.over {
 		return // it hears when there is a WebSocket
 	}
 	if now || s.in.Due() {
 		position, limit := s.in.Ack()
-		k.conn.Urge(wsock.UrgentAck, s.frame(messages.AppendAck(nil, s.options.Unit.Word(), position, limit)))
+		k.conn.Urge(wsock.UrgentAck, s.frame(messages.AppendAck(nil, s.options.Unit.Name(), position, limit)))
 	}
-	if s.in.Waits() && !s.timed {
+	s.look()
+}
+
+// look sees to it that what is due in a while is not forgotten. Under mu.
+func (s *Session) look() {
+	if !s.timed && (s.in.Waits() || s.in.IsWide()) {
 		s.timed = true
 		time.AfterFunc(ackDelay, s.late)
 	}
 }
 
-// late tells the client of what was passed on a while ago.
+// late tells the client of what was passed on a while ago, and narrows the window of
+// one who sends little.
 func (s *Session) late() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.timed = false
-	if s.in.Waits() {
-		s.acknowledge(true)
+	if s.timed = false; s.over {
+		return
 	}
+	if s.in.Position()-s.looked < s.options.Unit.FirstLimit() {
+		s.in.Quiet()
+	}
+	s.looked = s.in.Position()
+	s.acknowledge(s.in.Waits())
 }
 
 // messageBytes is how many bytes one of a tunnel's messages is taken for when it is

@@ -62,11 +62,11 @@ func isJSON(chunks [][]byte) bool { return chunks[0][0] == '{' }
 // json takes a JSON message: one of section 9, or a tunnel's.
 func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
 	s := k.session
-	m, err := messages.DecodeResume(message, s.options.Unit.Word())
+	m, err := messages.DecodeResume(message, s.options.Unit.Name())
 	switch {
 	case errors.Is(err, messages.ErrNotJSON):
 		return messages.ReasonProtocolError // a front proxy has cut the message short
-	case err != nil:
+	case err != nil && m.Kind == messages.KindAck:
 		return messages.ReasonBadAck
 	}
 	s.mu.Lock()
@@ -75,12 +75,12 @@ func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
 		return ""
 	}
 	switch m.Kind {
-	case messages.ResumeKindAck:
+	case messages.KindAck:
 		return s.acked(m.Position, m.Limit)
-	case messages.ResumeKindPing:
-		k.conn.Urge(wsock.UrgentAnswer, s.frame(messages.ResumePong))
-	case messages.ResumeKindPong:
-	case messages.ResumeKindEnd:
+	case messages.KindPing:
+		k.conn.Urge(wsock.UrgentAnswer, s.frame([]byte(messages.PongText)))
+	case messages.KindPong:
+	case messages.KindEOF:
 		if s.options.Unit == replay.Bytes {
 			s.in.Ended()
 			s.inEnded = true
@@ -90,7 +90,7 @@ func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
 		if s.options.Unit == replay.Bytes {
 			return messages.ReasonUnknownMessage
 		}
-		if m.Kind != messages.ResumeKindOther {
+		if m.Kind != messages.KindOther {
 			return ""
 		}
 		s.mu.Unlock()
@@ -185,43 +185,65 @@ func (s *Session) passOn() {
 		return
 	}
 	s.passing = true
-	wsock.StartPump(s.Log(), "resume in", s.passAll, func() {
+	whole := false
+	wsock.StartPump(s.Log(), "resume in", func() {
+		for units := int64(0); ; {
+			p, end, more := s.nextPiece(units)
+			switch {
+			case !more:
+				whole = true
+				return
+			case end:
+				s.options.Sink.End()
+				units = 0
+			default:
+				s.options.Sink.Take(p.data, p.text, p.end)
+				units = s.unitsOf(p)
+				wsock.Release(p.data)
+			}
+		}
+	}, func() {
+		if !whole {
+			s.Tell(s.first.ended(messages.ReasonInternal))
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.passing = s.passing && whole
 		s.written.Broadcast()
 	})
 }
 
-// passAll passes on what waits until there is nothing.
-func (s *Session) passAll() {
+// nextPiece notes that units were passed on, and returns what is to be passed on
+// next: a piece, or the client's end. If there is nothing, nobody passes on any more.
+func (s *Session) nextPiece(units int64) (p piece, end, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.queue) > 0 {
-		p := s.queue[0]
-		s.queue[0] = piece{}
+	s.passed(units)
+	switch {
+	case len(s.queue) > 0:
+		p, s.queue[0] = s.queue[0], piece{}
 		if s.queue = s.queue[1:]; len(s.queue) == 0 {
 			s.queue = nil
 		}
-		s.mu.Unlock()
-		s.options.Sink.Take(p.data, p.text, p.end)
-		units := int64(len(p.data))
-		if s.options.Unit == replay.Messages {
-			units = 0
-			if p.end {
-				units = 1
-			}
-		}
-		wsock.Release(p.data)
-		s.mu.Lock()
-		s.passed(units)
-	}
-	if s.inEnded && !s.endPassed {
+		return p, false, true
+	case s.inEnded && !s.endPassed:
 		s.endPassed = true
-		s.mu.Unlock()
-		s.options.Sink.End()
-		s.mu.Lock()
+		return p, true, true
 	}
 	s.passing = false
+	s.written.Broadcast()
+	return p, false, false
+}
+
+// unitsOf returns how many units are passed on with a piece.
+func (s *Session) unitsOf(p piece) int64 {
+	switch {
+	case s.options.Unit == replay.Bytes:
+		return int64(len(p.data))
+	case p.end:
+		return 1
+	}
+	return 0
 }
 
 // AwaitPassed waits until all that has come was passed on. It is for who has seen to

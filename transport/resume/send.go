@@ -163,9 +163,9 @@ func (s *Session) write() {
 		s.out.Wrote()
 		k.broken = k.broken || err != nil // its reader finds out why
 		s.giveBack()
-		if k.opened && k == s.socket && !k.told {
-			k.told = true
-			s.acknowledge(true)
+		if !k.opened && err == nil {
+			k.opened = true
+			s.acknowledge(k.number > 0)
 		}
 		s.mu.Unlock()
 	}
@@ -181,8 +181,8 @@ func (s *Session) stopWriting() {
 // mu.
 func (s *Session) next(k *socket, b *batch) bool {
 	b.bufs = b.bufs[:0]
-	if !k.opened {
-		k.opened = true
+	if !k.begun {
+		k.begun = true
 		b.bufs = append(b.bufs, s.opening(k))
 		return true
 	}
@@ -200,7 +200,7 @@ func (s *Session) next(k *socket, b *batch) bool {
 	}
 	if s.ended && !s.endSent {
 		s.endSent = true
-		b.bufs = append(b.bufs, s.frame(messages.ResumeEnd))
+		b.bufs = append(b.bufs, s.frame([]byte(messages.EOFText)))
 		return true
 	}
 	return false
@@ -211,11 +211,12 @@ func (s *Session) opening(k *socket) []byte {
 	if k.number == 0 {
 		token := s.token
 		s.token = ""
-		return s.frame(messages.AppendSession(nil, token, int(s.settings.Timeout.Seconds()), s.in.Limit()))
+		return s.frame(messages.AppendSession(nil, token, int(s.settings.Timeout.Seconds()), s.options.Unit.FirstLimit()))
 	}
 	// What the client has acknowledged meanwhile is not kept.
 	_ = s.out.Rewind(max(s.rewind, s.out.Acknowledged()))
-	return s.frame(messages.AppendResumed(nil, s.options.Unit.Word(), s.in.Position(), s.in.Limit()))
+	_, limit := s.in.Ack()
+	return s.frame(messages.AppendResumed(nil, s.options.Unit.Name(), s.in.Position(), limit))
 }
 
 // frame makes a whole frame of a message of section 9.

@@ -75,7 +75,8 @@ type Session struct {
 	endSent  bool             // under mu: this socket was told so
 	reserved int64            // under mu: bytes of held for what is kept
 	known    bool             // under mu: the client has acknowledged something
-	timed    bool             // under mu: an acknowledgement is due, a timer runs
+	timed    bool             // under mu: a timer runs, for what is due in a while
+	looked   uint64           // under mu: what had come when it ran out last
 
 	queue     []piece // under mu: what came and was not passed on
 	passing   bool    // under mu: some goroutine passes on, and goes on until nothing is left
@@ -244,6 +245,10 @@ func (s *Session) end(reason messages.Reason) {
 		return
 	}
 	s.over, s.socket = true, nil
+	s.out.Drop()
+	s.in.Drop()
+	s.held.Add(-s.reserved)
+	s.reserved = 0
 	s.written.Broadcast()
 	s.mu.Unlock()
 	s.closed(reason)

@@ -13,7 +13,8 @@ type socket struct {
 	ws      wsock.Session
 	parts   assembly // of its reading pump
 
-	opened bool // under session.mu: the first message was written
+	begun  bool // under session.mu: the first message is on its way
+	opened bool // under session.mu: it was written
 	broken bool // under session.mu: a write has failed, and its reader will find the end
 }
 
@@ -26,7 +27,7 @@ func newSocket(s *Session, number uint32) *socket {
 // read starts to read the client. What asks it for a sign of life is a message: a
 // page sees no pings, and middle boxes answer them themselves.
 func (k *socket) read() {
-	k.conn.PingBy(k.session.frame(messages.ResumePing))
+	k.conn.PingBy(k.session.frame([]byte(messages.PingText)))
 	k.ws.Read("resume in", wsock.Receiver{
 		Texts: true, Boundaries: true, Payload: k.payload, Ended: k.left,
 	})
@@ -70,7 +71,9 @@ func (k *socket) ended(reason messages.Reason) any {
 	case messages.ReasonClientClosed:
 		code, _ := k.ws.CloseFrame()
 		told.Lost = isLoss(code)
-		told.Aborted = code != messages.CloseNormal
+		if !told.Lost && code != messages.CloseNormal {
+			told.Reason = messages.ReasonClientAborted
+		}
 		if code == closeGivenUp {
 			lost = reason // it is answered
 		}

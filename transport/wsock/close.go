@@ -112,7 +112,7 @@ func (s *Session) sendClose(reason messages.Reason) {
 	code, text := messages.CloseFor(reason)
 	var until time.Time // as long as the linger says, but for
 	switch {
-	case reason == messages.ReasonClientClosed && s.closeCode != 0:
+	case (reason == messages.ReasonClientClosed || reason == messages.ReasonClientAborted) && s.closeCode != 0:
 		code, text = s.closeCode, "" // RFC 6455, section 5.5.1
 	case reason == messages.ReasonShutdown:
 		text = s.host.restartText()

@@ -83,7 +83,7 @@ func TestFramesOfManyWritersDoNotInterleave(t *testing.T) {
 		wait.Wait()
 		close(stop)
 		noise.Wait()
-		if err := s.writeClose(messages.CloseNormal, ""); err != nil {
+		if err := s.writeClose(messages.CloseNormal, "", time.Time{}); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -168,7 +168,7 @@ func TestAnswerNeverWaitsForThePeer(t *testing.T) {
 		}
 		return false
 	})
-	if err := s.writeClose(messages.CloseNormal, ""); err != nil {
+	if err := s.writeClose(messages.CloseNormal, "", time.Time{}); err != nil {
 		t.Error(err)
 	}
 	testkit.Receive(t, ended)
@@ -205,7 +205,7 @@ func TestPongFollowsTheWriteThatHeldItUp(t *testing.T) {
 	if err := testkit.Receive(t, written); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.writeClose(messages.CloseNormal, ""); err != nil {
+	if err := s.writeClose(messages.CloseNormal, "", time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := client.ReadMessage(); !websocket.IsCloseError(err, 1000) {
@@ -218,13 +218,13 @@ func TestPongFollowsTheWriteThatHeldItUp(t *testing.T) {
 
 func TestNothingFollowsTheCloseFrame(t *testing.T) {
 	s, peer := newConnPair(t)
-	if err := s.writeClose(messages.CloseGoingAway, "bye"); err != nil {
+	if err := s.writeClose(messages.CloseGoingAway, "bye", time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Write(dataFrame([]byte("x"))); !errors.Is(err, errCloseSent) {
 		t.Errorf("a write after the close frame: %v", err)
 	}
-	if err := s.writeClose(messages.CloseNormal, ""); !errors.Is(err, errCloseSent) {
+	if err := s.writeClose(messages.CloseNormal, "", time.Time{}); !errors.Is(err, errCloseSent) {
 		t.Errorf("a second close frame: %v", err)
 	}
 	if got := s.Failure(errCloseSent); got != messages.ReasonInternal {
@@ -313,7 +313,7 @@ func TestRestOfAControlFrameGoesOutFirst(t *testing.T) {
 		want []byte
 	}{
 		"a data frame":  {func(s *Conn) error { return s.Write(data) }, data},
-		"a close frame": {func(s *Conn) error { return s.writeClose(1000, "") }, closeFrame(1000, "")},
+		"a close frame": {func(s *Conn) error { return s.writeClose(1000, "", time.Time{}) }, closeFrame(1000, "")},
 		"a pong":        {func(s *Conn) error { s.answer([]byte("pong")); return nil }, pong},
 		"a ping":        {func(s *Conn) error { s.ping(); s.answer(nil); return nil }, controlFrame(opPong, nil)}, // is skipped
 	} {
@@ -360,7 +360,7 @@ func TestFullKernelTearsNoFrame(t *testing.T) {
 		pings++
 		return nil
 	})
-	go func() { _ = s.writeClose(1000, "") }()
+	go func() { _ = s.writeClose(1000, "", time.Time{}) }()
 	if _, _, err := client.ReadMessage(); !websocket.IsCloseError(err, 1000) {
 		t.Errorf("the client's end is %v", err)
 	}
