@@ -196,10 +196,14 @@ func TestDetachedSessionsEndAndOutliveAFault(t *testing.T) {
 		t.Fatalf("%d are detached, want 2", n)
 	}
 	d.Root.Stop(ended)
-	testkit.Eventually(t, "one that has ended is forgotten", func() bool {
-		d.Settled(d.Limits)
-		return d.book.Detached() == 1
+	other := d.Holder()
+	testkit.Eventually(t, "the slots of one that has ended are free", func() bool {
+		return d.Acquire(other, lives.claims...) == ""
 	})
+	if n := d.book.Detached(); n != 1 {
+		t.Errorf("%d are detached, want one: the other has ended", n)
+	}
+	d.Release(other, lives.claims...)
 	d.Root.Send(d.Limits, &messages.Detached{Holder: ended, Away: true})
 	d.has("192.0.2.1/32", "ann") // in its place
 	d.wantYielded("there was room", []*session{lives})
@@ -208,4 +212,32 @@ func TestDetachedSessionsEndAndOutliveAFault(t *testing.T) {
 	if n := d.book.Detached(); n != 0 {
 		t.Errorf("%d are detached, want none", n)
 	}
+}
+
+// A new tunnel has the slots of a detached session of its user, unless it is refused
+// anyway: what is no WebSocket, or comes while the server drains.
+func TestNewTunnelHasTheSlotsOfADetachedSession(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{PerUser: 1}}, func(r *tunnelRig) {
+		detached := r.probe()
+		leave := func() {
+			r.root.Send(r.limits, &messages.Acquire{Holder: detached.pid, Claims: ledger.SessionClaims(rigCount, "ann")})
+			r.send(r.limits, &messages.Detached{Holder: detached.pid, Away: true})
+			detached.all()
+		}
+		leave()
+		if got := r.knock(func(m *messages.OpenTunnel) { m.Upgrade = false }).answer(); got != string(messages.ReasonUserLimit) {
+			t.Errorf("what is no WebSocket is answered %q", got)
+		}
+		v := r.ready()
+		if sent := detached.all(); len(sent) != 1 {
+			t.Errorf("the detached session was told %v", sent)
+		}
+		v.say(&messages.Shutdown{})
+		v.say(&messages.MuxClosed{})
+		leave()
+		r.drain()
+		if got := r.knock().answer(); got != string(messages.ReasonUserLimit) || len(detached.all()) != 0 {
+			t.Errorf("while it drains the answer is %q, or another gives way", got)
+		}
+	})
 }

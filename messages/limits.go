@@ -46,7 +46,9 @@ type Acquire struct {
 	Holder *actor.PID
 	Claims []Claim
 	Tag    string // comes back in the answer, for who asks more than once
-	New    bool   // a new session asks: a detached one of the same user, or address if anonymous, gives way to it
+	// New says that it is for a new session, which nothing else keeps from beginning:
+	// a detached one of the same user, or address if anonymous, gives way to it.
+	New bool
 }
 
 // Granted answers an [Acquire]: Holder has the claims.
