@@ -147,7 +147,7 @@ func (a *tunnel) claim(ctx actor.Context, m *openTunnel) {
 	a.open, a.draining = m, m.draining
 	a.open.Mux.Own(ctx.Self())
 	a.claims = ledger.SessionClaims(m.Count, m.User)
-	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.claims})
+	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.claims, New: m.Upgrade && !a.draining})
 }
 
 func (a *tunnel) granted(ctx actor.Context) {

@@ -46,6 +46,9 @@ type Acquire struct {
 	Holder *actor.PID
 	Claims []Claim
 	Tag    string // comes back in the answer, for who asks more than once
+	// New says that it is for a new session, which nothing else keeps from beginning:
+	// a detached one of the same user, or address if anonymous, gives way to it.
+	New bool
 }
 
 // Granted answers an [Acquire]: Holder has the claims.
@@ -76,3 +79,16 @@ type Withdraw struct {
 	Holder *actor.PID
 	Tag    string
 }
+
+// Detached tells the limits actor that a session waits for a WebSocket, or has one
+// again. While it waits its slots may go to a new session: see [YieldSlot]. Whose
+// session it is, its claims say.
+type Detached struct {
+	Holder *actor.PID
+	Away   bool
+}
+
+// YieldSlot tells a session that its slots have gone to a new one, because it was
+// the one longest away when they were asked for. It has none any more, even if it
+// has meanwhile got a WebSocket: it ends, with [ReasonGaveWay].
+type YieldSlot struct{}

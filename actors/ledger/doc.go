@@ -5,6 +5,9 @@
 // Every change is one last step behind a judgement that changes nothing, so that
 // a fault in between loses a request and no slot.
 //
+// It also knows which sessions wait for a WebSocket, and which of them gives its
+// slots to a new one.
+//
 // Beside the limits it keeps what a session, a request or a raw connection takes of
 // them, and whose requests have the slots of a tunnel.
 //

@@ -9,6 +9,8 @@ type Ledger struct {
 	taken  map[messages.Claim]int   // units held, by all holders; of an IPv6 /64 those of its /48 too
 	held   map[string][]messages.Claim
 	queue  *queue // who waits until something comes back
+
+	detached *detached // sessions that wait for a WebSocket
 }
 
 // New returns a ledger without entries. bounds are how many units each kind of
@@ -19,6 +21,8 @@ func New(bounds [messages.ClaimKinds]int) *Ledger {
 		taken:  make(map[messages.Claim]int),
 		held:   make(map[string][]messages.Claim),
 		queue:  newQueue(),
+
+		detached: newDetached(),
 	}
 }
 
@@ -124,6 +128,7 @@ func (l *Ledger) Release(holder string, claims []messages.Claim) {
 	}
 	if len(l.held[holder]) == 0 {
 		delete(l.held, holder)
+		l.Attach(holder)
 	}
 }
 
@@ -134,6 +139,7 @@ func (l *Ledger) End(holder string) []messages.Claim {
 		l.drop(c)
 	}
 	delete(l.held, holder)
+	l.Attach(holder)
 	return held
 }
 
@@ -169,5 +175,6 @@ func (l *Ledger) Taken(kind messages.ClaimKind) (units int) {
 // what was.
 func (l *Ledger) Empty() bool {
 	q := l.queue
-	return len(l.taken)+len(l.held)+q.order.Len()+len(q.lines)+len(q.count)+len(q.of) == 0
+	return len(l.taken)+len(l.held)+q.order.Len()+len(q.lines)+len(q.count)+len(q.of)+
+		len(l.detached.of)+len(l.detached.lines) == 0
 }

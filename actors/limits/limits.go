@@ -45,6 +45,12 @@ func (a *limits) Receive(ctx actor.Context) {
 	case *messages.Release:
 		a.book.Release(m.Holder.Id, m.Claims)
 		a.admit(ctx, m.Claims)
+	case *messages.Detached:
+		if m.Away {
+			a.book.Detach(m.Holder)
+		} else {
+			a.book.Attach(m.Holder.Id)
+		}
 	case *messages.Withdraw:
 		a.book.Withdraw(m.Holder.Id, m.Tag)
 	case *actor.Terminated:
@@ -72,6 +78,9 @@ func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 
 	claim, exceeded := a.book.Exceeded(m.Claims)
 	known := a.book.Knows(m.Holder.Id)
+	if exceeded && m.New {
+		exceeded = !a.makeRoom(ctx, m.Claims, claim)
+	}
 	switch {
 	case !exceeded:
 		a.book.Grant(m.Holder.Id, m.Claims)
@@ -89,6 +98,19 @@ func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 	if !known {
 		ctx.Watch(m.Holder) // a holder that has ended already comes back at once
 	}
+}
+
+// makeRoom has a detached session give its slots to a new one of the same user, and
+// reports whether there was one. It is told first: should all else fail, it ends, and
+// what it had comes back.
+func (a *limits) makeRoom(ctx actor.Context, claims []messages.Claim, exceeded messages.Claim) bool {
+	yielding := a.book.Yielding(claims, exceeded)
+	if yielding == nil {
+		return false
+	}
+	ctx.Send(yielding, &messages.YieldSlot{})
+	a.book.End(yielding.Id)
+	return true
 }
 
 // admit gives what has come back to those that wait for it.

@@ -123,7 +123,8 @@ func (a *relay) resolved(ctx actor.Context, m *messages.TargetResolved) {
 		return
 	}
 	a.state = relayClaiming
-	a.claim(ctx, ledger.SessionClaims(a.open.Count, a.open.User)...)
+	a.held = ledger.SessionClaims(a.open.Count, a.open.User)
+	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.held, New: a.open.Upgrade && !a.draining})
 }
 
 func (a *relay) claim(ctx actor.Context, claims ...messages.Claim) {
