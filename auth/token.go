@@ -18,6 +18,7 @@ const (
 	tokenParameter   = "token"
 	bearerScheme     = "Bearer"
 	bearerEntry      = "bearer."
+	resumeEntry      = "resume."
 	authorization    = "Authorization"
 	webSocketOffered = "Sec-WebSocket-Protocol"
 )
@@ -64,6 +65,48 @@ func SelectSubprotocol(header http.Header) (selected string) {
 		}
 	}
 	return selected
+}
+
+// ResumeSubprotocol is what a client offers, and the server selects, whose session
+// may outlive its WebSocket.
+const ResumeSubprotocol = "wsproxy.resume"
+
+// OffersResume reports whether a client that begins a session wants one that may
+// outlive its WebSocket. It offers Subprotocol, too.
+func OffersResume(header http.Header) bool {
+	return offers(header, ResumeSubprotocol) && offers(header, Subprotocol)
+}
+
+// ResumeToken returns the token of the session that a client wants to take up, and
+// whether it wants to take up one at all. The token may be anything.
+func ResumeToken(header http.Header) (token string, given bool) {
+	for _, line := range header.Values(webSocketOffered) {
+		for entry := range strings.SplitSeq(line, ",") {
+			if token, given = strings.CutPrefix(strings.Trim(entry, " \t"), resumeEntry); given {
+				return token, true
+			}
+		}
+	}
+	return "", false
+}
+
+// SelectResume is SelectSubprotocol for a WebSocket whose session may outlive it.
+func SelectResume(header http.Header) (selected string) {
+	if offers(header, ResumeSubprotocol) {
+		return ResumeSubprotocol
+	}
+	return SelectSubprotocol(header)
+}
+
+func offers(header http.Header, name string) bool {
+	for _, line := range header.Values(webSocketOffered) {
+		for entry := range strings.SplitSeq(line, ",") {
+			if strings.Trim(entry, " \t") == name {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // bearerToken is the token of an Authorization value, "" for another scheme.

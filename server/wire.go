@@ -5,6 +5,7 @@ import (
 	"wsproxy/actors/limits"
 	"wsproxy/actors/ports"
 	"wsproxy/actors/relays"
+	"wsproxy/actors/sessions"
 
 	"fmt"
 	"math"
@@ -74,7 +75,16 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	if err != nil {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
 	}
-	edge.Relays, err = relays.Spawn(s.system, relays.Needs{Limits: limits, Meter: meter, Log: s.log})
+	edge.Resume = transport.Resume{
+		Timeout: c.ResumeTimeout, Buffer: c.ResumeBuffer, Shares: budget.NewShares(c.ResumeBufferTotal),
+		Relay:  func(id string) *actor.PID { return relays.PID(s.system, id) },
+		Exists: s.exists, Meter: meter,
+	}
+	meter.WatchResume(edge.Resume.Shares.Held)
+	edge.Relays, err = relays.Spawn(s.system, relays.Needs{
+		Limits: limits, Meter: meter, Log: s.log,
+		Lasting: sessions.Terms{Timeout: c.ResumeTimeout, Endpoint: "relay", Meter: meter, Limits: limits},
+	})
 	if err != nil {
 		return fmt.Errorf("the relays actor can't be started: %w", err)
 	}
@@ -118,16 +128,19 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 		Handler: func(subdomain string, bytes bool) *actor.PID {
 			return actors.HandlerPID(s.system, subdomain, bytes)
 		},
-		Exists: func(pid *actor.PID) bool {
-			_, exists := s.system.ProcessRegistry.Get(pid)
-			return exists
-		},
+		Exists: s.exists,
 		Domain: c.TunnelDomain, Dialect: c.TunnelControlFrames, Bind: c.TunnelBind,
 		Memory: memory, Buffer: c.TunnelBuffer,
 		StallTimeout: c.TunnelStallTimeout, HTTPTimeout: c.TunnelHTTPTimeout,
 		MaxBody: c.TunnelMaxBody, ForwardCredentials: c.TunnelForwardCredentials,
 		NameSecret: c.TunnelNameSecret,
 	}, nil
+}
+
+// exists reports whether there is an actor now.
+func (s *service) exists(pid *actor.PID) bool {
+	_, exists := s.system.ProcessRegistry.Get(pid)
+	return exists
 }
 
 // What one may have of what all share: fixed by the protocol.

@@ -46,14 +46,14 @@ func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)
 // begin makes a session of a request: admitted first, then upgraded, then
 // attached to what the session's actors hold. It answers the request in any
 // case.
-func (s *Server) begin(w http.ResponseWriter, r *http.Request, ask func(answer chan messages.Admission), attach func(*wsock.Conn) bool) {
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, protocol string, ask func(answer chan messages.Admission), attach func(*wsock.Conn) bool) {
 	session, reason := s.admit(r, ask)
 	if session == nil {
 		s.refuse(w, r, refusalFor(reason))
 		return
 	}
 	abandon := sync.OnceFunc(func() { s.config.Root.Send(session, &messages.Abandoned{}) })
-	client := s.upgrade(w, r, abandon)
+	client := s.upgrade(w, r, protocol, abandon)
 	if client == nil {
 		abandon()
 		return

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"wsproxy/auth"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/relay"
@@ -31,6 +32,10 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
 		return
 	}
+	if token, given := auth.ResumeToken(r.Header); given {
+		s.takeUp(w, r, takeUp{endpoint: "relay", unit: messages.UnitBytes, find: s.config.Resume.Relay, token: token, user: user, query: query})
+		return
+	}
 	target, access, err := parseRelay(query)
 	if err != nil {
 		s.refuse(w, r, refusal{http.StatusBadRequest, messages.ReasonBadTarget, err.Error()})
@@ -38,11 +43,15 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 	}
 
 	source := s.config.Sources.OfRequest(r)
-	pair := relay.NewPair(s.relays, target, access)
-	s.begin(w, r, func(answer chan messages.Admission) {
+	lasting := s.relays.Resume != nil && auth.OffersResume(r.Header)
+	pair, protocol := relay.NewPair(s.relays, target, access), auth.SelectSubprotocol(r.Header)
+	if lasting {
+		pair, protocol = relay.NewLastingPair(s.relays, target, access, whose(user, source)), auth.SelectResume(r.Header)
+	}
+	s.begin(w, r, protocol, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Relays, &messages.OpenRelay{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
-			Target: target.String(), Lookup: !target.Literal(),
+			Target: target.String(), Resume: lasting, Lookup: !target.Literal(),
 			Upgrade: isHandshake(r), Pair: pair, Answer: answer,
 		})
 	}, pair.Attach)

@@ -12,11 +12,13 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/auth"
+	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/forward"
 	"wsproxy/transport/outside"
 	"wsproxy/transport/relay"
+	"wsproxy/transport/resume"
 	"wsproxy/transport/tunnel"
 	"wsproxy/transport/wsock"
 )
@@ -64,12 +66,32 @@ type Config struct {
 	Ping        time.Duration // between two pings to one WebSocket
 	Tunnels     *Tunnels      // nil disables tunnels
 	Meter       Meter
+	Resume      Resume
 	Log         *slog.Logger
 
 	// MaxConnsPerPeer bounds the connections to the HTTP listener that are no
 	// sessions, of one direct peer that is no trusted proxy; 0 is no limit.
 	MaxConnsPerPeer int
 	MaxConns        int // the same, of all peers
+}
+
+// Resume is on what sessions outlive their WebSocket. All fields are required, but
+// Tunnel without tunnels.
+type Resume struct {
+	Timeout time.Duration // that one waits for another WebSocket; 0 = they don't
+	Buffer  int64         // bytes that one holds, each way, at most
+	Shares  *budget.Shares
+	// Relay and Tunnel return where the session is found of whose token id is a part;
+	// nil if there can be none. There need be none.
+	Relay, Tunnel func(id string) *actor.PID
+	Exists        func(session *actor.PID) bool
+	Meter         ResumeMeter
+}
+
+// A ResumeMeter counts WebSockets that were refused a session that they wanted to take
+// up. Its method is called by many goroutines.
+type ResumeMeter interface {
+	ResumeRefused(endpoint string, reason messages.Reason)
 }
 
 // Tunnels is what the edge needs for tunnels. All fields are required, but for
@@ -111,6 +133,11 @@ func NewServer(c Config) *Server {
 	s := &Server{config: c, conns: newConns(c), host: host, relays: &relay.Settings{
 		Host: host, Policy: c.Policy, DialTimeout: c.DialTimeout, Ping: c.Ping,
 	}}
+	if c.Resume.Timeout > 0 {
+		s.relays.Resume = &resume.Settings{
+			Host: host, Timeout: c.Resume.Timeout, Buffer: c.Resume.Buffer, Shares: c.Resume.Shares,
+		}
+	}
 	if t := c.Tunnels; t != nil {
 		s.tunnels = &tunnel.Settings{
 			Host: host, Memory: t.Memory, Buffer: t.Buffer,

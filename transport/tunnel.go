@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"wsproxy/auth"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/forward"
@@ -38,7 +39,7 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 
 	source := s.config.Sources.OfRequest(r)
 	mux := tunnel.New(s.tunnels, s.dialect(asked), tunnel.Options{Credit: asked.credit, User: whose(user, source)})
-	s.begin(w, r, func(answer chan messages.Admission) {
+	s.begin(w, r, auth.SelectSubprotocol(r.Header), func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Credit: asked.credit, Bytes: asked.bytes, NoRaw: asked.noRaw,

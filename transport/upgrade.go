@@ -44,11 +44,12 @@ func isHandshake(r *http.Request) bool {
 	return r.ProtoAtLeast(1, 1) && r.ContentLength == 0 && websocket.IsWebSocketUpgrade(r)
 }
 
-// upgrade turns the request into a WebSocket, or answers it and returns nil.
+// upgrade turns the request into a WebSocket of a subprotocol, "" for none, or
+// answers it and returns nil.
 // Before it answers it calls abandon, which gives the session's slot back: the
 // client may go on sending for some seconds. The HTTP handler must return soon:
 // its goroutine and its buffers live as long as it does.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, abandon func()) *wsock.Conn {
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, protocol string, abandon func()) *wsock.Conn {
 	bare := &bareWriter{ResponseWriter: w}
 	handshake := upgrader // a copy, for its Error
 	handshake.Error = func(_ http.ResponseWriter, r *http.Request, status int, _ error) {
@@ -63,8 +64,8 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, abandon func())
 		}
 	}
 	var answer http.Header
-	if name := auth.SelectSubprotocol(r.Header); name != "" {
-		answer = http.Header{"Sec-Websocket-Protocol": {name}}
+	if protocol != "" {
+		answer = http.Header{"Sec-Websocket-Protocol": {protocol}}
 	}
 	ws, err := handshake.Upgrade(bare, r, answer)
 	if err != nil {

@@ -29,6 +29,9 @@ type openRelay struct {
 //
 //	resolving -> claiming -> admitted -> dialing -> relaying -> closing
 //
+// From dialing on, a session that may outlive its WebSocket may be without one, and
+// gets another one: its state is none of that.
+//
 // A session that is not admitted, or whose client goes away first, ends early.
 // A relay that fails is stopped, never restarted: half a TCP stream can't be
 // taken up again.
@@ -42,6 +45,7 @@ type relay struct {
 	held    []messages.Claim
 	linger  *time.Timer // runs while it closes; nil before
 	counted bool        // it closes for so long that it has asked for its slots again
+	lasting sessions.Lasting
 }
 
 type relayState uint8
@@ -75,6 +79,9 @@ func (a *relay) Receive(ctx actor.Context) {
 	case *sessions.StillCloses:
 		if a.state == relayClosing && !a.counted {
 			a.counted = true
+			if len(a.held) > 0 { // it was without a WebSocket when it began to close
+				return
+			}
 			a.claim(ctx, ledger.SessionClaims(a.open.Count, a.open.User)...)
 		}
 	case *messages.TargetResolved:
@@ -87,6 +94,17 @@ func (a *relay) Receive(ctx actor.Context) {
 		a.dialed(ctx, m)
 	case *messages.PumpEnded:
 		a.finish(ctx, m.Reason)
+	case *messages.WebSocketEnded:
+		a.webSocketEnded(ctx, m)
+	case *messages.TakeUp:
+		a.takeUp(ctx, m)
+	case *sessions.TooLate:
+		if a.lasting.IsTooLate(m) {
+			a.giveUp(ctx, messages.ReasonResumeTimeout)
+		}
+	case *messages.YieldSlot:
+		a.held = nil
+		a.giveUp(ctx, messages.ReasonGaveWay)
 	case *messages.PairClosed:
 		a.end(ctx, m.Reason)
 		ctx.Stop(ctx.Self())
@@ -181,6 +199,9 @@ func (a *relay) start(ctx actor.Context) {
 	a.needs.Meter.RelayStarted()
 	a.log(ctx).Info("relay started")
 	a.state = relayDialing
+	if a.open.Resume {
+		a.open.Pair.Announce(a.lasting.Open(ctx, &a.needs.Lasting))
+	}
 	a.open.Pair.Dial()
 }
 
@@ -196,6 +217,35 @@ func (a *relay) dialed(ctx actor.Context, m *messages.TargetDialed) {
 	a.open.Pair.Pump()
 }
 
+// webSocketEnded has a session that has lost its WebSocket wait for another one.
+func (a *relay) webSocketEnded(ctx actor.Context, m *messages.WebSocketEnded) {
+	was := a.lasting.IsAway()
+	if a.lasting.Ended(ctx, m) {
+		a.finish(ctx, m.Reason)
+	} else if a.lasting.IsAway() && !was {
+		a.log(ctx).Info("relay detached", "reason", string(m.Reason))
+	}
+}
+
+func (a *relay) takeUp(ctx actor.Context, m *messages.TakeUp) {
+	if a.open == nil || a.state == relayEnded { // it has said its last word
+		m.Answer <- messages.ReasonNoSession
+		return
+	}
+	if away, ok := a.lasting.TakeUp(ctx, m, a.open.User, a.open.Pair); ok {
+		a.log(ctx).Info("relay resumed", "away_ms", away.Milliseconds())
+	}
+}
+
+// giveUp ends a session whose client is not waited for any more.
+func (a *relay) giveUp(ctx actor.Context, reason messages.Reason) {
+	if a.state == relayClosing {
+		a.open.Pair.Cut()
+		return
+	}
+	a.finish(ctx, reason)
+}
+
 // finish begins the end of a session. The first reason counts. The slot is given
 // back before the client hears of the end, so that it finds it free when it
 // connects again at once; the sockets may linger for some seconds.
@@ -204,7 +254,9 @@ func (a *relay) finish(ctx actor.Context, reason messages.Reason) {
 		return
 	}
 	a.state = relayClosing
-	a.release(ctx)
+	if !a.lasting.IsAway() { // else the client may come yet, and fetch what there is for it
+		a.release(ctx)
+	}
 	a.open.Pair.Finish(reason)
 	a.linger = sessions.CountLinger(ctx)
 }
@@ -213,6 +265,9 @@ func (a *relay) shutdown(ctx actor.Context) {
 	if a.state < relayAdmitted {
 		a.refuse(ctx, messages.ReasonDraining)
 		return
+	}
+	if a.state == relayClosing && a.lasting.IsAway() {
+		a.open.Pair.Cut()
 	}
 	a.finish(ctx, messages.ReasonShutdown)
 }
@@ -223,6 +278,7 @@ func (a *relay) end(ctx actor.Context, reason messages.Reason) {
 	if a.linger != nil {
 		a.linger.Stop()
 	}
+	a.lasting.Close(reason)
 	if a.started.IsZero() {
 		return
 	}

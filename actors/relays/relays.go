@@ -23,7 +23,9 @@ type Meter interface {
 type Needs struct {
 	Limits *actor.PID // the limits actor
 	Meter  Meter
-	Log    *slog.Logger
+	// Lasting is on what sessions outlive their WebSocket.
+	Lasting sessions.Terms
+	Log     *slog.Logger
 }
 
 // Spawn starts the actor that owns all relay sessions. It admits those
@@ -32,8 +34,16 @@ func Spawn(system *actor.ActorSystem, needs Needs) (*actor.PID, error) {
 	session := relayProps(&needs)
 	props := supervise.Guarded(needs.Log, func() actor.Actor { return &relays{session: session} },
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
-	return system.Root.SpawnNamed(props, "relays")
+	return system.Root.SpawnNamed(props, name)
 }
+
+// PID returns where a session is found of whose token id is a part. There need be
+// no such session.
+func PID(system *actor.ActorSystem, id string) *actor.PID {
+	return system.NewLocalPID(name + "/" + sessions.Unnamed + id)
+}
+
+const name = "relays"
 
 // relays is the set of relay sessions. It is resumed when it fails, because a
 // restart would end all its children: so it changes its state last.

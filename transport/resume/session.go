@@ -212,7 +212,22 @@ func (s *Session) Finish(reason messages.Reason, closed func(messages.Reason)) {
 		k.finish(reason)
 	case !isAnswered(reason):
 		s.end(reason)
+	default:
+		s.endLater()
 	}
+}
+
+// endLater ends a session that closes, whose client is waited for, if its owner has
+// not seen to that by then: it may be no more.
+func (s *Session) endLater() {
+	time.AfterFunc(s.settings.Timeout+messages.Linger, func() {
+		s.mu.Lock()
+		left := s.socket == nil
+		s.mu.Unlock()
+		if left {
+			s.end(s.reason)
+		}
+	})
 }
 
 // Cut ends the waiting for the client of a session that closes: what it has not

@@ -126,8 +126,12 @@ func (k *socket) finished(reason messages.Reason) {
 	answered = answered && !isLoss(code)
 	s.mu.Lock()
 	ends := s.last == k && (answered || s.cut || !isAnswered(s.reason))
+	waits := s.last == k && !ends
 	s.mu.Unlock()
-	if ends {
+	switch {
+	case ends:
 		s.end(reason)
+	case waits:
+		s.endLater()
 	}
 }
