@@ -67,6 +67,7 @@ type tunnel struct {
 	emptied  bool        // the handler has no raw connection left, and takes none
 	linger   *time.Timer // runs while its mux closes; nil before
 	counted  bool        // the mux closes for so long that it has asked for its slots again
+	lasting  sessions.Lasting
 }
 
 type tunnelState uint8
@@ -122,6 +123,17 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		a.finish(ctx, messages.ReasonNameTaken)
 	case *messages.MuxEnded:
 		a.finish(ctx, m.Reason)
+	case *messages.WebSocketEnded:
+		a.webSocketEnded(ctx, m)
+	case *messages.TakeUp:
+		a.takeUp(ctx, m)
+	case *sessions.TooLate:
+		if a.lasting.IsTooLate(m) {
+			a.finish(ctx, messages.ReasonResumeTimeout)
+		}
+	case *messages.YieldSlot:
+		a.claims = nil
+		a.finish(ctx, messages.ReasonGaveWay)
 	case *handlerClosed:
 		a.closeMux(ctx)
 	case *connsEnded:
@@ -271,6 +283,9 @@ func (a *tunnel) ready(ctx actor.Context) {
 // begin tells the client its addresses.
 func (a *tunnel) begin(ctx actor.Context) {
 	a.state = tunnelReady
+	if a.open.Resume {
+		a.open.Mux.Announce(a.lasting.Open(ctx, &a.needs.Lasting))
+	}
 	a.open.Mux.Start()
 	a.log(ctx).Info("tunnel ready", "port", a.port)
 }
@@ -286,6 +301,26 @@ func (a *tunnel) reopenLater(ctx actor.Context) {
 	a.backoff = min(max(2*a.backoff, firstReopen), lastReopen)
 	self, root := ctx.Self(), ctx.ActorSystem().Root
 	time.AfterFunc(a.backoff, func() { root.Send(self, &reopen{}) })
+}
+
+// webSocketEnded has a tunnel that has lost its WebSocket wait for another one.
+func (a *tunnel) webSocketEnded(ctx actor.Context, m *messages.WebSocketEnded) {
+	was := a.lasting.IsAway()
+	if a.lasting.Ended(ctx, m) {
+		a.finish(ctx, m.Reason)
+	} else if a.lasting.IsAway() && !was {
+		a.log(ctx).Info("tunnel detached", "reason", string(m.Reason))
+	}
+}
+
+func (a *tunnel) takeUp(ctx actor.Context, m *messages.TakeUp) {
+	if a.state != tunnelReady { // it has not begun, or has ended
+		m.Answer <- messages.ReasonNoSession
+		return
+	}
+	if away, ok := a.lasting.TakeUp(ctx, m, a.open.User, a.open.Mux); ok {
+		a.log(ctx).Info("tunnel resumed", "away_ms", away.Milliseconds())
+	}
 }
 
 // finish begins the end of a tunnel. The first reason counts. The handler goes
@@ -359,6 +394,7 @@ func (a *tunnel) end(ctx actor.Context) {
 	if a.linger != nil {
 		a.linger.Stop()
 	}
+	a.lasting.Close(a.reason)
 	if a.started.IsZero() {
 		return
 	}

@@ -49,8 +49,10 @@ type Tunnels struct {
 	// StallTimeout is how long a raw peer that acknowledges nothing may hold
 	// up a tunnel without flow=credit.
 	StallTimeout time.Duration
-	Meter        TunnelMeter
-	Log          *slog.Logger
+	// Lasting is on what tunnels outlive their WebSocket.
+	Lasting sessions.Terms
+	Meter   TunnelMeter
+	Log     *slog.Logger
 	// Workers run handlers and conns. They may be nil.
 	Workers *supervise.Workers
 	// Inject, if not nil, is called with each message that a handler gets,
@@ -70,6 +72,18 @@ func HandlerPID(system *actor.ActorSystem, subdomain string, bytes bool) *actor.
 		}
 	}
 	return system.NewLocalPID(id + "/" + handlerName(bytes))
+}
+
+// PID returns where a tunnel is found of whose token id is a part, or nil if there can
+// be none. There need be no such tunnel.
+func PID(system *actor.ActorSystem, id string) *actor.PID {
+	pid := system.NewLocalPID(tunnelsName + "/" + id)
+	if process, _ := system.ProcessRegistry.GetLocal(pid.Id); process != nil {
+		if _, named := process.(*door); named {
+			return nil
+		}
+	}
+	return pid
 }
 
 const tunnelsName = "tunnels"

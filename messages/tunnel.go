@@ -15,6 +15,7 @@ import (
 // closes everything that it owns once Finish was called, also when its tunnel
 // is no longer alive.
 type Mux interface {
+	Resumable
 	// Own names the tunnel. Called once, before any other method.
 	Own(tunnel *actor.PID)
 	// Listen opens the raw port. Answer: [PortOpened].
@@ -144,6 +145,7 @@ type OpenTunnel struct {
 	Credit bool   // flow=credit
 	Bytes  bool   // http=bytes; only with Credit
 	NoRaw  bool   // raw=off: no raw port is taken
+	Resume bool   // whether the tunnel may outlive its WebSocket; only with Bytes
 	// Subdomain is that of a named tunnel, which a later one of the same name
 	// takes over. Empty: any will do, and nobody takes it over.
 	Subdomain string

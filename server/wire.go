@@ -78,6 +78,7 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	edge.Resume = transport.Resume{
 		Timeout: c.ResumeTimeout, Buffer: c.ResumeBuffer, Shares: budget.NewShares(c.ResumeBufferTotal),
 		Relay:  func(id string) *actor.PID { return relays.PID(s.system, id) },
+		Tunnel: func(id string) *actor.PID { return actors.PID(s.system, id) },
 		Exists: s.exists, Meter: meter,
 	}
 	meter.WatchResume(edge.Resume.Shares.Held)
@@ -115,6 +116,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 		MaxHTTP:   orNoLimit(c.MaxTunnelHTTP), MaxConns: orNoLimit(c.MaxTunnelTCPConns),
 		MaxHTTPPerAddress: httpPerAddress(c), MaxConnsPerAddress: c.MaxTunnelTCPPerIP,
 		StallTimeout: c.TunnelStallTimeout, RawIdle: c.TunnelTCPIdleTimeout,
+		Lasting: sessions.Terms{Timeout: c.ResumeTimeout, Endpoint: "tunnel", Meter: meter, Limits: limits},
 		Workers: s.workers,
 		Inject:  s.inject,
 	})

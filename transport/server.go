@@ -133,16 +133,17 @@ func NewServer(c Config) *Server {
 	s := &Server{config: c, conns: newConns(c), host: host, relays: &relay.Settings{
 		Host: host, Policy: c.Policy, DialTimeout: c.DialTimeout, Ping: c.Ping,
 	}}
+	var lasting *resume.Settings
 	if c.Resume.Timeout > 0 {
-		s.relays.Resume = &resume.Settings{
-			Host: host, Timeout: c.Resume.Timeout, Buffer: c.Resume.Buffer, Shares: c.Resume.Shares,
-		}
+		lasting = &resume.Settings{Host: host, Timeout: c.Resume.Timeout, Buffer: c.Resume.Buffer, Shares: c.Resume.Shares}
+		s.relays.Resume = lasting
 	}
 	if t := c.Tunnels; t != nil {
 		s.tunnels = &tunnel.Settings{
 			Host: host, Memory: t.Memory, Buffer: t.Buffer,
 			MaxMessage:   2*t.MaxBody + tunnelMessageExtra,
 			StallTimeout: t.StallTimeout, HTTPTimeout: t.HTTPTimeout, Bind: t.Bind,
+			Resume: lasting,
 		}
 		s.memory = t.Memory.Part()
 		s.gateway = forward.NewGateway(forward.Settings{

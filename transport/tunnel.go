@@ -31,6 +31,10 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
 		return
 	}
+	if token, given := auth.ResumeToken(r.Header); given {
+		s.takeUp(w, r, takeUp{endpoint: "tunnel", unit: messages.UnitMessages, find: s.config.Resume.Tunnel, token: token, user: user, query: query})
+		return
+	}
 	asked, no := parseTunnel(query, s.config.Tunnels.Dialect)
 	if no != nil {
 		s.refuse(w, r, *no)
@@ -38,11 +42,15 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 	}
 
 	source := s.config.Sources.OfRequest(r)
-	mux := tunnel.New(s.tunnels, s.dialect(asked), tunnel.Options{Credit: asked.credit, User: whose(user, source)})
-	s.begin(w, r, auth.SelectSubprotocol(r.Header), func(answer chan messages.Admission) {
+	lasting, protocol := false, auth.SelectSubprotocol(r.Header)
+	if s.tunnels.Resume != nil && asked.bytes && auth.OffersResume(r.Header) { // and flow=credit, without which there is no http=bytes
+		lasting, protocol = true, auth.SelectResume(r.Header)
+	}
+	mux := tunnel.New(s.tunnels, s.dialect(asked), tunnel.Options{Credit: asked.credit, User: whose(user, source), Lasting: lasting})
+	s.begin(w, r, protocol, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
-			Credit: asked.credit, Bytes: asked.bytes, NoRaw: asked.noRaw,
+			Credit: asked.credit, Bytes: asked.bytes, NoRaw: asked.noRaw, Resume: lasting,
 			Subdomain: s.config.Tunnels.subdomainOf(user, asked.name),
 			Upgrade:   isHandshake(r), Mux: mux, Answer: answer,
 		})

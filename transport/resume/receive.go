@@ -138,16 +138,17 @@ func (k *socket) accept(chunks [][]byte, units uint64, is func() bool, text bool
 	direct := !s.passing && len(s.queue) == 0
 	s.passing = s.passing || direct
 	s.mu.Unlock()
-	rest := chunks
-	passed := int64(0)
+	rest, passed := chunks, int64(0)
 	if direct {
 		rest, passed = s.try(chunks, text)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i, data := range rest {
 		for first := true; first || len(data) > 0; first = false {
 			n := min(len(data), wsock.BufferSize)
 			s.queue = append(s.queue, piece{wsock.Retain(data[:n]), text, i == len(rest)-1 && n == len(data)})
+			s.queued += int64(n)
 			data = data[n:]
 		}
 	}
@@ -156,8 +157,36 @@ func (k *socket) accept(chunks [][]byte, units uint64, is func() bool, text bool
 		s.passed(passed)
 	}
 	s.passOn()
-	s.mu.Unlock()
+	if s.options.Unit == replay.Messages {
+		s.awaitQueue(k)
+	}
 	return ""
+}
+
+// awaitQueue waits while a tunnel's messages that could not be passed on are more
+// bytes than there is memory for: a limit in messages does not bound those. Under mu.
+func (s *Session) awaitQueue(k *socket) {
+	for {
+		more := s.queued - FirstBytes - s.counted
+		if more <= 0 || s.socket != k || s.over {
+			return
+		}
+		if s.held.Try(more) {
+			s.counted += more
+			return
+		}
+		s.written.Wait()
+	}
+}
+
+// dequeued notes that n bytes were passed on that had waited. Under mu.
+func (s *Session) dequeued(n int) {
+	s.queued -= int64(n)
+	if spare := s.counted - max(s.queued-FirstBytes, 0); spare > 0 {
+		s.counted -= spare
+		s.held.Add(-spare)
+	}
+	s.written.Broadcast()
 }
 
 // try passes on what can be without waiting, and returns the rest, and how many
@@ -187,19 +216,16 @@ func (s *Session) passOn() {
 	s.passing = true
 	whole := false
 	wsock.StartPump(s.Log(), "resume in", func() {
-		for units := int64(0); ; {
-			p, end, more := s.nextPiece(units)
-			switch {
+		for p := (piece{}); ; {
+			var end, more bool
+			switch p, end, more = s.nextPiece(p); {
 			case !more:
 				whole = true
 				return
 			case end:
 				s.options.Sink.End()
-				units = 0
 			default:
 				s.options.Sink.Take(p.data, p.text, p.end)
-				units = s.unitsOf(p)
-				wsock.Release(p.data)
 			}
 		}
 	}, func() {
@@ -213,12 +239,14 @@ func (s *Session) passOn() {
 	})
 }
 
-// nextPiece notes that units were passed on, and returns what is to be passed on
+// nextPiece notes that a piece was passed on, and returns what is to be passed on
 // next: a piece, or the client's end. If there is nothing, nobody passes on any more.
-func (s *Session) nextPiece(units int64) (p piece, end, more bool) {
+func (s *Session) nextPiece(before piece) (p piece, end, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passed(units)
+	s.dequeued(len(before.data))
+	s.passed(s.unitsOf(before))
+	wsock.Release(before.data)
 	switch {
 	case len(s.queue) > 0:
 		p, s.queue[0] = s.queue[0], piece{}

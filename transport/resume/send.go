@@ -20,30 +20,24 @@ func (s *Session) AwaitRoom() bool {
 		if room > 0 {
 			return true
 		}
-		select {
-		case <-s.room:
-		case <-s.Closing().Done():
+		if !s.awaitRoom() {
 			return false
 		}
 	}
 }
 
-// Send keeps a message, whose memory is the session's now, and sends it if there is
-// a WebSocket. It waits for room, and reports false if the session closes before.
+// Send keeps bytes, whose memory is the session's now, and sends them if there is a
+// WebSocket. It waits for room, and reports false if the session closes before.
 func (s *Session) Send(m replay.Message) bool {
 	for {
 		s.mu.Lock()
-		units := 1
-		if s.options.Unit == replay.Bytes {
-			units = len(m.Payload)
-		}
 		room := s.roomFor(len(m.Payload))
 		switch {
-		case room >= int64(units):
+		case room >= int64(len(m.Payload)):
 			s.out.Keep(m)
 			s.flush()
 			return true
-		case room > 0 && s.options.Unit == replay.Bytes:
+		case room > 0:
 			// A client may grant less than a buffer holds.
 			s.out.Keep(replay.Message{Payload: append([]byte(nil), m.Payload[:room]...)})
 			m.Payload = m.Payload[room:]
@@ -51,14 +45,46 @@ func (s *Session) Send(m replay.Message) bool {
 			continue
 		}
 		s.mu.Unlock()
-		select {
-		case <-s.room:
-		case <-s.Closing().Done():
-			if m.Buf != nil {
-				wsock.GiveBuffer(m.Buf)
+		if !s.awaitRoom() {
+			giveBuffer(m.Buf)
+			return false
+		}
+	}
+}
+
+// SendAll is Send for several messages of a tunnel, which go out together.
+func (s *Session) SendAll(all []replay.Message) bool {
+	for len(all) > 0 {
+		s.mu.Lock()
+		n := 0
+		for n < len(all) && s.roomFor(len(all[n].Payload)) > 0 {
+			s.out.Keep(all[n])
+			n++
+		}
+		s.flush()
+		if all = all[n:]; len(all) > 0 && !s.awaitRoom() {
+			for _, m := range all {
+				giveBuffer(m.Buf)
 			}
 			return false
 		}
+	}
+	return true
+}
+
+// awaitRoom waits until there may be room. It reports false if the session closes.
+func (s *Session) awaitRoom() bool {
+	select {
+	case <-s.room:
+		return true
+	case <-s.Closing().Done():
+		return false
+	}
+}
+
+func giveBuffer(buf *wsock.Buffer) {
+	if buf != nil {
+		wsock.GiveBuffer(buf)
 	}
 }
 

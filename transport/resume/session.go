@@ -79,6 +79,8 @@ type Session struct {
 	looked   uint64           // under mu: what had come when it ran out last
 
 	queue     []piece // under mu: what came and was not passed on
+	queued    int64   // under mu: bytes of that, and of what is being passed on
+	counted   int64   // under mu: bytes of held for that
 	passing   bool    // under mu: some goroutine passes on, and goes on until nothing is left
 	inEnded   bool    // under mu: the client has said that nothing follows
 	endPassed bool    // under mu: the sink was told so
@@ -127,8 +129,15 @@ func (s *Session) Log() *slog.Logger { return s.life.Log() }
 // Closing returns a context that ends when the session begins to close.
 func (s *Session) Closing() context.Context { return s.life.Closing() }
 
-// Conn returns the first WebSocket.
-func (s *Session) Conn() *wsock.Conn { return s.first.conn }
+// Conn returns the WebSocket of the moment, nil while there is none.
+func (s *Session) Conn() *wsock.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.socket == nil {
+		return nil
+	}
+	return s.socket.conn
+}
 
 // Announce tells the client by which token it can take the session up, and begins
 // to read it.
@@ -171,6 +180,7 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 // begin makes k the WebSocket of the session. Called with mu, which it gives back.
 func (s *Session) begin(k *socket) {
 	s.socket, s.endSent = k, false
+	s.written.Broadcast()
 	writing := s.writing
 	s.writing = true
 	s.mu.Unlock()
@@ -262,8 +272,8 @@ func (s *Session) end(reason messages.Reason) {
 	s.over, s.socket = true, nil
 	s.out.Drop()
 	s.in.Drop()
-	s.held.Add(-s.reserved)
-	s.reserved = 0
+	s.held.Add(-s.reserved - s.counted)
+	s.reserved, s.counted = 0, 0
 	s.written.Broadcast()
 	s.mu.Unlock()
 	s.closed(reason)

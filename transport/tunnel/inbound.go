@@ -58,13 +58,18 @@ const (
 
 // startReading starts the pump that reads the client's messages.
 func (m *Mux) startReading() {
-	in := &inbound{mux: m}
-	in.take = m.dialect.Reassemble(in.piece)
-	m.comes.Store(in)
+	in := m.newInbound()
 	m.session.Read("tunnel in", wsock.Receiver{
 		Texts: true, Boundaries: true, Wait: in.waitForRoom, Payload: in.payload,
 		Received: func(n int) { m.received.Add(int64(n)) },
 	})
+}
+
+func (m *Mux) newInbound() *inbound {
+	in := &inbound{mux: m}
+	in.take = m.dialect.Reassemble(in.piece)
+	m.comes.Store(in)
+	return in
 }
 
 func (in *inbound) payload(data []byte, text, end bool) (refused messages.Reason) {
@@ -95,10 +100,10 @@ func (in *inbound) waitForRoom() {
 		patience = patience.Add(2 * m.settings.StallTimeout)
 	}
 	told := false
-	for in.wantsRoom() && !m.session.Discarding() {
+	for in.wantsRoom() && !m.discards() {
 		select {
 		case <-m.room:
-		case <-m.session.Closing().Done():
+		case <-m.life.Closing().Done():
 			return
 		case now := <-look.C:
 			if in.kind == inboundControl && now.After(patience) {

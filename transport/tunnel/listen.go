@@ -13,37 +13,37 @@ import (
 func (m *Mux) Listen(number uint16) {
 	accepting := m.accepting
 	var err error
-	wsock.StartPump(m.session.Log(), "listen", func() {
+	wsock.StartPump(m.life.Log(), "listen", func() {
 		var listener *net.TCPListener
 		if listener, err = port.Listen(m.settings.Bind, number); err != nil {
 			return
 		}
 		m.listener.Store(listener)
 		select {
-		case <-m.session.Closing().Done(): // maybe without having seen it
+		case <-m.life.Closing().Done(): // maybe without having seen it
 			listener.Close()
 		default:
 			if accepting {
 				m.accept(listener)
 			}
 		}
-	}, func() { m.session.Tell(&messages.PortOpened{Port: number, Err: err}) })
+	}, func() { m.life.Tell(&messages.PortOpened{Port: number, Err: err}) })
 }
 
 // accept hands the raw port's connections over to the handler.
 func (m *Mux) accept(listener *net.TCPListener) {
 	var err error
-	wsock.StartPump(m.session.Log(), "accept", func() {
-		err = port.AcceptAll(listener, m.accepts, m.session.Closing().Done(), func(conn *net.TCPConn, count netip.Prefix) {
+	wsock.StartPump(m.life.Log(), "accept", func() {
+		err = port.AcceptAll(listener, m.accepts, m.life.Closing().Done(), func(conn *net.TCPConn, count netip.Prefix) {
 			s := newStream(m, conn, conn.RemoteAddr().String())
 			m.settings.Host.Send(m.handler, &messages.Accepted{Stream: s, Count: count})
 		})
 	}, func() {
 		listener.Close()
 		select {
-		case <-m.session.Closing().Done():
+		case <-m.life.Closing().Done():
 		default:
-			m.session.Tell(&messages.PortFailed{Err: err})
+			m.life.Tell(&messages.PortFailed{Err: err})
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/pieces"
+	"wsproxy/transport/resume"
 	"wsproxy/transport/tunnel/inflight"
 	"wsproxy/transport/wsock"
 )
@@ -19,7 +20,12 @@ import (
 // through either. The HTTP handler makes it and attaches the client's
 // WebSocket; the tunnel's actors say what happens when. See [messages.Mux].
 type Mux struct {
-	session  wsock.Session
+	life     life
+	session  wsock.Session           // of a tunnel that ends with its WebSocket
+	lasting  *resume.Session         // of one that outlives it; else nil
+	sink     *lastingIn              // of lasting
+	token    string                  // of lasting, from Announce to Start
+	leaving  atomic.Bool             // of lasting: what is read goes nowhere
 	settings *Settings               // set once
 	dialect  Dialect                 // set once, before Start
 	credit   bool                    // set once: flow=credit
@@ -45,7 +51,8 @@ type Mux struct {
 	received  atomic.Int64                    // bytes from the client
 }
 
-// Settings are what all tunnels share. All fields are required, but for Bind.
+// Settings are what all tunnels share. All fields are required, but for Bind and
+// Resume.
 type Settings struct {
 	Host         *wsock.Host
 	Memory       *budget.Pool  // of all tunnels
@@ -54,6 +61,8 @@ type Settings struct {
 	StallTimeout time.Duration // how long a peer that takes nothing may hold up its tunnel
 	HTTPTimeout  time.Duration // within which an HTTP request must be answered
 	Bind         netip.Addr    // of raw ports; the zero Addr means all interfaces
+	// Resume is for tunnels that outlive their WebSocket; nil if there are none.
+	Resume *resume.Settings
 }
 
 // requestParts is of how many parts of a tunnel's memory requests leave one: they
@@ -65,6 +74,8 @@ const requestParts = 4
 type Options struct {
 	Credit bool   // flow=credit
 	User   string // for the memory that all of one user's tunnels may hold
+	// Lasting is whether the tunnel may outlive its WebSocket.
+	Lasting bool
 }
 
 // New returns a Mux for a client that speaks what dialect returns, which is
@@ -78,23 +89,33 @@ func New(settings *Settings, dialect func(*Mux) Dialect, options Options) *Mux {
 		room:    make(chan struct{}, 1),
 		accepts: make(chan struct{}, maxAccepted),
 	}
-	m.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.MuxEnded{Reason: reason} })
 	m.memory.OnFreed(func() { signal(m.room) })
 	m.requests = m.memory.Below(m.memory.Limit() / requestParts * (requestParts - 1))
 	m.wider = budget.New(min(m.memory.Limit(), settings.Buffer) / widerPart)
 	m.answers.Init(m.memory)
 	m.posted.Init(m.memory)
 	m.dialect = dialect(m)
+	if options.Lasting {
+		m.initLasting(options.User)
+	} else {
+		m.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.MuxEnded{Reason: reason} })
+		m.life = &m.session
+	}
 	m.queue = newSendQueue(m.drop)
 	m.queue.coalesce = m.dialect.MaxCoalesced()
 	return m
 }
 
 // Attach gives the Mux its client: see [wsock.Session.Attach].
-func (m *Mux) Attach(client *wsock.Conn) bool { return m.session.Attach(client) }
+func (m *Mux) Attach(client *wsock.Conn) bool {
+	if m.lasting != nil {
+		return m.lasting.Attach(client)
+	}
+	return m.session.Attach(client)
+}
 
 // Own names the tunnel.
-func (m *Mux) Own(tunnel *actor.PID) { m.session.Own(tunnel) }
+func (m *Mux) Own(tunnel *actor.PID) { m.life.Own(tunnel) }
 
 // Dialect returns how the client is spoken to.
 func (m *Mux) Dialect() Dialect { return m.dialect }
@@ -237,10 +258,14 @@ func (m *Mux) Prepare(handler *actor.PID, ready []byte) {
 
 // Start begins to read the client, to write to it, and to accept.
 func (m *Mux) Start() {
-	m.session.Conn().KeepUnsentLow()
-	m.inFlight.Watch(m.session.Conn().Sending)
-	m.startReading()
-	m.writeDone = m.session.Pump("tunnel out", m.pumpOut)
+	if m.lasting != nil {
+		m.startLasting()
+	} else {
+		m.session.Conn().KeepUnsentLow()
+		m.inFlight.Watch(m.session.Conn().Sending)
+		m.startReading()
+		m.writeDone = m.session.Pump("tunnel out", m.pumpOut)
+	}
 	m.accepting = true
 	if listener := m.listener.Load(); listener != nil {
 		m.accept(listener)
@@ -248,17 +273,24 @@ func (m *Mux) Start() {
 }
 
 // Cut ends the waiting for the client of a Mux that closes.
-func (m *Mux) Cut() { m.session.Cut() }
+func (m *Mux) Cut() { m.life.Cut() }
 
 // Finish ends the Mux: what waits is written, the WebSocket is closed, the raw
 // port too.
 func (m *Mux) Finish(reason messages.Reason) {
-	m.session.Finish(reason, m.finish, func(messages.Reason) {
-		m.queue.clear()
-		m.answers.End()
-		m.posted.End()
-		m.session.Tell(&messages.MuxClosed{})
-	})
+	if m.lasting != nil {
+		m.finishLasting(reason)
+		return
+	}
+	m.session.Finish(reason, m.finish, m.closed)
+}
+
+// closed gives everything back. The client has left.
+func (m *Mux) closed(messages.Reason) {
+	m.queue.clear()
+	m.answers.End()
+	m.posted.End()
+	m.life.Tell(&messages.MuxClosed{})
 }
 
 func (m *Mux) finish(reason messages.Reason) messages.Reason {

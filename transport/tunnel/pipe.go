@@ -31,7 +31,7 @@ type Pipe struct {
 // client may take nothing of what waits for it. The error is [net.ErrClosed] before
 // the Mux has started and once it closes.
 func (m *Mux) OpenPipe(peer, protocol string, patience time.Duration) (*Pipe, error) {
-	if !m.started.Load() || m.session.Closing().Err() != nil {
+	if !m.started.Load() || m.life.Closing().Err() != nil {
 		return nil, net.ErrClosed
 	}
 	s := newStream(m, nil, peer)

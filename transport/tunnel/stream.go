@@ -79,7 +79,7 @@ func newStream(m *Mux, conn *net.TCPConn, peer string) *Stream {
 	if conn == nil { // it waits for no place
 		s.accepted.Store(true)
 	}
-	s.found = context.AfterFunc(m.session.Closing(), s.Reject)
+	s.found = context.AfterFunc(m.life.Closing(), s.Reject)
 	return s
 }
 
@@ -154,8 +154,8 @@ func (s *Stream) announce() {
 // start starts the pumps. Under mu.
 func (s *Stream) start() {
 	s.inDone = make(chan struct{})
-	wsock.StartPump(s.mux.session.Log(), "raw in", s.pumpIn, func() { close(s.inDone) })
-	wsock.StartPump(s.mux.session.Log(), "raw out", s.pumpOut, func() {
+	wsock.StartPump(s.mux.life.Log(), "raw in", s.pumpIn, func() { close(s.inDone) })
+	wsock.StartPump(s.mux.life.Log(), "raw out", s.pumpOut, func() {
 		s.finish(messages.CloseReset, true) // unless it is over, which it is but for a panic
 		s.conn.Close()
 		if s.special.Ended != nil {
