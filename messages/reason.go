@@ -22,10 +22,24 @@ const (
 	ReasonTextMessage   Reason = "text_message"    // a text message where only binary ones mean something
 	ReasonProtocolError Reason = "protocol_error"  // frames that RFC 6455 does not allow
 
+	ReasonBadAck         Reason = "bad_ack"         // an ack that can't be read, or of what was never sent
+	ReasonBeyondLimit    Reason = "beyond_limit"    // more than the client was granted, or something behind its eof
+	ReasonUnknownMessage Reason = "unknown_message" // JSON on a relay that is none of a session that can be taken up
+	ReasonResumeTimeout  Reason = "resume_timeout"  // it had lost its WebSocket, and nobody took it up within RESUME_TIMEOUT
+
 	ReasonNameTaken Reason = "name_taken" // a later tunnel of the same name has come
 	ReasonShutdown  Reason = "shutdown"   // the server is shutting down
 	ReasonInternal  Reason = "internal"   // a fault of the server's own
 	ReasonAbandoned Reason = "abandoned"  // the client went away, or did not upgrade, before the session began
+)
+
+// Reasons that a WebSocket of a session ends for, which goes on without it, or that
+// one is closed for which would have taken a session up.
+const (
+	ReasonTakenOver    Reason = "taken_over"    // another WebSocket has taken the session up
+	ReasonNoSession    Reason = "no_session"    // unknown, over, of the other endpoint, or another user's
+	ReasonOldAttempt   Reason = "old_attempt"   // the attempt's number is not above the last accepted one, or none
+	ReasonNotContinued Reason = "not_continued" // the client's position was never sent, is not kept any more, or is none
 )
 
 // Reasons that a request is refused for, before any upgrade.
@@ -52,7 +66,7 @@ const (
 	ReasonHTTPLimit      Reason = "http_limit"      // the source address has too many under way
 	ReasonHTTPShare      Reason = "http_share"      // the source address has too many under way in this tunnel
 	ReasonTunnelBusy     Reason = "tunnel_busy"     // the tunnel has too many under way
-	ReasonGaveWay        Reason = "gave_way"        // its slot went to another source address, which has fewer
+	ReasonGaveWay        Reason = "gave_way"        // its slot went to another source address, which has fewer; of a session that waited for a WebSocket, to a new one of its user
 	ReasonMemory         Reason = "memory"          // the byte budget of all tunnels is used up
 	ReasonTunnelGone     Reason = "tunnel_gone"     // the tunnel ended before the answer
 	ReasonRestarted      Reason = "restarted"       // the tunnel's handler failed and began anew
@@ -86,9 +100,14 @@ const (
 	CloseInternal      = 1011
 )
 
-// CloseTakenOver is the protocol's own: another WebSocket has taken over. A
-// client does not come back after it.
-const CloseTakenOver = 4001
+// Close codes of the protocol's own (section 2). A client does not take its session
+// or name up again after them, but for a 4001 that comes before it was resumed: then
+// with a later attempt.
+const (
+	CloseTakenOver    = 4001 // another WebSocket has taken over
+	CloseNoSession    = 4404 // there is no such session, any more
+	CloseNotContinued = 4409 // the session can't be continued from there
+)
 
 // CloseFor returns the close code and the text that tell a client of the
 // reason. The texts stay below the 123 bytes that a close frame has room for
@@ -101,14 +120,30 @@ func CloseFor(r Reason) (code int, text string) {
 		return CloseGoingAway, RestartText(1)
 	case ReasonProtocolError:
 		return CloseProtocolError, "frame not allowed by RFC 6455"
+	case ReasonBadAck:
+		return CloseProtocolError, "ack that can't be read, or of what was never sent"
+	case ReasonBeyondLimit:
+		return CloseProtocolError, "more was sent than was granted, or something behind eof"
 	case ReasonTextMessage:
 		return CloseUnsupported, "only binary messages are relayed"
+	case ReasonUnknownMessage:
+		return CloseUnsupported, "unknown type of JSON message"
 	case ReasonTargetBlocked:
 		return ClosePolicy, "target blocked"
 	case ReasonMessageTooBig:
 		return CloseTooBig, "message too big"
 	case ReasonNameTaken:
 		return CloseTakenOver, "a later tunnel has taken this name over"
+	case ReasonTakenOver:
+		return CloseTakenOver, "another WebSocket has taken this session over"
+	case ReasonOldAttempt:
+		return CloseTakenOver, "attempt is not above the last one that was accepted"
+	case ReasonNoSession:
+		return CloseNoSession, "there is no such session"
+	case ReasonResumeTimeout, ReasonGaveWay:
+		return CloseNoSession, "the session has ended"
+	case ReasonNotContinued:
+		return CloseNotContinued, "the session can't be continued from there"
 	case ReasonTargetUnreachable:
 		return CloseInternal, "cannot reach target"
 	case ReasonTargetReset:

@@ -26,6 +26,8 @@ type Metrics struct {
 	raw          prometheus.Gauge
 	rawEnded     *prometheus.CounterVec
 	rawBytes     *prometheus.CounterVec
+
+	resume resume
 }
 
 // New returns counters at zero, together with those of the Go runtime and of
@@ -57,6 +59,7 @@ func New() *Metrics {
 	m.registry.MustRegister(m.relays, m.ended, m.bytes, m.refused,
 		m.tunnels, m.tunnelsEnded, m.restarts, m.raw, m.rawEnded, m.rawBytes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.resume = newResume(m.registry)
 	return m
 }
 
