@@ -14,7 +14,7 @@ const (
 	ReasonClientSilent  Reason = "client_silent"  // nothing came from the client for two and a half ping intervals
 	ReasonClientStalled Reason = "client_stalled" // a write to the client made no progress for two and a half ping intervals
 
-	ReasonClientLost Reason = "client_lost" // the WebSocket is of no more use, and the session waits for another one
+	ReasonClientLost Reason = "client_lost" // a WebSocket is of no more use, and its session waits for another one
 
 	ReasonTargetEnded       Reason = "target_ended"       // the target ended its stream
 	ReasonTargetReset       Reason = "target_reset"       // the target reset the connection, or its WebSocket failed
@@ -25,19 +25,24 @@ const (
 	ReasonTextMessage   Reason = "text_message"    // a text message where only binary ones mean something
 	ReasonProtocolError Reason = "protocol_error"  // frames that RFC 6455 does not allow
 
-	ReasonResumeTimeout  Reason = "resume_timeout"  // nobody took the session up in time
-	ReasonTakenOver      Reason = "taken_over"      // another WebSocket has taken the session up
-	ReasonNoSession      Reason = "no_session"      // there is no such session to take up, any more
-	ReasonNotContinued   Reason = "not_continued"   // the session can't be continued from that position
-	ReasonOldAttempt     Reason = "old_attempt"     // the attempt to take the session up is not above the last one
-	ReasonBadAck         Reason = "bad_ack"         // an ack of what was never sent, or that can't be read
-	ReasonBeyondLimit    Reason = "beyond_limit"    // more was sent than the limit allows, or behind the end
-	ReasonUnknownMessage Reason = "unknown_message" // JSON of another type where only that of the protocol means something
+	ReasonBadAck         Reason = "bad_ack"         // an ack that can't be read, or of what was never sent
+	ReasonBeyondLimit    Reason = "beyond_limit"    // more than the client was granted, or something behind its eof
+	ReasonUnknownMessage Reason = "unknown_message" // JSON on a relay that is none of a session that can be taken up
+	ReasonResumeTimeout  Reason = "resume_timeout"  // it had lost its WebSocket, and nobody took it up within RESUME_TIMEOUT
 
 	ReasonNameTaken Reason = "name_taken" // a later tunnel of the same name has come
 	ReasonShutdown  Reason = "shutdown"   // the server is shutting down
 	ReasonInternal  Reason = "internal"   // a fault of the server's own
 	ReasonAbandoned Reason = "abandoned"  // the client went away, or did not upgrade, before the session began
+)
+
+// Reasons that a WebSocket of a session ends for, which goes on without it, or that
+// one is closed for which would have taken a session up.
+const (
+	ReasonTakenOver    Reason = "taken_over"    // another WebSocket has taken the session up
+	ReasonNoSession    Reason = "no_session"    // unknown, over, of the other endpoint, or another user's
+	ReasonOldAttempt   Reason = "old_attempt"   // the attempt's number is not above the last accepted one, or none
+	ReasonNotContinued Reason = "not_continued" // the client's position was never sent, is not kept any more, or is none
 )
 
 // Reasons that a request is refused for, before any upgrade.
@@ -64,7 +69,7 @@ const (
 	ReasonHTTPLimit      Reason = "http_limit"      // the source address has too many under way
 	ReasonHTTPShare      Reason = "http_share"      // the source address has too many under way in this tunnel
 	ReasonTunnelBusy     Reason = "tunnel_busy"     // the tunnel has too many under way
-	ReasonGaveWay        Reason = "gave_way"        // its slot went to another source address, which has fewer
+	ReasonGaveWay        Reason = "gave_way"        // its slot went to another source address, which has fewer; of a session that waited for a WebSocket, to a new one of its user
 	ReasonMemory         Reason = "memory"          // the byte budget of all tunnels is used up
 	ReasonTunnelGone     Reason = "tunnel_gone"     // the tunnel ended before the answer
 	ReasonRestarted      Reason = "restarted"       // the tunnel's handler failed and began anew
@@ -98,8 +103,9 @@ const (
 	CloseInternal      = 1011
 )
 
-// Close codes of the protocol's own. A client does not come back after the first,
-// unless it has not heard yet that the session is its own.
+// Close codes of the protocol's own (section 2). A client does not take its session
+// or name up again after them, but for a 4001 that comes before it was resumed: then
+// with a later attempt.
 const (
 	CloseTakenOver    = 4001 // another WebSocket has taken over
 	CloseNoSession    = 4404 // there is no such session, any more
@@ -117,28 +123,30 @@ func CloseFor(r Reason) (code int, text string) {
 		return CloseGoingAway, RestartText(1)
 	case ReasonProtocolError:
 		return CloseProtocolError, "frame not allowed by RFC 6455"
+	case ReasonBadAck:
+		return CloseProtocolError, "ack that can't be read, or of what was never sent"
+	case ReasonBeyondLimit:
+		return CloseProtocolError, "more was sent than was granted, or something behind eof"
 	case ReasonTextMessage:
 		return CloseUnsupported, "only binary messages are relayed"
+	case ReasonUnknownMessage:
+		return CloseUnsupported, "unknown type of JSON message"
 	case ReasonTargetBlocked:
 		return ClosePolicy, "target blocked"
 	case ReasonMessageTooBig:
 		return CloseTooBig, "message too big"
-	case ReasonBadAck:
-		return CloseProtocolError, "an ack that can't be, or can't be read"
-	case ReasonBeyondLimit:
-		return CloseProtocolError, "more than the limit allows, or behind the end"
-	case ReasonUnknownMessage:
-		return CloseUnsupported, "unknown message"
-	case ReasonTakenOver:
-		return CloseTakenOver, "another WebSocket has taken the session up"
-	case ReasonOldAttempt:
-		return CloseTakenOver, "attempt must be a number above the last one"
-	case ReasonNoSession:
-		return CloseNoSession, "there is no such session"
-	case ReasonNotContinued:
-		return CloseNotContinued, "the session can't be continued from there"
 	case ReasonNameTaken:
 		return CloseTakenOver, "a later tunnel has taken this name over"
+	case ReasonTakenOver:
+		return CloseTakenOver, "another WebSocket has taken this session over"
+	case ReasonOldAttempt:
+		return CloseTakenOver, "attempt is not above the last one that was accepted"
+	case ReasonNoSession:
+		return CloseNoSession, "there is no such session"
+	case ReasonResumeTimeout, ReasonGaveWay:
+		return CloseNoSession, "the session has ended"
+	case ReasonNotContinued:
+		return CloseNotContinued, "the session can't be continued from there"
 	case ReasonTargetUnreachable:
 		return CloseInternal, "cannot reach target"
 	case ReasonTargetReset:

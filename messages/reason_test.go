@@ -64,6 +64,12 @@ func TestCloseCodeTellsTheReason(t *testing.T) {
 		ReasonTargetBlocked: 1008,
 		ReasonMessageTooBig: 1009,
 		ReasonNameTaken:     4001,
+
+		ReasonBadAck: 1002, ReasonBeyondLimit: 1002,
+		ReasonUnknownMessage: 1003,
+		ReasonTakenOver:      4001, ReasonOldAttempt: 4001,
+		ReasonNoSession: 4404, ReasonResumeTimeout: 4404, ReasonGaveWay: 4404,
+		ReasonNotContinued: 4409,
 	}
 	for name, reason := range reasons(t) {
 		code, text := CloseFor(reason)

@@ -1,5 +1,6 @@
-// Package metrics counts what happens, for Prometheus: sessions, requests that
-// were refused, raw connections, fetches of keys.
+// Package metrics counts what happens, for Prometheus: sessions, and how long they
+// are without a WebSocket, requests that were refused, raw connections, fetches of
+// keys.
 //
 // The server makes one [Metrics] and hands it to the actors and to the edge,
 // which call it by interfaces of their own; it serves /metrics on a listener of

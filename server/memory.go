@@ -32,13 +32,16 @@ const (
 )
 
 // What the process takes beside what the budgets count. The protocol
-// (section 12) grants it 128 MiB, 64 KiB a session and 32 KiB a connection, and
-// each of these has a goroutine or two; a part of it is not the heap's. The
+// (section 12) grants it 128 MiB, 64 KiB a session, or 192, and 32 KiB a connection,
+// and each of these has a goroutine or two; a part of it is not the heap's. The
 // collector works harder as the heap comes near to this.
 const (
 	memoryBeside       = 104 << 20 // bytes
 	memoryOfAGoroutine = 24 << 10
-	memoryStep         = 32 << 20 // in what steps the limit is set, for that stops the world
+	// memoryOfASession is what one that outlives its WebSocket holds for certain, for
+	// its client and of it: it may do so without a goroutine.
+	memoryOfASession = 128 << 10
+	memoryStep       = 32 << 20 // in what steps the limit is set, for that stops the world
 )
 
 // How often the collector runs. By default it does when the heap has doubled,
@@ -69,9 +72,10 @@ func counted(c config.Config) int64 {
 
 // tendMemory sets the collector's pace and its limit, and collects garbage and
 // gives memory back to the kernel after each burst, until stop is closed. pool is
-// how many bytes the budgets let wait. An operator who sets GOGC has that pace, and
+// how many bytes the budgets let wait; sessions says how many outlive their
+// WebSocket. An operator who sets GOGC has that pace, and
 // GOMEMLIMIT may set a lower limit.
-func tendMemory(stop <-chan struct{}, pool int64) {
+func tendMemory(stop <-chan struct{}, pool int64, sessions func() int64) {
 	samples := []runtimes.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	_, paced := os.LookupEnv("GOGC")
 	if !paced {
@@ -93,7 +97,7 @@ func tendMemory(stop <-chan struct{}, pool int64) {
 		}
 		goroutines := runtime.NumGoroutine()
 		most = max(most, goroutines)
-		if want := min(givenMemoryLimit, memoryLimit(pool, goroutines)); want != limit {
+		if want := min(givenMemoryLimit, memoryLimit(pool, sessions(), goroutines)); want != limit {
 			limit = want
 			debug.SetMemoryLimit(limit)
 		}
@@ -122,8 +126,8 @@ func isTrimDue(allocated, latest, live uint64, gone bool, since time.Duration) b
 }
 
 // memoryLimit returns what the Go runtime is to keep below, in bytes.
-func memoryLimit(pool int64, goroutines int) int64 {
-	most := pool + memoryBeside + memoryOfAGoroutine*int64(goroutines)
+func memoryLimit(pool, sessions int64, goroutines int) int64 {
+	most := pool + memoryBeside + memoryOfASession*sessions + memoryOfAGoroutine*int64(goroutines)
 	return (most + memoryStep - 1) / memoryStep * memoryStep
 }
 

@@ -64,13 +64,15 @@ func TestMemoryOfSessionsThatCanBeTakenUp(t *testing.T) {
 func TestMemoryLimit(t *testing.T) {
 	for _, c := range []struct {
 		pool       int64
+		sessions   int64
 		goroutines int
 		want       int64 // MiB
 	}{
-		{256 << 20, 0, 384}, {256 << 20, 20, 384}, {256 << 20, 2000, 416}, {0, 0, 128}, {64 << 20, 100_000, 2528},
+		{256 << 20, 0, 0, 384}, {256 << 20, 0, 20, 384}, {256 << 20, 0, 2000, 416}, {0, 0, 0, 128}, {64 << 20, 0, 100_000, 2528},
+		{512 << 20, 5000, 0, 1248}, {192 << 20, 1000, 3000, 512},
 	} {
-		if got := memoryLimit(c.pool, c.goroutines); got != c.want<<20 {
-			t.Errorf("%d bytes and %d goroutines: %d MiB, want %d", c.pool, c.goroutines, got>>20, c.want)
+		if got := memoryLimit(c.pool, c.sessions, c.goroutines); got != c.want<<20 {
+			t.Errorf("%d bytes, %d sessions and %d goroutines: %d MiB, want %d", c.pool, c.sessions, c.goroutines, got>>20, c.want)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"wsproxy/config"
 	"wsproxy/metrics"
 	"wsproxy/transport"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
 )
 
@@ -27,6 +28,7 @@ type service struct {
 	owners    []*actor.PID       // the actors that own sessions: relays, and tunnels
 	verifier  *auth.Verifier     // nil without authentication
 	keepalive *wsock.Keepalive
+	shares    *budget.Shares // what sessions that outlive their WebSocket hold
 	edge      *transport.Server
 	servers   []*http.Server
 	failed    chan error    // a listener that ended before it was closed
@@ -41,8 +43,9 @@ func start(c config.Config, version string, log *slog.Logger) (s *service, err e
 }
 
 func startWith(c config.Config, version string, log *slog.Logger, inject func(any)) (s *service, err error) {
-	s = &service{config: c, log: log, failed: make(chan error, 2), inject: inject, stop: make(chan struct{})}
-	go tendMemory(s.stop, counted(c))
+	s = &service{config: c, log: log, failed: make(chan error, 2), inject: inject, stop: make(chan struct{}),
+		shares: budget.NewShares(c.ResumeBufferTotal)}
+	go tendMemory(s.stop, counted(c), s.shares.Sessions)
 	defer func() {
 		if err != nil {
 			s.close(context.Background()) // nobody has asked for anything yet

@@ -76,7 +76,7 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
 	}
 	edge.Resume = transport.Resume{
-		Timeout: c.ResumeTimeout, Buffer: c.ResumeBuffer, Shares: budget.NewShares(c.ResumeBufferTotal),
+		Timeout: c.ResumeTimeout, Buffer: c.ResumeBuffer, Shares: s.shares,
 		Relay:  func(id string) *actor.PID { return relays.PID(s.system, id) },
 		Tunnel: func(id string) *actor.PID { return actors.PID(s.system, id) },
 		Exists: s.exists, Meter: meter,

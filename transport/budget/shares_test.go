@@ -78,6 +78,20 @@ func TestSharesAreNeverOverdrawn(t *testing.T) {
 	}
 }
 
+// Sessions are counted while somebody has their budget.
+func TestSessionsOfSharesAreCounted(t *testing.T) {
+	s := NewShares(1000)
+	kept := s.Open("ann", 100)
+	for range 100 {
+		s.Open("ann", 100)
+	}
+	testkit.Eventually(t, "sessions that have ended don't count", func() bool {
+		runtime.GC()
+		return s.Sessions() == 1
+	})
+	runtime.KeepAlive(kept)
+}
+
 // A user without sessions is forgotten, and one who still has one is not.
 func TestUsersOfSharesAreForgotten(t *testing.T) {
 	s := NewShares(1000)
