@@ -30,8 +30,16 @@ type fakeLink struct {
 	memory  int64 // what it holds
 	coming  int64 // the part of it that a message under way from the client has
 
-	onStart  func() // called by Start
-	onFinish func() // called by Finish
+	refusal  messages.Reason // what TakeUp answers
+	onStart  func()          // called by Start
+	onFinish func()          // called by Finish
+}
+
+func (l *fakeLink) Announce(string) { l.call("announce") }
+
+func (l *fakeLink) TakeUp(_ messages.WebSocket, number uint32, position uint64) messages.Reason {
+	l.call("take up", number, position)
+	return l.refusal
 }
 
 func (l *fakeLink) call(method string, details ...any) {

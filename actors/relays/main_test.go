@@ -1,6 +1,7 @@
 package relays
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +25,7 @@ type fakePair struct {
 	up, down int64
 	calls    chan string // the method, and for Finish its reason
 	owner    atomic.Pointer[actor.PID]
+	refusal  messages.Reason // what TakeUp answers
 }
 
 func newFakePair() *fakePair { return &fakePair{calls: make(chan string, 64)} }
@@ -36,7 +38,12 @@ func (l *fakePair) call(method, detail string) {
 	}
 }
 
-func (l *fakePair) Own(owner *actor.PID)     { l.owner.Store(owner); l.call("own", "") }
+func (l *fakePair) Own(owner *actor.PID) { l.owner.Store(owner); l.call("own", "") }
+func (l *fakePair) Announce(string)      { l.call("announce", "") }
+func (l *fakePair) TakeUp(_ messages.WebSocket, number uint32, position uint64) messages.Reason {
+	l.call("take up", fmt.Sprint(" ", number, " ", position))
+	return l.refusal
+}
 func (l *fakePair) Resolve()                 { l.call("resolve", "") }
 func (l *fakePair) Dial()                    { l.call("dial", "") }
 func (l *fakePair) Pump()                    { l.call("pump", "") }
