@@ -57,7 +57,7 @@ func TestReasonsAreDistinctLabels(t *testing.T) {
 // The table of section 2 of the protocol.
 func TestCloseCodeTellsTheReason(t *testing.T) {
 	want := map[Reason]int{
-		ReasonClientClosed: 1000, ReasonClientGone: 1000, ReasonTargetEnded: 1000,
+		ReasonClientClosed: 1000, ReasonClientAborted: 1000, ReasonClientGone: 1000, ReasonTargetEnded: 1000,
 		ReasonShutdown:      1001,
 		ReasonProtocolError: 1002,
 		ReasonTextMessage:   1003,
