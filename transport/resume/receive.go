@@ -39,7 +39,10 @@ func (k *socket) message(chunks [][]byte, size int, text bool) (refused messages
 		if size > replay.MaxPayload {
 			return messages.ReasonMessageTooBig
 		}
-		return k.json(bytes.Join(chunks, nil), text)
+		if len(chunks) > 1 {
+			chunks[0] = bytes.Join(chunks, nil)
+		}
+		return k.json(chunks[0], text)
 	}
 	payload, position, ok := cutTrailer(chunks, size)
 	if !ok {

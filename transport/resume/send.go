@@ -2,6 +2,7 @@ package resume
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
 
 	"wsproxy/messages"
@@ -237,7 +238,7 @@ func (s *Session) opening(k *socket) []byte {
 	if k.number == 0 {
 		token := s.token
 		s.token = ""
-		return s.frame(messages.AppendSession(nil, token, int(s.settings.Timeout.Seconds()), s.options.Unit.FirstLimit()))
+		return s.frame(messages.AppendSession(nil, token, int(math.Ceil(s.settings.Timeout.Seconds())), s.options.Unit.FirstLimit()))
 	}
 	// What the client has acknowledged meanwhile is not kept.
 	_ = s.out.Rewind(max(s.rewind, s.out.Acknowledged()))

@@ -65,6 +65,7 @@ type Session struct {
 	mu       sync.Mutex
 	written  sync.Cond        // of mu: writing, or socket, has changed
 	socket   *socket          // under mu: nil while there is none
+	before   *socket          // under mu: the one that was taken over last, which may linger
 	out      *replay.Sender   // under mu
 	in       *replay.Receiver // under mu
 	begun    bool             // under mu: Announce was called
@@ -158,7 +159,7 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 		s.mu.Unlock()
 		return messages.ReasonNotContinued
 	}
-	old, reason := s.socket, s.reason
+	old, older, reason := s.socket, s.before, s.reason
 	k := newSocket(s, number)
 	k.conn = conn
 	k.ws.Own(s.life.Owner())
@@ -166,8 +167,14 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 	if s.rewind = position; reason != "" {
 		s.last = k
 	}
+	if old != nil {
+		s.before = old
+	}
 	s.begin(k)
 	if old != nil {
+		if older != nil { // or there could be any number that linger
+			older.ws.Cut()
+		}
 		old.ws.Interrupt()
 		old.finish(messages.ReasonTakenOver)
 	}
