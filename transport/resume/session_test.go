@@ -96,8 +96,8 @@ func TestTakeOver(t *testing.T) {
 		t.Errorf("the new WebSocket waited %v", took)
 	}
 	<-sent
-	a.send("late") // has no effect
-	a.close(1000)
+	_, _ = a.Write(testkit.Frame(frameBin, a.message("late"))) // has no effect, if it arrives at all
+	_, _ = a.Write(testkit.Frame(frameClose, testkit.ClosePayload(1000, "")))
 	c := r.takeUp(b)
 	c.resumed()
 	b.wantClose(4001)
