@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
 )
 
@@ -74,13 +75,12 @@ func (plain) DataReceived(string)           {}
 func (plain) Announce(*Stream) Announcement { return Announcement{} }
 
 // frameControl makes a frame of a control message.
-func (m *Mux) frameControl(message []byte) frame {
-	f := frame{bytes: message}
-	f.headed = uint8(len(wsock.AppendHeader(f.head[:0], m.dialect.ControlOpcode(), len(message))))
-	return f
+func (m *Mux) frameControl(message []byte) sendqueue.Frame {
+	return sendqueue.Control(m.dialect.ControlOpcode(), message, nil)
 }
 
-// frameClose makes a frame of a tcp_close.
-func (m *Mux) frameClose(id string, reason messages.CloseReason) frame {
-	return m.frameControl(messages.EncodeClose(id, reason))
+// frameClose makes a frame of a tcp_close. gone is called when it is written or dropped;
+// it may be nil.
+func (m *Mux) frameClose(id string, reason messages.CloseReason, gone func()) sendqueue.Frame {
+	return sendqueue.Control(m.dialect.ControlOpcode(), messages.EncodeClose(id, reason), gone)
 }

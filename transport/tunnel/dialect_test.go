@@ -215,10 +215,8 @@ func TestDialectHasFramesCoalesced(t *testing.T) {
 			t.Fatal(err)
 		}
 		testkit.Eventually(t, "it waits", func() bool {
-			c.queue.all.mu.Lock()
-			defer c.queue.all.mu.Unlock()
 			in, _ := c.Moved()
-			return len(c.queue.frames) > i && in == int64(len(sent))
+			return c.framesWaiting() > i && in == int64(len(sent))
 		})
 	}
 	if m := r.clientReads(); m.kind != "mark" {

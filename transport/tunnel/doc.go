@@ -1,4 +1,4 @@
-// Package tunnel is a tunnel's WebSocket as a multiplexer: its send queues, its
+// Package tunnel is a tunnel's WebSocket as a multiplexer: its one writer, its
 // streams with their credit, the byte budgets, and its raw port.
 //
 // A [Mux] is what a tunnel's actors see as [messages.Mux], a [Stream] as

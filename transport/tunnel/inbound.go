@@ -126,7 +126,7 @@ func (in *inbound) waitForRoom() {
 func (in *inbound) wantsRoom() bool {
 	m := in.mux
 	kept := in.kind != inboundLost && in.kind != inboundSkip
-	return m.inbound.Full() || kept && m.Full() || m.queue.backlog() >= controlBacklog
+	return m.inbound.Full() || kept && m.Full() || m.queue.Backlog() >= controlBacklog
 }
 
 // piece takes a piece of a message, the last one if end is set.

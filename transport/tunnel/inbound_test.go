@@ -327,7 +327,7 @@ func TestReaderWaitsForAClientThatDoesNotRead(t *testing.T) {
 	for i := range large {
 		large[i] = '{'
 	}
-	for r.mux.queue.backlog() < 2*controlBacklog { // whatever the kernels still take
+	for r.mux.queue.Backlog() < 2*controlBacklog { // whatever the kernels still take
 		r.mux.Control(large)
 	}
 	r.clientSends(websocket.TextMessage, []byte(`{"type":"tcp_close","connId":"a"}`)) // is read: the reader waited for it already

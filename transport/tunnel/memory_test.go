@@ -112,7 +112,7 @@ func TestRequestsThatWaitForTheClientAreCharged(t *testing.T) {
 			t.Fatal("there is no end of memory")
 		}
 	}
-	testkit.Eventually(t, "one is being written", func() bool { return r.mux.queue.backlog() == sent-1 })
+	testkit.Eventually(t, "one is being written", func() bool { return r.mux.queue.Backlog() == sent-1 })
 	for id := range sent {
 		r.mux.Forget(fmt.Sprint(id))
 	}

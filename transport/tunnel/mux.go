@@ -13,6 +13,7 @@ import (
 	"wsproxy/transport/pieces"
 	"wsproxy/transport/resume"
 	"wsproxy/transport/tunnel/inflight"
+	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
 )
 
@@ -31,7 +32,7 @@ type Mux struct {
 	credit   bool                    // set once: flow=credit
 	handler  *actor.PID              // set by Prepare, before the pumps begin
 	started  atomic.Bool             // handler is set, for others than the pumps
-	queue    *sendQueue              // what waits for the client
+	queue    *sendqueue.Queue        // what waits for the client
 	inFlight inflight.Bound          // what is on its way to the client
 	memory   *budget.Budget          // what the tunnel holds of that of all
 	requests *budget.Budget          // the part of it that requests hold, until the client has them
@@ -101,8 +102,7 @@ func New(settings *Settings, dialect func(*Mux) Dialect, options Options) *Mux {
 		m.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.MuxEnded{Reason: reason} })
 		m.life = &m.session
 	}
-	m.queue = newSendQueue(m.drop)
-	m.queue.coalesce = m.dialect.MaxCoalesced()
+	m.queue = sendqueue.New(m.freed, m.dialect.MaxCoalesced())
 	return m
 }
 
@@ -134,7 +134,7 @@ func (m *Mux) HTTPTimeout() time.Duration { return m.settings.HTTPTimeout }
 func (m *Mux) Moved() (sent, received int64) { return m.sent.Load(), m.received.Load() }
 
 // Control sends a control message.
-func (m *Mux) Control(message []byte) { m.queue.sendControl(m.frameControl(message)) }
+func (m *Mux) Control(message []byte) { m.queue.Control(m.frameControl(message)) }
 
 // TakeMemory takes n bytes of the tunnel's memory, and reports whether there is
 // room for them.
@@ -163,13 +163,11 @@ func (m *Mux) Request(id string, message []byte) bool {
 // called, if it is not nil.
 func (m *Mux) SendRequest(id string, message []byte, held *budget.Reservation, gone func()) {
 	m.dialect.RequestSent(id)
-	f := m.frameControl(message)
-	f.request, f.charged, f.interactive, f.gone = id, held.Pass(), true, gone
-	m.queue.sendControl(f)
+	m.queue.Control(sendqueue.Request(m.dialect.ControlOpcode(), message, id, held.Pass(), gone))
 }
 
 // Forget drops an http_request that was not sent yet.
-func (m *Mux) Forget(id string) { m.queue.forget(id) }
+func (m *Mux) Forget(id string) { m.queue.Forget(id) }
 
 // Reserve returns a reservation for n bytes of a request that are charged to
 // Memory already.
@@ -226,26 +224,12 @@ func (m *Mux) GiveUp() (bytes int64) {
 	return bytes
 }
 
-// drop gives back what a frame held, written or not.
-func (m *Mux) drop(f frame) {
-	if f.buf != nil {
-		wsock.GiveBuffer(f.buf)
-	}
-	if f.request != "" {
-		m.requests.Add(-f.charged)
+// freed gives back what a frame was charged with.
+func (m *Mux) freed(bytes int64, request bool) {
+	if request {
+		m.requests.Add(-bytes)
 	} else {
-		m.memory.Add(-f.charged)
-	}
-	if f.gone != nil {
-		f.gone()
-	}
-}
-
-// dropAll drops frames, each once however often it is called.
-func (m *Mux) dropAll(frames []frame) {
-	for i, f := range frames {
-		frames[i] = frame{}
-		m.drop(f)
+		m.memory.Add(-bytes)
 	}
 }
 
@@ -287,7 +271,7 @@ func (m *Mux) Finish(reason messages.Reason) {
 
 // closed gives everything back. The client has left.
 func (m *Mux) closed(messages.Reason) {
-	m.queue.clear()
+	m.queue.Clear()
 	m.answers.End()
 	m.posted.End()
 	m.life.Tell(&messages.MuxClosed{})
@@ -298,9 +282,9 @@ func (m *Mux) finish(reason messages.Reason) messages.Reason {
 		listener.Close()
 	}
 	if m.session.BeginClose(reason) {
-		m.queue.clear()
+		m.queue.Clear()
 	} else {
-		m.queue.end()
+		m.queue.End()
 	}
 	if m.writeDone != nil {
 		<-m.writeDone
@@ -327,21 +311,21 @@ func (m *Mux) Widen(n int) bool {
 // pumpOut writes what waits for the client, together what waits together.
 func (m *Mux) pumpOut() messages.Reason {
 	client := m.session.Conn()
-	var batch []frame
-	defer func() { m.dropAll(batch) }() // those in hand, should this fail
+	var batch []sendqueue.Frame
+	defer func() { m.queue.DropAll(batch) }() // those in hand, should this fail
 	var bufs [][]byte
 	for {
 		room := m.inFlight.Room()
 		var more bool
-		batch, more = m.queue.take(batch[:0], room)
+		batch, more = m.queue.Take(batch[:0], room)
 		if len(batch) == 0 {
 			switch {
 			case !more:
 				return messages.ReasonShutdown // the Mux is closing, for whatever reason
 			case room == 0:
-				m.inFlight.Await(m.queue.wake)
+				m.inFlight.Await(m.queue.Wake())
 			default:
-				<-m.queue.wake
+				<-m.queue.Wake()
 			}
 			continue
 		}
@@ -349,19 +333,16 @@ func (m *Mux) pumpOut() messages.Reason {
 		size, interactive := 0, false
 		for i := range batch {
 			f := &batch[i]
-			if f.headed > 0 {
-				bufs = append(bufs, f.head[:f.headed])
-			}
-			bufs = append(bufs, f.bytes)
-			size += int(f.headed) + len(f.bytes)
-			interactive = interactive || f.interactive
+			bufs = f.Append(bufs)
+			size += f.Len()
+			interactive = interactive || f.Interactive()
 		}
 		err := client.Write(bufs...)
 		m.inFlight.Wrote(size, interactive)
 		clear(bufs)
-		m.dropAll(batch)
+		m.queue.DropAll(batch)
 		if err != nil {
-			m.queue.clear()
+			m.queue.Clear()
 			return client.Failure(err)
 		}
 		m.sent.Add(int64(size))

@@ -14,6 +14,8 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/budget"
+	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
 )
 
@@ -280,4 +282,23 @@ func TestLongHeadersAreReadByGorilla(t *testing.T) {
 			t.Fatalf("length %d: %d bytes, %v", n, len(p), err)
 		}
 	}
+}
+
+// What the writer has in hand when it fails comes back, too.
+func TestWriterThatFailsDropsWhatItHolds(t *testing.T) {
+	gone := ""
+	l := New(&Settings{Memory: budget.NewPool(1 << 30)}, func(*Mux) Dialect { return Text }, Options{User: "anyone"})
+	for i := range 3 {
+		l.queue.Control(sendqueue.Control(wsock.OpText, nil, func() { gone += fmt.Sprint(i) }))
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("it did not fail")
+		}
+		if gone != "012" {
+			t.Errorf("what comes back is %q", gone)
+		}
+	}()
+	l.inFlight.Watch(func() wsock.Sending { return wsock.Sending{} })
+	l.pumpOut() // has no client to write to
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
 )
 
@@ -64,20 +65,20 @@ func (p *Pipe) Room(least int) ([]byte, error) {
 		}
 	}
 	if p.buf == nil {
-		if _, err := ready(p, s.queue.room); err != nil {
+		if _, err := ready(p, s.queue.Room()); err != nil {
 			return nil, err
 		}
 		if s.mux.memory.Full() { // then no more than one frame waits
-			if _, err := ready(p, s.queue.room); err != nil {
+			if _, err := ready(p, s.queue.Room()); err != nil {
 				return nil, err
 			}
-			s.queue.room <- struct{}{} // has room: it came from there
+			s.queue.GiveRoom()
 		}
 		p.buf = wsock.TakeBuffer()
 		s.mux.memory.Add(wsock.BufferSize) // whoever fills it may take its time
 	}
 	if !s.mux.credit {
-		return p.buf[dataRoom:], nil
+		return p.buf[sendqueue.DataRoom:], nil
 	}
 	for s.allowed < least {
 		more, err := ready(p, s.credit)
@@ -87,7 +88,7 @@ func (p *Pipe) Room(least int) ([]byte, error) {
 		}
 		s.allowed = min(s.allowed+more, messages.MaxWindow)
 	}
-	return p.buf[dataRoom:min(len(p.buf), dataRoom+s.allowed)], nil
+	return p.buf[sendqueue.DataRoom:min(len(p.buf), sendqueue.DataRoom+s.allowed)], nil
 }
 
 // await waits until the client can take bytes of the stream, or more of them.
@@ -119,14 +120,14 @@ func (p *Pipe) Send(from, to int) {
 	p.buf = nil
 	defer p.s.mux.memory.Add(-wsock.BufferSize) // of a frame it counts by that
 	if from < to {
-		p.s.sendData(buf, dataRoom+from, to-from)
+		p.s.sendData(buf, sendqueue.DataRoom+from, to-from)
 		if p.s.special.Pause != nil {
 			p.pause = p.s.special.Pause(to - from)
 		}
 		return
 	}
 	wsock.GiveBuffer(buf)
-	p.s.queue.room <- struct{}{} // has room: Room took it
+	p.s.queue.GiveRoom() // Room took it
 }
 
 // Write sends b. The error is that of Room.

@@ -10,6 +10,7 @@ import (
 	"wsproxy/messages"
 	"wsproxy/transport/resume"
 	"wsproxy/transport/tunnel/inflight"
+	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
 	"wsproxy/transport/wsock/replay"
 )
@@ -101,9 +102,9 @@ func (*lastingIn) Leaving() {}
 // something.
 func (m *Mux) pumpOutLasting() messages.Reason {
 	var watched *wsock.Conn
-	var batch []frame
+	var batch []sendqueue.Frame
 	var all []replay.Message
-	defer func() { m.dropAll(batch) }()
+	defer func() { m.queue.DropAll(batch) }()
 	for m.lasting.AwaitRoom() {
 		room := inflight.MaxBatch
 		if conn := m.lasting.Conn(); conn != nil {
@@ -115,16 +116,16 @@ func (m *Mux) pumpOutLasting() messages.Reason {
 			room = m.inFlight.Room()
 		}
 		var more bool
-		batch, more = m.queue.take(batch[:0], room)
+		batch, more = m.queue.Take(batch[:0], room)
 		if len(batch) == 0 {
 			switch {
 			case !more:
 				return messages.ReasonShutdown
 			case room == 0:
-				m.inFlight.Await(m.queue.wake)
+				m.inFlight.Await(m.queue.Wake())
 			default:
 				select {
-				case <-m.queue.wake:
+				case <-m.queue.Wake():
 				case <-m.life.Closing().Done():
 				}
 			}
@@ -133,36 +134,28 @@ func (m *Mux) pumpOutLasting() messages.Reason {
 		size, interactive := 0, false
 		for i := range batch {
 			f := &batch[i]
-			size += len(f.bytes)
-			interactive = interactive || f.interactive
-			all = append(all, f.message())
+			size += f.Len()
+			interactive = interactive || f.Interactive()
+			all = append(all, messageOf(f))
 		}
 		sent := m.lasting.SendAll(all)
 		clear(all)
 		all = all[:0]
 		m.inFlight.Wrote(size, interactive)
-		m.dropAll(batch)
+		m.queue.DropAll(batch)
 		if !sent {
 			break
 		}
 		m.sent.Add(int64(size))
 	}
-	m.queue.clear()
+	m.queue.Clear()
 	return messages.ReasonShutdown // the Mux is closing, for whatever reason
 }
 
-// message returns the message of a frame, whose buffer is its own from then on.
-func (f *frame) message() replay.Message {
-	if !f.data && f.headed > 0 {
-		return replay.Message{Payload: f.bytes, JSON: true}
-	}
-	header := 2
-	if f.bytes[1] > 125 {
-		header = wsock.ServerHeader
-	}
-	buf := f.buf
-	f.buf = nil
-	return replay.Message{Payload: f.bytes[header:], Buf: buf}
+// messageOf returns the message of a frame, whose buffer is its own from then on.
+func messageOf(f *sendqueue.Frame) replay.Message {
+	message, control, buf := f.Unframe()
+	return replay.Message{Payload: message, JSON: control, Buf: buf}
 }
 
 // finishLasting ends a Mux that outlives its WebSocket. The client has a while to be sent
@@ -175,7 +168,7 @@ func (m *Mux) finishLasting(reason messages.Reason) {
 		if listener := m.listener.Load(); listener != nil {
 			listener.Close()
 		}
-		m.queue.end()
+		m.queue.End()
 		if m.writeDone != nil && m.lasting.Conn() != nil {
 			late := time.NewTimer(messages.Linger)
 			defer late.Stop()
@@ -184,6 +177,6 @@ func (m *Mux) finishLasting(reason messages.Reason) {
 			case <-late.C:
 			}
 		}
-		m.queue.clear()
+		m.queue.Clear()
 	}, func() { m.lasting.Finish(reason, m.closed) })
 }

@@ -262,6 +262,12 @@ type outsideConn struct {
 // holds books n bytes that take up no more.
 func (c *outsideConn) holds(n int) int64 { return c.Hold(make([]byte, n)) }
 
+// framesWaiting returns how many frames wait for the client.
+func (c *outsideConn) framesWaiting() int {
+	n, _ := c.queue.Waiting()
+	return n
+}
+
 // exactly returns text as bytes that take up no more.
 func exactly(text string) []byte { return slices.Clip([]byte(text)) }
 
@@ -314,7 +320,7 @@ func (r *rig) clientStopsReading() {
 	r.t.Helper()
 	r.smallBuffers()
 	r.mux.Control([]byte(`{"type":"mark","x":"` + strings.Repeat("x", 1<<20) + `"}`))
-	testkit.Eventually(r.t, "the writer waits", func() bool { return r.mux.queue.backlog() == 0 })
+	testkit.Eventually(r.t, "the writer waits", func() bool { return r.mux.queue.Backlog() == 0 })
 }
 
 func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }

@@ -12,6 +12,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
 )
 
@@ -22,14 +23,14 @@ import (
 // Two pumps serve it: in reads the outside peer, out writes to it. A [Pipe] may
 // stand in the place of socket and pumps.
 type Stream struct {
-	mux      *Mux           // set once
-	id       string         // set once
-	peer     string         // set once
-	protocol string         // what this process speaks over it, set by OpenPipe; "" if that is nobody's business
-	queue    *streamQueue   // set once
-	owner    *actor.PID     // set by Own, before the pumps start
-	share    budget.Account // what waits for the peer beyond messages.ConnShare
-	held     budget.Account // what all that waits for the peer takes up in memory
+	mux      *Mux              // set once
+	id       string            // set once
+	peer     string            // set once
+	protocol string            // what this process speaks over it, set by OpenPipe; "" if that is nobody's business
+	queue    *sendqueue.Stream // set once
+	owner    *actor.PID        // set by Own, before the pumps start
+	share    budget.Account    // what waits for the peer beyond messages.ConnShare
+	held     budget.Account    // what all that waits for the peer takes up in memory
 
 	accepted atomic.Bool  // an actor has taken or rejected it
 	noLinger atomic.Bool  // the peer is given no more time to read
@@ -68,7 +69,7 @@ type Stream struct {
 func newStream(m *Mux, conn *net.TCPConn, peer string) *Stream {
 	s := &Stream{
 		mux: m, id: messages.NewID(messages.IDBytes), conn: conn, peer: peer, allowed: messages.Window,
-		queue: m.queue.newStream(),
+		queue: m.queue.NewStream(),
 		wake:  make(chan struct{}, 1), done: make(chan struct{}), unread: make(chan struct{}), credit: make(chan int, 1),
 	}
 	s.share.Init(m.buffer)
@@ -142,9 +143,9 @@ func (s *Stream) announce() {
 		return
 	}
 	s.opened = true
-	s.queue.send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer, s.protocol)), false)
+	s.queue.Send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer, s.protocol)), false)
 	if s.special = s.mux.dialect.Announce(s); s.special.Message != nil {
-		s.queue.send(s.mux.frameControl(s.special.Message), false)
+		s.queue.Send(s.mux.frameControl(s.special.Message), false)
 	}
 	if s.conn == nil {
 		close(s.announced)
@@ -161,7 +162,7 @@ func (s *Stream) start() {
 		if s.special.Ended != nil {
 			s.special.Ended()
 		}
-		s.queue.end(func() { s.tell(&messages.StreamClosed{}) })
+		s.queue.End(func() { s.tell(&messages.StreamClosed{}) })
 	})
 }
 
@@ -238,7 +239,7 @@ func (s *Stream) Drop(data []byte) {
 
 func (s *Stream) EndRead() {
 	s.stopReading()
-	s.queue.cut()
+	s.queue.Cut()
 }
 
 func (s *Stream) EndWrite() {
@@ -263,10 +264,10 @@ func (s *Stream) Leave() {
 	}
 	s.stopReading()
 	if !opened { // if it still is, the client hears nothing of it
-		s.queue.cut()
+		s.queue.Cut()
 		return
 	}
-	s.queue.end(func() {}) // who ends the stream waits for what is in it
+	s.queue.End(func() {}) // who ends the stream waits for what is in it
 }
 
 // leave notes that the client has left a stream that has a Pipe, and says no more. It
@@ -282,7 +283,7 @@ func (s *Stream) leave(reason messages.CloseReason) bool {
 	}
 	s.unlockAndWake()
 	s.stopReading()
-	s.queue.cut()
+	s.queue.Cut()
 	return true
 }
 
@@ -320,9 +321,9 @@ func (s *Stream) release() {
 	case conn != nil:
 		conn.Close() // the out pump, if there is one, does the rest
 	case owned:
-		s.queue.end(func() { s.tell(&messages.StreamClosed{}) })
+		s.queue.End(func() { s.tell(&messages.StreamClosed{}) })
 	default: // Open will find that it is over
-		s.queue.end(func() {})
+		s.queue.End(func() {})
 	}
 }
 
@@ -348,9 +349,9 @@ func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 	case !s.opened || !told:
 	case s.conn == nil && reason != messages.CloseEOF:
 		// A request that was given up: nobody counts any more what waits of it.
-		s.queue.abandon(s.mux.frameClose(s.id, reason))
+		s.queue.Abandon(s.mux.frameClose(s.id, reason, nil))
 	default:
-		s.queue.send(s.mux.frameClose(s.id, reason), true)
+		s.queue.Send(s.mux.frameClose(s.id, reason, nil), true)
 	}
 	close(s.done)
 	return true

@@ -89,11 +89,7 @@ func TestEndWriteDropsNothingForTheClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.outside.CloseWrite()
-	testkit.Eventually(t, "bytes and end wait", func() bool {
-		c.queue.all.mu.Lock()
-		defer c.queue.all.mu.Unlock()
-		return len(c.queue.frames) == 2
-	})
+	testkit.Eventually(t, "bytes and end wait", func() bool { return c.framesWaiting() == 2 })
 	if told := c.ear.Take(); len(told) > 0 {
 		t.Errorf("the conn is told %T before the client can hear of it", told[0])
 	}

@@ -6,26 +6,27 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
 )
 
 // pumpIn reads the outside peer into the stream's queue: no more than the
 // client allows, and no more than the writer keeps up with.
 func (s *Stream) pumpIn() {
-	in, err := wsock.NewReader(s.conn, dataRoom)
+	in, err := wsock.NewReader(s.conn, sendqueue.DataRoom)
 	if err != nil {
 		return
 	}
 	in.SentEnd(&s.sentEnd)
 	for {
-		if _, ok := await(s, in, s.queue.room); !ok {
+		if _, ok := await(s, in, s.queue.Room()); !ok {
 			return
 		}
 		if s.mux.memory.Full() { // then no more than one frame waits
-			if _, ok := await(s, in, s.queue.room); !ok {
+			if _, ok := await(s, in, s.queue.Room()); !ok {
 				return
 			}
-			s.queue.room <- struct{}{} // has room: it came from there
+			s.queue.GiveRoom()
 		}
 		in.Limit(wsock.BufferSize)
 		if s.mux.credit {
@@ -49,7 +50,7 @@ func (s *Stream) pumpIn() {
 				return
 			}
 		}
-		s.sendData(buf, dataRoom, n)
+		s.sendData(buf, sendqueue.DataRoom, n)
 		if s.special.Pause == nil {
 			continue
 		}
@@ -75,7 +76,7 @@ func (s *Stream) sendData(buf *wsock.Buffer, from, n int) {
 		default:
 		}
 	}
-	s.queue.send(payloadFrame(buf, s.id, from, n), false)
+	s.queue.Send(sendqueue.Data(buf, s.id, from, n), false)
 }
 
 // touch notes that something moves.
@@ -157,20 +158,5 @@ func (s *Stream) peerEnded(in *wsock.Reader, err error) {
 		told()
 		return
 	}
-	f := s.mux.frameClose(s.id, reason)
-	f.gone = told
-	s.queue.send(f, false) // not the last: if the stream is aborted, the client hears why
-}
-
-// dataRoom is what a data frame needs before its payload: the header of a
-// WebSocket frame and that of the tunnel's protocol.
-const dataRoom = wsock.ServerHeader + messages.DataHeader
-
-// payloadFrame makes a data frame of the n bytes at buf[from:], where from is at
-// least dataRoom. It is charged with the whole buffer.
-func payloadFrame(buf *wsock.Buffer, id string, from, n int) frame {
-	before := from - dataRoom
-	messages.PutDataHeader(buf[before+wsock.ServerHeader:], id)
-	start := before + wsock.PutHeader(buf[before:], wsock.OpBinary, messages.DataHeader+n)
-	return frame{bytes: buf[start : from+n], buf: buf, charged: wsock.BufferSize, data: true}
+	s.queue.Send(s.mux.frameClose(s.id, reason, told), false) // not the last: if the stream is aborted, the client hears why
 }

@@ -5,6 +5,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/tunnel/inflight"
 	"wsproxy/transport/tunnel/port"
 )
 
@@ -25,10 +26,8 @@ func (r *rig) resetWithBytes() *outsideConn {
 	}
 	c.Abort(messages.CloseReset)
 	testkit.Eventually(r.t, "its end waits for its last frame", func() bool {
-		c.queue.all.mu.Lock()
-		defer c.queue.all.mu.Unlock()
-		n := len(c.queue.frames)
-		return n == 3 && c.queue.frames[n-1].gone != nil
+		n, told := c.queue.Waiting()
+		return n == 3 && told
 	})
 	if n := c.ear.Count(); n > 0 {
 		r.t.Errorf("the conn is told %T while bytes wait for the client", c.ear.Take()[0])
@@ -77,10 +76,8 @@ func TestRejectedConnectionLeavesNothing(t *testing.T) {
 		end(c)
 		c.Open()
 	}
-	r.mux.queue.mu.Lock()
-	defer r.mux.queue.mu.Unlock()
-	if n := len(r.mux.queue.turn) + len(r.mux.queue.control); n > 0 {
-		t.Errorf("%d queues and messages wait", n)
+	if batch, _ := r.mux.queue.Take(nil, inflight.MaxBatch); len(batch) > 0 {
+		t.Errorf("%d frames wait", len(batch))
 	}
 }
 

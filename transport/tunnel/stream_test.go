@@ -239,13 +239,8 @@ func TestSlowClientStopsTheOutsidePeers(t *testing.T) {
 			}
 		}()
 	}
-	waits := func(c *outsideConn) int {
-		c.queue.all.mu.Lock()
-		defer c.queue.all.mu.Unlock()
-		return len(c.queue.frames)
-	}
 	for _, c := range conns {
-		testkit.Eventually(t, "the peer is not read any more", func() bool { return waits(c) == streamDepth && len(c.queue.room) == 0 })
+		testkit.Eventually(t, "the peer is not read any more", func() bool { return c.framesWaiting() == cap(c.queue.Room()) && len(c.queue.Room()) == 0 })
 	}
 	var before int64
 	for _, c := range conns {

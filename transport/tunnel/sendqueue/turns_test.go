@@ -1,4 +1,4 @@
-package tunnel
+package sendqueue
 
 import (
 	"fmt"
@@ -8,15 +8,15 @@ import (
 )
 
 // large is a frame that is as long as they get.
-func large(name string) frame {
+func large(name string) Frame {
 	return namedFrame(name + "|" + strings.Repeat(" ", sendQuantum-len(name)-1))
 }
 
 // takesFrame takes one frame, if there is any, and says what it is. It is small if
 // room is 0.
-func takesFrame(t *testing.T, l *sendQueue, room int) string {
+func takesFrame(t *testing.T, l *Queue, room int) string {
 	t.Helper()
-	batch, _ := l.take(nil, room)
+	batch, _ := l.Take(nil, room)
 	if len(batch) == 0 {
 		return ""
 	}
@@ -30,21 +30,21 @@ func takesFrame(t *testing.T, l *sendQueue, room int) string {
 // Turns are counted in bytes: who sends large frames gets no more than who sends
 // small ones, if both always have something.
 func TestTurnsAreCountedInBytes(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
+	l := New(nobody, 0)
 	sizes := []int{sendQuantum, 10_000, 1000, 60}
 	got := make([]int, len(sizes))
-	streams := make([]*streamQueue, len(sizes))
+	streams := make([]*Stream, len(sizes))
 	fill := func(i int) {
 		for len(streams[i].frames) < sendQuantum/sizes[i]+2 {
-			streams[i].send(namedFrame(fmt.Sprint(i, "|", strings.Repeat(" ", sizes[i]-2))), false)
+			streams[i].Send(namedFrame(fmt.Sprint(i, "|", strings.Repeat(" ", sizes[i]-2))), false)
 		}
 	}
 	for i := range sizes {
-		streams[i] = l.newStream()
+		streams[i] = l.NewStream()
 		fill(i)
 	}
 	for range 1000 {
-		batch, _ := l.take(nil, 1)
+		batch, _ := l.Take(nil, 1)
 		for _, f := range batch {
 			i := int(f.bytes[0] - '0')
 			got[i] += len(f.bytes)
@@ -58,19 +58,19 @@ func TestTurnsAreCountedInBytes(t *testing.T) {
 
 // Who had nothing waiting goes before all who had, whatever waits.
 func TestStreamThatHadNothingGoesFirst(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
+	l := New(nobody, 0)
 	for i := range 100 {
-		s := l.newStream()
+		s := l.NewStream()
 		for range 3 {
-			s.send(large(fmt.Sprint("bulk", i)), false)
+			s.Send(large(fmt.Sprint("bulk", i)), false)
 		}
 	}
 	for range 150 { // each has had a turn, and some have had two
 		takesFrame(t, l, 1)
 	}
-	key := l.newStream()
+	key := l.NewStream()
 	for range 5 {
-		key.send(namedFrame("key"), false)
+		key.Send(namedFrame("key"), false)
 		if got := takesFrame(t, l, 1); got != "key" {
 			t.Fatalf("before the key goes %s", got)
 		}
@@ -84,21 +84,21 @@ func TestStreamThatHadNothingGoesFirst(t *testing.T) {
 // large or in small pieces, is then no longer first.
 func TestNobodyIsNewForEver(t *testing.T) {
 	for _, size := range []int{sendQuantum, sendQuantum / 8} {
-		l := newSendQueue((&drops{}).drop)
-		others := make([]*streamQueue, 10)
+		l := New(nobody, 0)
+		others := make([]*Stream, 10)
 		for i := range others {
-			others[i] = l.newStream()
+			others[i] = l.NewStream()
 		}
-		often := l.newStream()
+		often := l.NewStream()
 		turns := ""
 		for range 3 * (len(others) + sendQuantum/size) {
 			for _, s := range others {
 				for len(s.frames) < 2 {
-					s.send(large("."), false)
+					s.Send(large("."), false)
 				}
 			}
 			if len(often.frames) == 0 && len(turns) >= len(others) {
-				often.send(namedFrame("x|"+strings.Repeat(" ", size-2)), false)
+				often.Send(namedFrame("x|"+strings.Repeat(" ", size-2)), false)
 			}
 			turns += takesFrame(t, l, 1)
 		}
@@ -112,23 +112,23 @@ func TestNobodyIsNewForEver(t *testing.T) {
 // While the client must come further first, a word of a stream that had nothing
 // goes out all the same, but nothing that is long, nor more than a turn's bytes.
 func TestWordsOfADialogueAreNotHeldBack(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
-	bulk, key, file := l.newStream(), l.newStream(), l.newStream()
-	bulk.send(large("bulk"), false)
-	bulk.send(large("bulk"), false)
+	l := New(nobody, 0)
+	bulk, key, file := l.NewStream(), l.NewStream(), l.NewStream()
+	bulk.Send(large("bulk"), false)
+	bulk.Send(large("bulk"), false)
 	takesFrame(t, l, 1)
 	takesFrame(t, l, 0) // its turn is over
 	for sent := 0; sent < sendQuantum; sent += 1000 {
-		key.send(namedFrame("key|"+strings.Repeat(" ", 996)), false)
+		key.Send(namedFrame("key|"+strings.Repeat(" ", 996)), false)
 		if got := takesFrame(t, l, 0); got != "key" {
 			t.Fatalf("after %d bytes what goes out is %q", sent, got)
 		}
 	}
-	key.send(namedFrame("key"), false)
+	key.Send(namedFrame("key"), false)
 	if got := takesFrame(t, l, 0); got != "" {
 		t.Errorf("after a turn's bytes what goes out is %q", got)
 	}
-	file.send(large("file"), false)
+	file.Send(large("file"), false)
 	if got := takesFrame(t, l, 0); got != "" {
 		t.Errorf("what goes out is %s", got)
 	}
@@ -137,14 +137,14 @@ func TestWordsOfADialogueAreNotHeldBack(t *testing.T) {
 // While the client must come further first it gets control messages only, but
 // at the end everything.
 func TestDataIsHeldBackButNotControl(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
-	a := l.newStream()
-	a.send(namedFrame("a0"), false)
+	l := New(nobody, 0)
+	a := l.NewStream()
+	a.Send(namedFrame("a0"), false)
 	takes(l) // so that it is none of those that had nothing
-	a.send(large("a1"), false)
-	l.sendControl(namedFrame("x"))
+	a.Send(large("a1"), false)
+	l.Control(namedFrame("x"))
 	names := func(room int) (all string) {
-		batch, more := l.take(nil, room)
+		batch, more := l.Take(nil, room)
 		for _, f := range batch {
 			name, _, _ := strings.Cut(string(f.bytes), "|")
 			all += name
@@ -154,7 +154,7 @@ func TestDataIsHeldBackButNotControl(t *testing.T) {
 	if got := names(0) + names(0); got != "xtruetrue" {
 		t.Errorf("while somebody waits goes out: %s", got)
 	}
-	if l.end(); names(0) != "a1false" {
+	if l.End(); names(0) != "a1false" {
 		t.Error("data is held back at the end")
 	}
 }

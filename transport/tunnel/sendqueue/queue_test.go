@@ -1,4 +1,4 @@
-package tunnel
+package sendqueue
 
 import (
 	"fmt"
@@ -7,23 +7,27 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
 )
 
-// drops counts what a sendQueue gives back.
+// drops counts what a Queue gives back.
 type drops struct {
 	mu   sync.Mutex
-	seen map[string]int // by the frames' bytes
+	seen map[string]int // by the frames' names
 }
 
-func (d *drops) drop(f frame) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.seen == nil {
-		d.seen = map[string]int{}
+// frame is namedFrame for a frame that is counted.
+func (d *drops) frame(name string) Frame {
+	f := namedFrame(name)
+	f.gone = func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.seen == nil {
+			d.seen = map[string]int{}
+		}
+		d.seen[name]++
 	}
-	d.seen[string(f.bytes)]++
+	return f
 }
 
 // want fails unless these frames came back, each once.
@@ -41,11 +45,14 @@ func (d *drops) want(t *testing.T, names string) {
 	}
 }
 
-func namedFrame(name string) frame { return frame{bytes: []byte(name)} }
+// nobody wants to know what frames were charged with.
+func nobody(int64, bool) {}
+
+func namedFrame(name string) Frame { return Frame{bytes: []byte(name)} }
 
 // takes takes a batch and says what it was.
-func takes(l *sendQueue) (names string, more bool) {
-	batch, more := l.take(nil, writeBatch)
+func takes(l *Queue) (names string, more bool) {
+	batch, more := l.Take(nil, writeBatch)
 	var all []string
 	for _, f := range batch {
 		name, _, _ := strings.Cut(string(f.bytes), "|")
@@ -55,17 +62,17 @@ func takes(l *sendQueue) (names string, more bool) {
 }
 
 func TestStreamsTakeTurnsBehindControl(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
-	a, b, c := l.newStream(), l.newStream(), l.newStream()
+	l := New(nobody, 0)
+	a, b, c := l.NewStream(), l.NewStream(), l.NewStream()
 	for _, f := range []string{"a1", "a2", "a3"} {
-		a.send(namedFrame(f), false)
+		a.Send(namedFrame(f), false)
 	}
-	b.send(namedFrame("b1"), true)
-	b.send(namedFrame("late"), false)
-	c.send(namedFrame("c1"), false)
-	c.send(namedFrame("c2"), false)
-	l.sendControl(namedFrame("x"))
-	l.sendControl(namedFrame("y"))
+	b.Send(namedFrame("b1"), true)
+	b.Send(namedFrame("late"), false)
+	c.Send(namedFrame("c1"), false)
+	c.Send(namedFrame("c2"), false)
+	l.Control(namedFrame("x"))
+	l.Control(namedFrame("y"))
 	if got, more := takes(l); got != "x y a1 a2 a3 b1 c1 c2" || !more {
 		t.Errorf("what goes out: %s, and more: %t", got, more)
 	}
@@ -77,18 +84,18 @@ func TestStreamsTakeTurnsBehindControl(t *testing.T) {
 // Large frames of one stream go out one at a time, and the turn goes on where it
 // was at the next batch; control goes first in each.
 func TestStreamsKeepTheirTurnsOverBatches(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
+	l := New(nobody, 0)
 	large := "|" + strings.Repeat(" ", writeBatch)
-	a, b := l.newStream(), l.newStream()
+	a, b := l.NewStream(), l.NewStream()
 	for i := range 3 {
-		a.send(namedFrame(fmt.Sprint("a", i, large)), false)
-		b.send(namedFrame(fmt.Sprint("b", i, large)), false)
+		a.Send(namedFrame(fmt.Sprint("a", i, large)), false)
+		b.Send(namedFrame(fmt.Sprint("b", i, large)), false)
 	}
-	l.sendControl(namedFrame("x" + large))
-	l.sendControl(namedFrame("y" + large))
+	l.Control(namedFrame("x" + large))
+	l.Control(namedFrame("y" + large))
 	for i, want := range []string{"x a0", "y b0", "a1", "b1", "z a2", "b2", ""} {
 		if i == 4 {
-			l.sendControl(namedFrame("z"))
+			l.Control(namedFrame("z"))
 		}
 		if got, _ := takes(l); got != want {
 			t.Errorf("batch %d is %q, want %q", i, got, want)
@@ -98,15 +105,15 @@ func TestStreamsKeepTheirTurnsOverBatches(t *testing.T) {
 
 // However much control there is, streams get their share of each batch.
 func TestControlDoesNotStarveStreams(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
-	n := l.newStream()
+	l := New(nobody, 0)
+	n := l.NewStream()
 	for range 10_000 {
-		l.sendControl(namedFrame("x|" + strings.Repeat(" ", 1000)))
+		l.Control(namedFrame("x|" + strings.Repeat(" ", 1000)))
 	}
-	if l.backlog() != 10_000 {
-		t.Errorf("the backlog is %d", l.backlog())
+	if l.Backlog() != 10_000 {
+		t.Errorf("the backlog is %d", l.Backlog())
 	}
-	n.send(namedFrame("a"), false)
+	n.Send(namedFrame("a"), false)
 	got, _ := takes(l)
 	if !strings.HasSuffix(got, " a") || len(got) > 2*(writeBatch/1000+2) {
 		t.Errorf("the first batch is %q", got)
@@ -114,17 +121,17 @@ func TestControlDoesNotStarveStreams(t *testing.T) {
 }
 
 func TestDataFramesNeedRoom(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
-	n := l.newStream()
+	l := New(nobody, 0)
+	n := l.NewStream()
 	tokens := func() (k int) {
 		k = len(n.room)
 		return k
 	}
 	for range streamDepth {
 		<-n.room
-		n.send(frame{bytes: []byte("a"), data: true}, false)
+		n.Send(Frame{bytes: []byte("a"), data: true}, false)
 	}
-	n.send(namedFrame("close"), true) // needs none
+	n.Send(namedFrame("close"), true) // needs none
 	if tokens() != 0 {
 		t.Error("there is room for more than streamDepth")
 	}
@@ -135,14 +142,14 @@ func TestDataFramesNeedRoom(t *testing.T) {
 
 func TestCutQueueGivesBackWhatWaits(t *testing.T) {
 	var d drops
-	l := newSendQueue(d.drop)
-	a, b := l.newStream(), l.newStream()
-	a.send(namedFrame("a1"), false)
-	a.send(namedFrame("a2"), false)
-	b.send(namedFrame("b1"), false)
-	a.cut()
-	a.send(namedFrame("a3"), true)
-	a.cut()
+	l := New(nobody, 0)
+	a, b := l.NewStream(), l.NewStream()
+	a.Send(d.frame("a1"), false)
+	a.Send(d.frame("a2"), false)
+	b.Send(d.frame("b1"), false)
+	a.Cut()
+	a.Send(d.frame("a3"), true)
+	a.Cut()
 	if got, more := takes(l); got != "b1" || !more {
 		t.Errorf("what goes out: %s", got)
 	}
@@ -151,17 +158,17 @@ func TestCutQueueGivesBackWhatWaits(t *testing.T) {
 
 func TestEndedQueueIsStillTaken(t *testing.T) {
 	var d drops
-	l := newSendQueue(d.drop)
-	n, cut := l.newStream(), l.newStream()
+	l := New(nobody, 0)
+	n, cut := l.NewStream(), l.NewStream()
 	large := "|" + strings.Repeat(" ", writeBatch)
-	l.sendControl(namedFrame("x"))
-	n.send(namedFrame("a"+large), false)
-	n.send(namedFrame("b"), false)
-	cut.send(namedFrame("cut"), false)
-	l.end()
-	cut.cut()
-	l.sendControl(namedFrame("late1"))
-	n.send(namedFrame("late2"), false)
+	l.Control(d.frame("x"))
+	n.Send(d.frame("a"+large), false)
+	n.Send(d.frame("b"), false)
+	cut.Send(d.frame("cut"), false)
+	l.End()
+	cut.Cut()
+	l.Control(d.frame("late1"))
+	n.Send(d.frame("late2"), false)
 	if got, more := takes(l); got != "x a" || !more {
 		t.Errorf("first %s, and more: %t", got, more)
 	}
@@ -173,23 +180,23 @@ func TestEndedQueueIsStillTaken(t *testing.T) {
 
 func TestClearedQueueGivesBackEverything(t *testing.T) {
 	var d drops
-	l := newSendQueue(d.drop)
-	a, b := l.newStream(), l.newStream()
-	l.sendControl(namedFrame("x"))
-	a.send(namedFrame("a1"), false)
-	a.send(namedFrame("a2"), false)
-	b.send(namedFrame("b1"), true)
+	l := New(nobody, 0)
+	a, b := l.NewStream(), l.NewStream()
+	l.Control(d.frame("x"))
+	a.Send(d.frame("a1"), false)
+	a.Send(d.frame("a2"), false)
+	b.Send(d.frame("b1"), true)
 	<-l.wake
-	l.clear()
+	l.Clear()
 	select {
 	case <-l.wake: // a writer that waits must see the end
 	default:
 		t.Error("the writer is not woken")
 	}
-	l.sendControl(namedFrame("y"))
-	a.send(namedFrame("a3"), false)
-	b.cut()
-	l.clear()
+	l.Control(d.frame("y"))
+	a.Send(d.frame("a3"), false)
+	b.Cut()
+	l.Clear()
 	if got, more := takes(l); got != "" || more {
 		t.Errorf("out of nothing comes %q, and more: %t", got, more)
 	}
@@ -201,27 +208,27 @@ func TestClearedQueueGivesBackEverything(t *testing.T) {
 func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
 	for round := range 20 {
 		var dropped atomic.Int64
-		l := newSendQueue(func(f frame) { dropped.Add(1); wsock.GiveBuffer(f.buf) })
+		l := New(func(int64, bool) { dropped.Add(1) }, 0)
 		const senders, each = 6, 200
 		sent := int64(0)
 		var all sync.WaitGroup
 		stop := make(chan struct{})
 		for i := range senders {
-			n := l.newStream()
+			n := l.NewStream()
 			all.Go(func() {
 				for j := range each {
 					switch {
 					case i == 0:
-						l.sendControl(frame{bytes: fmt.Append(nil, "x ", j), buf: wsock.TakeBuffer()})
+						l.Control(Frame{bytes: fmt.Append(nil, "x ", j), buf: wsock.TakeBuffer()})
 						continue
 					case i == 1 && j == each/2:
-						n.cut()
+						n.Cut()
 					}
 					select {
 					case <-n.room:
-						n.send(frame{bytes: fmt.Append(nil, i, " ", j), buf: wsock.TakeBuffer(), data: true}, j == each-1)
+						n.Send(Frame{bytes: fmt.Append(nil, i, " ", j), buf: wsock.TakeBuffer(), data: true}, j == each-1)
 					case <-stop:
-						n.send(frame{bytes: fmt.Append(nil, i, " ", j), buf: wsock.TakeBuffer()}, false)
+						n.Send(Frame{bytes: fmt.Append(nil, i, " ", j), buf: wsock.TakeBuffer()}, false)
 					}
 				}
 			})
@@ -232,7 +239,7 @@ func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
 		go func() {
 			defer close(ended)
 			for {
-				batch, more := l.take(nil, writeBatch)
+				batch, more := l.Take(nil, writeBatch)
 				for _, f := range batch {
 					var stream string
 					var j int
@@ -251,16 +258,16 @@ func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
 					<-l.wake
 				}
 				if round%2 == 0 && taken > int64(round*20) {
-					l.clear()
+					l.Clear()
 				}
 			}
 		}()
 		if round%2 == 1 {
-			l.end()
+			l.End()
 		}
 		close(stop)
 		all.Wait()
-		l.end()
+		l.End()
 		<-ended
 		if got := taken + dropped.Load(); got != sent {
 			t.Fatalf("round %d: %d frames were sent, %d went out and %d came back", round, sent, taken, dropped.Load())
@@ -271,23 +278,23 @@ func TestEveryFrameGoesOutOrComesBack(t *testing.T) {
 // A queue that is empty holds nothing of what went through it.
 func TestEmptyQueueHoldsNoBuffer(t *testing.T) {
 	before := pooled.Held()
-	l := newSendQueue(func(frame) {})
-	all := make([]*streamQueue, 50)
+	l := New(nobody, 0)
+	all := make([]*Stream, 50)
 	for i := range all {
-		n := l.newStream()
+		n := l.NewStream()
 		all[i] = n
 		for range streamDepth {
 			<-n.room
 			buf := wsock.TakeBuffer()
-			n.send(frame{bytes: buf[:10], buf: buf, data: true}, false)
+			n.Send(Frame{bytes: buf[:10], buf: buf, data: true}, false)
 		}
 	}
 	for range 50 {
 		buf := wsock.TakeBuffer()
-		l.sendControl(frame{bytes: buf[:10], buf: buf})
+		l.Control(Frame{bytes: buf[:10], buf: buf})
 	}
 	for range 10 {
-		batch, _ := l.take(nil, writeBatch)
+		batch, _ := l.Take(nil, writeBatch)
 		for _, f := range batch {
 			wsock.GiveBuffer(f.buf)
 		}
@@ -296,62 +303,45 @@ func TestEmptyQueueHoldsNoBuffer(t *testing.T) {
 		t.Errorf("%d buffers are held by queues in which nothing waits", held)
 	}
 	for _, n := range all {
-		n.cut()
+		n.Cut()
 	}
 }
 
 // Small data is interactive when it comes twice in a row: once may be how a
 // transfer begins or ends.
 func TestDialogueIsKnown(t *testing.T) {
-	l := newSendQueue((&drops{}).drop)
-	n := l.newStream()
+	l := New(nobody, 0)
+	n := l.NewStream()
 	for i, piece := range []struct {
 		size        int
 		interactive bool
 	}{{10, false}, {10, true}, {smallFrame, false}, {10, false}, {smallFrame - 1, true}, {1, true}} {
 		<-n.room
-		n.send(frame{bytes: make([]byte, piece.size), data: true}, false)
-		if batch, _ := l.take(nil, writeBatch); len(batch) != 1 || batch[0].interactive != piece.interactive {
+		n.Send(Frame{bytes: make([]byte, piece.size), data: true}, false)
+		if batch, _ := l.Take(nil, writeBatch); len(batch) != 1 || batch[0].interactive != piece.interactive {
 			t.Errorf("piece %d of %d bytes: %+v", i, piece.size, batch[0].interactive)
 		}
 	}
 }
 
-// What the writer has in hand when it fails comes back, too.
-func TestWriterThatFailsDropsWhatItHolds(t *testing.T) {
-	drops := &drops{}
-	l := New(&Settings{Memory: budget.NewPool(1 << 30)}, func(*Mux) Dialect { return Text }, Options{User: "anyone"})
-	for i := range 3 {
-		f := namedFrame(fmt.Sprint(i))
-		f.gone = func() { drops.drop(namedFrame(fmt.Sprint("gone", i))) }
-		l.queue.sendControl(f)
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("it did not fail")
-		}
-		drops.want(t, "gone0 gone1 gone2")
-	}()
-	l.inFlight.Watch(func() wsock.Sending { return wsock.Sending{} })
-	l.pumpOut() // has no client to write to
-}
-
 func TestQueueForgetsARequestThatWaits(t *testing.T) {
-	var drops drops
-	l := newSendQueue(drops.drop)
+	var d drops
+	l := New(nobody, 0)
 	for _, name := range []string{"a", "b", "c"} {
-		l.sendControl(frame{bytes: []byte(name), request: name})
+		f := d.frame(name)
+		f.request = name
+		l.Control(f)
 	}
-	l.sendControl(namedFrame("credit"))
-	l.forget("b")
-	l.forget("nobody")
-	drops.want(t, "b")
+	l.Control(namedFrame("credit"))
+	l.Forget("b")
+	l.Forget("nobody")
+	d.want(t, "b")
 	if got, _ := takes(l); got != "a c credit" {
 		t.Errorf("what goes out: %s", got)
 	}
-	l.forget("a") // it is being written
-	drops.want(t, "b")
-	if l.backlog() != 0 {
+	l.Forget("a") // it is being written
+	d.want(t, "b")
+	if l.Backlog() != 0 {
 		t.Error("something is left")
 	}
 }
