@@ -31,29 +31,6 @@ type lastingUp struct {
 	full bool // the target takes no more, or there will be none; of who passes on
 }
 
-func (u *lastingUp) Try(data []byte, _, end bool) (n int) {
-	if u.full {
-		return len(data)
-	}
-	p := u.pair
-	select {
-	case <-p.dialed:
-	default:
-		return 0
-	}
-	if p.upstream == nil {
-		u.full = true
-		return len(data)
-	}
-	n, err := p.upstream.try(data, end)
-	p.up.Add(int64(n))
-	if err != nil {
-		u.full = true
-		return len(data)
-	}
-	return n
-}
-
 func (u *lastingUp) Take(data []byte, _, end bool) {
 	p := u.pair
 	<-p.dialed // it ends with the session at the latest
