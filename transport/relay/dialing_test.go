@@ -293,6 +293,8 @@ type stuckUpstream struct {
 	aborted             bool
 }
 
+func (u *stuckUpstream) try([]byte, bool) (int, error) { return 0, nil }
+
 func (u *stuckUpstream) write([]byte, bool) error {
 	u.writeOnce.Do(func() { close(u.writing) })
 	<-u.late

@@ -197,6 +197,10 @@ func (u *brokenUpstream) read() (*wsock.Buffer, int, error) {
 	<-u.closed
 	return nil, 0, errors.New("closed")
 }
+func (*brokenUpstream) try([]byte, bool) (int, error) { return 0, nil }
+
+func (*brokenUpstream) afresh() {}
+
 func (u *brokenUpstream) write([]byte, bool) error { u.fail("write"); return nil }
 func (u *brokenUpstream) broke() bool              { return u.wasReset }
 func (u *brokenUpstream) closeWrite()              { u.fail("closeWrite") }

@@ -15,12 +15,17 @@ import (
 // Cloudflare Access. One goroutine reads and one writes; the other methods may
 // be called from any.
 type upstream interface {
+	// afresh has read return [wsock.ErrAfresh] where it would wait for long in a
+	// goroutine that has grown, if it can tell.
+	afresh()
 	// read waits for bytes, holding no buffer meanwhile, and returns n of them
 	// at buf[wsock.ServerHeader:]. The caller gives buf back. io.EOF means that the
 	// target has ended its stream.
 	read() (buf *wsock.Buffer, n int, err error)
 	// write passes bytes on. boundary says that they end a client's message.
 	write(p []byte, boundary bool) error
+	// try is write without waiting: it returns how many bytes were passed on.
+	try(p []byte, boundary bool) (n int, err error)
 	// broke reports whether a write found that the target had reset the
 	// connection: the reader then may see an end like any other. It waits for
 	// the write under way, which a deadline in the past ends.
@@ -43,6 +48,7 @@ type upstream interface {
 type tcpUpstream struct {
 	*net.TCPConn
 	reader *wsock.Reader
+	writer *wsock.TryWriter
 	turn   sync.Mutex // held by write
 	reset  bool       // under turn: a write found the connection reset
 }
@@ -53,8 +59,14 @@ func newTCPUpstream(conn *net.TCPConn) (*tcpUpstream, error) {
 		return nil, err
 	}
 	wsock.BoundSendBuffer(conn, wsock.SendBuffer)
-	return &tcpUpstream{TCPConn: conn, reader: r}, nil
+	w, err := wsock.NewTryWriter(conn)
+	if err != nil {
+		return nil, err
+	}
+	return &tcpUpstream{TCPConn: conn, reader: r, writer: w}, nil
 }
+
+func (u *tcpUpstream) afresh() { u.reader.Afresh() }
 
 func (u *tcpUpstream) read() (*wsock.Buffer, int, error) { return u.reader.Read() }
 
@@ -64,6 +76,14 @@ func (u *tcpUpstream) write(p []byte, _ bool) error {
 	_, err := u.Write(p)
 	u.reset = u.reset || isReset(err)
 	return err
+}
+
+func (u *tcpUpstream) try(p []byte, _ bool) (n int, err error) {
+	u.turn.Lock()
+	defer u.turn.Unlock()
+	n, err = u.writer.Try(p)
+	u.reset = u.reset || isReset(err)
+	return n, err
 }
 
 func (u *tcpUpstream) broke() bool {

@@ -16,7 +16,7 @@ const kib = 1 << 10
 // the limit, and not beyond.
 func TestAcknowledgementsAreReadWhileNothingIsPassedOn(t *testing.T) {
 	r := newRig(t, replay.Bytes)
-	r.sink.let = make(chan struct{})
+	r.sink.stuck, r.sink.let = true, make(chan struct{})
 	a := r.begin()
 	r.keep("down")
 	a.want("down")
@@ -190,7 +190,7 @@ func TestTunnelCountsMessages(t *testing.T) {
 // passed on is read on while there is memory for them.
 func TestTunnelMessagesThatWaitAreCounted(t *testing.T) {
 	r := newRigWith(t, replay.Messages, 1<<20, 1<<20) // half of that for one user
-	r.sink.let = make(chan struct{})
+	r.sink.stuck, r.sink.let = true, make(chan struct{})
 	a := r.begin()
 	sent := make(chan struct{})
 	go func() {
@@ -216,7 +216,7 @@ func TestTunnelMessagesThatWaitAreCounted(t *testing.T) {
 // A fault of the sink's ends the session, and nothing else.
 func TestPanicOfTheSink(t *testing.T) {
 	r := newRig(t, replay.Bytes)
-	r.sink.panics = true
+	r.sink.stuck, r.sink.panics = true, true
 	a := r.begin()
 	a.send("x")
 	if m := testkit.Hears[*messages.WebSocketEnded](r.Ear); m.Reason != messages.ReasonInternal || m.Lost {
@@ -256,7 +256,7 @@ func TestUnreadPageHoldsItsSourceUp(t *testing.T) {
 func TestNoBufferIsLeftBehind(t *testing.T) {
 	t.Run("session", func(t *testing.T) {
 		r := newRig(t, replay.Bytes)
-		r.sink.let = make(chan struct{})
+		r.sink.stuck, r.sink.let = true, make(chan struct{})
 		a := r.begin()
 		for range 3 {
 			a.send(strings.Repeat("u", 20*kib))

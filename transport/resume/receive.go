@@ -15,9 +15,7 @@ type piece struct {
 	text, end bool
 }
 
-// payload takes a piece of what the client sends. What it calls has small frames, as
-// it has: a stack that has grown to four kilobytes stays so, and every session that
-// has ever received a message would have one.
+// payload takes a piece of what the client sends.
 func (k *socket) payload(data []byte, text, end bool) (refused messages.Reason) {
 	switch {
 	case !end || k.parts.size > 0:
@@ -50,16 +48,22 @@ func (k *socket) part(data []byte, text, end bool) (refused messages.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	refused, expected := k.came(size, position)
-	if !expected {
-		for _, data := range chunks {
-			wsock.Release(data)
-		}
-		return refused
-	}
 	for i, data := range chunks {
-		s.enqueue(data, false, i == len(chunks)-1)
+		end := i == len(chunks)-1
+		n, all := 0, !expected
+		if expected {
+			n, all = s.try(data, false, end)
+		}
+		if all {
+			wsock.Release(data)
+		} else {
+			s.enqueue(data[n:], false, end)
+		}
 	}
-	return s.dealWith(k)
+	if expected {
+		s.dealWith(k)
+	}
+	return refused
 }
 
 // whole takes a binary message that has come in one piece.
@@ -75,8 +79,31 @@ func (k *socket) whole(data []byte) (refused messages.Reason) {
 	if !expected {
 		return refused
 	}
-	s.enqueue(wsock.Retain(data[:size]), false, true)
-	return s.dealWith(k)
+	if n, all := s.try(data[:size], false, true); !all {
+		s.enqueue(wsock.Retain(data[n:size]), false, true)
+	}
+	s.dealWith(k)
+	return ""
+}
+
+// try passes a piece of a message on if nothing waits, as far as that can be done
+// without waiting, and returns how many bytes that were, and whether that is all of
+// it. Under mu, but not while it does.
+func (s *Session) try(data []byte, text, end bool) (n int, all bool) {
+	if s.passing || len(s.queue) > 0 {
+		return 0, false
+	}
+	s.passing = true
+	func() {
+		s.mu.Unlock()
+		defer s.mu.Lock()
+		n = s.options.Sink.Try(data, text, end)
+	}()
+	s.passing = false
+	s.written.Broadcast()
+	all = n == len(data)
+	s.passed(s.unitsOf(n, end && all))
+	return n, all
 }
 
 // isJSON reports whether a tunnel's message that begins so is a control message,
@@ -157,12 +184,15 @@ func (k *socket) control(message []byte, text bool, kind messages.ResumeKind) (r
 	if s.in.Came(1) != nil {
 		return messages.ReasonBeyondLimit
 	}
-	for len(message) > wsock.BufferSize {
-		s.enqueue(wsock.Retain(message[:wsock.BufferSize]), text, false)
-		message = message[wsock.BufferSize:]
+	if _, all := s.try(message, text, true); !all {
+		for len(message) > wsock.BufferSize {
+			s.enqueue(wsock.Retain(message[:wsock.BufferSize]), text, false)
+			message = message[wsock.BufferSize:]
+		}
+		s.enqueue(wsock.Retain(message), text, true)
 	}
-	s.enqueue(wsock.Retain(message), text, true)
-	return s.dealWith(k)
+	s.dealWith(k)
+	return ""
 }
 
 // acked takes an acknowledgement. Under mu.
@@ -188,12 +218,11 @@ func (s *Session) enqueue(data []byte, text, end bool) {
 
 // dealWith sees to it that what k has brought is passed on, or waits within its bounds.
 // Under mu.
-func (s *Session) dealWith(k *socket) messages.Reason {
+func (s *Session) dealWith(k *socket) {
 	s.passOn()
 	if s.options.Unit == replay.Messages {
 		s.awaitQueue(k)
 	}
-	return ""
 }
 
 // awaitQueue waits while a tunnel's messages that could not be passed on are more
@@ -259,7 +288,7 @@ func (s *Session) nextPiece(before piece) (p piece, end, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dequeued(len(before.data))
-	s.passed(s.unitsOf(before))
+	s.passed(s.unitsOf(len(before.data), before.end))
 	wsock.Release(before.data)
 	switch {
 	case len(s.queue) > 0:
@@ -277,12 +306,13 @@ func (s *Session) nextPiece(before piece) (p piece, end, more bool) {
 	return p, false, false
 }
 
-// unitsOf returns how many units are passed on with a piece.
-func (s *Session) unitsOf(p piece) int64 {
+// unitsOf returns how many units are passed on with n bytes of a message, or with its
+// last ones.
+func (s *Session) unitsOf(n int, last bool) int64 {
 	switch {
 	case s.options.Unit == replay.Bytes:
-		return int64(len(p.data))
-	case p.end:
+		return int64(n)
+	case last:
 		return 1
 	}
 	return 0

@@ -103,13 +103,9 @@ func (s *Session) flush() {
 	s.writing = s.writing || write
 	s.mu.Unlock()
 	if write {
-		s.startWriting()
+		s.write()
 	}
 }
-
-// startWriting has somebody write who needs the stack for it no longer than that takes:
-// see payload.
-func (s *Session) startWriting() { wsock.StartPump(s.Log(), "resume out", s.write, func() {}) }
 
 // keepStep is by how many bytes at a time a session takes more memory to keep what
 // it has sent.

@@ -37,8 +37,11 @@ type Options struct {
 // A Sink takes what the client sends, message by message, each once and in order:
 // one call after another, by whatever goroutine.
 type Sink interface {
-	// Take takes a piece of a message, the last one if end is set. data is the sink's
-	// until it returns. It may wait.
+	// Try takes a piece of a message, the last one if end is set, as far as it can
+	// without waiting, and returns how many bytes that were. Of a tunnel's message
+	// it takes all or nothing. data is the sink's until it returns.
+	Try(data []byte, text, end bool) (n int)
+	// Take takes a piece of a message. It may wait.
 	Take(data []byte, text, end bool)
 	// End is called when the client has said that nothing follows. It may wait.
 	End()
@@ -190,7 +193,7 @@ func (s *Session) begin(k *socket) {
 	s.mu.Unlock()
 	k.read()
 	if !writing {
-		s.startWriting()
+		wsock.StartPump(s.Log(), "resume out", s.write, func() {})
 	}
 }
 

@@ -69,9 +69,22 @@ func (m *Mux) startLasting() {
 // discards reports whether what is read goes nowhere any more.
 func (m *Mux) discards() bool { return m.leaving.Load() || m.session.Discarding() }
 
+// Try takes a message, or a part of one, if that needs no waiting.
+func (s *lastingIn) Try(data []byte, text, end bool) (n int) {
+	if len(data) > 0 && s.in.wantsRoom() && !s.mux.discards() {
+		return 0
+	}
+	s.take(data, text, end)
+	return len(data)
+}
+
 // Take takes a message, or a part of one, when there is room for it.
 func (s *lastingIn) Take(data []byte, text, end bool) {
 	s.in.waitForRoom()
+	s.take(data, text, end)
+}
+
+func (s *lastingIn) take(data []byte, text, end bool) {
 	s.mux.received.Add(int64(len(data)))
 	if !s.mux.discards() {
 		s.in.take(data, text, end)
