@@ -23,7 +23,7 @@ import (
 // who owns what.
 type Pair struct {
 	life     life
-	session  wsock.Session    // of a session that ends with its WebSocket
+	session  *wsock.Session   // of a session that ends with its WebSocket
 	lasting  *resume.Session  // of one that outlives it; else nil
 	settings *Settings        // set once
 	target   netpolicy.Target // set once
@@ -66,9 +66,9 @@ type Settings struct {
 // NewPair returns a pair that leads to target, by plain TCP or, if access is
 // not nil, to the service behind Cloudflare Access there. It starts nothing.
 func NewPair(settings *Settings, target netpolicy.Target, access *Access) *Pair {
-	p := &Pair{settings: settings, target: target, access: access}
+	p := &Pair{settings: settings, target: target, access: access, session: new(wsock.Session)}
 	p.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.PumpEnded{Reason: reason} })
-	p.life = &p.session
+	p.life = p.session
 	return p
 }
 

@@ -55,10 +55,12 @@ type Sink interface {
 // owner, says what happens when. Methods whose comment names no caller are the
 // owner's, and return at once.
 type Session struct {
-	settings *Settings     // set once
-	options  Options       // set once
-	life     wsock.Session // has no WebSocket: who the owner is, and when the session closes
-	first    *socket       // set once; its Conn by Attach
+	settings *Settings  // set once
+	options  Options    // set once
+	owner    *actor.PID // set by Own, before anything else runs
+	closing  context.Context
+	cancel   context.CancelFunc // of closing
+	first    *socket            // set once; its Conn by Attach
 	held     *budget.Budget
 	room     chan struct{} // has room for one: the client may be sent more
 
@@ -103,9 +105,7 @@ func (s *Session) Init(settings *Settings, options Options) {
 	s.in.MaxWindow = s.maxWindow()
 	s.in.Widen = func(units int64) bool { return s.held.Try(units * s.unitBytes()) }
 	s.first = newSocket(s, 0)
-	s.life.Init(settings.Host, func(reason messages.Reason) any {
-		return &messages.WebSocketEnded{Reason: reason} // of a pump that failed
-	})
+	s.closing, s.cancel = context.WithCancel(context.Background())
 }
 
 // Attach gives the session its client: see [wsock.Session.Attach].
@@ -117,18 +117,18 @@ func (s *Session) Attach(conn *wsock.Conn) bool {
 // Own names the actor that is told how the session fares. Called once, before
 // any other of its methods.
 func (s *Session) Own(owner *actor.PID) {
-	s.life.Own(owner)
+	s.owner = owner
 	s.first.ws.Own(owner)
 }
 
 // Tell sends a message to the owner. Any goroutine may call it.
-func (s *Session) Tell(message any) { s.life.Tell(message) }
+func (s *Session) Tell(message any) { s.settings.Host.Send(s.owner, message) }
 
 // Log returns the log of all sessions.
-func (s *Session) Log() *slog.Logger { return s.life.Log() }
+func (s *Session) Log() *slog.Logger { return s.settings.Host.Log() }
 
 // Closing returns a context that ends when the session begins to close.
-func (s *Session) Closing() context.Context { return s.life.Closing() }
+func (s *Session) Closing() context.Context { return s.closing }
 
 // Conn returns the WebSocket of the moment, nil while there is none.
 func (s *Session) Conn() *wsock.Conn {
@@ -162,7 +162,7 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 	old, older, reason := s.socket, s.before, s.reason
 	k := newSocket(s, number)
 	k.conn = conn
-	k.ws.Own(s.life.Owner())
+	k.ws.Own(s.owner)
 	k.ws.Attach(conn)
 	if s.rewind = position; reason != "" {
 		s.last = k
@@ -223,7 +223,7 @@ func (s *Session) Finish(reason messages.Reason, closed func(messages.Reason)) {
 	}
 	s.last = k
 	s.mu.Unlock()
-	s.life.Finish(reason, nil, func(messages.Reason) {}) // it has no WebSocket: this ends what waits
+	s.cancel() // this ends what waits
 	switch {
 	case k != nil:
 		k.finish(reason)

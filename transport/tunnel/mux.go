@@ -22,7 +22,7 @@ import (
 // WebSocket; the tunnel's actors say what happens when. See [messages.Mux].
 type Mux struct {
 	life     life
-	session  wsock.Session           // of a tunnel that ends with its WebSocket
+	session  *wsock.Session          // of a tunnel that ends with its WebSocket
 	lasting  *resume.Session         // of one that outlives it; else nil
 	sink     *lastingIn              // of lasting
 	token    string                  // of lasting, from Announce to Start
@@ -99,8 +99,9 @@ func New(settings *Settings, dialect func(*Mux) Dialect, options Options) *Mux {
 	if options.Lasting {
 		m.initLasting(options.User)
 	} else {
+		m.session = new(wsock.Session)
 		m.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.MuxEnded{Reason: reason} })
-		m.life = &m.session
+		m.life = m.session
 	}
 	m.queue = sendqueue.New(m.freed, m.dialect.MaxCoalesced())
 	return m

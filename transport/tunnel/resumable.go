@@ -67,7 +67,12 @@ func (m *Mux) startLasting() {
 }
 
 // discards reports whether what is read goes nowhere any more.
-func (m *Mux) discards() bool { return m.leaving.Load() || m.session.Discarding() }
+func (m *Mux) discards() bool {
+	if m.lasting != nil {
+		return m.leaving.Load()
+	}
+	return m.session.Discarding()
+}
 
 // Try takes a message, or a part of one, if that needs no waiting.
 func (s *lastingIn) Try(data []byte, text, end bool) (n int) {

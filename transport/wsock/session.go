@@ -96,9 +96,6 @@ func (s *Session) Attach(conn *Conn) bool {
 // any other of its methods.
 func (s *Session) Own(owner *actor.PID) { s.owner = owner }
 
-// Owner returns the actor that Own has named.
-func (s *Session) Owner() *actor.PID { return s.owner }
-
 // Conn returns the session's WebSocket, nil before Attach.
 func (s *Session) Conn() *Conn { return s.conn }
 
