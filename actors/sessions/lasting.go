@@ -64,14 +64,9 @@ func (l *Lasting) Open(ctx actor.Context, terms *Terms) (token string) {
 	return tokenID(ctx.Self()) + "." + l.secret
 }
 
-// Unnamed is what the library's names of actors that were given none begin with. It
-// is no part of a token, which has characters of base64url alone.
-const Unnamed = "$"
-
-// tokenID returns what leads to a session, of its token.
-func tokenID(pid *actor.PID) string {
-	return strings.TrimPrefix(pid.Id[strings.LastIndexByte(pid.Id, '/')+1:], Unnamed)
-}
+// tokenID returns what leads to a session, of its token: its actor's name, which has
+// characters of base64url alone. The names that the library gives have others.
+func tokenID(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id, '/')+1:] }
 
 // IsAway reports whether the session has lost its WebSocket and waits for another
 // one.
