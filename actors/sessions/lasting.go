@@ -45,6 +45,7 @@ type Lasting struct {
 	terms   *Terms
 	secret  string
 	number  uint32      // of the WebSocket of the moment, or of the one that was lost
+	ended   bool        // by the client, or by a fault of that WebSocket: it is not waited for
 	attempt uint64      // of the client's that was accepted last
 	since   time.Time   // when the WebSocket was lost; zero while there is one
 	timer   *time.Timer // runs while there is none
@@ -75,10 +76,11 @@ func (l *Lasting) IsAway() bool { return !l.since.IsZero() }
 // Ended deals with the end of a WebSocket. It reports whether the session ends by it:
 // not if it was lost, or is the session's no more.
 func (l *Lasting) Ended(ctx actor.Context, m *messages.WebSocketEnded) (ends bool) {
-	if l.terms == nil || m.Number != l.number || l.IsAway() {
+	if l.terms == nil || l.ended || m.Number != l.number || l.IsAway() {
 		return false
 	}
 	if !m.Lost {
+		l.ended = true
 		return true
 	}
 	patience := l.terms.Timeout
@@ -122,7 +124,7 @@ func (l *Lasting) TakeUp(ctx actor.Context, m *messages.TakeUp, user string, ses
 // user's nobody is told that there is one.
 func (l *Lasting) judge(m *messages.TakeUp, user string) messages.Reason {
 	switch {
-	case l.terms == nil, subtle.ConstantTimeCompare([]byte(m.Secret), []byte(l.secret)) == 0, m.User != user:
+	case l.terms == nil, l.ended, subtle.ConstantTimeCompare([]byte(m.Secret), []byte(l.secret)) == 0, m.User != user:
 		return messages.ReasonNoSession
 	case m.Attempt <= l.attempt:
 		return messages.ReasonOldAttempt
