@@ -214,6 +214,9 @@ func (u *accessUpstream) write(p []byte, boundary bool) error {
 // try passes nothing on: TLS has no write that doesn't wait.
 func (u *accessUpstream) try([]byte, bool) (int, error) { return 0, nil }
 
+// afresh does nothing: TLS does not tell whether a read waits.
+func (u *accessUpstream) afresh() {}
+
 func (u *accessUpstream) closeWrite() {
 	final := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	_ = u.ws.WriteControl(websocket.CloseMessage, final, time.Now().Add(time.Second))

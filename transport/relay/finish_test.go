@@ -199,6 +199,8 @@ func (u *brokenUpstream) read() (*wsock.Buffer, int, error) {
 }
 func (*brokenUpstream) try([]byte, bool) (int, error) { return 0, nil }
 
+func (*brokenUpstream) afresh() {}
+
 func (u *brokenUpstream) write([]byte, bool) error { u.fail("write"); return nil }
 func (u *brokenUpstream) broke() bool              { return u.wasReset }
 func (u *brokenUpstream) closeWrite()              { u.fail("closeWrite") }

@@ -185,7 +185,8 @@ func (p *Pair) connected(ctx context.Context, to upstream) error {
 // begun with Dial.
 func (p *Pair) Pump() {
 	if p.lasting != nil {
-		p.downDone = p.startPumpDown()
+		p.downDone = make(chan struct{})
+		p.startPumpDown(p.downDone)
 		return
 	}
 	p.downDone = p.session.Pump("down", p.pumpDown)

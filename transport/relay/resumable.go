@@ -99,38 +99,45 @@ func (p *Pair) ended() {
 	}
 }
 
-// startPumpDown starts pumpDownLasting.
-func (p *Pair) startPumpDown() (done chan struct{}) {
-	done = make(chan struct{})
-	reason := messages.ReasonInternal
-	wsock.StartPump(p.life.Log(), "down", func() { reason = p.pumpDownLasting() }, func() {
+// startPumpDown starts pumpDownLasting, which closes done when it has ended.
+func (p *Pair) startPumpDown(done chan struct{}) {
+	reason, again := messages.ReasonInternal, false
+	wsock.StartPump(p.life.Log(), "down", func() { reason, again = p.pumpDownLasting() }, func() {
+		if again {
+			p.startPumpDown(done)
+			return
+		}
 		if reason != "" {
 			p.life.Tell(&messages.PumpEnded{Reason: reason})
 		}
 		close(done)
 	})
-	return done
 }
 
 // pumpDownLasting is pumpDown for a session that outlives its WebSocket. It returns
-// "" if the target has ended in order: the other direction goes on.
-func (p *Pair) pumpDownLasting() messages.Reason {
+// "" if the target has ended in order: the other direction goes on. again says that
+// it is to go on in another goroutine.
+func (p *Pair) pumpDownLasting() (reason messages.Reason, again bool) {
+	p.upstream.afresh()
 	for p.lasting.AwaitRoom() {
 		buf, n, err := p.upstream.read()
+		if err == wsock.ErrAfresh {
+			return "", true
+		}
 		if errors.Is(err, io.EOF) && !p.upstream.broke() {
 			p.lasting.End()
 			p.ended()
-			return ""
+			return "", false
 		}
 		if err != nil {
-			return messages.ReasonTargetReset
+			return messages.ReasonTargetReset, false
 		}
 		if !p.lasting.Send(replay.Message{Payload: buf[wsock.ServerHeader : wsock.ServerHeader+n], Buf: buf}) {
 			break
 		}
 		p.down.Add(int64(n))
 	}
-	return messages.ReasonTargetEnded // the session closes, for whatever reason
+	return messages.ReasonTargetEnded, false // the session closes, for whatever reason
 }
 
 // finishLasting ends a pair whose session outlives its WebSocket: the target's side,

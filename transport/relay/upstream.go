@@ -15,6 +15,9 @@ import (
 // Cloudflare Access. One goroutine reads and one writes; the other methods may
 // be called from any.
 type upstream interface {
+	// afresh has read return [wsock.ErrAfresh] where it would wait for long in a
+	// goroutine that has grown, if it can tell.
+	afresh()
 	// read waits for bytes, holding no buffer meanwhile, and returns n of them
 	// at buf[wsock.ServerHeader:]. The caller gives buf back. io.EOF means that the
 	// target has ended its stream.
@@ -62,6 +65,8 @@ func newTCPUpstream(conn *net.TCPConn) (*tcpUpstream, error) {
 	}
 	return &tcpUpstream{TCPConn: conn, reader: r, writer: w}, nil
 }
+
+func (u *tcpUpstream) afresh() { u.reader.Afresh() }
 
 func (u *tcpUpstream) read() (*wsock.Buffer, int, error) { return u.reader.Read() }
 

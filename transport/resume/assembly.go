@@ -10,8 +10,8 @@ import (
 // An assembly is what has come of a message that no single read has brought. It
 // belongs to the reading pump.
 type assembly struct {
-	buffers []*wsock.Buffer // all full but the last one
-	size    int             // bytes
+	chunks [][]byte // each in a buffer of the pool; all full but the last one
+	size   int      // bytes
 }
 
 // maxMessage is the longest message, its trailer included.
@@ -23,52 +23,50 @@ func (a *assembly) add(data []byte) bool {
 		return false
 	}
 	for len(data) > 0 {
-		at := a.size % wsock.BufferSize
-		if at == 0 {
-			a.buffers = append(a.buffers, wsock.TakeBuffer())
+		if a.size%wsock.BufferSize == 0 {
+			a.chunks = append(a.chunks, wsock.TakeBuffer()[:0])
 		}
-		n := copy(a.buffers[len(a.buffers)-1][at:], data)
+		last := &a.chunks[len(a.chunks)-1]
+		n := min(len(data), wsock.BufferSize-len(*last))
+		*last = append(*last, data[:n]...)
 		data = data[n:]
 		a.size += n
 	}
 	return true
 }
 
-// chunks returns what has come, until release.
-func (a *assembly) chunks() (all [][]byte) {
-	left := a.size
-	for _, b := range a.buffers {
-		n := min(left, wsock.BufferSize)
-		all = append(all, b[:n])
-		left -= n
+// cutTrailer takes the position from the end, if the message is long enough.
+func (a *assembly) cutTrailer() (position uint64, ok bool) {
+	if a.size < replay.TrailerSize {
+		return 0, false
 	}
-	return all
+	var trailer [replay.TrailerSize]byte
+	for left := len(trailer); left > 0; {
+		last := &a.chunks[len(a.chunks)-1]
+		n := min(left, len(*last))
+		copy(trailer[left-n:left], (*last)[len(*last)-n:])
+		left -= n
+		if *last = (*last)[:len(*last)-n]; len(*last) == 0 && len(a.chunks) > 1 {
+			giveChunk(*last)
+			a.chunks = a.chunks[:len(a.chunks)-1]
+		}
+	}
+	a.size -= replay.TrailerSize
+	return binary.BigEndian.Uint64(trailer[:]), true
+}
+
+// pass makes the chunks the caller's.
+func (a *assembly) pass() (chunks [][]byte) {
+	chunks = a.chunks
+	*a = assembly{}
+	return chunks
 }
 
 // release gives the buffers back.
 func (a *assembly) release() {
-	for _, b := range a.buffers {
-		wsock.GiveBuffer(b)
+	for _, chunk := range a.pass() {
+		giveChunk(chunk)
 	}
-	*a = assembly{}
 }
 
-// cutTrailer takes the position from the end of a message.
-func cutTrailer(message [][]byte, size int) (payload [][]byte, position uint64, ok bool) {
-	if size < replay.TrailerSize {
-		return nil, 0, false
-	}
-	var trailer [replay.TrailerSize]byte
-	for left := len(trailer); left > 0; {
-		last := message[len(message)-1]
-		n := min(left, len(last))
-		copy(trailer[left-n:left], last[len(last)-n:])
-		left -= n
-		if n == len(last) {
-			message = message[:len(message)-1]
-		} else {
-			message[len(message)-1] = last[:len(last)-n]
-		}
-	}
-	return message, binary.BigEndian.Uint64(trailer[:]), true
-}
+func giveChunk(chunk []byte) { wsock.GiveBuffer((*wsock.Buffer)(chunk[:wsock.BufferSize])) }

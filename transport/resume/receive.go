@@ -2,7 +2,7 @@ package resume
 
 import (
 	"bytes"
-	"errors"
+	"encoding/binary"
 
 	"wsproxy/messages"
 	"wsproxy/transport/wsock"
@@ -17,60 +17,133 @@ type piece struct {
 
 // payload takes a piece of what the client sends.
 func (k *socket) payload(data []byte, text, end bool) (refused messages.Reason) {
-	if end && k.parts.size == 0 {
-		one := [1][]byte{data}
-		return k.message(one[:], len(data), text)
+	switch {
+	case !end || k.parts.size > 0:
+		return k.part(data, text, end)
+	case text || k.session.isJSON(data):
+		return k.json(data, text)
 	}
-	if !k.parts.add(data) {
+	return k.whole(data)
+}
+
+// part takes a piece of a message that comes in several.
+func (k *socket) part(data []byte, text, end bool) (refused messages.Reason) {
+	switch {
+	case !k.parts.add(data):
 		return messages.ReasonMessageTooBig
-	}
-	if !end {
+	case !end:
 		return ""
+	case text || k.session.isJSON(k.parts.chunks[0]):
+		message := bytes.Join(k.parts.chunks, nil)
+		k.parts.release()
+		return k.json(message, text)
 	}
-	refused = k.message(k.parts.chunks(), k.parts.size, text)
-	k.parts.release()
+	position, ok := k.parts.cutTrailer()
+	size := k.parts.size
+	chunks := k.parts.pass()
+	if !ok {
+		return messages.ReasonProtocolError
+	}
+	s := k.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	refused, expected := k.came(size, position)
+	for i, data := range chunks {
+		end := i == len(chunks)-1
+		n, all := 0, !expected
+		if expected {
+			n, all = s.try(data, false, end)
+		}
+		if all {
+			wsock.Release(data)
+		} else {
+			s.enqueue(data[n:], false, end)
+		}
+	}
+	if expected {
+		s.dealWith(k)
+	}
 	return refused
 }
 
-// message takes a whole message of size bytes. It overwrites chunks.
-func (k *socket) message(chunks [][]byte, size int, text bool) (refused messages.Reason) {
-	s := k.session
-	if text || s.options.Unit == replay.Messages && size > 0 && isJSON(chunks) {
-		if size > replay.MaxPayload {
-			return messages.ReasonMessageTooBig
-		}
-		if len(chunks) > 1 {
-			chunks[0] = bytes.Join(chunks, nil)
-		}
-		return k.json(chunks[0], text)
-	}
-	payload, position, ok := cutTrailer(chunks, size)
-	if !ok {
+// whole takes a binary message that has come in one piece.
+func (k *socket) whole(data []byte) (refused messages.Reason) {
+	size := len(data) - replay.TrailerSize
+	if size < 0 {
 		return messages.ReasonProtocolError // a front proxy has cut the message short
 	}
-	if size -= replay.TrailerSize; size > replay.MaxPayload {
-		return messages.ReasonMessageTooBig
+	s := k.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	refused, expected := k.came(size, binary.BigEndian.Uint64(data[size:]))
+	if !expected {
+		return refused
 	}
-	units := uint64(size)
-	if s.options.Unit == replay.Messages {
-		units = 1
+	if n, all := s.try(data[:size], false, true); !all {
+		s.enqueue(wsock.Retain(data[n:size]), false, true)
 	}
-	return k.accept(payload, units, func() bool { return position == s.in.Position()+units }, false)
+	s.dealWith(k)
+	return ""
 }
 
-// isJSON reports whether a tunnel's message is a control message, whatever it is
-// framed as.
-func isJSON(chunks [][]byte) bool { return chunks[0][0] == '{' }
+// try passes a piece of a message on if nothing waits, as far as that can be done
+// without waiting, and returns how many bytes that were, and whether that is all of
+// it. Under mu, but not while it does.
+func (s *Session) try(data []byte, text, end bool) (n int, all bool) {
+	if s.passing || len(s.queue) > 0 {
+		return 0, false
+	}
+	s.passing = true
+	func() {
+		s.mu.Unlock()
+		defer s.mu.Lock()
+		n = s.options.Sink.Try(data, text, end)
+	}()
+	s.passing = false
+	s.written.Broadcast()
+	all = n == len(data)
+	s.passed(s.unitsOf(n, end && all))
+	return n, all
+}
+
+// isJSON reports whether a tunnel's message that begins so is a control message,
+// whatever it is framed as.
+func (s *Session) isJSON(data []byte) bool {
+	return s.options.Unit == replay.Messages && len(data) > 0 && data[0] == '{'
+}
+
+// came counts a binary message of size bytes that ends at a position, and reports
+// whether it is the one that is expected. Only what the session's WebSocket of the
+// moment brings has an effect. If a front proxy has completed the message with wrong
+// bytes the WebSocket is lost. Under mu.
+func (k *socket) came(size int, position uint64) (refused messages.Reason, expected bool) {
+	s := k.session
+	units := uint64(1)
+	if s.options.Unit == replay.Bytes {
+		units = uint64(size)
+	}
+	switch {
+	case s.socket != k:
+		return "", false
+	case size > replay.MaxPayload:
+		return messages.ReasonMessageTooBig, false
+	case position != s.in.Position()+units:
+		return messages.ReasonProtocolError, false
+	case s.in.Came(int64(units)) != nil:
+		return messages.ReasonBeyondLimit, false
+	}
+	return "", true
+}
 
 // json takes a JSON message: one of section 9, or a tunnel's.
 func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
+	if len(message) > replay.MaxPayload {
+		return messages.ReasonMessageTooBig
+	}
 	s := k.session
 	m, err := messages.DecodeResume(message, s.options.Unit.Name())
-	switch {
-	case errors.Is(err, messages.ErrNotJSON):
+	if err == messages.ErrNotJSON {
 		return messages.ReasonProtocolError // a front proxy has cut the message short
-	case err != nil && m.Kind == messages.KindAck:
-		return messages.ReasonBadAck
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,33 +152,52 @@ func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
 	}
 	switch m.Kind {
 	case messages.KindAck:
+		if err != nil {
+			return messages.ReasonBadAck
+		}
 		return s.acked(m.Position, m.Limit)
 	case messages.KindPing:
 		k.conn.Urge(wsock.UrgentAnswer, s.frame([]byte(messages.PongText)))
+		return ""
 	case messages.KindPong:
-	case messages.KindEOF:
-		if s.options.Unit == replay.Bytes {
-			s.in.Ended()
-			s.inEnded = true
-			s.passOn()
-		}
-	default:
-		if s.options.Unit == replay.Bytes {
-			return messages.ReasonUnknownMessage
-		}
-		if m.Kind != messages.KindOther {
-			return ""
-		}
-		s.mu.Unlock()
-		refused = k.accept([][]byte{message}, 1, nil, text)
-		s.mu.Lock()
+		return ""
 	}
-	return refused
+	if s.options.Unit == replay.Messages {
+		return k.control(message, text, m.Kind)
+	}
+	if m.Kind != messages.KindEOF {
+		return messages.ReasonUnknownMessage
+	}
+	s.in.Ended()
+	s.inEnded = true
+	s.passOn()
+	return ""
+}
+
+// control takes a tunnel's JSON message that is none that both ends of any session
+// know. Under mu.
+func (k *socket) control(message []byte, text bool, kind messages.ResumeKind) (refused messages.Reason) {
+	s := k.session
+	if kind != messages.KindOther { // of section 9, and of no use here
+		return ""
+	}
+	if s.in.Came(1) != nil {
+		return messages.ReasonBeyondLimit
+	}
+	if _, all := s.try(message, text, true); !all {
+		for len(message) > wsock.BufferSize {
+			s.enqueue(wsock.Retain(message[:wsock.BufferSize]), text, false)
+			message = message[wsock.BufferSize:]
+		}
+		s.enqueue(wsock.Retain(message), text, true)
+	}
+	s.dealWith(k)
+	return ""
 }
 
 // acked takes an acknowledgement. Under mu.
 func (s *Session) acked(position, limit uint64) (refused messages.Reason) {
-	if err := s.out.Acked(position, limit); err != nil {
+	if s.out.Acked(position, limit) != nil {
 		return messages.ReasonBadAck
 	}
 	s.known = true
@@ -117,53 +209,20 @@ func (s *Session) acked(position, limit uint64) (refused messages.Reason) {
 	return ""
 }
 
-// accept counts a message that has come whole, and passes it on, or has it wait. Only
-// what the session's WebSocket of the moment brings has an effect. is, under mu,
-// reports whether it is the message that is expected, else the WebSocket is lost.
-func (k *socket) accept(chunks [][]byte, units uint64, is func() bool, text bool) (refused messages.Reason) {
-	s := k.session
-	s.mu.Lock()
-	if s.socket != k {
-		s.mu.Unlock()
-		return ""
-	}
-	if is != nil && !is() {
-		s.mu.Unlock()
-		return messages.ReasonProtocolError
-	}
-	if err := s.in.Came(int64(units)); err != nil {
-		s.mu.Unlock()
-		return messages.ReasonBeyondLimit
-	}
-	if len(chunks) == 0 {
-		chunks = append(chunks, nil) // an empty message is one, too
-	}
-	direct := !s.passing && len(s.queue) == 0
-	s.passing = s.passing || direct
-	s.mu.Unlock()
-	rest, passed := chunks, int64(0)
-	if direct {
-		rest, passed = s.try(chunks, text)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, data := range rest {
-		for first := true; first || len(data) > 0; first = false {
-			n := min(len(data), wsock.BufferSize)
-			s.queue = append(s.queue, piece{wsock.Retain(data[:n]), text, i == len(rest)-1 && n == len(data)})
-			s.queued += int64(n)
-			data = data[n:]
-		}
-	}
-	if direct {
-		s.passing = false
-		s.passed(passed)
-	}
+// enqueue has a piece of a message wait to be passed on. data is the session's now. Under
+// mu.
+func (s *Session) enqueue(data []byte, text, end bool) {
+	s.queue = append(s.queue, piece{data, text, end})
+	s.queued += int64(len(data))
+}
+
+// dealWith sees to it that what k has brought is passed on, or waits within its bounds.
+// Under mu.
+func (s *Session) dealWith(k *socket) {
 	s.passOn()
 	if s.options.Unit == replay.Messages {
 		s.awaitQueue(k)
 	}
-	return ""
 }
 
 // awaitQueue waits while a tunnel's messages that could not be passed on are more
@@ -190,25 +249,6 @@ func (s *Session) dequeued(n int) {
 		s.held.Add(-spare)
 	}
 	s.written.Broadcast()
-}
-
-// try passes on what can be without waiting, and returns the rest, and how many
-// units were passed on.
-func (s *Session) try(chunks [][]byte, text bool) (rest [][]byte, units int64) {
-	for i, data := range chunks {
-		n := s.options.Sink.Try(data, text, i == len(chunks)-1)
-		if s.options.Unit == replay.Bytes {
-			units += int64(n)
-		}
-		if n < len(data) {
-			chunks[i] = data[n:]
-			return chunks[i:], units
-		}
-	}
-	if s.options.Unit == replay.Messages {
-		units = 1
-	}
-	return nil, units
 }
 
 // passOn sees to it that what waits is passed on. Under mu.
@@ -248,7 +288,7 @@ func (s *Session) nextPiece(before piece) (p piece, end, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dequeued(len(before.data))
-	s.passed(s.unitsOf(before))
+	s.passed(s.unitsOf(len(before.data), before.end))
 	wsock.Release(before.data)
 	switch {
 	case len(s.queue) > 0:
@@ -266,12 +306,13 @@ func (s *Session) nextPiece(before piece) (p piece, end, more bool) {
 	return p, false, false
 }
 
-// unitsOf returns how many units are passed on with a piece.
-func (s *Session) unitsOf(p piece) int64 {
+// unitsOf returns how many units are passed on with n bytes of a message, or with its
+// last ones.
+func (s *Session) unitsOf(n int, last bool) int64 {
 	switch {
 	case s.options.Unit == replay.Bytes:
-		return int64(len(p.data))
-	case p.end:
+		return int64(n)
+	case last:
 		return 1
 	}
 	return 0

@@ -88,13 +88,13 @@ func TestTakeOver(t *testing.T) {
 		defer r.session.mu.Unlock()
 		return r.session.writing && r.session.out.Sent() > 256<<10
 	})
-	b := r.takeUp(a)
 	began := time.Now()
+	b := r.takeUp(a)
 	b.resumed()
-	b.want(string(make([]byte, size)))
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > messages.Linger/2 {
 		t.Errorf("the new WebSocket waited %v", took)
 	}
+	b.want(string(make([]byte, size)))
 	<-sent
 	_, _ = a.Write(testkit.Frame(frameBin, a.message("late"))) // has no effect, if it arrives at all
 	_, _ = a.Write(testkit.Frame(frameClose, testkit.ClosePayload(1000, "")))

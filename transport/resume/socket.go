@@ -29,7 +29,7 @@ func newSocket(s *Session, number uint32) *socket {
 func (k *socket) read() {
 	k.conn.PingBy(k.session.frame([]byte(messages.PingText)))
 	k.ws.Read("resume in", wsock.Receiver{
-		Texts: true, Boundaries: true, Payload: k.payload, Ended: k.left,
+		Texts: true, Boundaries: true, Afresh: true, Payload: k.payload, Ended: k.left,
 	})
 }
 

@@ -14,11 +14,13 @@ const maxAhead = 256 << 10
 // A place is where in what the client sends its reading pump stands. It belongs
 // to that pump.
 type place struct {
-	frames decoder
-	rest   []byte  // what was read and is not decoded
-	result decoded // what stopped the decoder
-	seen   int     // bytes that HasLeft has found in the kernel, in vain
-	asked  bool    // HasLeft has made the client's kernel say whether it still is there
+	in      *Reader
+	frames  decoder
+	rest    []byte  // what was read and is not decoded
+	result  decoded // what stopped the decoder
+	refused bool    // no more is taken of what comes
+	seen    int     // bytes that HasLeft has found in the kernel, in vain
+	asked   bool    // HasLeft has made the client's kernel say whether it still is there
 }
 
 // HasLeft reports whether the client has left, as far as can be told without

@@ -1,6 +1,7 @@
 package wsock
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 	"syscall"
@@ -17,6 +18,7 @@ type Reader struct {
 	buf     *Buffer
 	n       int
 	err     error
+	grown   bool         // something was read since Afresh was called
 	sentEnd *atomic.Bool // whether this side has ended its stream; nil = it never does
 }
 
@@ -30,6 +32,30 @@ func NewReader(conn syscall.Conn, skip int) (*Reader, error) {
 	r := &Reader{raw: raw, skip: skip, limit: BufferSize}
 	r.attempt = r.try
 	return r, nil
+}
+
+// ErrAfresh is what a Reader returns instead of waiting, if it was told to.
+var ErrAfresh = errors.New("nothing has come, and what has was dealt with")
+
+// Afresh has Read, once something was read, return ErrAfresh where it would wait: so
+// that its goroutine goes on in another one, which waits in a small stack. A stack that
+// has grown to four kilobytes, by what was done with the bytes, would never shrink.
+// Called at the beginning of each.
+func (r *Reader) Afresh() {
+	r.grown = false
+	r.attempt = r.tryAfresh
+}
+
+// tryAfresh is try, but for where it would wait.
+func (r *Reader) tryAfresh(fd uintptr) bool {
+	if r.try(fd) {
+		r.grown = true
+		return true
+	}
+	if r.grown {
+		r.n, r.err = 0, ErrAfresh
+	}
+	return r.grown
 }
 
 // SentEnd names what is set before this side ends its own stream, while the
@@ -61,7 +87,9 @@ func (r *Reader) Read() (buf *Buffer, n int, err error) {
 	if r.n > 0 {
 		return buf, r.n, nil
 	}
-	GiveBuffer(buf)
+	if buf != nil {
+		GiveBuffer(buf)
+	}
 	if r.err != nil {
 		return nil, 0, r.err
 	}

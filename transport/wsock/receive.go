@@ -15,6 +15,9 @@ type Receiver struct {
 	Texts bool
 	// Boundaries says whether Payload needs to know where messages end.
 	Boundaries bool
+	// Afresh says that what Payload does needs more stack than waiting for the
+	// client may have: see [Reader.Afresh].
+	Afresh bool
 	// Wait is called before each read, and may wait for room. nil = never.
 	Wait func()
 	// Payload takes payload, which is its own until it returns: a part of a
@@ -30,35 +33,35 @@ type Receiver struct {
 
 // receiveAll is the reading pump. Its frames are small, and r is no copy: a
 // stack of four kilobytes of which the parked pump needs more than a fourth
-// would never shrink to two.
-func (s *Session) receiveAll(r *Receiver) messages.Reason {
-	s.host.keepalive.add(s.conn) // here, because it may wait for a beat
-	reason := s.receive(r)
-	if r.Ended != nil {
+// would never shrink to two. again says that it is to go on in another goroutine.
+func (s *Session) receiveAll(r *Receiver) (reason messages.Reason, again bool) {
+	if s.at == nil {
+		s.host.keepalive.add(s.conn) // here, because it may wait for a beat
+	}
+	if reason, again = s.receive(r); !again && r.Ended != nil {
 		r.Ended()
 	}
-	return reason
+	return reason, again
 }
 
 // receive reads the client until it has ended, and returns why. When the
 // session closes, or something was refused, it goes on reading, to no purpose
 // but to let the client read what was sent to it.
-func (s *Session) receive(r *Receiver) messages.Reason {
-	in, err := NewReader(s.conn.conn, 0)
-	if err != nil {
-		return messages.ReasonInternal
+func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
+	if s.at == nil {
+		in, err := NewReader(s.conn.conn, 0)
+		if err != nil {
+			return messages.ReasonInternal, false
+		}
+		s.at = &place{in: in, frames: decoder{onPing: s.conn.answer, texts: r.Texts, boundaries: r.Boundaries}}
 	}
-	at := &place{frames: decoder{onPing: s.conn.answer, texts: r.Texts, boundaries: r.Boundaries}}
-	s.at = at
+	at := s.at
+	in := at.in
+	if r.Afresh {
+		in.Afresh()
+	}
 	defer func() { at.rest = nil }() // whose buffer is given back, or lost to a panic
 	frames := &at.frames
-	refused := false
-	refuse := func(reason messages.Reason) {
-		if !refused {
-			refused = true
-			s.Tell(s.ended(reason))
-		}
-	}
 	for {
 		if r.Wait != nil {
 			r.Wait()
@@ -67,9 +70,12 @@ func (s *Session) receive(r *Receiver) messages.Reason {
 		buf, n, err := in.Read()
 		s.conn.reading.Store(false)
 		if err != nil {
-			reason := s.conn.Failure(err)
+			if err == ErrAfresh {
+				return "", true
+			}
+			reason = s.conn.Failure(err)
 			s.halfClosed.Store(reason == messages.ReasonClientGone && errors.Is(err, io.EOF) && !WasReset(s.conn.raw))
-			return reason
+			return reason, false
 		}
 		s.conn.heard.Add(1)
 		if r.Received != nil {
@@ -77,11 +83,10 @@ func (s *Session) receive(r *Receiver) messages.Reason {
 		}
 		for at.rest = buf[:n]; len(at.rest) > 0; {
 			var data []byte
-			var reason messages.Reason
 			data, at.rest, at.result, reason = frames.decode(at.rest)
-			if !refused && !s.discard.Load() && (len(data) > 0 || at.result == decodedMessage) {
+			if !at.refused && !s.discard.Load() && (len(data) > 0 || at.result == decodedMessage) {
 				if no := r.Payload(data, frames.isText, at.result == decodedMessage); no != "" {
-					refuse(no)
+					s.refuse(no)
 				}
 			}
 			switch at.result {
@@ -91,17 +96,25 @@ func (s *Session) receive(r *Receiver) messages.Reason {
 					s.closeCode = int(binary.BigEndian.Uint16(frames.control))
 				}
 				GiveBuffer(buf)
-				return messages.ReasonClientClosed
+				return messages.ReasonClientClosed, false
 			case decodedBad:
 				if reason == messages.ReasonProtocolError {
 					s.garbled = true
 					GiveBuffer(buf)
-					return reason
+					return reason, false
 				}
-				refuse(reason) // the client is read on, to its close frame
+				s.refuse(reason) // the client is read on, to its close frame
 			}
 		}
 		at.rest = nil // even empty it would hold the buffer
 		GiveBuffer(buf)
+	}
+}
+
+// refuse tells the owner that no more is taken of what the client sends, once.
+func (s *Session) refuse(reason messages.Reason) {
+	if !s.at.refused {
+		s.at.refused = true
+		s.Tell(s.ended(reason))
 	}
 }

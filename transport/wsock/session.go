@@ -131,7 +131,20 @@ func (s *Session) Pump(name string, run func() messages.Reason) (done chan struc
 
 // Read starts the pump that reads the client.
 func (s *Session) Read(name string, r Receiver) {
-	s.readerDone = s.Pump(name, func() messages.Reason { return s.receiveAll(&r) })
+	s.readerDone = make(chan struct{})
+	s.startReading(name, &r)
+}
+
+func (s *Session) startReading(name string, r *Receiver) {
+	reason, again := messages.ReasonInternal, false
+	StartPump(s.host.log, name, func() { reason, again = s.receiveAll(r) }, func() {
+		if again {
+			s.startReading(name, r)
+			return
+		}
+		s.Tell(s.ended(reason)) // before those that wait for done say anything
+		close(s.readerDone)
+	})
 }
 
 // CloseFrame returns the code of the client's close frame, 0 if that has none, and
