@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"wsproxy/messages"
 )
 
 // A named tunnel always has the subdomain of its name, which the latest tunnel of
@@ -46,12 +48,17 @@ type name struct {
 	order  uint64     // of its coming
 }
 
-// A door stands at a subdomain in the library's registry of actors, and is told
-// nothing. The tunnels actor alone sets what is behind it.
+// A door stands at a subdomain in the library's registry of actors. The tunnels actor
+// alone sets what is behind it.
 type door struct{ handler atomic.Pointer[actor.PID] }
 
-// SendUserMessage is the library's, and does nothing.
-func (*door) SendUserMessage(*actor.PID, any) {}
+// SendUserMessage is the library's. Who would take a session up finds none here: a
+// token has the name of the tunnel's actor. All else is for nobody.
+func (*door) SendUserMessage(_ *actor.PID, message any) {
+	if m, ok := message.(*messages.TakeUp); ok {
+		m.Answer <- messages.ReasonNoSession
+	}
+}
 
 // SendSystemMessage is the library's, and does nothing.
 func (*door) SendSystemMessage(*actor.PID, any) {}

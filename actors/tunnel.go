@@ -250,6 +250,9 @@ func (a *tunnel) begin(ctx actor.Context) {
 
 // webSocketEnded has a tunnel that has lost its WebSocket wait for another one.
 func (a *tunnel) webSocketEnded(ctx actor.Context, m *messages.WebSocketEnded) {
+	if a.state != tunnelReady { // it has not begun, or closes, and waits for nobody
+		return
+	}
 	was := a.lasting.IsAway()
 	if a.lasting.Ended(ctx, m) {
 		a.finish(ctx, m.Reason)
@@ -365,8 +368,8 @@ func (a *tunnel) fail(ctx actor.Context) {
 	if a.state < tunnelClosing {
 		a.reason = messages.ReasonInternal
 	}
+	defer a.end(ctx)            // whatever the mux does: what was counted in is counted out
 	a.open.Mux.Finish(a.reason) // changes nothing but where Finish itself has failed
-	a.end(ctx)
 }
 
 func (a *tunnel) log(ctx actor.Context) *slog.Logger {

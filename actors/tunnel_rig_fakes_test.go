@@ -30,12 +30,13 @@ type fakeLink struct {
 	memory  int64 // what it holds
 	coming  int64 // the part of it that a message under way from the client has
 
+	token    string          // of Announce
 	refusal  messages.Reason // what TakeUp answers
 	onStart  func()          // called by Start
 	onFinish func()          // called by Finish
 }
 
-func (l *fakeLink) Announce(string) { l.call("announce") }
+func (l *fakeLink) Announce(token string) { l.token = token; l.call("announce") }
 
 func (l *fakeLink) TakeUp(_ messages.WebSocket, number uint32, position uint64) messages.Reason {
 	l.call("take up", number, position)

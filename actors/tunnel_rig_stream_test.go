@@ -221,6 +221,8 @@ func (v *rigTunnel) accepts(id string) *fakeStream {
 type rigMeter struct {
 	mu     sync.Mutex
 	counts map[string]int
+
+	lasting []string // what became of tunnels that may outlive their WebSocket
 }
 
 func (m *rigMeter) add(what string) {

@@ -15,6 +15,7 @@ import (
 
 	"wsproxy/actors/limits"
 	"wsproxy/actors/ports"
+	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 )
@@ -97,6 +98,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	needs := options.needs
 	needs.Limits, needs.Ports, needs.Meter, needs.Log = r.limits, r.ports, r.meter, log
 	needs.Memory = (*rigPool)(&r.excess)
+	needs.Lasting = sessions.Terms{Timeout: rigPatience, Endpoint: "tunnel", Meter: r.meter, Limits: r.limits}
 	needs.PublicURL, needs.RawHost, needs.Credentials = "https://*.t.example", "raw.example", true
 	needs.PortTries = max(needs.PortTries, 3)
 	for _, bound := range []*int{&needs.MaxHTTP, &needs.MaxConns} {

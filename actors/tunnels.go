@@ -74,16 +74,10 @@ func HandlerPID(system *actor.ActorSystem, subdomain string, bytes bool) *actor.
 	return system.NewLocalPID(id + "/" + handlerName(bytes))
 }
 
-// PID returns where a tunnel is found of whose token id is a part, or nil if there can
-// be none. There need be no such tunnel.
+// PID returns where a tunnel is found of whose token id is a part. There need be no
+// such tunnel.
 func PID(system *actor.ActorSystem, id string) *actor.PID {
-	pid := system.NewLocalPID(tunnelsName + "/" + id)
-	if process, _ := system.ProcessRegistry.GetLocal(pid.Id); process != nil {
-		if _, named := process.(*door); named {
-			return nil
-		}
-	}
-	return pid
+	return system.NewLocalPID(tunnelsName + "/" + id)
 }
 
 const tunnelsName = "tunnels"

@@ -2,9 +2,11 @@ package relays
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -25,6 +27,7 @@ type fakePair struct {
 	up, down int64
 	calls    chan string // the method, and for Finish its reason
 	owner    atomic.Pointer[actor.PID]
+	token    string          // of Announce
 	refusal  messages.Reason // what TakeUp answers
 }
 
@@ -38,8 +41,8 @@ func (l *fakePair) call(method, detail string) {
 	}
 }
 
-func (l *fakePair) Own(owner *actor.PID) { l.owner.Store(owner); l.call("own", "") }
-func (l *fakePair) Announce(string)      { l.call("announce", "") }
+func (l *fakePair) Own(owner *actor.PID)  { l.owner.Store(owner); l.call("own", "") }
+func (l *fakePair) Announce(token string) { l.token = token; l.call("announce", "") }
 func (l *fakePair) TakeUp(_ messages.WebSocket, number uint32, position uint64) messages.Reason {
 	l.call("take up", fmt.Sprint(" ", number, " ", position))
 	return l.refusal
@@ -80,6 +83,7 @@ type tally struct {
 	ended   map[messages.Reason]int
 	up      int64
 	down    int64
+	lasting []string // what became of sessions that may outlive their WebSocket
 }
 
 func (m *tally) RelayStarted() {
@@ -97,6 +101,30 @@ func (m *tally) RelayEnded(reason messages.Reason, up, down int64) {
 	m.ended[reason]++
 	m.up += up
 	m.down += down
+}
+
+func (m *tally) add(event string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lasting = append(m.lasting, event)
+}
+
+func (m *tally) SessionDetached(string) { m.add("detached") }
+func (m *tally) SessionResumed(_ string, away time.Duration) {
+	m.add(fmt.Sprint("resumed after ", away))
+}
+func (m *tally) SessionGivenUp(_ string, reason messages.Reason, away time.Duration) {
+	m.add(fmt.Sprint(reason, " after ", away))
+}
+
+// of returns what became of sessions that may outlive their WebSocket since the last
+// call.
+func (m *tally) of() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	events := strings.Join(m.lasting, ", ")
+	m.lasting = nil
+	return events
 }
 
 func (m *tally) counts() (started, ended int) {

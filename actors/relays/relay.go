@@ -45,6 +45,7 @@ type relay struct {
 	held    []messages.Claim
 	linger  *time.Timer // runs while it closes; nil before
 	counted bool        // it closes for so long that it has asked for its slots again
+	shut    bool        // told by Shutdown: nobody is waited for
 	lasting sessions.Lasting
 }
 
@@ -79,10 +80,10 @@ func (a *relay) Receive(ctx actor.Context) {
 	case *sessions.StillCloses:
 		if a.state == relayClosing && !a.counted {
 			a.counted = true
-			if len(a.held) > 0 { // it was without a WebSocket when it began to close
-				return
-			}
 			a.claim(ctx, ledger.SessionClaims(a.open.Count, a.open.User)...)
+			if a.lasting.IsAway() { // it had no slots to give way with when it was lost
+				ctx.Send(a.needs.Limits, &messages.Detached{Holder: ctx.Self(), Away: true})
+			}
 		}
 	case *messages.TargetResolved:
 		a.resolved(ctx, m)
@@ -224,6 +225,9 @@ func (a *relay) webSocketEnded(ctx actor.Context, m *messages.WebSocketEnded) {
 		a.finish(ctx, m.Reason)
 	} else if a.lasting.IsAway() && !was {
 		a.log(ctx).Info("relay detached", "reason", string(m.Reason))
+		if a.shut {
+			a.open.Pair.Cut()
+		}
 	}
 }
 
@@ -232,32 +236,46 @@ func (a *relay) takeUp(ctx actor.Context, m *messages.TakeUp) {
 		m.Answer <- messages.ReasonNoSession
 		return
 	}
-	if away, ok := a.lasting.TakeUp(ctx, m, a.open.User, a.open.Pair); ok {
-		a.log(ctx).Info("relay resumed", "away_ms", away.Milliseconds())
+	away, ok := a.lasting.TakeUp(ctx, m, a.open.User, a.open.Pair)
+	if !ok {
+		return
+	}
+	a.log(ctx).Info("relay resumed", "away_ms", away.Milliseconds())
+	if a.state == relayClosing {
+		a.leave(ctx)
 	}
 }
 
-// giveUp ends a session whose client is not waited for any more.
+// giveUp ends a session whose client is not waited for any more. One that closes and
+// has a WebSocket has not waited.
 func (a *relay) giveUp(ctx actor.Context, reason messages.Reason) {
-	if a.state == relayClosing {
+	if a.state == relayClosing && a.lasting.IsAway() {
 		a.open.Pair.Cut()
-		return
 	}
 	a.finish(ctx, reason)
 }
 
-// finish begins the end of a session. The first reason counts. The slot is given
-// back before the client hears of the end, so that it finds it free when it
-// connects again at once; the sockets may linger for some seconds.
+// finish begins the end of a session. The first reason counts.
 func (a *relay) finish(ctx actor.Context, reason messages.Reason) {
 	if a.state >= relayClosing {
 		return
 	}
 	a.state = relayClosing
 	if !a.lasting.IsAway() { // else the client may come yet, and fetch what there is for it
-		a.release(ctx)
+		a.leave(ctx)
 	}
 	a.open.Pair.Finish(reason)
+}
+
+// leave is called when the client is about to hear of the end. The slot is given back
+// before that, so that it finds it free when it connects again at once; the sockets may
+// linger for some seconds.
+func (a *relay) leave(ctx actor.Context) {
+	a.release(ctx)
+	a.counted = false
+	if a.linger != nil {
+		a.linger.Stop()
+	}
 	a.linger = sessions.CountLinger(ctx)
 }
 
@@ -266,10 +284,8 @@ func (a *relay) shutdown(ctx actor.Context) {
 		a.refuse(ctx, messages.ReasonDraining)
 		return
 	}
-	if a.state == relayClosing && a.lasting.IsAway() {
-		a.open.Pair.Cut()
-	}
-	a.finish(ctx, messages.ReasonShutdown)
+	a.shut = true
+	a.giveUp(ctx, messages.ReasonShutdown)
 }
 
 // end writes the session's last line.
@@ -301,8 +317,11 @@ func (a *relay) fail(ctx actor.Context) {
 	if a.state == relayEnded {
 		return
 	}
+	defer a.end(ctx, messages.ReasonInternal) // whatever the pair does: what was counted in is counted out
 	a.open.Pair.Finish(messages.ReasonInternal)
-	a.end(ctx, messages.ReasonInternal)
+	if a.lasting.IsAway() { // also if it closes: nobody can take it up any more
+		a.open.Pair.Cut()
+	}
 }
 
 func (a *relay) log(ctx actor.Context) *slog.Logger {

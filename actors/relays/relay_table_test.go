@@ -73,6 +73,8 @@ func (s *stage) sent(to *actor.PID, m any) {
 		s.deed("acquire "+kindsOf(m.Claims), legal && m.Holder == stageSelf)
 	case *messages.Release:
 		s.deed("release "+kindsOf(m.Claims), legal && m.Holder == stageSelf)
+	case *messages.Detached:
+		s.deed(fmt.Sprintf("detached %t", m.Away), legal && m.Holder == stageSelf)
 	default:
 		s.t.Errorf("a relay sends a %T", m)
 	}

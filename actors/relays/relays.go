@@ -2,6 +2,7 @@ package relays
 
 import (
 	"log/slog"
+	"strconv"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -40,7 +41,7 @@ func Spawn(system *actor.ActorSystem, needs Needs) (*actor.PID, error) {
 // PID returns where a session is found of whose token id is a part. There need be
 // no such session.
 func PID(system *actor.ActorSystem, id string) *actor.PID {
-	return system.NewLocalPID(name + "/" + sessions.Unnamed + id)
+	return system.NewLocalPID(name + "/" + id)
 }
 
 const name = "relays"
@@ -49,13 +50,19 @@ const name = "relays"
 // restart would end all its children: so it changes its state last.
 type relays struct {
 	session *actor.Props // of each relay
+	came    uint64       // how many relays have come
 	sessions.Set
 }
 
 func (a *relays) Receive(ctx actor.Context) {
 	if m, ok := ctx.Message().(*messages.OpenRelay); ok {
 		a.Spawn(m.Answer, func() {
-			ctx.Send(ctx.Spawn(a.session), &openRelay{m, a.Draining})
+			a.came++
+			pid, err := ctx.SpawnNamed(a.session, strconv.FormatUint(a.came, 10))
+			if err != nil {
+				panic(err) // no two have the same name
+			}
+			ctx.Send(pid, &openRelay{m, a.Draining})
 		})
 		return
 	}

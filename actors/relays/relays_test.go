@@ -10,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/actors/limits"
+	"wsproxy/actors/sessions"
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/desk"
 	"wsproxy/messages"
@@ -35,7 +36,8 @@ func newHouseWith(t testing.TB, book *limits.Book) *house {
 	log, lines := testkit.NewJournal()
 	system := desk.NewSystem(t, log)
 	h := &house{t: t, system: system, meter: &tally{}, lines: lines, desk: desk.New(t, system, book, log)}
-	pid, err := Spawn(system, Needs{Limits: h.desk.Limits, Meter: h.meter, Log: log})
+	lasting := sessions.Terms{Timeout: patience, Endpoint: "relay", Meter: h.meter, Limits: h.desk.Limits}
+	pid, err := Spawn(system, Needs{Limits: h.desk.Limits, Meter: h.meter, Lasting: lasting, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

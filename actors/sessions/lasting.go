@@ -45,6 +45,7 @@ type Lasting struct {
 	terms   *Terms
 	secret  string
 	number  uint32      // of the WebSocket of the moment, or of the one that was lost
+	ended   bool        // by the client, or by a fault of that WebSocket: it is not waited for
 	attempt uint64      // of the client's that was accepted last
 	since   time.Time   // when the WebSocket was lost; zero while there is one
 	timer   *time.Timer // runs while there is none
@@ -64,14 +65,9 @@ func (l *Lasting) Open(ctx actor.Context, terms *Terms) (token string) {
 	return tokenID(ctx.Self()) + "." + l.secret
 }
 
-// Unnamed is what the library's names of actors that were given none begin with. It
-// is no part of a token, which has characters of base64url alone.
-const Unnamed = "$"
-
-// tokenID returns what leads to a session, of its token.
-func tokenID(pid *actor.PID) string {
-	return strings.TrimPrefix(pid.Id[strings.LastIndexByte(pid.Id, '/')+1:], Unnamed)
-}
+// tokenID returns what leads to a session, of its token: its actor's name, which has
+// characters of base64url alone. The names that the library gives have others.
+func tokenID(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id, '/')+1:] }
 
 // IsAway reports whether the session has lost its WebSocket and waits for another
 // one.
@@ -80,10 +76,11 @@ func (l *Lasting) IsAway() bool { return !l.since.IsZero() }
 // Ended deals with the end of a WebSocket. It reports whether the session ends by it:
 // not if it was lost, or is the session's no more.
 func (l *Lasting) Ended(ctx actor.Context, m *messages.WebSocketEnded) (ends bool) {
-	if l.terms == nil || m.Number != l.number || l.IsAway() {
+	if l.terms == nil || l.ended || m.Number != l.number || l.IsAway() {
 		return false
 	}
 	if !m.Lost {
+		l.ended = true
 		return true
 	}
 	patience := l.terms.Timeout
@@ -127,7 +124,7 @@ func (l *Lasting) TakeUp(ctx actor.Context, m *messages.TakeUp, user string, ses
 // user's nobody is told that there is one.
 func (l *Lasting) judge(m *messages.TakeUp, user string) messages.Reason {
 	switch {
-	case l.terms == nil, subtle.ConstantTimeCompare([]byte(m.Secret), []byte(l.secret)) == 0, m.User != user:
+	case l.terms == nil, l.ended, subtle.ConstantTimeCompare([]byte(m.Secret), []byte(l.secret)) == 0, m.User != user:
 		return messages.ReasonNoSession
 	case m.Attempt <= l.attempt:
 		return messages.ReasonOldAttempt
