@@ -25,6 +25,7 @@ type client struct {
 	sent     uint64
 	acked    uint64
 	limit    uint64
+	knows    bool // the acked position that limit came with
 	eof      bool // the page has ended
 	eofSent  bool
 	closes   int // the close that it wants
@@ -41,7 +42,7 @@ type client struct {
 const unsaid = 1 << 60
 
 func newClient(s *setup) client {
-	return client{limit: s.first, told: s.first}
+	return client{limit: s.first, knows: true, told: s.first}
 }
 
 // pageWrites has the page write n units more.
@@ -177,7 +178,7 @@ func (w *world) listen(c *client) {
 		if f.position > c.sent || f.position < c.acked || f.limit < c.limit {
 			w.failf("the client has sent %d, and had an ack %d, %d; now %d, %d", c.sent, c.acked, c.limit, f.position, f.limit)
 		}
-		c.acked, c.limit = f.position, f.limit
+		c.acked, c.limit, c.knows = f.position, f.limit, true
 	case frameData:
 		if c.eofCame > 0 {
 			w.failf("data comes behind eof")
@@ -185,7 +186,7 @@ func (w *world) listen(c *client) {
 		if f.position != c.received+f.n {
 			w.failf("%d units up to %d come at %d", f.n, f.position, c.received)
 		}
-		if c.received += f.n; c.received > c.told && !c.thief {
+		if c.received += f.n; c.received > c.told && w.setup.thieves == 0 {
 			w.failf("%d comes, the limit is %d", c.received, c.told)
 		}
 	case frameEOF:
@@ -207,7 +208,7 @@ func (w *world) resumed(c *client, f frame) {
 		c.socket, c.state, c.why = none, retired, closeTaken
 		return
 	}
-	c.state, c.next, c.limit = talks, f.position, max(c.limit, f.limit)
+	c.state, c.next, c.limit, c.knows = talks, f.position, max(c.limit, f.limit), false
 	c.written = max(c.written, f.position) // a thief knows what was written
 	c.ackSaid = unsaid                     // it answers by an ack
 }
@@ -247,5 +248,5 @@ func (w *world) closed(c *client, code int) {
 func (c *client) key(b []byte) []byte {
 	b = number(b, uint64(c.state), uint64(c.why), c.attempt, c.written, c.next, c.sent, c.acked, c.limit,
 		uint64(c.closes), c.received, c.passed, c.ackSaid, c.told, uint64(c.eofCame))
-	return append(b, flags(c.thief, c.eof, c.eofSent, c.closeWas, c.socket == none))
+	return append(b, flags(c.thief, c.eof, c.eofSent, c.closeWas, c.knows, c.socket == none))
 }

@@ -34,6 +34,7 @@ type setup struct {
 	quiet      bool   // the window may become narrower at any time
 	grain      uint64 // units that move in one step, at most
 	pieces     int    // the largest write, in bytes; 0 = a piece
+	prompt     bool   // writes return, and page and target read and end, at once
 	lazyPage   bool   // doesn't read before it has written all
 	lazyTarget bool   // the same
 	echo       bool   // the target writes what it reads, and reads no more before
@@ -65,10 +66,10 @@ type frame struct {
 	code     int // of a close frame
 }
 
-// A queue is one direction of a WebSocket. It has room for what a setup says and
-// a close frame or two.
+// A queue is one direction of a WebSocket. It has room for what a setup says, for
+// the frames of one write, and a close frame.
 type queue struct {
-	frames [maxQueue + 2]frame
+	frames [2 * maxQueue]frame
 	n      int
 }
 
@@ -197,7 +198,11 @@ func (w *world) roomDown(id int) bool {
 
 // sweep forgets sockets of which nobody hears any more.
 func (w *world) sweep() {
-	w.sockets = slices.DeleteFunc(w.sockets, func(s socket) bool { return s.serverDone && s.clientDone })
+	for i := len(w.sockets) - 1; i >= 0; i-- {
+		if s := &w.sockets[i]; s.serverDone && s.clientDone {
+			w.sockets = slices.Delete(w.sockets, i, i+1)
+		}
+	}
 }
 
 // serverLeaves has the server read nothing more from a socket.
@@ -222,6 +227,9 @@ var stream = text(0, 4<<20)
 // content returns the payload of a message of a tunnel, of which some are empty.
 func content(position uint64) (payload []byte, json bool) {
 	n := (position * 7 % 5) * 3
+	if position%11 == 10 {
+		n = 20_000
+	}
 	return stream[position : position+n], position%3 == 0
 }
 
