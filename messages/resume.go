@@ -187,7 +187,6 @@ type resumeFields struct {
 	position       resumeNumber
 	limit, timeout resumeNumber
 	token          string
-	hasToken       bool
 }
 
 // A resumeNumber is valid if ok.

@@ -201,11 +201,7 @@ func (s *Session) acked(position, limit uint64) (refused messages.Reason) {
 		return messages.ReasonBadAck
 	}
 	s.known = true
-	s.giveBack()
-	select {
-	case s.room <- struct{}{}:
-	default:
-	}
+	s.freed()
 	return ""
 }
 
@@ -273,12 +269,8 @@ func (s *Session) passOn() {
 		}
 	}, func() {
 		if !whole {
-			s.Tell(s.first.ended(messages.ReasonInternal))
+			s.failed(&s.passing)
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.passing = s.passing && whole
-		s.written.Broadcast()
 	})
 }
 

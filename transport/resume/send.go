@@ -135,13 +135,17 @@ func (s *Session) roomFor(n int) (units int64) {
 	return room
 }
 
-// giveBack gives back the memory that is not needed any more for what is kept.
-// Under mu.
-func (s *Session) giveBack() {
+// freed notes that less may be kept than before: memory that is not needed any more
+// comes back, and who waits for room looks again. Under mu.
+func (s *Session) freed() {
 	spare := s.reserved - max(s.out.Held()-FirstBytes, 0)
 	if spare >= keepStep || s.out.Held() == 0 {
 		s.reserved -= spare
 		s.held.Add(-spare)
+	}
+	select {
+	case s.room <- struct{}{}:
+	default:
 	}
 }
 
@@ -168,17 +172,16 @@ func (s *Session) write() {
 	defer batches.Put(b)
 	done := false
 	defer func() {
-		if !done { // it has failed
-			s.mu.Lock()
-			s.stopWriting()
-			s.mu.Unlock()
+		if !done {
+			s.failed(&s.writing)
 		}
 	}()
 	for {
 		s.mu.Lock()
 		k := s.socket
 		if k == nil || k.broken || !s.next(k, b) {
-			s.stopWriting()
+			s.writing = false
+			s.written.Broadcast()
 			done = true
 			s.mu.Unlock()
 			return
@@ -189,7 +192,7 @@ func (s *Session) write() {
 		s.mu.Lock()
 		s.out.Wrote()
 		k.broken = k.broken || err != nil // its reader finds out why
-		s.giveBack()
+		s.freed()                         // also what was acknowledged while it was being written
 		if !k.opened && err == nil {
 			k.opened = true
 			s.acknowledge(k.number > 0)
@@ -198,10 +201,15 @@ func (s *Session) write() {
 	}
 }
 
-// stopWriting says that nobody writes any more. Under mu.
-func (s *Session) stopWriting() {
-	s.writing = false
+// failed ends the session because of a fault in what passes on, or writes. Nobody does
+// that any more.
+func (s *Session) failed(doing *bool) {
+	s.mu.Lock()
+	*doing = false
 	s.written.Broadcast()
+	number := s.number
+	s.mu.Unlock()
+	s.Tell(&messages.WebSocketEnded{Number: number, Reason: messages.ReasonInternal})
 }
 
 // next makes the next frames for a socket, and reports whether there are any. Under

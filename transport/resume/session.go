@@ -67,6 +67,7 @@ type Session struct {
 	mu       sync.Mutex
 	written  sync.Cond        // of mu: writing, or socket, has changed
 	socket   *socket          // under mu: nil while there is none
+	number   uint32           // under mu: of the last one
 	before   *socket          // under mu: the one that was taken over last, which may linger
 	out      *replay.Sender   // under mu
 	in       *replay.Receiver // under mu
@@ -186,7 +187,7 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 
 // begin makes k the WebSocket of the session. Called with mu, which it gives back.
 func (s *Session) begin(k *socket) {
-	s.socket, s.endSent = k, false
+	s.socket, s.number, s.endSent = k, k.number, false
 	s.written.Broadcast()
 	writing := s.writing
 	s.writing = true

@@ -83,6 +83,9 @@ func (k *socket) ended(reason messages.Reason) any {
 	s := k.session
 	s.mu.Lock()
 	told.Known = s.known
+	if s.reason != "" && !isAnswered(s.reason) {
+		told.Lost = false // it is over all the same
+	}
 	current := s.socket == k
 	if current && told.Lost {
 		s.socket = nil

@@ -24,6 +24,7 @@ type Receiver struct {
 	window   uint64
 	changed  uint64 // the limit that was told when the window last changed
 	taken    uint64 // of Widen
+	first    uint64 // the first window
 	unit     Unit
 	ended    bool
 }
@@ -31,7 +32,7 @@ type Receiver struct {
 // NewReceiver returns a Receiver whose other side knows the first limit.
 func NewReceiver(unit Unit) *Receiver {
 	first := unit.FirstLimit()
-	return &Receiver{unit: unit, told: first, window: first, changed: first}
+	return &Receiver{unit: unit, told: first, window: first, changed: first, first: first}
 }
 
 // Came counts a complete message. The error is ErrBeyondLimit or ErrBehindEnd,
@@ -99,7 +100,7 @@ func (r *Receiver) widen() bool {
 	if wider <= r.window || r.Widen == nil {
 		return false
 	}
-	if need := wider - r.unit.FirstLimit(); need > r.taken {
+	if need := wider - r.first; need > r.taken {
 		if !r.Widen(int64(need - r.taken)) {
 			return false
 		}
@@ -112,7 +113,7 @@ func (r *Receiver) widen() bool {
 // settle gives back what the other side can't use any more.
 func (r *Receiver) settle() {
 	outstanding := max(r.window, r.told-r.passed)
-	r.giveBack(outstanding - r.unit.FirstLimit())
+	r.giveBack(outstanding - r.first)
 }
 
 // giveBack gives back all room but so much.
@@ -131,8 +132,8 @@ func (r *Receiver) IsWide() bool { return r.window > r.unit.FirstLimit() }
 // been passed on for a while. What has been told stays so, and as the other side
 // uses that up the acks give the room back.
 func (r *Receiver) Quiet() {
-	if first := r.unit.FirstLimit(); r.window > first {
-		r.window, r.changed = first, r.told
+	if r.window > r.first {
+		r.window, r.changed = r.first, r.told
 	}
 	r.settle()
 }
@@ -141,5 +142,5 @@ func (r *Receiver) Quiet() {
 // session is over.
 func (r *Receiver) Drop() {
 	r.giveBack(0)
-	r.Widen, r.window = nil, r.unit.FirstLimit()
+	r.Widen, r.window = nil, r.first
 }
