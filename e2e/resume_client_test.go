@@ -45,6 +45,7 @@ type resumeClient struct {
 	buffer  uint64                            // the server's RESUME_BUFFER
 	damaged bool                              // by proxies that alter messages
 	take    func(opcode byte, payload []byte) // gets a tunnel's messages
+	quiet   time.Duration                     // without a word, after which it asks
 	retry   time.Duration                     // between two tries
 	patient time.Duration                     // how long it tries in all
 
@@ -97,7 +98,7 @@ func resumeOpen(t testing.TB, via resumeVia, pathAndQuery string, change ...func
 	path, query, _ := strings.Cut(pathAndQuery, "?")
 	c := &resumeClient{
 		t: t, via: via, path: path, query: query, tunnel: path == "/tunnel", window: resumeFirst, buffer: resumeBuffer,
-		retry: 20 * time.Millisecond, patient: 2 * patience, done: make(chan struct{}), limit: resumeFirst,
+		quiet: resumeQuiet, retry: 20 * time.Millisecond, patient: 2 * patience, done: make(chan struct{}), limit: resumeFirst,
 	}
 	if c.tunnel {
 		c.window, c.limit, c.buffer = resumeFirstMessages, resumeFirstMessages, resumeBufferMessages

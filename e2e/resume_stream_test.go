@@ -268,9 +268,9 @@ func (c *resumeClient) tick() {
 		c.mu.Lock()
 		switch now := time.Now(); {
 		case c.live == nil:
-		case c.asked.IsZero() && now.Sub(c.heard) > resumeQuiet:
+		case c.asked.IsZero() && now.Sub(c.heard) > c.quiet:
 			c.asked, c.ping = now, true
-		case !c.asked.IsZero() && now.Sub(c.asked) > 3*resumeQuiet:
+		case !c.asked.IsZero() && now.Sub(c.asked) > 3*c.quiet:
 			c.live.cut()
 		}
 		c.changed.Broadcast()
