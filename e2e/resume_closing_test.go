@@ -56,8 +56,10 @@ func TestResumeClosingIsCut(t *testing.T) {
 		}
 	}
 	all.Wait()
-	eventually(t, patience, "no session is left", func() bool {
-		return len(s.logLines(`"msg":"relay ended"`)) == len(s.logLines(`"msg":"relay started"`))
+	// Where the answer to the server's close was lost, it can't know that it has come,
+	// and waits.
+	eventually(t, patience, "no more sessions are left than those", func() bool {
+		return len(s.logLines(`"msg":"relay started"`))-len(s.logLines(`"msg":"relay ended"`)) <= cutHows
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 
 // hasty makes a client that finds a dead WebSocket soon, for tests that make many.
 func hasty(c *resumeClient) {
-	c.quiet, c.via.wait, c.damaged = 200*time.Millisecond, time.Second, true
+	c.quiet, c.via.wait, c.damaged = 150*time.Millisecond, time.Second, true
 }
 
 // wide makes a client grant more than the least, each another window.

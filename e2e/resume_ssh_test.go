@@ -43,6 +43,9 @@ func doorTo(t *testing.T, via resumeVia, far net.Addr) (port int, sessions func(
 			conn.CloseWrite()
 		})
 		both.Wait()
+		if err := c.end(); err != nil && err != io.EOF && err != net.ErrClosed {
+			t.Errorf("after %d take-ups a session ends with %v", c.takenUp(), err)
+		}
 	})
 	return l.(*net.TCPAddr).Port, func() []*resumeClient {
 		mu.Lock()
@@ -76,7 +79,7 @@ func TestResumeSCPThroughCuts(t *testing.T) {
 	run := func(from, to string) {
 		cmd := exec.CommandContext(t.Context(), scp, append(append([]string(nil), options...), from, to)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("scp %s %s: %v, %s", from, to, err, out)
+			t.Errorf("scp %s %s: %v, %s\n%s", from, to, err, out, d.out)
 		}
 	}
 	began := time.Now()

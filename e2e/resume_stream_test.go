@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -276,19 +275,4 @@ func (c *resumeClient) tick() {
 		c.changed.Broadcast()
 		c.mu.Unlock()
 	}
-}
-
-// overTunnel makes the client carry what a tunnel's client sends and gets.
-func (c *resumeClient) overTunnel(inner *tunnelClient) {
-	inner.carry = func(kind int, data []byte) error { return c.send(byte(kind), data) }
-	go func() {
-		<-c.done
-		inner.stop(c.end())
-	}()
-}
-
-// isReady reports whether a message is a tunnel_ready, and returns it.
-func isReady(payload []byte) (m tunnelMessage, ok bool) {
-	ok = json.Unmarshal(payload, &m) == nil && m.Type == "tunnel_ready"
-	return m, ok
 }

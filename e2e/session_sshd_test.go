@@ -89,6 +89,7 @@ func startSSHD(t *testing.T) *sshd {
 			KbdInteractiveAuthentication no
 			PermitRootLogin prohibit-password
 			MaxStartups 100
+			Subsystem sftp internal-sftp
 			PrintMotd no
 			PrintLastLog no
 			LogLevel VERBOSE
