@@ -227,7 +227,7 @@ func TestResumeTargetEndsMeanwhile(t *testing.T) {
 			_ = h.ack(uint64(rest.size), 1<<30)
 			_ = h.note(fields{"type": "eof"})
 			h.mustClose(t, 1000)
-			_ = h.bye(1000)
+			h.answer(&resumeClosed{code: 1000}) // and it is over when that has come
 			h.over(t)
 		}
 	}
