@@ -49,8 +49,9 @@ type resumeClient struct {
 	retry   time.Duration                     // between two tries
 	patient time.Duration                     // how long it tries in all
 
-	done chan struct{} // closed when the session is over
-	all  sync.WaitGroup
+	tries int           // since the last WebSocket, each of which is waited for longer; of run
+	done  chan struct{} // closed when the session is over
+	all   sync.WaitGroup
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -277,7 +278,10 @@ func (c *resumeClient) connect() (*resumeSocket, error) {
 	if rand.IntN(2) == 0 {
 		protocols[0], protocols[1] = protocols[1], protocols[0]
 	}
-	sock, answer, err := resumeDial(c.via, c.path+"?"+query, protocols...)
+	via := c.via
+	via.wait = min(via.wait<<c.tries, patience)
+	c.tries++
+	sock, answer, err := resumeDial(via, c.path+"?"+query, protocols...)
 	if err != nil {
 		if answer != nil && answer.status < 500 {
 			return nil, resumeFatal{err}
@@ -297,6 +301,7 @@ func (c *resumeClient) connect() (*resumeSocket, error) {
 		return nil, err
 	}
 	_ = sock.SetDeadline(time.Time{})
+	c.tries = 0
 	return sock, nil
 }
 

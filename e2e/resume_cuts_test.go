@@ -17,7 +17,7 @@ import (
 
 // hasty makes a client that finds a dead WebSocket soon, for tests that make many.
 func hasty(c *resumeClient) {
-	c.quiet, c.via.wait, c.damaged = 150*time.Millisecond, time.Second, true
+	c.quiet, c.via.wait, c.damaged = 150*time.Millisecond, 250*time.Millisecond, true
 }
 
 // wide makes a client grant more than the least, each another window.
@@ -170,6 +170,7 @@ func TestResumeBothDirectionsFull(t *testing.T) {
 		<-time.After(300 * time.Millisecond)
 		return c.view(func() bool { return c.position == before && c.taken > took && before > 0 })
 	})
+	p.calm.Store(true)
 	wantNoise(t, "the echo", c, 1, size)
 	<-sent
 	if err := <-echoed; err != nil {

@@ -53,6 +53,7 @@ type cutter struct {
 	plan func() *cut
 	from func() net.IP
 	late time.Duration // after which a cut falls anywhere
+	calm atomic.Bool   // no more cuts
 
 	all    sync.WaitGroup
 	cuts   [cutWheres]atomic.Int32
@@ -189,7 +190,7 @@ type cutConn struct {
 // arm says what is to happen. What needs a frame that doesn't come happens all the
 // same a moment later.
 func (c *cutConn) arm(next *cut) {
-	if next == nil || !c.next.CompareAndSwap(nil, next) {
+	if next == nil || c.p.calm.Load() || !c.next.CompareAndSwap(nil, next) {
 		return
 	}
 	late := c.p.late
