@@ -25,6 +25,7 @@ type sshd struct {
 	addr    *net.TCPAddr
 	user    string
 	signer  ssh.Signer    // a key that it lets in
+	keyFile string        // where its private half is
 	hostKey ssh.PublicKey // by which it is known
 	process *os.Process
 	out     *output
@@ -57,7 +58,8 @@ func startSSHD(t *testing.T) *sshd {
 	dir := t.TempDir()
 	hostSigner := newKey(t, filepath.Join(dir, "host_key"))
 	d.hostKey = hostSigner.PublicKey()
-	d.signer = newKey(t, filepath.Join(dir, "user_key"))
+	d.keyFile = filepath.Join(dir, "user_key")
+	d.signer = newKey(t, d.keyFile)
 	write := func(name, content string) string {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -87,6 +89,7 @@ func startSSHD(t *testing.T) *sshd {
 			KbdInteractiveAuthentication no
 			PermitRootLogin prohibit-password
 			MaxStartups 100
+			Subsystem sftp internal-sftp
 			PrintMotd no
 			PrintLastLog no
 			LogLevel VERBOSE

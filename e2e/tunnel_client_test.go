@@ -87,6 +87,8 @@ type tunnelClient struct {
 	err    error         // why; set before ended is closed
 	binary bool          // how the server sends control messages
 	credit bool
+	// carry, if it is set, sends messages in place of ws.
+	carry func(kind int, data []byte) error
 
 	writing sync.Mutex
 
@@ -178,6 +180,11 @@ func (c *tunnelClient) readAll() {
 			c.data(data)
 		}
 	}
+	c.stop(err)
+}
+
+// stop ends all connections, because the WebSocket has ended.
+func (c *tunnelClient) stop(err error) {
 	c.mu.Lock()
 	open := c.open
 	c.open = map[string]*tunnelRawConn{}
@@ -269,6 +276,9 @@ func (c *tunnelClient) data(frame []byte) {
 
 // write sends a message.
 func (c *tunnelClient) write(kind int, data []byte) error {
+	if c.carry != nil {
+		return c.carry(kind, data)
+	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	return c.ws.WriteMessage(kind, data)
