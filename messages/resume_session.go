@@ -10,8 +10,9 @@ type WebSocket interface{ IsWebSocket() }
 // as a [WebSocketEnded].
 type Resumable interface {
 	// Announce tells the client by which token it can take the session up, ahead
-	// of everything else. Called once, before anything is read or sent. Without it
-	// the session ends with its WebSocket, by a [PumpEnded] or [MuxEnded].
+	// of everything else, and begins to read it. Called once, behind the Dial of a
+	// [Pair], ahead of the Start of a [Mux]. Without it the session ends with its
+	// WebSocket, by a [PumpEnded] or [MuxEnded].
 	Announce(token string)
 	// TakeUp gives the session another WebSocket in the place of the one that it
 	// has, if it still has one. The client has all up to position. A reason says

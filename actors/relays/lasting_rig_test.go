@@ -37,7 +37,7 @@ func (h *house) lastingDialing() *visit {
 		h.t.Fatal("it is not admitted")
 	}
 	h.send(v.session, &messages.Upgraded{})
-	v.want(h.t, "announce", "dial")
+	v.want(h.t, "dial", "announce")
 	return v
 }
 

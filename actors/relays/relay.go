@@ -200,10 +200,10 @@ func (a *relay) start(ctx actor.Context) {
 	a.needs.Meter.RelayStarted()
 	a.log(ctx).Info("relay started")
 	a.state = relayDialing
+	a.open.Pair.Dial()
 	if a.open.Resume {
 		a.open.Pair.Announce(a.lasting.Open(ctx, &a.needs.Lasting))
 	}
-	a.open.Pair.Dial()
 }
 
 func (a *relay) dialed(ctx actor.Context, m *messages.TargetDialed) {

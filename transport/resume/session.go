@@ -89,8 +89,12 @@ type Session struct {
 	inEnded   bool    // under mu: the client has said that nothing follows
 	endPassed bool    // under mu: the sink was told so
 
-	reason messages.Reason       // under mu: of Finish
-	last   *socket               // under mu: whose close frame ends the session
+	reason messages.Reason // under mu: of Finish
+	last   *socket         // under mu: whose close frame ends the session
+	// clientEnded, under mu, says that the client has closed the session, or answered
+	// its close frame: it is over, or about to be.
+	clientEnded bool
+
 	cut    bool                  // under mu: the client is not waited for any more
 	over   bool                  // under mu: closed was called
 	closed func(messages.Reason) // set by Finish
@@ -153,7 +157,7 @@ func (s *Session) Announce(token string) {
 func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messages.Reason {
 	s.mu.Lock()
 	switch {
-	case s.over, s.cut, s.reason != "" && !isAnswered(s.reason):
+	case s.over, s.cut, s.clientEnded, s.reason != "" && !isAnswered(s.reason):
 		s.mu.Unlock()
 		return messages.ReasonNoSession
 	case position > s.out.Sent(), position < s.out.Acknowledged():

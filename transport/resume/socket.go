@@ -91,6 +91,7 @@ func (k *socket) ended(reason messages.Reason) any {
 		s.socket = nil
 		s.written.Broadcast()
 	}
+	s.clientEnded = s.clientEnded || current && !told.Lost && reason == messages.ReasonClientClosed
 	s.mu.Unlock()
 	if current && told.Lost {
 		k.finish(lost)
