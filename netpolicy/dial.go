@@ -141,14 +141,18 @@ func (p *Policy) connectTCP(ctx context.Context, ap netip.AddrPort) (*net.TCPCon
 	}
 	// DialContext and not DialTCP, which binds the zero local address and so
 	// uses up a local port for each connection, whatever its target.
-	d := net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
-		return p.control(ap, address)
+	d := net.Dialer{Control: func(_, address string, raw syscall.RawConn) error {
+		if err := p.control(ap, address); err != nil {
+			return err
+		}
+		return raw.Control(resetOnClose)
 	}}
 	c, err := d.DialContext(ctx, network, ap.String())
 	if err != nil {
 		return nil, err
 	}
 	conn := c.(*net.TCPConn)
+	_ = conn.SetLinger(-1) // it fails only for a connection that is gone, which its reader finds
 	// A machine that talks to itself uses the address that it talks to as its
 	// own. So this finds an own address that the interfaces don't list (a local
 	// route) or didn't yet list; not a byte has gone either way.
@@ -157,6 +161,13 @@ func (p *Policy) connectTCP(ctx context.Context, ap netip.AddrPort) (*net.TCPCon
 		return nil, &BlockedError{Addr: ap, Reason: ReasonOwnPort}
 	}
 	return conn, nil
+}
+
+// resetOnClose has the kernel reset a connection that is given up while it is being
+// made: to its target it must not look like one that was made and has ended, with
+// nothing to say.
+func resetOnClose(fd uintptr) {
+	_ = syscall.SetsockoptLinger(int(fd), syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
 }
 
 // control has the last word before connect(2), on the address that the kernel
