@@ -30,7 +30,7 @@ func (s *Session) acknowledge(now bool) {
 	}
 	if now || s.in.Due() {
 		position, limit := s.in.Ack()
-		k.conn.Urge(wsock.UrgentAck, s.frame(messages.AppendAck(nil, s.options.Unit.Name(), position, limit)))
+		k.conn.Urge(wsock.UrgentAck, s.frame(messages.AppendAck(nil, s.unit.Name(), position, limit)))
 	}
 	s.look()
 }
@@ -51,7 +51,7 @@ func (s *Session) late() {
 	if s.timed = false; s.over {
 		return
 	}
-	if s.in.Position()-s.looked < s.options.Unit.FirstLimit() {
+	if s.in.Position()-s.looked < s.unit.FirstLimit() {
 		s.in.Quiet()
 	}
 	s.looked = s.in.Position()
@@ -68,14 +68,14 @@ const messageBytes = 1 << 10
 const maxMessages = 1024
 
 func (s *Session) unitBytes() int64 {
-	if s.options.Unit == replay.Messages {
+	if s.unit == replay.Messages {
 		return messageBytes
 	}
 	return 1
 }
 
 func (s *Session) maxWindow() int64 {
-	if s.options.Unit == replay.Messages {
+	if s.unit == replay.Messages {
 		return maxMessages
 	}
 	return s.settings.Buffer

@@ -150,7 +150,7 @@ func (r *rig) newClient() *client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return &client{TCPConn: near, t: r.t, conn: conn, unit: r.session.options.Unit}
+	return &client{TCPConn: near, t: r.t, conn: conn, unit: r.session.unit}
 }
 
 // begin gives the session its first WebSocket.

@@ -97,10 +97,10 @@ func (s *Session) try(data []byte, text, end bool) (n int, all bool) {
 	func() {
 		s.mu.Unlock()
 		defer s.mu.Lock()
-		n = s.options.Sink.Try(data, text, end)
+		n = s.sink.Try(data, text, end)
 	}()
 	s.passing = false
-	s.written.Broadcast()
+	s.changed.Broadcast()
 	all = n == len(data)
 	s.passed(s.unitsOf(n, end && all))
 	return n, all
@@ -109,7 +109,7 @@ func (s *Session) try(data []byte, text, end bool) (n int, all bool) {
 // isJSON reports whether a tunnel's message that begins so is a control message,
 // whatever it is framed as.
 func (s *Session) isJSON(data []byte) bool {
-	return s.options.Unit == replay.Messages && len(data) > 0 && data[0] == '{'
+	return s.unit == replay.Messages && len(data) > 0 && data[0] == '{'
 }
 
 // came counts a binary message of size bytes that ends at a position, and reports
@@ -119,7 +119,7 @@ func (s *Session) isJSON(data []byte) bool {
 func (k *socket) came(size int, position uint64) (refused messages.Reason, expected bool) {
 	s := k.session
 	units := uint64(1)
-	if s.options.Unit == replay.Bytes {
+	if s.unit == replay.Bytes {
 		units = uint64(size)
 	}
 	switch {
@@ -141,7 +141,7 @@ func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
 		return messages.ReasonMessageTooBig
 	}
 	s := k.session
-	m, err := messages.DecodeResume(message, s.options.Unit.Name())
+	m, err := messages.DecodeResume(message, s.unit.Name())
 	if err == messages.ErrNotJSON {
 		return messages.ReasonProtocolError // a front proxy has cut the message short
 	}
@@ -162,7 +162,7 @@ func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
 	case messages.KindPong:
 		return ""
 	}
-	if s.options.Unit == replay.Messages {
+	if s.unit == replay.Messages {
 		return k.control(message, text, m.Kind)
 	}
 	if m.Kind != messages.KindEOF {
@@ -216,7 +216,7 @@ func (s *Session) enqueue(data []byte, text, end bool) {
 // Under mu.
 func (s *Session) dealWith(k *socket) {
 	s.passOn()
-	if s.options.Unit == replay.Messages {
+	if s.unit == replay.Messages {
 		s.awaitQueue(k)
 	}
 }
@@ -233,7 +233,7 @@ func (s *Session) awaitQueue(k *socket) {
 			s.counted += more
 			return
 		}
-		s.written.Wait()
+		s.changed.Wait()
 	}
 }
 
@@ -244,7 +244,7 @@ func (s *Session) dequeued(n int) {
 		s.counted -= spare
 		s.held.Add(-spare)
 	}
-	s.written.Broadcast()
+	s.changed.Broadcast()
 }
 
 // passOn sees to it that what waits is passed on. Under mu.
@@ -262,9 +262,9 @@ func (s *Session) passOn() {
 				whole = true
 				return
 			case end:
-				s.options.Sink.End()
+				s.sink.End()
 			default:
-				s.options.Sink.Take(p.data, p.text, p.end)
+				s.sink.Take(p.data, p.text, p.end)
 			}
 		}
 	}, func() {
@@ -294,7 +294,7 @@ func (s *Session) nextPiece(before piece) (p piece, end, more bool) {
 		return p, true, true
 	}
 	s.passing = false
-	s.written.Broadcast()
+	s.changed.Broadcast()
 	return p, false, false
 }
 
@@ -302,7 +302,7 @@ func (s *Session) nextPiece(before piece) (p piece, end, more bool) {
 // last ones.
 func (s *Session) unitsOf(n int, last bool) int64 {
 	switch {
-	case s.options.Unit == replay.Bytes:
+	case s.unit == replay.Bytes:
 		return int64(n)
 	case last:
 		return 1
@@ -317,7 +317,7 @@ func (s *Session) AwaitPassed() (ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.passing {
-		s.written.Wait()
+		s.changed.Wait()
 	}
 	return s.endPassed
 }

@@ -14,17 +14,14 @@ import (
 // to keep it. It reports whether it may: not if the session closes. One goroutine
 // calls it and Send.
 func (s *Session) AwaitRoom() bool {
-	for {
-		s.mu.Lock()
-		room := s.roomFor(1)
-		s.mu.Unlock()
-		if room > 0 {
-			return true
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.roomFor(1) <= 0 {
 		if !s.awaitRoom() {
 			return false
 		}
 	}
+	return true
 }
 
 // Send keeps bytes, whose memory is the session's now, and sends them if there is a
@@ -45,8 +42,9 @@ func (s *Session) Send(m replay.Message) bool {
 			s.flush()
 			continue
 		}
+		more := s.awaitRoom()
 		s.mu.Unlock()
-		if !s.awaitRoom() {
+		if !more {
 			giveBuffer(m.Buf)
 			return false
 		}
@@ -62,8 +60,10 @@ func (s *Session) SendAll(all []replay.Message) bool {
 			s.out.Keep(all[n])
 			n++
 		}
+		more := n > 0 || s.awaitRoom()
+		all = all[n:]
 		s.flush()
-		if all = all[n:]; len(all) > 0 && !s.awaitRoom() {
+		if !more {
 			for _, m := range all {
 				giveBuffer(m.Buf)
 			}
@@ -74,13 +74,12 @@ func (s *Session) SendAll(all []replay.Message) bool {
 }
 
 // awaitRoom waits until there may be room. It reports false if the session closes.
+// Under mu.
 func (s *Session) awaitRoom() bool {
-	select {
-	case <-s.room:
-		return true
-	case <-s.Closing().Done():
-		return false
+	if s.reason == "" {
+		s.changed.Wait()
 	}
+	return s.reason == ""
 }
 
 func giveBuffer(buf *wsock.Buffer) {
@@ -126,7 +125,7 @@ func (s *Session) roomFor(n int) (units int64) {
 			free += more
 		}
 	}
-	if s.options.Unit == replay.Bytes {
+	if s.unit == replay.Bytes {
 		return min(room, free)
 	}
 	if free < int64(n) && s.out.Held() > 0 {
@@ -143,10 +142,7 @@ func (s *Session) freed() {
 		s.reserved -= spare
 		s.held.Add(-spare)
 	}
-	select {
-	case s.room <- struct{}{}:
-	default:
-	}
+	s.changed.Broadcast()
 }
 
 // writeBatch is about how many bytes are given to the kernel at once.
@@ -181,7 +177,7 @@ func (s *Session) write() {
 		k := s.socket
 		if k == nil || k.broken || !s.next(k, b) {
 			s.writing = false
-			s.written.Broadcast()
+			s.changed.Broadcast()
 			done = true
 			s.mu.Unlock()
 			return
@@ -206,7 +202,7 @@ func (s *Session) write() {
 func (s *Session) failed(doing *bool) {
 	s.mu.Lock()
 	*doing = false
-	s.written.Broadcast()
+	s.changed.Broadcast()
 	number := s.number
 	s.mu.Unlock()
 	s.Tell(&messages.WebSocketEnded{Number: number, Reason: messages.ReasonInternal})
@@ -228,7 +224,7 @@ func (s *Session) next(k *socket, b *batch) bool {
 		}
 		b.around = b.around[:0]
 		for _, p := range b.pieces {
-			b.frame(p, s.options.Opcode)
+			b.frame(p, s.opcode)
 		}
 		clear(b.pieces)
 		return true
@@ -246,17 +242,17 @@ func (s *Session) opening(k *socket) []byte {
 	if k.number == 0 {
 		token := s.token
 		s.token = ""
-		return s.frame(messages.AppendSession(nil, token, int(math.Ceil(s.settings.Timeout.Seconds())), s.options.Unit.FirstLimit()))
+		return s.frame(messages.AppendSession(nil, token, int(math.Ceil(s.settings.Timeout.Seconds())), s.unit.FirstLimit()))
 	}
 	// What the client has acknowledged meanwhile is not kept.
 	_ = s.out.Rewind(max(s.rewind, s.out.Acknowledged()))
 	_, limit := s.in.Ack()
-	return s.frame(messages.AppendResumed(nil, s.options.Unit.Name(), s.in.Position(), limit))
+	return s.frame(messages.AppendResumed(nil, s.unit.Name(), s.in.Position(), limit))
 }
 
 // frame makes a whole frame of a message of section 9.
 func (s *Session) frame(text []byte) []byte {
-	return append(wsock.AppendHeader(make([]byte, 0, wsock.MaxHeader+len(text)), s.options.Opcode, len(text)), text...)
+	return append(wsock.AppendHeader(make([]byte, 0, wsock.MaxHeader+len(text)), s.opcode, len(text)), text...)
 }
 
 // frame adds the frame of a piece. around has room for what stands around it.

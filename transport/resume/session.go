@@ -55,56 +55,59 @@ type Sink interface {
 // owner, says what happens when. Methods whose comment names no caller are the
 // owner's, and return at once.
 type Session struct {
-	settings *Settings  // set once
-	options  Options    // set once
-	owner    *actor.PID // set by Own, before anything else runs
-	closing  context.Context
-	cancel   context.CancelFunc // of closing
-	first    *socket            // set once; its Conn by Attach
-	held     *budget.Budget
-	room     chan struct{} // has room for one: the client may be sent more
+	settings *Settings       // set once
+	sink     Sink            // set once
+	owner    *actor.PID      // set by Own, before anything else runs
+	closing  context.Context // ends when the session begins to close
+	cancel   context.CancelFunc
+	first    *socket        // set once; its Conn by Attach
+	held     *budget.Budget // set once: what it holds beyond FirstBytes
+	unit     replay.Unit    // set once
+	opcode   byte           // set once
 
-	mu       sync.Mutex
-	written  sync.Cond        // of mu: writing, or socket, has changed
-	socket   *socket          // under mu: nil while there is none
-	number   uint32           // under mu: of the last one
-	before   *socket          // under mu: the one that was taken over last, which may linger
-	out      *replay.Sender   // under mu
-	in       *replay.Receiver // under mu
-	begun    bool             // under mu: Announce was called
-	token    string           // under mu: until the client was told
-	rewind   uint64           // under mu: from where a socket that takes the session up goes on
-	writing  bool             // under mu: some goroutine writes data, and goes on until there is none
-	ended    bool             // under mu: nothing follows what is kept
-	endSent  bool             // under mu: this socket was told so
-	reserved int64            // under mu: bytes of held for what is kept
-	known    bool             // under mu: the client has acknowledged something
-	timed    bool             // under mu: a timer runs, for what is due in a while
-	looked   uint64           // under mu: what had come when it ran out last
+	mu      sync.Mutex
+	changed sync.Cond // of mu: something that is waited for may have come true
 
-	queue     []piece // under mu: what came and was not passed on
-	queued    int64   // under mu: bytes of that, and of what is being passed on
-	counted   int64   // under mu: bytes of held for that
-	passing   bool    // under mu: some goroutine passes on, and goes on until nothing is left
-	inEnded   bool    // under mu: the client has said that nothing follows
-	endPassed bool    // under mu: the sink was told so
+	// All others are under mu: first what there is of WebSockets.
+	begun  bool    // Announce was called
+	known  bool    // the client has acknowledged something
+	number uint32  // of the last WebSocket
+	socket *socket // nil while there is none
+	before *socket // that was taken over last, which may linger
+	token  string  // until the client was told
+	rewind uint64  // from where a socket that takes the session up goes on
 
-	reason messages.Reason // under mu: of Finish
-	last   *socket         // under mu: whose close frame ends the session
-	// clientEnded, under mu, says that the client has closed the session, or answered
-	// its close frame: it is over, or about to be.
-	clientEnded bool
+	// What is sent.
+	out      *replay.Sender
+	reserved int64 // bytes of held for what is kept
+	writing  bool  // some goroutine writes data, and goes on until there is none
+	ended    bool  // nothing follows what is kept
+	endSent  bool  // this socket was told so
 
-	cut    bool                  // under mu: the client is not waited for any more
-	over   bool                  // under mu: closed was called
-	closed func(messages.Reason) // set by Finish
+	// What has come.
+	passing   bool // some goroutine passes on, and goes on until nothing is left
+	inEnded   bool // the client has said that nothing follows
+	endPassed bool // the sink was told so
+	timed     bool // a timer runs, for what is due in a while
+	in        *replay.Receiver
+	looked    uint64  // what had come when the timer ran out last
+	queue     []piece // what was not passed on
+	queued    int64   // bytes of that, and of what is being passed on
+	counted   int64   // bytes of held for that
+
+	// The end.
+	clientEnded bool                  // the client has closed the session, or answered its close frame
+	cut         bool                  // the client is not waited for any more
+	over        bool                  // closed was called
+	reason      messages.Reason       // of Finish
+	last        *socket               // whose close frame ends the session
+	closed      func(messages.Reason) // of Finish
 }
 
 // Init makes the zero Session one of a client whose WebSocket may be lost.
 func (s *Session) Init(settings *Settings, options Options) {
-	s.settings, s.options = settings, options
-	s.written.L = &s.mu
-	s.room = make(chan struct{}, 1)
+	s.settings, s.sink, s.unit, s.opcode = settings, options.Sink, options.Unit, options.Opcode
+	s.changed.L = &s.mu
 	s.held = settings.Shares.Open(options.User, 2*max(settings.Buffer-FirstBytes, 0))
 	s.out, s.in = replay.NewSender(options.Unit), replay.NewReceiver(options.Unit)
 	s.in.MaxWindow = s.maxWindow()
@@ -192,7 +195,7 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 // begin makes k the WebSocket of the session. Called with mu, which it gives back.
 func (s *Session) begin(k *socket) {
 	s.socket, s.number, s.endSent = k, k.number, false
-	s.written.Broadcast()
+	s.changed.Broadcast()
 	writing := s.writing
 	s.writing = true
 	s.mu.Unlock()
@@ -227,8 +230,9 @@ func (s *Session) Finish(reason messages.Reason, closed func(messages.Reason)) {
 		k = s.first // maybe it will never be attached
 	}
 	s.last = k
+	s.changed.Broadcast() // this ends what waits
 	s.mu.Unlock()
-	s.cancel() // this ends what waits
+	s.cancel()
 	switch {
 	case k != nil:
 		k.finish(reason)
@@ -286,7 +290,7 @@ func (s *Session) end(reason messages.Reason) {
 	s.in.Drop()
 	s.held.Add(-s.reserved - s.counted)
 	s.reserved, s.counted = 0, 0
-	s.written.Broadcast()
+	s.changed.Broadcast()
 	s.mu.Unlock()
 	s.closed(reason)
 }

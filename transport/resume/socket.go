@@ -37,7 +37,7 @@ func (k *socket) read() {
 func (k *socket) left() {
 	k.parts.release()
 	if _, closed := k.ws.CloseFrame(); closed && !k.isStale() {
-		k.session.options.Sink.Leaving()
+		k.session.sink.Leaving()
 	}
 }
 
@@ -89,7 +89,7 @@ func (k *socket) ended(reason messages.Reason) any {
 	current := s.socket == k
 	if current && told.Lost {
 		s.socket = nil
-		s.written.Broadcast()
+		s.changed.Broadcast()
 	}
 	s.clientEnded = s.clientEnded || current && !told.Lost && reason == messages.ReasonClientClosed
 	s.mu.Unlock()
@@ -118,7 +118,7 @@ func (k *socket) awaitWritten() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.socket == k && s.writing && !k.broken {
-		s.written.Wait()
+		s.changed.Wait()
 	}
 }
 
