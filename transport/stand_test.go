@@ -10,15 +10,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/gorilla/websocket"
 
 	"wsproxy/actors/ledger"
 	"wsproxy/actors/limits"
 	"wsproxy/actors/relays"
+	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport"
+	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
 )
 
@@ -34,6 +37,11 @@ func (noMeter) RelayStarted()                            {}
 func (noMeter) RelayEnded(messages.Reason, int64, int64) {}
 func (noMeter) Refused(string, messages.Reason)          {}
 
+func (noMeter) SessionDetached(string)                                {}
+func (noMeter) SessionResumed(string, time.Duration)                  {}
+func (noMeter) SessionGivenUp(string, messages.Reason, time.Duration) {}
+func (noMeter) ResumeRefused(string, messages.Reason)                 {}
+
 func newStand(t testing.TB) *stand {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
@@ -42,19 +50,31 @@ func newStand(t testing.TB) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	relays, err := relays.Spawn(system, relays.Needs{Limits: limits, Meter: noMeter{}, Log: log})
+	owner, err := relays.Spawn(system, relays.Needs{
+		Limits: limits, Meter: noMeter{}, Log: log,
+		Lasting: sessions.Terms{Timeout: time.Hour, Endpoint: "relay", Meter: noMeter{}, Limits: limits},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	keepalive := wsock.NewKeepalive(30 * time.Second)
 	server := transport.NewServer(transport.Config{
-		Root: system.Root, Relays: relays, Policy: netpolicy.New(netpolicy.Options{}), Keepalive: keepalive,
+		Root: system.Root, Relays: owner, Policy: netpolicy.New(netpolicy.Options{}), Keepalive: keepalive,
 		DialTimeout: 10 * time.Second, Ping: 30 * time.Second, Meter: noMeter{}, Log: log,
+		Resume: transport.Resume{
+			Timeout: time.Hour, Buffer: 1 << 20, Shares: budget.NewShares(1 << 30), Meter: noMeter{},
+			Relay: func(id string) *actor.PID { return relays.PID(system, id) },
+			Exists: func(pid *actor.PID) bool {
+				_, exists := system.ProcessRegistry.Get(pid)
+				return exists
+			},
+		},
 	})
 	s := &stand{address: serve(t, server.HTTP(), server.Listener)}
 	t.Cleanup(func() { // after the sessions' own cleanup has ended them
 		done := make(chan struct{})
-		system.Root.Send(relays, &messages.Drain{Done: done})
+		system.Root.Send(owner, &messages.Drain{Done: done})
+		system.Root.Send(owner, &messages.Shutdown{}) // some wait for their clients
 		<-done
 		keepalive.Close()
 		system.Shutdown()
@@ -149,13 +169,19 @@ func listen(t testing.TB) *net.TCPListener {
 // open opens a session that leads to target.
 func (s *stand) open(t testing.TB, target *net.TCPListener) *session {
 	t.Helper()
+	return s.openBy(t, target, "")
+}
+
+// openBy is open with more header lines.
+func (s *stand) openBy(t testing.TB, target *net.TCPListener, header string) *session {
+	t.Helper()
 	conn, err := net.Dial("tcp4", s.address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(target.Addr().String())
 	_, err = io.WriteString(conn, "GET /relay?host=127.0.0.1&port="+port+" HTTP/1.1\r\nHost: proxy\r\nConnection: Upgrade\r\n"+
-		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+header+"\r\n")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,101 @@
+package transport_test
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+
+	"wsproxy/internal/testkit"
+	"wsproxy/messages"
+)
+
+// lasting is what a client says whose session may outlive its WebSocket.
+const lasting = "Sec-WebSocket-Protocol: wsproxy.v1, wsproxy.resume\r\n"
+
+// openLasting opens such a session. Its client has acknowledged that it has begun.
+func (s *stand) openLasting(t testing.TB, target *net.TCPListener) *session {
+	t.Helper()
+	v := s.openBy(t, target, lasting)
+	v.ack(t, 0)
+	v.want(t, messages.KindSession)
+	return v
+}
+
+func (v *session) ack(t testing.TB, position uint64) {
+	t.Helper()
+	text := messages.AppendAck(nil, messages.UnitBytes, position, position+1<<20)
+	if _, err := v.client.Write(testkit.Frame(0x81, text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// want reads the next message, which is of a kind.
+func (v *session) want(t testing.TB, kind messages.ResumeKind) {
+	t.Helper()
+	_, text, err := testkit.ReadFrame(v.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := messages.DecodeResume(text, messages.UnitBytes); err != nil || m.Kind != kind {
+		t.Fatalf("%q comes, %v", text, err)
+	}
+}
+
+// moreIdle is by how many bytes at most an idle session that may outlive its WebSocket
+// is larger than another one, when all is acknowledged.
+const moreIdle = 1 << 10
+
+// An idle session of which all is acknowledged costs little more if it may outlive its
+// WebSocket: no buffer, no goroutine and no larger stack.
+func TestIdleLastingSessionCostsLittleMore(t *testing.T) {
+	if raceDetector {
+		t.Log("the race detector's own memory is counted, too: only that it works is tested")
+	}
+	const count = 400
+	target := listen(t)
+	s := newStand(t)
+	held := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc + m.StackInuse)
+	}
+	talk := func(v *session, up, down func()) {
+		up()
+		if _, err := io.ReadFull(v.target, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.target.Write([]byte("down.")); err != nil {
+			t.Fatal(err)
+		}
+		down()
+	}
+	cost := func(open func() *session) float64 {
+		open() // what is made once
+		before := held()
+		for range count {
+			open()
+		}
+		return (held() - before) / count
+	}
+	plain := cost(func() *session {
+		v := s.open(t, target)
+		talk(v, func() { _, _ = v.client.Write(testkit.Frame(0x82, []byte("up..."))) }, func() { _, _, _ = testkit.ReadFrame(v.client) })
+		return v
+	})
+	more := cost(func() *session {
+		v := s.openLasting(t, target)
+		message := binary.BigEndian.AppendUint64([]byte("up..."), 5)
+		talk(v, func() { _, _ = v.client.Write(testkit.Frame(0x82, message)) }, func() { _, _, _ = testkit.ReadFrame(v.client) })
+		v.ack(t, 5)
+		return v
+	}) - plain
+	// An acknowledgement is due within a second, by a timer.
+	t.Logf("a session takes up %.0f bytes, its ends in this process included, and %.0f more if it may outlive its WebSocket", plain, more)
+	if more > moreIdle && !raceDetector {
+		t.Errorf("an idle session takes up %.0f bytes more than another one, at most %d are allowed", more, moreIdle)
+	}
+}
