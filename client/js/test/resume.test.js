@@ -5,7 +5,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { test } from "node:test";
 import { startCutter } from "./support/cutter.js";
-import { inBrowser, openPage } from "./support/place.js";
+import { openPage } from "./support/place.js";
 import { generator } from "./support/random.js";
 import { startResumer } from "./support/resumer.js";
 import { eventually, inTime } from "./support/wait.js";
@@ -13,17 +13,9 @@ import { eventually, inTime } from "./support/wait.js";
 const KiB = 1024, MiB = 1024 * KiB;
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
-/** A page whose relay ends with the test, before the server does: else it would look for it. */
-async function openEndingPage(t) {
-  const page = await openPage(t);
-  await page.run(({ state }) => { state.controller = new AbortController(); });
-  if (!inBrowser) t.after(() => page.run(({ state }) => state.controller.abort()));
-  return page;
-}
-
 /** A relay in a page that notes what it is told. */
 async function connect(t, { resumer: options, cutter: plan, isCut = false, relay = {} } = {}) {
-  const page = await openEndingPage(t);
+  const page = await openPage(t); // ends before the server does
   const server = await startResumer(t, options);
   const line = isCut || plan ? await startCutter(t, server, plan) : server;
   await page.run(async (page, { url, relay }) => {
@@ -31,7 +23,7 @@ async function connect(t, { resumer: options, cutter: plan, isCut = false, relay
     Object.assign(state, { detached: [], resumed: [], states: [], tokens: 0 });
     const note = () => state.states.push(state.relay.state);
     state.connected = page.outcome(page.connectRelay({
-      url, host: "h.example.com", port: 22, signal: state.controller.signal, ...relay,
+      url, host: "h.example.com", port: 22, ...relay,
       token: () => `token-${state.tokens++}`,
       onDetached: (error) => {
         state.detached.push(page.told(error));
@@ -140,13 +132,13 @@ test("every byte comes once and in order, however often the line is cut", async 
 });
 
 test("a session begins anew that was cut before it began", async (t) => {
-  const page = await openEndingPage(t);
+  const page = await openPage(t);
   const server = await startResumer(t);
   echo(server);
   let count = 0;
   const cutter = await startCutter(t, server, () => (count++ < 3 ? { direction: "down", bytes: 129 + 60 * count, how: "rst" } : undefined));
   const got = await page.run(async (page, url) => {
-    page.state.relay = await page.connectRelay({ url, host: "h", port: 1, signal: page.state.controller.signal });
+    page.state.relay = await page.connectRelay({ url, host: "h", port: 1 });
   }, cutter.url).then(() => echoed(page, 1000));
   assert.equal(got.received, got.sent);
 });

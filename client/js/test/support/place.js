@@ -47,7 +47,12 @@ after(() => {
  */
 export async function openPage(t) {
   if (inBrowser) return openBrowserPage(t);
-  const page = { ...await import("../../wsproxy.js"), ...await import("./page.js"), state: {} };
+  const module = await import("../../wsproxy.js");
+  // A browser's page ends with the test. What is left open here would look for its server.
+  const ending = new AbortController();
+  t.after(() => ending.abort(new Error("the test has ended")));
+  const open = (name) => (options) => module[name]({ signal: ending.signal, ...options });
+  const page = { ...module, connectRelay: open("connectRelay"), openTunnel: open("openTunnel"), ...await import("./page.js"), state: {} };
   return { run: (code, args) => inTime("what runs in the page", code(page, args)) };
 }
 

@@ -77,12 +77,12 @@ export class Proxy {
     this.#socket.send(Buffer.concat([header, Buffer.from(connId), payload]));
   }
 
-  /** @returns {Connection} a new one, HTTP unless `protocol` says otherwise */
+  /** @returns {Connection} a new one, HTTP unless `protocol` says otherwise; "tcp" is not told, as the server does it */
   open(protocol = "http/1.1") {
     const connId = (++this.#count).toString(16).padStart(12, "0");
     const connection = new Connection(this, connId);
     this.#connections.set(connId, connection);
-    this.send({ type: "tcp_open", connId, remoteAddr: "192.0.2.1:1", protocol });
+    this.send({ type: "tcp_open", connId, remoteAddr: "192.0.2.1:1", protocol: protocol === "tcp" ? undefined : protocol });
     return connection;
   }
 

@@ -29,7 +29,7 @@ class Resumer {
 
   /** @param {{timeout?: number, limit?: number, chance?: object}} options seconds; what the client may send beyond what was passed on */
   constructor(options) {
-    this.#options = { timeout: 900, limit: 0, ...options };
+    this.#options = { timeout: 900, ...options };
     this.listener = new WebSocketServer({
       host: "127.0.0.1", port: 0,
       handleProtocols: (offered) => (offered.has("wsproxy.resume") ? "wsproxy.resume" : "wsproxy.v1"),
@@ -99,6 +99,7 @@ class Session extends EventEmitter {
   #length = 0;
   #next = 0;
   #granted;
+  #window;
   #told = 0;
   #ended = false;
   #peerEnded = false;
@@ -109,6 +110,7 @@ class Session extends EventEmitter {
     this.#unit = unit;
     this.#options = options;
     this.mayBeSent = this.#granted = unit === "bytes" ? 64 << 10 : 64;
+    this.#window = options.limit ?? this.#granted;
   }
 
   get isAttached() {
@@ -176,7 +178,7 @@ class Session extends EventEmitter {
   }
 
   #grant() {
-    this.#granted = Math.max(this.#granted, this.passed + this.#options.limit);
+    this.#granted = Math.max(this.#granted, this.passed + this.#window);
     return this.#granted;
   }
 
