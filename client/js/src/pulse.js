@@ -48,7 +48,10 @@ export class Pulse {
   /** @param {boolean} [isData] whether it was more than an answer */
   heard(isData = false) {
     this.#heardAt = Date.now();
-    this.#asked = undefined;
+    if (this.#asked !== undefined) {
+      this.#asked = undefined;
+      if (this.#timer !== undefined) this.#arm(this.#pause());
+    }
     if (!isData || this.#isCurious) return;
     this.#isCurious = true;
     this.look();

@@ -41,7 +41,8 @@ after(() => {
  * A page with the module. Its run(code, args) calls code(page, args), where
  * `page` has the module's exports, what is in page.js, and an object `state`
  * for what is to outlive the call. In the browser code is sent as text, so it
- * can't use anything of the test's; args and results are JSON.
+ * can't use anything of the test's; args and results are JSON. `tab` is the
+ * browser's, if it is one.
  *
  * @param {import("node:test").TestContext} t
  */
@@ -72,7 +73,7 @@ async function openBrowserPage(t) {
   });
   const run = (code, args) => inTime("what runs in the page",
     page.evaluate(`(${code})(globalThis.page, ${JSON.stringify(args)})`));
-  return { run };
+  return { run, tab: page };
 }
 
 async function launch() {
@@ -80,6 +81,7 @@ async function launch() {
   const executablePath = process.env.CHROMIUM ?? execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim();
   return chromium.launch({
     executablePath,
+    ignoreDefaultArgs: ["--disable-back-forward-cache"], // as users have it
     // Nothing but the loopback interface is asked for; root has no sandbox.
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
