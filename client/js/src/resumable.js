@@ -320,8 +320,8 @@ export class Resumable {
     this.#detachedAt = Date.now();
     if (this.#closing?.deadline < Infinity) this.#tellEnd(this.#closing);
     if (!this.#closing) this.#tell(this.#options.onDetached, closeError(end));
-    const isLate = () => Date.now() > Math.min(this.#detachedAt + this.#timeout, this.#closing?.deadline ?? Infinity);
-    this.#takeUp.run(restartSpread(end), isLate, this.#over.signal)
+    const left = () => Math.min(this.#detachedAt + this.#timeout, this.#closing?.deadline ?? Infinity) - Date.now();
+    this.#takeUp.run(restartSpread(end), left, this.#over.signal)
       .then((over) => over && this.#finish(over), () => {}); // the other end of it is its own
   }
 

@@ -51,22 +51,22 @@ export class TakeUp {
   }
 
   /**
-   * Tries until the session is taken up, is over, or `isLate()` after an attempt.
+   * Tries until the session is taken up, is over, or no time is left after an attempt.
    *
    * @param {number} spread milliseconds over which the server wants its clients to come back
-   * @param {() => boolean} isLate
+   * @param {() => number} left milliseconds
    * @param {AbortSignal} signal
    * @returns {Promise<{code: number, reason: string} | undefined>} the end of the session, unless it was taken up
    */
-  async run(spread, isLate, signal) {
+  async run(spread, left, signal) {
     await this.#pause(Math.random() * spread, signal);
     for (;;) {
       const pause = this.#failed === 0 ? Math.random() * firstPause : backOff(pauses, this.#failed - 1);
-      await this.#pause(pause, signal);
+      await this.#pause(Math.min(pause, left()), signal);
       this.#failed++;
       const end = await this.#try(signal);
       if (end === undefined || overCodes.has(end.code)) return end;
-      if (isLate()) return { code: 1006, reason: "resume_timeout" };
+      if (left() <= 0) return { code: 1006, reason: "resume_timeout" };
     }
   }
 
