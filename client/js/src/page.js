@@ -10,13 +10,20 @@
  */
 export function watchPage({ woke, moved, left }) {
   const { document, navigator } = globalThis;
+  const network = navigator?.connection; // its change says that an estimate of its speed is another one, too
+  let type = network?.type;
+  const networkChanged = () => {
+    if (network.type === type) return;
+    type = network.type;
+    moved();
+  };
   const events = [
     [globalThis, "online", moved],
     [globalThis, "pageshow", ({ persisted }) => { if (persisted) woke(); }],
     [globalThis, "pagehide", ({ persisted }) => left(persisted)],
     [document, "visibilitychange", () => { if (document.visibilityState === "visible") woke(); }],
     [document, "resume", woke],
-    [navigator?.connection, "change", moved],
+    [network, "change", networkChanged],
   ].filter(([target]) => typeof target?.addEventListener === "function");
   for (const [target, type, listener] of events) target.addEventListener(type, listener);
   return () => {

@@ -322,7 +322,8 @@ export class Resumable {
     if (!this.#closing) this.#tell(this.#options.onDetached, closeError(end));
     const left = () => Math.min(this.#detachedAt + this.#timeout, this.#closing?.deadline ?? Infinity) - Date.now();
     this.#takeUp.run(restartSpread(end), left, this.#over.signal)
-      .then((over) => over && this.#finish(over), () => {}); // the other end of it is its own
+      .then((over) => over && this.#finish(over))
+      .catch((error) => { if (!this.#over.signal.aborted) throw error; });
   }
 
   #detach() {

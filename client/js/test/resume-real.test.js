@@ -9,6 +9,7 @@ import { ask, connectOutside, readAll, readBytes, startHandTarget, startTarget }
 import { openPage } from "./support/place.js";
 import { generator } from "./support/random.js";
 import { startServer } from "./support/server.js";
+import { startIssuer } from "./support/tokens.js";
 import { eventually, inTime } from "./support/wait.js";
 
 const KiB = 1024, MiB = 1024 * KiB;
@@ -153,6 +154,29 @@ test("a relay whose server was started anew is over", async (t) => {
   await startServer(t, { PORT: String(port) });
   const { error } = await page.run((page) => page.outcome(page.state.relay.closed));
   assert.deepEqual([error.name, error.code], ["WsproxyError", 4404]);
+});
+
+test("a user takes sessions up with fresh tokens, and waits until they are good", async (t) => {
+  const issuer = await startIssuer(t);
+  const page = await openPage(t);
+  const target = await startTarget(t, (socket) => socket.pipe(socket));
+  const server = await startServer(t, { CLERK_JWKS_URL: issuer.jwks });
+  const line = await startCutter(t, server);
+  const tokens = [issuer.token(), "bad", "worse", issuer.token()];
+  await page.run(async (page, { url, host, port, tokens }) => {
+    const { state } = page;
+    state.resumed = 0;
+    state.relay = await page.connectRelay({ url, host, port, token: () => tokens.shift(), onResumed: () => state.resumed++ });
+    state.tokens = tokens;
+  }, { url: line.url, ...target, tokens });
+  line.cut("rst");
+  const got = await page.run(async (page) => {
+    const { state } = page;
+    await page.until(() => state.resumed === 1);
+    await state.relay.writable.getWriter().write(page.encode("here"));
+    return { text: new TextDecoder().decode((await state.relay.readable.getReader().read()).value), tokens: state.tokens.length };
+  });
+  assert.deepEqual(got, { text: "here", tokens: 0 });
 });
 
 /** A tunnel in a page. */
