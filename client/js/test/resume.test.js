@@ -7,55 +7,12 @@ import { test } from "node:test";
 import { startCutter } from "./support/cutter.js";
 import { openPage } from "./support/place.js";
 import { generator } from "./support/random.js";
+import { connect, isResumed, outcomeOf, read, told, write } from "./support/relay.js";
 import { startResumer } from "./support/resumer.js";
 import { eventually, inTime } from "./support/wait.js";
 
 const KiB = 1024, MiB = 1024 * KiB;
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
-
-/** A relay in a page that notes what it is told. */
-async function connect(t, { resumer: options, cutter: plan, isCut = false, relay = {} } = {}) {
-  const page = await openPage(t); // ends before the server does
-  const server = await startResumer(t, options);
-  const line = isCut || plan ? await startCutter(t, server, plan) : server;
-  await page.run(async (page, { url, relay }) => {
-    const { state } = page;
-    Object.assign(state, { detached: [], resumed: [], states: [], tokens: 0 });
-    const note = () => state.states.push(state.relay.state);
-    state.connected = page.outcome(page.connectRelay({
-      url, host: "h.example.com", port: 22, ...relay,
-      token: () => `token-${state.tokens++}`,
-      onDetached: (error) => {
-        state.detached.push(page.told(error));
-        note();
-      },
-      onResumed: (told) => {
-        state.resumed.push(told);
-        note();
-      },
-    }).then((relay) => {
-      state.relay = relay;
-      return relay.state;
-    }));
-    const connected = await state.connected;
-    if (connected.error) throw Object.assign(new Error(connected.error.message), connected.error);
-  }, { url: line.url, relay });
-  return { server, page, line, session: server.last };
-}
-
-const told = (page) => page.run(({ state: { detached, resumed, states, relay } }) => ({ detached, resumed, states, state: relay.state }));
-const isResumed = (page, count = 1) => page.run(async ({ state, until }, count) => until(() => state.resumed.length >= count), count);
-const outcomeOf = (page) => page.run((page) => page.outcome(page.state.relay.closed));
-const write = (page, text) => page.run(async ({ state, encode }, text) => {
-  state.writer ??= state.relay.writable.getWriter();
-  await state.writer.write(encode(text));
-}, text);
-const read = (page, length) => page.run(async ({ state }, length) => {
-  state.reader ??= state.relay.readable.getReader();
-  let text = "";
-  while (text.length < length) text += new TextDecoder().decode((await state.reader.read()).value);
-  return text;
-}, length);
 
 /** Writes and reads at once, with an echo at the other end. */
 const echoed = (page, length) => page.run(async (page, length) => {
@@ -409,11 +366,10 @@ test("a server that does what it may not", async (t) => {
 
 test("questions are answered, and unknown servers get plain sessions", async (t) => {
   const { session } = await connect(t);
-  const [socket] = [session];
-  const pong = once(socket, "pong");
+  const pong = once(session, "pong");
   session.sayRaw('{"type":"ping"}');
   await inTime("pong", pong);
-  const other = await connect(t, { relay: { resume: false } }).catch((error) => error);
+  const other = await connect(t, { relay: { resume: false } });
   assert.ok(other.server.requests[0].protocols.includes("wsproxy.v1"));
   assert.ok(!other.server.requests[0].protocols.includes("wsproxy.resume"));
 });
