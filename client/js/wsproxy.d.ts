@@ -16,6 +16,27 @@ interface ServerOptions {
   signal?: AbortSignal;
 }
 
+/**
+ * `detached`: the WebSocket was lost, and another one is looked for. `closed`:
+ * it has ended for good.
+ */
+export type SessionState = "connected" | "detached" | "closed";
+
+interface ResumeOptions {
+  /**
+   * Whether the session outlives its WebSocket, if the server knows how: after a
+   * change of network, sleep, or a front proxy's restart the streams simply go
+   * on. The token is asked for anew each time. It ends with an error when the
+   * server says that the session is over (4404, 4409, 4001 if another client has
+   * it), or could not be reached in time (reason `resume_timeout`). Default: true.
+   */
+  resume?: boolean;
+  /** Called when the WebSocket was lost and another one is looked for. */
+  onDetached?: (error: WsproxyError) => void;
+  /** Called when it was found; `away` are the milliseconds between. */
+  onResumed?: (told: { away: number }) => void;
+}
+
 interface TCPTarget {
   /** A name, an IPv4 or an IPv6 address, as the server is to see it. */
   host: string;
@@ -39,14 +60,20 @@ interface CloudflareAccessTarget {
 
 interface RelayLimits {
   /**
-   * Bytes that may have come and wait to be read from `readable`; with more the
-   * relay ends with an error. A page can't pause a WebSocket, so a target that
-   * sends faster than the page reads would fill the page's memory. Default: 64 MiB.
+   * Bytes that may have come and wait to be read from `readable`. With more the
+   * target is held up; it is 64 KiB at least, and 4 MiB by default. In a plain
+   * session, which can't hold it up, the relay ends with an error instead, and
+   * the default is 64 MiB.
    */
   maxUnread?: number;
+  /**
+   * Whether `writable` goes on when the target has ended its side. If not, that
+   * is the end of both, as in a plain session. Default: false.
+   */
+  allowHalfOpen?: boolean;
 }
 
-export type RelayOptions = ServerOptions & RelayLimits & (TCPTarget | CloudflareAccessTarget);
+export type RelayOptions = ServerOptions & ResumeOptions & RelayLimits & (TCPTarget | CloudflareAccessTarget);
 
 /** How a WebSocket ended. The code of an end in order is 1000. */
 export interface CloseInfo {
@@ -59,17 +86,19 @@ export interface Relay {
    * What the target sends. It closes when the target has ended in order, and
    * errors with a `WsproxyError` otherwise. Cancelling it closes the relay.
    *
-   * A page can't pause a WebSocket: what is not read waits in the page's memory,
-   * up to `maxUnread`.
+   * What is not read waits in the page's memory, up to `maxUnread`.
    */
   readable: ReadableStream<Bytes>;
   /**
-   * What the target gets. A write is done when no more than 1 MiB waits in the
-   * browser, so a slow target slows its writer down. Closing it closes the
-   * relay, in both directions, after everything was delivered. Aborting it
-   * closes the relay at once.
+   * What the target gets. A write is done when the server will take it, and no
+   * more than 1 MiB waits in the browser: a slow target slows its writer down.
+   * Closing it ends the page's side alone, and is done when everything was
+   * delivered; in a plain session it closes the relay, in both directions.
+   * Aborting it closes the relay at once, and resets the target unless the
+   * session is a plain one.
    */
   writable: WritableStream<BufferSource>;
+  readonly state: SessionState;
   /**
    * Resolves when the relay has ended in order, by the target or by this page,
    * and rejects with a `WsproxyError`, or the signal's reason, otherwise. It
@@ -208,7 +237,7 @@ export interface ReconnectOptions {
   maxDelay?: number;
 }
 
-export interface TunnelOptions extends ServerOptions {
+export interface TunnelOptions extends ServerOptions, ResumeOptions {
   /**
    * Answers an HTTP request. Without it all are answered 501; one that throws,
    * 500. Bodies are streams, both ways: what is not read holds its sender up. An
@@ -249,7 +278,7 @@ export interface TunnelOptions extends ServerOptions {
   raw?: boolean;
   /** Called each time the tunnel is ready, the first time included. */
   onReady?: (address: TunnelAddress) => void;
-  /** Called each time the tunnel was lost and will be registered anew. */
+  /** Called each time the tunnel was lost, with its address, and will be registered anew. */
   onLost?: (error: WsproxyError) => void;
   /** Gets what the other callbacks throw, and answers that can't be sent. Default: console.error. */
   onError?: (error: unknown) => void;
@@ -278,6 +307,8 @@ export interface TunnelOptions extends ServerOptions {
 }
 
 export interface Tunnel extends Readonly<TunnelAddress> {
+  /** One that is being registered anew is `detached` too. */
+  readonly state: SessionState;
   /**
    * Resolves after close(), and rejects with a `WsproxyError`, or the signal's
    * reason, when the tunnel has ended otherwise, for good. It need not be looked at.
@@ -297,10 +328,10 @@ export function openTunnel(options: TunnelOptions): Promise<Tunnel>;
 export class WsproxyError extends Error {
   constructor(message: string, details?: { code?: number; reason?: string; status?: number; cause?: unknown });
   readonly name: "WsproxyError";
-  /** WebSocket close code; 1006 for one that did not open or was lost. Undefined if only one connection ended. */
+  /** WebSocket close code; 1006 for one that did not open, was lost, or could not be taken up in time. Undefined if only one connection ended. */
   readonly code: number | undefined;
   /**
-   * The server's own words: its sentence, or the reason of a tcp_close (`reset`,
+   * The server's own words: its sentence, `resume_timeout`, or the reason of a tcp_close (`reset`,
    * `limit`, `slow`, `unknown`, `restart`, `shutdown`; a later server may have others). Else empty.
    */
   readonly reason: string;

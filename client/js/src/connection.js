@@ -226,13 +226,11 @@ function frame(header, payload) {
 const ascii = new TextDecoder();
 
 /**
- * @param {ArrayBuffer} data a data frame
+ * @param {Uint8Array} data a data frame
  * @returns {{connId: string, payload: Uint8Array}} payload is a view, not a copy
  */
 export function parseFrame(data) {
-  const idLength = new DataView(data).getUint32(0);
-  return {
-    connId: ascii.decode(new Uint8Array(data, idOffset, idLength)),
-    payload: new Uint8Array(data, idOffset + idLength),
-  };
+  const start = idOffset + new DataView(data.buffer, data.byteOffset, data.length).getUint32(0);
+  if (start > data.length) throw new RangeError("a data frame ends within its connId");
+  return { connId: ascii.decode(data.subarray(idOffset, start)), payload: data.subarray(start) };
 }

@@ -27,6 +27,9 @@ const closeCodes = {
   1006: "the connection to the server was lost",
   1008: "the server does not allow this target",
   1009: "the server takes no message of that size",
+  4001: "another client has taken it over",
+  4404: "the session is over: the server does not know it any more",
+  4409: "the session can't be continued: what is missing is no longer there",
 };
 
 /** What the reasons of a tcp_close mean; the list is in docs/protocol.md, 5. */
@@ -39,15 +42,19 @@ const closeReasons = {
   shutdown: "the server or the tunnel ends",
 };
 
+/** What reasons mean that need more than their own words. */
+const sentences = {
+  "cannot reach target": "the server cannot reach the target: is the host right, and does something listen on the port?",
+  resume_timeout: "the server could not be reached again in time, and has ended the session",
+};
+
 /**
  * The error of a WebSocket that was closed.
  *
  * @param {{code: number, reason: string}} event
  */
 export function closeError({ code, reason }) {
-  const words = reason === "cannot reach target"
-    ? "the server cannot reach the target: is the host right, and does something listen on the port?"
-    : closeCodes[code] ?? reason ?? "";
+  const words = sentences[reason] ?? closeCodes[code] ?? reason ?? "";
   const detail = reason && reason !== words ? `close code ${code}, ${reason}` : `close code ${code}`;
   return new WsproxyError(`${words || "the server has closed the connection"} (${detail})`, { code, reason });
 }

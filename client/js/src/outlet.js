@@ -8,10 +8,16 @@ const longestPause = 50;
 const OPEN = 1; // WebSocket.OPEN
 
 /**
- * The sending side of a WebSocket. `send` never blocks and buffers without
+ * The sending side of a WebSocket, and all there is to a plain session of it;
+ * Resumable has the same API. `send` never blocks and buffers without
  * end, and no event tells when the buffer has drained: it has to be looked at.
  */
 export class Outlet {
+  /** Whether what is sent outlives this WebSocket. */
+  resumes = false;
+  /** How much may be sent after room(). */
+  space = Infinity;
+
   #socket;
   #pause; // the one timer, while somebody waits
   #wake; // ends the pause before its time
@@ -24,6 +30,11 @@ export class Outlet {
 
   get isOpen() {
     return this.#socket.readyState === OPEN;
+  }
+
+  /** As a page is told it. */
+  get state() {
+    return this.isOpen ? "connected" : "closed";
   }
 
   /** Bytes that wait in the WebSocket. */
@@ -39,6 +50,11 @@ export class Outlet {
   /** Sends what waits, and then a close frame. */
   close(code = 1000, reason = "") {
     this.#socket.close(code, reason);
+  }
+
+  /** The same: what was given to a plain WebSocket can't be taken back. */
+  abort() {
+    this.close();
   }
 
   /**

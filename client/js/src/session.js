@@ -2,22 +2,25 @@ import { tunnelAddress } from "./address.js";
 import { Connection, http, parseFrame } from "./connection.js";
 import { closeError, WsproxyError } from "./error.js";
 import { answer, timeoutAnswer } from "./http.js";
-import { Outlet } from "./outlet.js";
+import { openLine } from "./line.js";
+import { units } from "./replay.js";
 import { Deadline } from "./request.js";
 import { serveHTTP } from "./server.js";
-import { openSocket } from "./socket.js";
 import { Turns } from "./turns.js";
 
+/** Messages that the server may send before this side has handled some of them, when it may send more than it does at first. */
+const window = 1024;
 /** Bytes that may wait in the WebSocket before an http_response joins them; connections and credit go past it. */
 const answerRoom = 256 << 10;
 
 /**
- * One WebSocket of a tunnel, from its registration to its end; docs/protocol.md, 4.
+ * One registration of a tunnel, until the server has ended it; docs/protocol.md,
+ * 4. It has one WebSocket, or with resume one after the other.
  */
 export class Session {
   /** What tunnel_ready says, as a `TunnelAddress`, once it has come. */
   address;
-  /** Resolves to `{code, reason}` when the WebSocket has closed, with `error` if this side found fault with it. */
+  /** Resolves to `{code, reason}` when it has ended, with `error` if this side found fault with it. */
   whenEnded;
 
   outlet;
@@ -44,7 +47,7 @@ export class Session {
   static async open(options, signal) {
     const session = new Session(options, signal);
     const ready = new Promise((resolve) => { session.#resolveReady = resolve; });
-    await openSocket(tunnelAddress(options), { token: options.token, signal }, session);
+    await openLine(tunnelAddress(options), { ...options, signal, window }, units.messages, session);
     await Promise.race([ready, session.whenEnded]);
     if (session.address === undefined) {
       signal.throwIfAborted();
@@ -63,13 +66,13 @@ export class Session {
   /** Ends it: connections that are open are lost, requests that are pending are answered 502 by the server. */
   close(error) {
     this.#loseAll(error);
-    this.outlet.close();
+    this.outlet.abort();
   }
 
-  // What the WebSocket says.
+  // What the server says.
 
-  opened(socket) {
-    this.outlet = new Outlet(socket);
+  opened(line) {
+    this.outlet = line;
     this.turns = new Turns(this.outlet);
     this.#signal.addEventListener("abort", this.#stop);
   }
@@ -77,8 +80,8 @@ export class Session {
   received(data) {
     if (this.#over) return;
     try {
-      if (typeof data === "string") this.#control(JSON.parse(data));
-      else this.#data(parseFrame(data));
+      if (data instanceof Uint8Array) this.#data(parseFrame(data));
+      else this.#control(typeof data === "string" ? JSON.parse(data) : data);
       this.outlet.look();
     } catch (cause) {
       this.#fault ??= new WsproxyError("the server sent what is not of the wsproxy protocol", { cause });
@@ -86,8 +89,9 @@ export class Session {
     }
   }
 
-  ended({ code, reason }) {
+  ended({ code, reason, error }) {
     this.#signal.removeEventListener("abort", this.#stop);
+    this.#fault ??= error;
     this.#loseAll(this.#fault ?? closeError({ code, reason }));
     this.#resolveEnded({ code, reason, error: this.#fault });
   }

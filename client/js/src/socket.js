@@ -15,11 +15,11 @@ const longestSentence = 500;
  * called directly and not by a promise, so that nothing is missed in between.
  *
  * @param {URL} address
- * @param {{token?: string | (() => string | Promise<string>), signal?: AbortSignal}} options
+ * @param {{token?: string | (() => string | Promise<string>), signal?: AbortSignal, protocols: string[]}} options
  * @param {{opened: Function, received: Function, ended: Function}} receiver
  * @returns {Promise<void>} rejects with a WsproxyError, or with the signal's reason
  */
-export async function openSocket(address, { token, signal }, receiver) {
+export async function openSocket(address, { token, signal, protocols }, receiver) {
   if (typeof globalThis.WebSocket !== "function") {
     throw new WsproxyError(
       "there is no WebSocket here: Node has one from version 22 on, and from 20.10 on with `node --experimental-websocket`; "
@@ -28,8 +28,7 @@ export async function openSocket(address, { token, signal }, receiver) {
     );
   }
   const bearer = await currentToken(token, signal);
-  const socket = newSocket(address, bearer);
-  socket.binaryType = "arraybuffer";
+  const socket = newSocket(address, protocols, bearer);
   const opened = await new Promise((resolve, reject) => {
     let isOpen = false;
     const settle = (end, value) => {
@@ -60,7 +59,7 @@ export async function openSocket(address, { token, signal }, receiver) {
 }
 
 /** The token of now: a function is asked anew for each connection. */
-async function currentToken(token, signal) {
+export async function currentToken(token, signal) {
   signal?.throwIfAborted();
   const bearer = typeof token === "function" ? await untilAborted(token(), signal) : token;
   // It travels as the name of a subprotocol (RFC 6455, 4.1: a token of RFC 9110).
@@ -73,13 +72,13 @@ async function currentToken(token, signal) {
 
 /**
  * The token goes into the subprotocols and not into the URL, which ends up in
- * logs (docs/protocol.md, 10). The server selects wsproxy.v1.
+ * logs (docs/protocol.md, 10). The server selects one of the others.
  */
-function newSocket(address, bearer) {
-  const protocols = ["wsproxy.v1"];
-  if (bearer) protocols.push(`bearer.${bearer}`);
+export function newSocket(address, protocols, bearer) {
   try {
-    return new WebSocket(address.href, protocols);
+    const socket = new WebSocket(address.href, bearer ? [...protocols, `bearer.${bearer}`] : protocols);
+    socket.binaryType = "arraybuffer";
+    return socket;
   } catch (cause) {
     const isMixed = globalThis.location?.protocol === "https:" && address.protocol === "ws:";
     throw new WsproxyError(

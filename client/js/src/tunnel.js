@@ -1,3 +1,4 @@
+import { backOff, restartSpread, wait } from "./backoff.js";
 import { closeError, WsproxyError } from "./error.js";
 import { positive } from "./options.js";
 import { Session } from "./session.js";
@@ -34,6 +35,7 @@ export async function openTunnel(options) {
     get rawPort() { return tunnel.session.address.rawPort; },
     get rawHost() { return tunnel.session.address.rawHost; },
     get credentials() { return tunnel.session.address.credentials; },
+    get state() { return tunnel.state; },
     closed: tunnel.closed,
     close: () => tunnel.close(),
   };
@@ -49,6 +51,7 @@ class Tunnel {
   #stop = new AbortController();
   #closing; // the reason of a stop by close(), told apart from an aborted signal
   #aborted = () => this.#stop.abort(this.#options.signal.reason);
+  #isOver = false;
   #resolveClosed;
   #rejectClosed;
 
@@ -81,8 +84,17 @@ class Tunnel {
       throw error;
     }
     this.#live()
-      .then(this.#resolveClosed, this.#rejectClosed)
-      .finally(() => signal?.removeEventListener("abort", this.#aborted));
+      .finally(() => {
+        this.#isOver = true;
+        signal?.removeEventListener("abort", this.#aborted);
+      })
+      .then(this.#resolveClosed, this.#rejectClosed);
+  }
+
+  /** As the page is told it: one that is being registered anew is detached too. */
+  get state() {
+    if (this.#isOver) return "closed";
+    return this.session.outlet.state === "connected" ? "connected" : "detached";
   }
 
   async close() {
@@ -121,7 +133,7 @@ class Tunnel {
   /** Tries until the tunnel is ready again; returns how many attempts there have been. */
   async #reopen(attempts) {
     for (let unauthorized = 0; ; ) {
-      await pause(this.#pauses, attempts++, this.#stop.signal);
+      await wait(backOff(this.#pauses, attempts++), this.#stop.signal);
       try {
         await this.#open();
         return attempts;
@@ -161,38 +173,4 @@ class Tunnel {
 
 function logError(error) {
   console.error("wsproxy:", error);
-}
-
-/**
- * Waits before an attempt: twice as long each time, up to a limit, and by
- * chance up to a half less, so that the pages which lost one server do not all
- * come to the next at once.
- */
-function pause({ firstDelay, maxDelay }, attempts, signal) {
-  const longest = Math.min(firstDelay * 2 ** attempts, maxDelay);
-  return wait(longest * (0.5 + Math.random() / 2), signal);
-}
-
-/**
- * Over how many milliseconds the server, when it shuts down, wants its clients
- * to come back, so that its successor is not met by all at once; 0 for another
- * end.
- */
-function restartSpread({ code, reason }) {
-  const [, seconds] = (code === 1001 && /^restart, retry within (\d{1,4}) s$/.exec(reason)) || [];
-  return 1000 * (seconds ?? 0);
-}
-
-function wait(milliseconds, signal) {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      if (signal.aborted) reject(signal.reason);
-      else resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -16,20 +16,21 @@ const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
  *
  * @param {string} handlers code of the page: an array of functions (connection, state) => unknown
  */
-async function setUp(t, handlers, env) {
+async function setUp(t, handlers, env, resume = true) {
   const [server, page] = await Promise.all([startServer(t, env), openPage(t)]);
-  const { url, rawPort } = await page.run(async (page, { url, handlers }) => {
+  const { url, rawPort } = await page.run(async (page, { url, handlers, resume }) => {
     const { state } = page;
     Object.assign(state, { errors: [], count: 0 });
     const list = new Function("page", `return ${handlers}`)(page);
     state.tunnel = await page.openTunnel({
       url,
+      resume,
       onError: (error) => state.errors.push(page.told(error)),
       onRequest: () => new Response("still here"),
       onConnection: (connection) => list[Math.min(state.count++, list.length - 1)](connection, state),
     });
     return state.tunnel;
-  }, { url: server.ws, handlers });
+  }, { url: server.ws, handlers, resume });
   let connected = 0;
   const connect = async () => {
     const socket = await connectOutside(t, rawPort);
@@ -253,7 +254,7 @@ test("closing the tunnel ends its connections with an error", async (t) => {
 test("a server that shuts down ends connections and the tunnel, and says why", async (t) => {
   const { server, page, connect } = await setUp(t, `[async ({readable}, state) => {
     state.got = await page.outcome(readable.getReader().read());
-  }]`, { SHUTDOWN_TIMEOUT: "50ms" });
+  }]`, { SHUTDOWN_TIMEOUT: "50ms" }, false);
   await connect();
   server.signal("SIGTERM");
   const { error } = await noted(page, "got");

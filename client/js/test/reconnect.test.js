@@ -5,13 +5,14 @@ import { openPage } from "./support/place.js";
 import { startServer } from "./support/server.js";
 import { startIssuer } from "./support/tokens.js";
 
-/** A page with a tunnel that comes back, and notes what happens. */
+/** A page with a tunnel that comes back, and notes what happens. Without resume: with it, see resume-real.test.js. */
 async function openTunnel(page, url, token) {
   return page.run(async (page, { url, token }) => {
     const { state } = page;
     Object.assign(state, { ready: [], lost: [], asked: 0, controller: new AbortController() });
     state.tunnel = await page.openTunnel({
       url,
+      resume: false,
       token: token && (() => {
         state.asked++;
         return token;
@@ -71,7 +72,7 @@ test("a tunnel moves to the successor of a server that drains", async (t) => {
 test("without reconnect, the end is the end", async (t) => {
   const [server, page] = await Promise.all([startServer(t), openPage(t)]);
   await page.run(async (page, url) => {
-    page.state.tunnel = await page.openTunnel({ url });
+    page.state.tunnel = await page.openTunnel({ url, resume: false });
   }, server.ws);
   await server.kill();
   assert.equal((await closed(page)).error.code, 1006);

@@ -56,8 +56,8 @@ test("tokens travel as a subprotocol, anew each time, and never in a URL", async
   const upgrades = recorder.requests.filter(({ headers }) => headers.upgrade).map(({ headers }) => headers["sec-websocket-protocol"]);
   const offers = upgrades.map((offer) => offer.replaceAll(" ", ""));
   assert.deepEqual(offers, [
-    `wsproxy.v1,bearer.${tokens[0]}`, `wsproxy.v1,bearer.${tokens[1]}`, `wsproxy.v1,bearer.${tokens[0]}`,
-    `wsproxy.v1,bearer.${tokens[0]}x`, "wsproxy.v1,bearer.abc", "wsproxy.v1",
+    ...[tokens[0], tokens[1], tokens[0], `${tokens[0]}x`, "abc"].map((token) => `wsproxy.v1,wsproxy.resume,bearer.${token}`),
+    "wsproxy.v1,wsproxy.resume",
   ]);
   for (const { method, url } of recorder.requests) {
     assert.ok(!/token|bearer|eyJ|abc/.test(url), `${method} ${url}`);

@@ -45,7 +45,7 @@ test("a target that does not read holds the writer up", async (t) => {
   const [server, page, target] = await Promise.all([startServer(t), openPage(t), startHandTarget(t)]);
   await page.run(async (page, { url, host, port, length }) => {
     const watch = page.watchSockets();
-    const relay = await page.connectRelay({ url, host, port });
+    const relay = await page.connectRelay({ url, resume: false, host, port });
     watch.restore();
     const { state } = page;
     Object.assign(state, { relay, accepted: 0, most: 0, sent: page.randomBytes(length) });
@@ -95,7 +95,7 @@ test("a target that speaks first and ends", async (t) => {
 test("a page that does not read loses the relay, and not its memory", async (t) => {
   const [server, page, target] = await Promise.all([startServer(t), openPage(t), startHandTarget(t)]);
   await page.run(async (page, { url, host, port }) => {
-    page.state.relay = await page.connectRelay({ url, host, port, maxUnread: 1_000_000 });
+    page.state.relay = await page.connectRelay({ url, resume: false, host, port, maxUnread: 1_000_000 });
   }, { url: server.ws, ...target });
   const socket = await target.next();
   // By an end, or by a reset if the server had not read all of it.
@@ -190,7 +190,7 @@ test("a server that shuts down says so", async (t) => {
     startServer(t, { SHUTDOWN_TIMEOUT: "50ms" }), openPage(t), startHandTarget(t),
   ]);
   await page.run(async (page, { url, host, port }) => {
-    page.state.relay = await page.connectRelay({ url, host, port });
+    page.state.relay = await page.connectRelay({ url, resume: false, host, port });
   }, { url: server.ws, ...target });
   await target.next();
   server.signal("SIGTERM");
@@ -202,7 +202,7 @@ test("a server that shuts down says so", async (t) => {
 test("a server that is killed is a lost connection", async (t) => {
   const [server, page, target] = await Promise.all([startServer(t), openPage(t), startHandTarget(t)]);
   await page.run(async (page, { url, host, port }) => {
-    page.state.relay = await page.connectRelay({ url, host, port });
+    page.state.relay = await page.connectRelay({ url, resume: false, host, port });
   }, { url: server.ws, ...target });
   await target.next();
   await server.kill();
@@ -229,7 +229,7 @@ test("aborting writable ends a write that is held up, and the relay", async (t) 
   const [server, page, target] = await Promise.all([startServer(t), openPage(t), startHandTarget(t)]);
   const running = page.run(async (page, { url, host, port }) => {
     const watch = page.watchSockets();
-    const relay = await page.connectRelay({ url, host, port });
+    const relay = await page.connectRelay({ url, resume: false, host, port });
     watch.restore();
     const writer = relay.writable.getWriter();
     const writing = page.outcome(writer.write(new Uint8Array(64 << 20)));

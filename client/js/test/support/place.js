@@ -41,13 +41,19 @@ after(() => {
  * A page with the module. Its run(code, args) calls code(page, args), where
  * `page` has the module's exports, what is in page.js, and an object `state`
  * for what is to outlive the call. In the browser code is sent as text, so it
- * can't use anything of the test's; args and results are JSON.
+ * can't use anything of the test's; args and results are JSON. `tab` is the
+ * browser's, if it is one.
  *
  * @param {import("node:test").TestContext} t
  */
 export async function openPage(t) {
   if (inBrowser) return openBrowserPage(t);
-  const page = { ...await import("../../wsproxy.js"), ...await import("./page.js"), state: {} };
+  const module = await import("../../wsproxy.js");
+  // A browser's page ends with the test. What is left open here would look for its server.
+  const ending = new AbortController();
+  t.after(() => ending.abort(new Error("the test has ended")));
+  const open = (name) => (options) => module[name]({ signal: ending.signal, ...options });
+  const page = { ...module, connectRelay: open("connectRelay"), openTunnel: open("openTunnel"), ...await import("./page.js"), state: {} };
   return { run: (code, args) => inTime("what runs in the page", code(page, args)) };
 }
 
@@ -67,7 +73,7 @@ async function openBrowserPage(t) {
   });
   const run = (code, args) => inTime("what runs in the page",
     page.evaluate(`(${code})(globalThis.page, ${JSON.stringify(args)})`));
-  return { run };
+  return { run, tab: page };
 }
 
 async function launch() {
@@ -75,6 +81,7 @@ async function launch() {
   const executablePath = process.env.CHROMIUM ?? execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim();
   return chromium.launch({
     executablePath,
+    ignoreDefaultArgs: ["--disable-back-forward-cache"], // as users have it
     // Nothing but the loopback interface is asked for; root has no sandbox.
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

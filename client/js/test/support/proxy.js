@@ -27,9 +27,10 @@ async function startProxy(t) {
  * A page whose tunnel leads to the proxy that is played.
  *
  * @param {string} callbacks code of the page: an object of openTunnel's options
+ * @param {(t: object) => Promise<Proxy>} [start] makes another one, such as one whose WebSocket breaks
  */
-export async function openToProxy(t, callbacks) {
-  const [proxy, page] = await Promise.all([startProxy(t), openPage(t)]);
+export async function openToProxy(t, callbacks, start = startProxy) {
+  const [proxy, page] = await Promise.all([start(t), openPage(t)]);
   await page.run(async (page, { url, callbacks }) => {
     const { state } = page;
     state.errors = [];
@@ -48,7 +49,7 @@ export async function openToProxy(t, callbacks) {
   return { proxy, page, errors, noted };
 }
 
-class Proxy {
+export class Proxy {
   url;
   query;
   #socket;
@@ -76,12 +77,12 @@ class Proxy {
     this.#socket.send(Buffer.concat([header, Buffer.from(connId), payload]));
   }
 
-  /** @returns {Connection} a new one, HTTP unless `protocol` says otherwise */
+  /** @returns {Connection} a new one, HTTP unless `protocol` says otherwise; "tcp" is not told, as the server does it */
   open(protocol = "http/1.1") {
     const connId = (++this.#count).toString(16).padStart(12, "0");
     const connection = new Connection(this, connId);
     this.#connections.set(connId, connection);
-    this.send({ type: "tcp_open", connId, remoteAddr: "192.0.2.1:1", protocol });
+    this.send({ type: "tcp_open", connId, remoteAddr: "192.0.2.1:1", protocol: protocol === "tcp" ? undefined : protocol });
     return connection;
   }
 

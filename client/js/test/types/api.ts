@@ -1,15 +1,22 @@
 // Uses the whole API, and what must not compile. It is checked and never run.
 import {
   connectRelay, openTunnel, WsproxyError,
-  type CloseInfo, type Relay, type RelayOptions, type Token, type Tunnel, type TunnelAddress,
+  type CloseInfo, type Relay, type RelayOptions, type SessionState, type Token, type Tunnel, type TunnelAddress,
   type TunnelConnection, type TunnelOptions, type TunnelRequestInfo, type TunnelSocket,
 } from "wsproxy-client";
 
 export async function relays(signal: AbortSignal): Promise<CloseInfo> {
   const token: Token = async () => "token";
-  const options: RelayOptions = { url: new URL("wss://p"), host: "h", port: 22, token, signal, maxUnread: 1 << 20 };
+  const options: RelayOptions = { url: new URL("wss://p"), host: "h", port: 22, token, signal, maxUnread: 1 << 20, allowHalfOpen: true };
   const relay: Relay = await connectRelay(options);
   await connectRelay({ url: "wss://p", cfDomain: "d", cfId: "i", cfSecret: "s", token: null });
+  await connectRelay({
+    url: "wss://p", host: "h", port: 22, resume: true,
+    onDetached: (error: WsproxyError) => console.log(error.code),
+    onResumed: ({ away }) => console.log(away.toFixed()),
+  });
+  const state: SessionState = relay.state;
+  void state;
   const writer = relay.writable.getWriter();
   await writer.write(new ArrayBuffer(1));
   await writer.write(new DataView(new ArrayBuffer(1)));
@@ -68,6 +75,9 @@ export async function tunnels(): Promise<void> {
     },
     onLost: (error: WsproxyError) => console.log(error.reason),
     onError: (error: unknown) => console.log(error),
+    resume: false,
+    onDetached: () => {},
+    onResumed: () => {},
     reconnect: { firstDelay: 100, maxDelay: 1000 },
     maxBody: 1 << 20,
     requestTimeout: 10_000,
@@ -75,7 +85,7 @@ export async function tunnels(): Promise<void> {
   const tunnel: Tunnel = await openTunnel(options);
   await openTunnel({ url: "wss://p", reconnect: true, onRequest: () => new Response("at once") });
   console.log(tunnel.url.toUpperCase(), tunnel.rawPort.toFixed());
-  console.log(tunnel.rawHost?.toUpperCase(), tunnel.credentials === false);
+  console.log(tunnel.state === "detached", tunnel.rawHost?.toUpperCase(), tunnel.credentials === false);
   // @ts-expect-error the server may not say
   tunnel.rawHost.toUpperCase();
   // @ts-expect-error the tunnel's own
