@@ -148,7 +148,7 @@ func TestResumeBothDirectionsFull(t *testing.T) {
 	c := resumeOpen(t, p.via(), relayPath(far), hasty)
 	sent := pour(t, c, 1, size)
 	conn := accept(t, conns)
-	_ = conn.SetDeadline(time.Now().Add(3 * patience))
+	_ = conn.SetDeadline(time.Now().Add(6 * patience))
 	// It reads nothing until nothing more comes.
 	stuck := func() bool {
 		before, took := uint64(0), 0
@@ -160,6 +160,10 @@ func TestResumeBothDirectionsFull(t *testing.T) {
 	echoed := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{conn})
+		if err != nil {
+			_ = conn.SetLinger(0)
+			conn.Close() // which ends the session, too
+		}
 		conn.CloseWrite()
 		echoed <- err
 	}()
