@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -65,9 +66,32 @@ func pour(t testing.TB, c *resumeClient, seed uint64, size int64) <-chan struct{
 
 // wantNoise checks that noise comes, whole.
 func wantNoise(t testing.TB, what string, from io.Reader, seed uint64, size int64) {
-	want, _, _ := tunnelSum(io.LimitReader(tunnelNoise(seed), size))
-	if got, n, err := tunnelSum(from); n != size || err != nil || got != want {
-		t.Errorf("%s: %d bytes of %d come, the same: %v, %v", what, n, size, got == want, err)
+	if err := sameNoise(from, seed, size); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// sameNoise compares what comes with noise, and says where they differ.
+func sameNoise(from io.Reader, seed uint64, size int64) error {
+	noise := io.LimitReader(tunnelNoise(seed), size)
+	got, want := make([]byte, 32<<10), make([]byte, 32<<10)
+	for at := int64(0); ; {
+		n, err := from.Read(got)
+		if k, _ := io.ReadFull(noise, want[:n]); k < n || !bytes.Equal(got[:n], want[:n]) {
+			i := 0
+			for i < k && got[i] == want[i] {
+				i++
+			}
+			rest, _ := io.Copy(io.Discard, from)
+			return fmt.Errorf("of %d bytes those from %d on differ: %.16x instead of %.16x; %d come after them", size, at+int64(i), got[i:n], want[i:n], rest)
+		}
+		at += int64(n)
+		switch {
+		case err == io.EOF && at == size:
+			return nil
+		case err != nil:
+			return fmt.Errorf("after %d bytes of %d: %w", at, size, err)
+		}
 	}
 }
 
