@@ -173,14 +173,9 @@ func TestResumeBothDirectionsFull(t *testing.T) {
 	sent := pour(t, c, 1, size)
 	conn := accept(t, conns)
 	_ = conn.SetDeadline(time.Now().Add(6 * patience))
-	// It reads nothing until nothing more comes.
-	stuck := func() bool {
-		before, took := uint64(0), 0
-		c.view(func() bool { before, took = c.base, c.taken; return true })
-		<-time.After(300 * time.Millisecond)
-		return c.view(func() bool { return c.base == before && c.taken > took && before > 0 })
-	}
-	eventually(t, patience, "the session is stuck, and taken up all the same", stuck)
+	// It reads nothing until nothing more goes, and then the session is taken up all
+	// the same.
+	stuck(t, c, func() uint64 { return c.base })
 	echoed := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{conn})
@@ -191,13 +186,8 @@ func TestResumeBothDirectionsFull(t *testing.T) {
 		conn.CloseWrite()
 		echoed <- err
 	}()
-	// And the client reads nothing until the target can't write any more.
-	eventually(t, patience, "the other direction is stuck, too", func() bool {
-		before, took := uint64(0), 0
-		c.view(func() bool { before, took = c.position, c.taken; return true })
-		<-time.After(300 * time.Millisecond)
-		return c.view(func() bool { return c.position == before && c.taken > took && before > 0 })
-	})
+	// And the client reads nothing until nothing comes either.
+	stuck(t, c, func() uint64 { return c.base + c.position })
 	p.calm.Store(true)
 	wantNoise(t, "the echo", c, 1, size)
 	<-sent
@@ -205,6 +195,21 @@ func TestResumeBothDirectionsFull(t *testing.T) {
 		t.Error(err)
 	}
 	c.waitOver(t)
+}
+
+// stuck waits until a position does not change any more, though the session is taken
+// up meanwhile. It asks for it under the client's lock.
+func stuck(t *testing.T, c *resumeClient, position func() uint64) {
+	t.Helper()
+	last, since, taken := uint64(0), time.Now(), 0
+	eventually(t, 2*patience, "nothing moves, and the session is taken up", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if now := position(); now != last || now == 0 {
+			last, since, taken = now, time.Now(), c.taken
+		}
+		return time.Since(since) > 500*time.Millisecond && c.taken > taken
+	})
 }
 
 // A session is taken up from another address, and counts where it began.

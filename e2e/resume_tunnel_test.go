@@ -238,10 +238,10 @@ func TestResumeTunnelThroughCuts(t *testing.T) {
 	t.Parallel()
 	s := resumeTunnelServer(t)
 	for _, control := range []string{"", "&control=binary"} {
-		p := cutting(t, s, 20*time.Millisecond, 200*time.Millisecond)
+		p := cutting(t, s, 50*time.Millisecond, 300*time.Millisecond)
 		r := newResumeRig(t, s, p.via(), resumeService(t), control, hasty)
 		host, port := r.c.host, r.c.port
-		r.all(t, 300_000)
+		r.all(t, 150_000)
 		if r.session.takenUp() < 5 {
 			t.Errorf("the session was taken up %d times only", r.session.takenUp())
 		}
