@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -65,9 +66,32 @@ func pour(t testing.TB, c *resumeClient, seed uint64, size int64) <-chan struct{
 
 // wantNoise checks that noise comes, whole.
 func wantNoise(t testing.TB, what string, from io.Reader, seed uint64, size int64) {
-	want, _, _ := tunnelSum(io.LimitReader(tunnelNoise(seed), size))
-	if got, n, err := tunnelSum(from); n != size || err != nil || got != want {
-		t.Errorf("%s: %d bytes of %d come, the same: %v, %v", what, n, size, got == want, err)
+	if err := sameNoise(from, seed, size); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// sameNoise compares what comes with noise, and says where they differ.
+func sameNoise(from io.Reader, seed uint64, size int64) error {
+	noise := io.LimitReader(tunnelNoise(seed), size)
+	got, want := make([]byte, 32<<10), make([]byte, 32<<10)
+	for at := int64(0); ; {
+		n, err := from.Read(got)
+		if k, _ := io.ReadFull(noise, want[:n]); k < n || !bytes.Equal(got[:n], want[:n]) {
+			i := 0
+			for i < k && got[i] == want[i] {
+				i++
+			}
+			rest, _ := io.Copy(io.Discard, from)
+			return fmt.Errorf("of %d bytes those from %d on differ: %.16x instead of %.16x; %d come after them", size, at+int64(i), got[i:n], want[i:n], rest)
+		}
+		at += int64(n)
+		switch {
+		case err == io.EOF && at == size:
+			return nil
+		case err != nil:
+			return fmt.Errorf("after %d bytes of %d: %w", at, size, err)
+		}
 	}
 }
 
@@ -148,28 +172,22 @@ func TestResumeBothDirectionsFull(t *testing.T) {
 	c := resumeOpen(t, p.via(), relayPath(far), hasty)
 	sent := pour(t, c, 1, size)
 	conn := accept(t, conns)
-	_ = conn.SetDeadline(time.Now().Add(3 * patience))
-	// It reads nothing until nothing more comes.
-	stuck := func() bool {
-		before, took := uint64(0), 0
-		c.view(func() bool { before, took = c.base, c.taken; return true })
-		<-time.After(300 * time.Millisecond)
-		return c.view(func() bool { return c.base == before && c.taken > took && before > 0 })
-	}
-	eventually(t, patience, "the session is stuck, and taken up all the same", stuck)
+	_ = conn.SetDeadline(time.Now().Add(6 * patience))
+	// It reads nothing until nothing more goes, and then the session is taken up all
+	// the same.
+	stuck(t, c, func() uint64 { return c.base })
 	echoed := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{conn})
+		if err != nil {
+			_ = conn.SetLinger(0)
+			conn.Close() // which ends the session, too
+		}
 		conn.CloseWrite()
 		echoed <- err
 	}()
-	// And the client reads nothing until the target can't write any more.
-	eventually(t, patience, "the other direction is stuck, too", func() bool {
-		before, took := uint64(0), 0
-		c.view(func() bool { before, took = c.position, c.taken; return true })
-		<-time.After(300 * time.Millisecond)
-		return c.view(func() bool { return c.position == before && c.taken > took && before > 0 })
-	})
+	// And the client reads nothing until nothing comes either.
+	stuck(t, c, func() uint64 { return c.base + c.position })
 	p.calm.Store(true)
 	wantNoise(t, "the echo", c, 1, size)
 	<-sent
@@ -177,6 +195,21 @@ func TestResumeBothDirectionsFull(t *testing.T) {
 		t.Error(err)
 	}
 	c.waitOver(t)
+}
+
+// stuck waits until a position does not change any more, though the session is taken
+// up meanwhile. It asks for it under the client's lock.
+func stuck(t *testing.T, c *resumeClient, position func() uint64) {
+	t.Helper()
+	last, since, taken := uint64(0), time.Now(), 0
+	eventually(t, 2*patience, "nothing moves, and the session is taken up", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if now := position(); now != last || now == 0 {
+			last, since, taken = now, time.Now(), c.taken
+		}
+		return time.Since(since) > 500*time.Millisecond && c.taken > taken
+	})
 }
 
 // A session is taken up from another address, and counts where it began.

@@ -184,7 +184,6 @@ type cutConn struct {
 	ends [2]*net.TCPConn // to which bytes go, by direction
 	next atomic.Pointer[cut]
 	how  atomic.Int32 // 1 + how it was cut, 0 as long as it passes bytes on
-	once sync.Once
 }
 
 // arm says what is to happen. What needs a frame that doesn't come happens all the
