@@ -68,7 +68,7 @@ type Session struct {
 	written  sync.Cond        // of mu: writing, or socket, has changed
 	socket   *socket          // under mu: nil while there is none
 	number   uint32           // under mu: of the last one
-	before   *socket          // under mu: the one that was taken over last, which may linger
+	before   *socket          // under mu: the last one that may linger: it was taken over, or given up by its client
 	out      *replay.Sender   // under mu
 	in       *replay.Receiver // under mu
 	begun    bool             // under mu: Announce was called
@@ -182,6 +182,8 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 		}
 		old.ws.Interrupt()
 		old.finish(messages.ReasonTakenOver)
+	} else if older != nil { // the writer may still be at it
+		older.ws.Interrupt()
 	}
 	if reason != "" {
 		k.finish(reason)
@@ -191,6 +193,9 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 
 // begin makes k the WebSocket of the session. Called with mu, which it gives back.
 func (s *Session) begin(k *socket) {
+	// What asks the client for a sign of life is a message: a page sees no pings, and
+	// middle boxes answer them themselves.
+	k.conn.PingBy(s.frame([]byte(messages.PingText)))
 	s.socket, s.number, s.endSent = k, k.number, false
 	s.written.Broadcast()
 	writing := s.writing
@@ -240,11 +245,15 @@ func (s *Session) Finish(reason messages.Reason, closed func(messages.Reason)) {
 }
 
 // endLater ends a session that closes, whose client is waited for, if its owner has
-// not seen to that by then: it may be no more.
+// not seen to that by then: it may be no more. Who has come back meanwhile, and was lost
+// again, has time of its own.
 func (s *Session) endLater() {
+	s.mu.Lock()
+	number := s.number
+	s.mu.Unlock()
 	time.AfterFunc(s.settings.Timeout+messages.Linger, func() {
 		s.mu.Lock()
-		left := s.socket == nil
+		left := s.socket == nil && s.number == number
 		s.mu.Unlock()
 		if left {
 			s.end(s.reason)
