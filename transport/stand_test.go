@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"io"
 	"log/slog"
@@ -185,10 +186,14 @@ func (s *stand) openBy(t testing.TB, target *net.TCPListener, header string) *se
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answer [4096]byte // one read: the server sends nothing after it by itself
-	n, err := conn.Read(answer[:])
-	if err != nil || n < 20 || string(answer[9:12]) != "101" {
-		t.Fatalf("the handshake is answered with %q, %v", answer[:n], err)
+	var answer []byte // byte by byte: the first message may come with it
+	for one := make([]byte, 1); !bytes.HasSuffix(answer, []byte("\r\n\r\n")); answer = append(answer, one...) {
+		if _, err := io.ReadFull(conn, one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 101")) {
+		t.Fatalf("the handshake is answered with %q", answer)
 	}
 	far, err := target.AcceptTCP()
 	if err != nil {

@@ -48,19 +48,26 @@ func (k *socket) part(data []byte, text, end bool) (refused messages.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	refused, expected := k.came(size, position)
+	first := expected && s.isIdle()
+	var left []piece
 	for i, data := range chunks {
 		end := i == len(chunks)-1
 		n, all := 0, !expected
-		if expected {
+		if first && len(left) == 0 {
 			n, all = s.try(data, false, end)
 		}
-		if all {
-			wsock.Release(data)
-		} else {
-			s.enqueue(data[n:], false, end)
+		switch {
+		case all:
+			giveChunk(data)
+		case len(data)-n < wsock.Poolable: // the rest of the buffer would wait with it
+			left = append(left, piece{wsock.Retain(data[n:]), false, end})
+			giveChunk(data)
+		default:
+			left = append(left, piece{data[n:], false, end})
 		}
 	}
 	if expected {
+		s.enqueue(first, left...)
 		s.dealWith(k)
 	}
 	return refused
@@ -79,20 +86,25 @@ func (k *socket) whole(data []byte) (refused messages.Reason) {
 	if !expected {
 		return refused
 	}
-	if n, all := s.try(data[:size], false, true); !all {
-		s.enqueue(wsock.Retain(data[n:size]), false, true)
+	n, all, first := 0, false, s.isIdle()
+	if first {
+		n, all = s.try(data[:size], false, true)
+	}
+	if !all {
+		s.enqueue(first, piece{wsock.Retain(data[n:size]), false, true})
 	}
 	s.dealWith(k)
 	return ""
 }
 
-// try passes a piece of a message on if nothing waits, as far as that can be done
-// without waiting, and returns how many bytes that were, and whether that is all of
-// it. Under mu, but not while it does.
+// isIdle reports whether nothing waits, and nobody passes on. Under mu.
+func (s *Session) isIdle() bool { return !s.passing && len(s.queue) == 0 }
+
+// try passes a piece of a message on, as far as that can be done without waiting, and
+// returns how many bytes that were, and whether that is all of it. The session was idle
+// when the message came. Under mu, but not while it does: another WebSocket may bring
+// what follows meanwhile, which waits.
 func (s *Session) try(data []byte, text, end bool) (n int, all bool) {
-	if s.passing || len(s.queue) > 0 {
-		return 0, false
-	}
 	s.passing = true
 	func() {
 		s.mu.Unlock()
@@ -184,12 +196,17 @@ func (k *socket) control(message []byte, text bool, kind messages.ResumeKind) (r
 	if s.in.Came(1) != nil {
 		return messages.ReasonBeyondLimit
 	}
-	if _, all := s.try(message, text, true); !all {
+	all, first := false, s.isIdle()
+	if first {
+		_, all = s.try(message, text, true)
+	}
+	if !all {
+		var left []piece
 		for len(message) > wsock.BufferSize {
-			s.enqueue(wsock.Retain(message[:wsock.BufferSize]), text, false)
+			left = append(left, piece{wsock.Retain(message[:wsock.BufferSize]), text, false})
 			message = message[wsock.BufferSize:]
 		}
-		s.enqueue(wsock.Retain(message), text, true)
+		s.enqueue(first, append(left, piece{wsock.Retain(message), text, true})...)
 	}
 	s.dealWith(k)
 	return ""
@@ -205,11 +222,33 @@ func (s *Session) acked(position, limit uint64) (refused messages.Reason) {
 	return ""
 }
 
-// enqueue has a piece of a message wait to be passed on. data is the session's now. Under
-// mu.
-func (s *Session) enqueue(data []byte, text, end bool) {
-	s.queue = append(s.queue, piece{data, text, end})
-	s.queued += int64(len(data))
+// enqueue has what is left of a message wait to be passed on, ahead of what has come
+// meanwhile if its beginning was tried. The data is the session's now. Under mu.
+func (s *Session) enqueue(ahead bool, left ...piece) {
+	for _, p := range left {
+		s.queued += int64(len(p.data))
+	}
+	switch {
+	case ahead:
+		s.queue = append(left, s.queue...)
+	case len(left) == 1 && s.join(left[0]):
+	default:
+		s.queue = append(s.queue, left...)
+	}
+}
+
+// join adds a few bytes of a relay to those that wait: by itself a byte would take up
+// dozens of times what it is counted as. Under mu.
+func (s *Session) join(p piece) bool {
+	if s.unit != replay.Bytes || len(s.queue) == 0 {
+		return false
+	}
+	last := &s.queue[len(s.queue)-1]
+	if len(last.data)+len(p.data) >= wsock.Poolable {
+		return false
+	}
+	last.data, last.end = append(last.data, p.data...), p.end
+	return true
 }
 
 // dealWith sees to it that what k has brought is passed on, or waits within its bounds.
@@ -326,7 +365,7 @@ func (s *Session) AwaitPassed() (ended bool) {
 func (s *Session) Waits() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.queue) > 0
+	return !s.isIdle()
 }
 
 // EndPassed reports whether the client has said that nothing follows, and the sink

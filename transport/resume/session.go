@@ -73,7 +73,7 @@ type Session struct {
 	known  bool    // the client has acknowledged something
 	number uint32  // of the last WebSocket
 	socket *socket // nil while there is none
-	before *socket // that was taken over last, which may linger
+	before *socket // the last one that may linger: it was taken over, or given up by its client
 	token  string  // until the client was told
 	rewind uint64  // from where a socket that takes the session up goes on
 
@@ -185,6 +185,8 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 		}
 		old.ws.Interrupt()
 		old.finish(messages.ReasonTakenOver)
+	} else if older != nil { // the writer may still be at it
+		older.ws.Interrupt()
 	}
 	if reason != "" {
 		k.finish(reason)
@@ -194,6 +196,9 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 
 // begin makes k the WebSocket of the session. Called with mu, which it gives back.
 func (s *Session) begin(k *socket) {
+	// What asks the client for a sign of life is a message: a page sees no pings, and
+	// middle boxes answer them themselves.
+	k.conn.PingBy(s.frame([]byte(messages.PingText)))
 	s.socket, s.number, s.endSent = k, k.number, false
 	s.changed.Broadcast()
 	writing := s.writing
@@ -244,11 +249,15 @@ func (s *Session) Finish(reason messages.Reason, closed func(messages.Reason)) {
 }
 
 // endLater ends a session that closes, whose client is waited for, if its owner has
-// not seen to that by then: it may be no more.
+// not seen to that by then: it may be no more. Who has come back meanwhile, and was lost
+// again, has time of its own.
 func (s *Session) endLater() {
+	s.mu.Lock()
+	number := s.number
+	s.mu.Unlock()
 	time.AfterFunc(s.settings.Timeout+messages.Linger, func() {
 		s.mu.Lock()
-		left := s.socket == nil
+		left := s.socket == nil && s.number == number
 		s.mu.Unlock()
 		if left {
 			s.end(s.reason)

@@ -24,10 +24,8 @@ func newSocket(s *Session, number uint32) *socket {
 	return k
 }
 
-// read starts to read the client. What asks it for a sign of life is a message: a
-// page sees no pings, and middle boxes answer them themselves.
+// read starts to read the client.
 func (k *socket) read() {
-	k.conn.PingBy(k.session.frame([]byte(messages.PingText)))
 	k.ws.Read("resume in", wsock.Receiver{
 		Texts: true, Boundaries: true, Afresh: true, Payload: k.payload, Ended: k.left,
 	})
@@ -87,12 +85,19 @@ func (k *socket) ended(reason messages.Reason) any {
 		told.Lost = false // it is over all the same
 	}
 	current := s.socket == k
+	var older *socket
 	if current && told.Lost {
 		s.socket = nil
 		s.changed.Broadcast()
+		if lost == reason { // it lingers, maybe in a write
+			older, s.before = s.before, k
+		}
 	}
 	s.clientEnded = s.clientEnded || current && !told.Lost && reason == messages.ReasonClientClosed
 	s.mu.Unlock()
+	if older != nil {
+		older.ws.Cut()
+	}
 	if current && told.Lost {
 		k.finish(lost)
 	}

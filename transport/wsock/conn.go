@@ -50,6 +50,7 @@ type Conn struct {
 	waits  atomic.Bool
 
 	pings  []byte     // the frame that asks for a sign of life; set before the keepalive gets the Conn
+	opens  bool       // nothing overtakes the first message; set as pings is
 	turn   sync.Mutex // held by whoever writes frames to conn
 	rest   []byte     // under turn: what the kernel has not yet taken of a control frame
 	torn   bool       // under turn: the last data frame has not gone out whole
@@ -85,8 +86,13 @@ func NewConn(conn *net.TCPConn) (*Conn, error) {
 }
 
 // PingBy has the keepalive ask for a sign of life by another whole frame than a
-// ping of RFC 6455. Called before the Conn is read.
-func (s *Conn) PingBy(frame []byte) { s.pings = frame }
+// ping of RFC 6455: one that is a message, as what is urgent is then, too. Of all
+// messages the first one that is written comes first. Called before the Conn is read.
+func (s *Conn) PingBy(frame []byte) { s.pings, s.opens = frame, true }
+
+// isUnopened reports whether the first message is to come. Called with the turn, which
+// it is written in.
+func (s *Conn) isUnopened() bool { return s.opens && s.written.Load() == 0 }
 
 // SendBuffer is how many bytes the kernel holds at most of what was written to a
 // WebSocket, or to a relay's target, and not acknowledged: fixed by the protocol
@@ -163,7 +169,7 @@ func (s *Conn) ping() {
 	if !s.turn.TryLock() {
 		return
 	}
-	if !s.closed && len(s.rest) == 0 {
+	if !s.closed && len(s.rest) == 0 && !s.isUnopened() {
 		s.offer(s.pings)
 		s.pulse.pinged = bytesWritten(s.raw)
 	}
@@ -190,7 +196,7 @@ func (s *Conn) Urge(kind Urgent, frame []byte) {
 // the turn flushes after that, so none is forgotten.
 func (s *Conn) flush() {
 	for s.waits.Load() && s.turn.TryLock() {
-		stuck := s.closed
+		stuck := s.closed || s.isUnopened()
 		if !stuck && len(s.rest) > 0 {
 			s.offer(nil)
 		}
