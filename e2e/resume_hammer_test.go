@@ -15,7 +15,7 @@ import (
 func TestResumeTakeoverWhileSending(t *testing.T) {
 	t.Parallel()
 	s := resumeServer(t)
-	const sessions, rounds, piece, longest = 12, 60, resumeMost, 80 << 20
+	const sessions, rounds, piece, longest = 12, 40, resumeMost, 80 << 20
 	noise := make([]byte, longest)
 	_, _ = io.ReadFull(tunnelNoise(5), noise)
 	ended := make(chan error, sessions)

@@ -33,7 +33,8 @@ func TestResumeManyDetached(t *testing.T) {
 	t.Parallel()
 	const total = 16 << 20
 	many := resumeMany()
-	s := resumePlainServer(t, "METRICS_ADDR=127.0.0.1:0", "TRUSTED_PROXIES=127.0.0.1/32", "RESUME_TIMEOUT=20s",
+	s := resumePlainServer(t, "METRICS_ADDR=127.0.0.1:0", "TRUSTED_PROXIES=127.0.0.1/32",
+		fmt.Sprintf("RESUME_TIMEOUT=%ds", 15+many/50),
 		"RESUME_BUFFER=1MiB", fmt.Sprintf("RESUME_BUFFER_TOTAL=%dMiB", total>>20))
 	far := floodServer(t)
 	warm := resumeBegin(t, s.direct(), relayPath(far))
@@ -88,7 +89,7 @@ func TestResumeManyDetached(t *testing.T) {
 		h.receive(t, resumeFirst) // which is kept, whatever the others hold
 		h.cut()
 	}
-	eventually(t, 3*patience, "all are over", func() bool {
+	eventually(t, 6*patience, "all are over", func() bool {
 		return s.metricLike(t, "wsproxy_sessions_detached") == 0 && s.metricLike(t, "wsproxy_relay_sessions") == 0
 	})
 	hands[1].over(t)
