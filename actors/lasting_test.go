@@ -228,6 +228,7 @@ func TestTunnelIsTakenUp(t *testing.T) {
 		nothing(lost(0), closed(0))
 		v.wantTakeUp(1, messages.ReasonOldAttempt)
 		v.wantTakeUp(2, "", "take up 2 7") // in the place of one that it still has
+		r.wantMeter("tunnel detached, resumed after 0s")
 		nothing(lost(1), closed(1))
 		v.pass(2 * rigPatience)
 		nothing()

@@ -198,7 +198,7 @@ func TestEndsOfOtherWebSocketsMeanNothing(t *testing.T) {
 		}
 		nothing("attached", lost(1), closed(1)) // of one that there is not
 		v.resumed(1, "take up 1 7")             // though it is not detached
-		h.wantMeter("")
+		h.wantMeter("detached, resumed after 0s")
 		nothing("after the take-over", lost(0), closed(0), lost(0))
 		v.lose(1)
 		nothing("away", lost(1), closed(1), lost(0), closed(0))
@@ -206,6 +206,7 @@ func TestEndsOfOtherWebSocketsMeanNothing(t *testing.T) {
 		h.wantMeter("resumed after 0s")
 		nothing("after the take-up", lost(1), closed(1), lost(0), closed(0))
 		v.resumed(3, "take up 3 7")
+		h.wantMeter("detached, resumed after 0s")
 		nothing("again", lost(2), closed(2))
 		if did := v.tell(closed(3)); did != "finish client_closed" {
 			t.Errorf("the client has closed, and it does %q", did)

@@ -112,7 +112,10 @@ func (l *Lasting) TakeUp(ctx actor.Context, m *messages.TakeUp, user string, ses
 	}
 	l.number++
 	l.attempt = m.Attempt
-	if l.IsAway() {
+	if !l.IsAway() { // it was, unnoticed
+		l.terms.Meter.SessionDetached(l.terms.Endpoint)
+		l.terms.Meter.SessionResumed(l.terms.Endpoint, 0)
+	} else {
 		away = l.back()
 		l.terms.Meter.SessionResumed(l.terms.Endpoint, away)
 		ctx.Send(l.terms.Limits, &messages.Detached{Holder: ctx.Self(), Away: false})
