@@ -74,9 +74,10 @@ func tokenID(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id
 func (l *Lasting) IsAway() bool { return !l.since.IsZero() }
 
 // Ended deals with the end of a WebSocket. It reports whether the session ends by it:
-// not if it was lost, or is the session's no more.
+// not if it was lost, or is the session's no more. A fault ends the session without one,
+// too: what was being passed on then is lost.
 func (l *Lasting) Ended(ctx actor.Context, m *messages.WebSocketEnded) (ends bool) {
-	if l.terms == nil || l.ended || m.Number != l.number || l.IsAway() {
+	if l.terms == nil || l.ended || m.Number != l.number || l.IsAway() && m.Reason != messages.ReasonInternal {
 		return false
 	}
 	if !m.Lost {

@@ -158,6 +158,23 @@ func TestLimitsHearOfLossAndReturn(t *testing.T) {
 	})
 }
 
+// A fault ends a session that waits, but nothing else that its lost WebSocket says.
+func TestFaultWhileAway(t *testing.T) {
+	onStage(t, time.Minute, func(s *stage) {
+		s.lose(0, true)
+		if s.Ended(s, &messages.WebSocketEnded{Reason: messages.ReasonClientClosed}) {
+			t.Error("it ends by a close frame of a WebSocket that was lost")
+		}
+		if !s.Ended(s, &messages.WebSocketEnded{Reason: messages.ReasonInternal}) {
+			t.Error("it does not end by a fault")
+		}
+		if s.resume(1) {
+			t.Error("it is taken up after a fault")
+		}
+		s.Close(messages.ReasonInternal)
+	})
+}
+
 // The zero Lasting is that of a session that ends with its WebSocket.
 func TestSessionThatDoesNotLast(t *testing.T) {
 	var l Lasting

@@ -68,6 +68,9 @@ func (p *Pair) Cut() {
 	case <-p.dialed:
 		if p.upstream != nil {
 			_ = p.upstream.SetReadDeadline(wsock.LongAgo)
+			if p.lasting != nil { // what has come for the target may wait for it
+				_ = p.upstream.SetWriteDeadline(wsock.LongAgo)
+			}
 		}
 	default: // the dial ends with the session
 	}

@@ -25,6 +25,7 @@ type Pair struct {
 	life     life
 	session  *wsock.Session   // of a session that ends with its WebSocket
 	lasting  *resume.Session  // of one that outlives it; else nil
+	sink     *lastingUp       // of lasting
 	settings *Settings        // set once
 	target   netpolicy.Target // set once
 	access   *Access          // nil for plain TCP; Dial's, which lets go of it
@@ -76,8 +77,9 @@ func NewPair(settings *Settings, target netpolicy.Target, access *Access) *Pair 
 // is whose part of what all such sessions may hold it has.
 func NewLastingPair(settings *Settings, target netpolicy.Target, access *Access, user string) *Pair {
 	p := &Pair{settings: settings, target: target, access: access, lasting: new(resume.Session)}
+	p.sink = &lastingUp{pair: p}
 	p.lasting.Init(settings.Resume, resume.Options{
-		Unit: replay.Bytes, Opcode: wsock.OpText, User: user, Sink: &lastingUp{pair: p},
+		Unit: replay.Bytes, Opcode: wsock.OpText, User: user, Sink: p.sink,
 	})
 	p.life = p.lasting
 	return p

@@ -147,8 +147,9 @@ func (p *Pair) finishLasting(reason messages.Reason) {
 		return
 	}
 	p.finishing = true
+	orderly := isOrderly(reason) || reason == messages.ReasonClientAborted && p.lasting.EndCame()
 	p.lasting.Finish(reason, func(reason messages.Reason) { p.sideClosed(reason) })
-	wsock.StartPump(p.life.Log(), "upstream linger", func() { p.endUpstream(reason) }, func() { p.sideClosed(reason) })
+	wsock.StartPump(p.life.Log(), "upstream linger", func() { p.endUpstream(reason, orderly) }, func() { p.sideClosed(reason) })
 }
 
 // sideClosed tells the owner when both sides are closed.
@@ -166,8 +167,8 @@ func isOrderly(reason messages.Reason) bool {
 
 // endUpstream passes on to the target what has come for it, and closes it. Half of what
 // a client wanted to send must not look like all: so it is reset unless the client has
-// said that nothing follows.
-func (p *Pair) endUpstream(reason messages.Reason) {
+// said that nothing follows, and it has taken all of that.
+func (p *Pair) endUpstream(reason messages.Reason, orderly bool) {
 	late := time.Now().Add(messages.Linger)
 	if p.dialed == nil {
 		return
@@ -181,7 +182,7 @@ func (p *Pair) endUpstream(reason messages.Reason) {
 	if p.downDone != nil {
 		<-p.downDone
 	}
-	if !isOrderly(reason) && !p.lasting.EndPassed() {
+	if !orderly && !p.lasting.EndPassed() {
 		p.upstream.abort()
 		_ = p.upstream.SetWriteDeadline(wsock.LongAgo)
 		return
@@ -190,6 +191,10 @@ func (p *Pair) endUpstream(reason messages.Reason) {
 		linger := wsock.NewLinger(raw, func() { _ = p.upstream.SetWriteDeadline(wsock.LongAgo) })
 		p.lasting.AwaitPassed()
 		linger.Stop()
+	}
+	if p.sink.full { // of nobody else's any more
+		p.upstream.abort()
+		return
 	}
 	p.upstream.closeWrite()
 	p.finishUpstream(reason, late)

@@ -368,6 +368,13 @@ func (s *Session) Waits() bool {
 	return !s.isIdle()
 }
 
+// EndCame reports whether the client has said that nothing follows.
+func (s *Session) EndCame() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inEnded
+}
+
 // EndPassed reports whether the client has said that nothing follows, and the sink
 // was told so.
 func (s *Session) EndPassed() bool {

@@ -34,7 +34,7 @@ func (k *socket) read() {
 // left is called by the reading pump when nothing more is read.
 func (k *socket) left() {
 	k.parts.release()
-	if _, closed := k.ws.CloseFrame(); closed && !k.isStale() {
+	if code, closed := k.ws.CloseFrame(); closed && !isLoss(code) && !k.isStale() {
 		k.session.sink.Leaving()
 	}
 }

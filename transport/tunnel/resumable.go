@@ -99,8 +99,10 @@ func (s *lastingIn) take(data []byte, text, end bool) {
 // End is not called: a tunnel has no end but that of its session.
 func (*lastingIn) End() {}
 
-// Leaving has nothing to wait for.
-func (*lastingIn) Leaving() {}
+// Leaving waits until all is taken that came ahead of the client's close frame, as who
+// reads a client whose tunnel does not outlive its WebSocket does. If the tunnel closes
+// meanwhile the rest goes nowhere.
+func (s *lastingIn) Leaving() { s.mux.lasting.AwaitPassed() }
 
 // pumpOutLasting is pumpOut for a tunnel that outlives its WebSocket. Frames stay in
 // their queues, where the next one is chosen in turn, until the client may be sent
