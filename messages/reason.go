@@ -112,6 +112,17 @@ const (
 	CloseNotContinued = 4409 // the session can't be continued from there
 )
 
+// IsAnswered reports whether a session that may outlive its WebSocket is over only when
+// its client has answered the close frame, if it ends for r: until then it has what there
+// is for it to come for. One that ends for another reason is over at once.
+func (r Reason) IsAnswered() bool {
+	switch r {
+	case ReasonTargetEnded, ReasonTargetReset, ReasonTargetUnreachable, ReasonTargetBlocked:
+		return true
+	}
+	return false
+}
+
 // CloseFor returns the close code and the text that tell a client of the
 // reason. The texts stay below the 123 bytes that a close frame has room for
 // (RFC 6455, section 5.5). That of a shutdown is better told by [RestartText].

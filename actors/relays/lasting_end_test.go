@@ -27,8 +27,8 @@ func (h *house) endsWhileAway() *visit {
 }
 
 // What is left for a client that is away waits for it, and so does its slot: until it
-// comes and can hear of the end. Then the slot is free, and counted again if it takes
-// its time.
+// has come, has heard of the end, and has answered that. Then the slot is free, and counted
+// again if the target takes its time.
 func TestEndOfTheTargetWaitsForTheClient(t *testing.T) {
 	inHouse(t, Bounds{PerUser: 1}, func(h *house) {
 		v := h.endsWhileAway()
@@ -36,7 +36,13 @@ func TestEndOfTheTargetWaitsForTheClient(t *testing.T) {
 		h.wantSlot("while the client can come", true)
 		v.resumed(1, "take up 1 7")
 		h.wantMeter("resumed after " + (2 * messages.Linger).String())
-		h.wantSlot("when it has come", false)
+		h.wantSlot("when it has come", true)
+		time.Sleep(2 * messages.Linger)
+		h.wantSlot("when it reads slowly", true)
+		if did := v.tell(closed(1)); did != "" {
+			t.Errorf("when the client has answered it does %q", did)
+		}
+		h.wantSlot("when it has answered", false)
 		time.Sleep(messages.Linger)
 		h.wantSlot("when it takes long", true)
 		v.say(&messages.PairClosed{Reason: messages.ReasonTargetEnded})
@@ -70,8 +76,8 @@ func TestClientOfAnEndedTargetIsLostAgain(t *testing.T) {
 	})
 }
 
-// One that loses its WebSocket while it closes has no slot. It has one again after a
-// while, and gives way with that like any other.
+// One that loses its WebSocket while it closes keeps its slot, and gives way with that
+// like any other.
 func TestSessionThatIsLostWhileItClosesGivesWay(t *testing.T) {
 	inHouse(t, Bounds{PerUser: 1}, func(h *house) {
 		v := h.lasting()
@@ -79,7 +85,7 @@ func TestSessionThatIsLostWhileItClosesGivesWay(t *testing.T) {
 			h.t.Fatalf("when the target ends it does %q", did)
 		}
 		v.lose(0)
-		h.wantSlot("just closed", false)
+		h.wantSlot("just closed", true)
 		time.Sleep(messages.Linger)
 		h.wantSlot("after a while", true)
 		if did := v.did(); did != "" {

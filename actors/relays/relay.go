@@ -221,7 +221,9 @@ func (a *relay) dialed(ctx actor.Context, m *messages.TargetDialed) {
 // webSocketEnded has a session that has lost its WebSocket wait for another one.
 func (a *relay) webSocketEnded(ctx actor.Context, m *messages.WebSocketEnded) {
 	was := a.lasting.IsAway()
-	if a.lasting.Ended(ctx, m) {
+	if ends := a.lasting.Ended(ctx, m); ends && a.state == relayClosing && len(a.held) > 0 {
+		a.leave(ctx) // the client has answered the close frame
+	} else if ends {
 		a.finish(ctx, m.Reason)
 	} else if a.lasting.IsAway() && !was {
 		a.log(ctx).Info("relay detached", "reason", string(m.Reason))
@@ -241,9 +243,6 @@ func (a *relay) takeUp(ctx actor.Context, m *messages.TakeUp) {
 		return
 	}
 	a.log(ctx).Info("relay resumed", "away_ms", away.Milliseconds())
-	if a.state == relayClosing {
-		a.leave(ctx)
-	}
 }
 
 // giveUp ends a session whose client is not waited for any more. One that closes and
@@ -261,7 +260,7 @@ func (a *relay) finish(ctx actor.Context, reason messages.Reason) {
 		return
 	}
 	a.state = relayClosing
-	if !a.lasting.IsAway() { // else the client may come yet, and fetch what there is for it
+	if !a.open.Resume || !reason.IsAnswered() { // else the client may come yet, and fetch what there is for it
 		a.leave(ctx)
 	}
 	a.open.Pair.Finish(reason)

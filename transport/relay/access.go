@@ -17,6 +17,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/head"
 	"wsproxy/transport/wsock"
@@ -219,7 +220,8 @@ func (u *accessUpstream) afresh() {}
 
 func (u *accessUpstream) closeWrite() {
 	final := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	_ = u.ws.WriteControl(websocket.CloseMessage, final, time.Now().Add(time.Second))
+	// A deadline that passes leaves TLS broken. Who closes the connection sets another.
+	_ = u.ws.WriteControl(websocket.CloseMessage, final, time.Now().Add(messages.Linger))
 }
 
 func (u *accessUpstream) raw() (syscall.RawConn, error) {

@@ -260,10 +260,10 @@ func TestNoBufferIsLeftBehind(t *testing.T) {
 		r := newRig(t, replay.Bytes)
 		r.sink.stuck, r.sink.let = true, make(chan struct{})
 		a := r.begin()
-		for range 3 {
-			a.send(strings.Repeat("u", 20*kib))
+		for range 2 {
+			a.send(strings.Repeat("u", 18*kib))
 		}
-		whole := testkit.Frame(framePart, make([]byte, 40*kib))
+		whole := testkit.Frame(framePart, make([]byte, 20*kib))
 		a.write(whole[:len(whole)-1])
 		testkit.Eventually(t, "it waits", func() bool { return r.session.Waits() })
 		a.Close()

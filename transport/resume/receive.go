@@ -31,6 +31,8 @@ func (k *socket) part(data []byte, text, end bool) (refused messages.Reason) {
 	switch {
 	case !k.parts.add(data):
 		return messages.ReasonMessageTooBig
+	case !text && k.session.isBeyond(k.parts.size-replay.TrailerSize):
+		return messages.ReasonBeyondLimit
 	case !end:
 		return ""
 	case text || k.session.isJSON(k.parts.chunks[0]):
@@ -71,6 +73,17 @@ func (k *socket) part(data []byte, text, end bool) (refused messages.Reason) {
 		s.dealWith(k)
 	}
 	return refused
+}
+
+// isBeyond reports whether so many bytes of one message are more than a relay's client
+// may send. What is known to be refused is not kept.
+func (s *Session) isBeyond(size int) bool {
+	if s.unit != replay.Bytes {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(size) > s.in.Left()
 }
 
 // whole takes a binary message that has come in one piece.

@@ -173,27 +173,39 @@ func (s *Session) write() {
 		}
 	}()
 	for {
-		s.mu.Lock()
-		k := s.socket
-		if k == nil || k.broken || !s.next(k, b) {
-			s.writing = false
-			s.changed.Broadcast()
+		k := s.nextWrite(b)
+		if k == nil {
 			done = true
-			s.mu.Unlock()
 			return
 		}
-		s.mu.Unlock()
-		err := k.conn.Write(b.bufs...)
+		s.wrote(k, k.conn.Write(b.bufs...))
 		clear(b.bufs)
-		s.mu.Lock()
-		s.out.Wrote()
-		k.broken = k.broken || err != nil // its reader finds out why
-		s.freed()                         // also what was acknowledged while it was being written
-		if !k.opened && err == nil {
-			k.opened = true
-			s.acknowledge(k.number > 0)
-		}
-		s.mu.Unlock()
+	}
+}
+
+// nextWrite makes the next frames for the WebSocket of the moment, and returns that. It
+// returns nil if there are none: then nobody writes any more.
+func (s *Session) nextWrite(b *batch) *socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.socket; k != nil && !k.broken && s.next(k, b) {
+		return k
+	}
+	s.writing = false
+	s.changed.Broadcast()
+	return nil
+}
+
+// wrote notes how the write of what next has made has ended.
+func (s *Session) wrote(k *socket, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out.Wrote()
+	k.broken = k.broken || err != nil // its reader finds out why
+	s.freed()                         // also what was acknowledged while it was being written
+	if !k.opened && err == nil {
+		k.opened = true
+		s.acknowledge(k.number > 0)
 	}
 }
 

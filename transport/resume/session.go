@@ -160,7 +160,7 @@ func (s *Session) Announce(token string) {
 func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messages.Reason {
 	s.mu.Lock()
 	switch {
-	case s.over, s.cut, s.clientEnded, s.reason != "" && !isAnswered(s.reason):
+	case s.over, s.cut, s.clientEnded, s.reason != "" && !s.reason.IsAnswered():
 		s.mu.Unlock()
 		return messages.ReasonNoSession
 	case position > s.out.Sent(), position < s.out.Acknowledged():
@@ -210,16 +210,6 @@ func (s *Session) begin(k *socket) {
 	}
 }
 
-// isAnswered reports whether a session that ends for reason is over only when the
-// client has answered the close frame. Else it is at once.
-func isAnswered(reason messages.Reason) bool {
-	switch reason {
-	case messages.ReasonTargetEnded, messages.ReasonTargetReset, messages.ReasonTargetUnreachable, messages.ReasonTargetBlocked:
-		return true
-	}
-	return false
-}
-
 // Finish begins the end of the session. The first call counts, later ones change
 // nothing. What is kept is sent, and the close frame. closed is called when the
 // session is over: when the client has answered, or for most reasons without that.
@@ -241,7 +231,7 @@ func (s *Session) Finish(reason messages.Reason, closed func(messages.Reason)) {
 	switch {
 	case k != nil:
 		k.finish(reason)
-	case !isAnswered(reason):
+	case !reason.IsAnswered():
 		s.end(reason)
 	default:
 		s.endLater()

@@ -81,7 +81,7 @@ func (k *socket) ended(reason messages.Reason) any {
 	s := k.session
 	s.mu.Lock()
 	told.Known = s.known
-	if s.reason != "" && !isAnswered(s.reason) {
+	if s.reason != "" && !s.reason.IsAnswered() {
 		told.Lost = false // it is over all the same
 	}
 	current := s.socket == k
@@ -134,7 +134,7 @@ func (k *socket) finished(reason messages.Reason) {
 	code, answered := k.ws.CloseFrame()
 	answered = answered && !isLoss(code)
 	s.mu.Lock()
-	ends := s.last == k && (answered || s.cut || !isAnswered(s.reason))
+	ends := s.last == k && (answered || s.cut || !s.reason.IsAnswered())
 	waits := s.last == k && !ends
 	s.mu.Unlock()
 	switch {

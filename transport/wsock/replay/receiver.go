@@ -63,6 +63,9 @@ func (r *Receiver) Passed(units int64) {
 // says, and a server in resumed.
 func (r *Receiver) Position() uint64 { return r.received }
 
+// Left returns how much more may come.
+func (r *Receiver) Left() int64 { return int64(r.told - r.received) }
+
 // Unpassed returns how much was received and is not passed on.
 func (r *Receiver) Unpassed() int64 { return int64(r.received - r.passed) }
 
