@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -129,6 +130,51 @@ func FuzzParseKeySet(f *testing.F) {
 			if kid == "" || key.N.BitLen() < minKeyBits || key.N.BitLen() > maxKeyBits || key.E < 3 || key.E%2 == 0 {
 				t.Errorf("accepted: kid %q, %d bits, exponent %d", kid, key.N.BitLen(), key.E)
 			}
+		}
+	})
+}
+
+// What a naive reader sees of a list of subprotocols.
+var (
+	resumeGiven   = regexp.MustCompile(`(?:^|,)[ \t]*resume\.([^,]*?)[ \t]*(?:,|$)`)
+	resumeOffered = regexp.MustCompile(`(?:^|,)[ \t]*wsproxy\.resume[ \t]*(?:,|$)`)
+	plainOffered  = regexp.MustCompile(`(?:^|,)[ \t]*wsproxy\.v1[ \t]*(?:,|$)`)
+)
+
+// FuzzResumeOffers: whatever a client offers, in however many lines, is read as a
+// naive reader does: whose session it wants to take up, whether it wants one that may
+// outlive its WebSocket, and what is selected, which is never a token.
+func FuzzResumeOffers(f *testing.F) {
+	for _, lines := range []string{
+		"wsproxy.v1, wsproxy.resume", "wsproxy.resume\nwsproxy.v1", "wsproxy.resume", "wsproxy.resume, resume.abc.def",
+		"resume.", " resume.a , resume.b", "resume.a\nresume.b", ",,\t resume.x\t,", "resume", "wsproxy.resume.x", "Resume.x, WSPROXY.RESUME, wsproxy.v1",
+		"wsproxy.resumeresume.x", "bearer.resume.x,binary", "resume. x y ,wsproxy.v1", "resume.\xff\x00", "",
+	} {
+		f.Add(lines)
+	}
+	f.Fuzz(func(t *testing.T, lines string) {
+		header := http.Header{}
+		wantToken, wantGiven, resume, plain := "", false, false, false
+		for line := range strings.SplitSeq(lines, "\n") {
+			header.Add("Sec-WebSocket-Protocol", line)
+			if m := resumeGiven.FindStringSubmatch(line); m != nil && !wantGiven {
+				wantToken, wantGiven = m[1], true
+			}
+			resume = resume || resumeOffered.MatchString(line)
+			plain = plain || plainOffered.MatchString(line)
+		}
+		if token, given := ResumeToken(header); token != wantToken || given != wantGiven {
+			t.Errorf("%q takes up %q, %v, want %q, %v", lines, token, given, wantToken, wantGiven)
+		}
+		if got := OffersResume(header); got != (resume && plain) {
+			t.Errorf("%q offers a session that may outlive its WebSocket: %v", lines, got)
+		}
+		want := SelectSubprotocol(header)
+		if resume {
+			want = ResumeSubprotocol
+		}
+		if got := SelectResume(header); got != want || strings.HasPrefix(got, "resume.") {
+			t.Errorf("%q selects %q, want %q", lines, got, want)
 		}
 	})
 }

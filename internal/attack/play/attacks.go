@@ -52,6 +52,14 @@ var Attacks = []Attack{
 	{Name: "bytes-downloads", What: "400 downloads read slowly, of 4 clients that overrun their credit", play: bytesDownloads},
 	{Name: "bytes-upgraded", What: "600 idle upgraded connections want the HTTP slots of 4 tunnels", play: bytesUpgraded},
 	{Name: "bytes-trickle", What: "1,600 bodies of a byte a second, interim answers, data and ends for what there is not", play: bytesTrickle},
+
+	{Name: "resume-takeups", What: "20 sessions are taken up without a pause, and nobody reads or closes what they had, with 1,024 descriptors", play: resumeTakeUps, Descriptors: 1024},
+	{Name: "resume-detached", What: "5,000 sessions of 500 addresses wait for a WebSocket, with what their targets have sent, and then give way to others", play: resumeDetached, Brief: 3 * time.Second},
+	{Name: "resume-unacked", What: "100 sessions read all that their targets send, and acknowledge nothing", play: resumeUnread(true)},
+	{Name: "resume-unread", What: "100 sessions grant 2^53 - 1 bytes and read nothing", play: resumeUnread(false)},
+	{Name: "resume-tiny", What: "40 sessions send messages of one byte, in two frames, and of none, to targets that read nothing", play: resumeTiny, Brief: 3 * time.Second},
+	{Name: "resume-guesses", What: "1,500 sessions a second that there are not are asked for, of 50 addresses", play: resumeGuesses},
+	{Name: "resume-half", What: "2,000 requests to take a session up, half of them never ended, half of their answers never answered", play: resumeHalf},
 }
 
 // Named returns the attack of a name.

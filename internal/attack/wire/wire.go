@@ -31,10 +31,10 @@ func DialFrom(ctx context.Context, from, to string, receiveBuffer int) (net.Conn
 	return dialer.DialContext(ctx, "tcp", to)
 }
 
-// DialWS opens a WebSocket of the server.
-func DialWS(ctx context.Context, from, server, pathAndQuery string, receiveBuffer int) (*websocket.Conn, error) {
+// DialWS opens a WebSocket of the server, with what is offered as subprotocols.
+func DialWS(ctx context.Context, from, server, pathAndQuery string, receiveBuffer int, offered ...string) (*websocket.Conn, error) {
 	dialer := websocket.Dialer{
-		HandshakeTimeout: RequestLimit, WriteBufferSize: 32 << 10,
+		HandshakeTimeout: RequestLimit, WriteBufferSize: 32 << 10, Subprotocols: offered,
 		NetDialContext: func(ctx context.Context, _, to string) (net.Conn, error) {
 			return DialFrom(ctx, from, to, receiveBuffer)
 		},
