@@ -98,7 +98,7 @@ func (k *sending) intact() {
 }
 
 func (k *sending) keep(in *schedule) {
-	sizes := []int{0, 1, 7, 300, 1000, wsock.Poolable - 1, wsock.Poolable, 20_000, wsock.BufferSize, MaxPayload, MaxPayload + 1}
+	sizes := []int{0, 1, 7, 300, 1000, 20_000, Poolable - 1, Poolable, wsock.BufferSize, MaxPayload, MaxPayload + 1}
 	n := sizes[in.next()%len(sizes)]
 	units := uint64(n)
 	if k.unit == Messages {
