@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -60,4 +61,30 @@ func TestIncompleteMessageWaitsInLittleMemory(t *testing.T) {
 		t.Errorf("its position is %d, it has %d bytes in %d chunks", position, a.size, len(a.chunks))
 	}
 	a.release()
+}
+
+// A client that comes and goes while the session closes leaves nothing behind for each
+// time.
+func TestClosingSessionIsWaitedForOnce(t *testing.T) {
+	r := newRig(t, replay.Bytes)
+	a := r.begin()
+	r.finish(messages.ReasonTargetEnded)
+	a.Close()
+	testkit.Eventually(t, "the session is detached", func() bool { return r.session.Conn() == nil })
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	const times = 20_000
+	for range times {
+		r.session.endLater()
+	}
+	runtime.GC()
+	runtime.GC() // timers that were stopped are cleared away by and by
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 32*times {
+		t.Errorf("%d times have left %d bytes", times, grown)
+	}
+	r.session.Cut()
+	testkit.Receive(t, r.closed)
+	r.closed <- messages.ReasonTargetEnded
 }
