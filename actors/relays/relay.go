@@ -241,7 +241,7 @@ func (a *relay) takeUp(ctx actor.Context, m *messages.TakeUp) {
 		return
 	}
 	a.log(ctx).Info("relay resumed", "away_ms", away.Milliseconds())
-	if a.state == relayClosing {
+	if a.state == relayClosing && a.linger == nil { // once: else who comes often enough would have no slot
 		a.leave(ctx)
 	}
 }
@@ -272,10 +272,6 @@ func (a *relay) finish(ctx actor.Context, reason messages.Reason) {
 // linger for some seconds.
 func (a *relay) leave(ctx actor.Context) {
 	a.release(ctx)
-	a.counted = false
-	if a.linger != nil {
-		a.linger.Stop()
-	}
 	a.linger = sessions.CountLinger(ctx)
 }
 
