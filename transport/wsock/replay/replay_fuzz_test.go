@@ -190,8 +190,8 @@ func (k *sending) check() {
 		k.Fatalf("everything is acknowledged, and %d bytes are held", s.Held())
 	}
 	var held int64
-	for _, c := range s.kept {
-		held += int64(len(c.payload))
+	for _, c := range s.kept[s.freed:] {
+		held += s.size(len(c.payload))
 	}
 	if held != s.Held() {
 		k.Fatalf("%d bytes are held, and %d are told", held, s.Held())

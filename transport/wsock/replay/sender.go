@@ -63,6 +63,11 @@ const Poolable = wsock.BufferSize / 8 * 7
 // would take up dozens of times what it is counted as.
 const maxChunk = Poolable
 
+// messageSize is what a message takes up beside its payload: its chunk, in a slice that
+// has grown, and what an allocation is rounded up by. Those of a tunnel may have a byte
+// of data each, and stay apart.
+const messageSize = 96
+
 // NewSender returns a Sender that may send up to the first limit.
 func NewSender(unit Unit) *Sender {
 	return &Sender{unit: unit, limit: unit.FirstLimit()}
@@ -90,7 +95,7 @@ func (s *Sender) Keep(m Message) {
 		return
 	}
 	s.end += units
-	s.held += int64(len(m.Payload))
+	s.held += s.size(len(m.Payload))
 	if len(m.Payload) >= Poolable {
 		s.push(chunk{payload: m.Payload, end: s.end, buf: m.Buf, json: m.JSON})
 		return
@@ -210,7 +215,7 @@ func (s *Sender) free() {
 	}
 	for s.freed < len(s.kept) && s.kept[s.freed].end <= upTo {
 		c := &s.kept[s.freed]
-		s.held -= int64(len(c.payload))
+		s.held -= s.size(len(c.payload))
 		giveBack(c.buf)
 		*c = chunk{}
 		s.freed++
@@ -236,8 +241,17 @@ func (s *Sender) Rewind(position uint64) error {
 	return nil
 }
 
-// Held returns how many bytes of payload are kept. In Bytes that may be more than
-// is not acknowledged, by a part of a chunk; what is in flight stays, too.
+// size is what a payload counts as when it is kept.
+func (s *Sender) size(payload int) int64 {
+	if s.unit == Messages {
+		return int64(payload) + messageSize
+	}
+	return int64(payload)
+}
+
+// Held returns how many bytes are kept, of which each message takes up some beside its
+// payload. In Bytes that may be more than is not acknowledged, by a part of a chunk;
+// what is in flight stays, too.
 func (s *Sender) Held() int64 { return s.held }
 
 // Position returns that behind the last message kept.

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"testing"
+	"unsafe"
 
 	"wsproxy/transport/wsock"
 )
@@ -44,5 +45,29 @@ func TestSenderKeepsInLittleMemory(t *testing.T) {
 		}
 		write(t, s)
 		s.Drop()
+	}
+}
+
+// So is what messages take up that stay apart, however short they are.
+func TestSenderCountsMessages(t *testing.T) {
+	for _, n := range []int{0, 1, 17, 25, 300, 5000} {
+		s := NewSender(Messages)
+		s.limit = 1 << 30
+		for range 10_000 {
+			s.Keep(Message{Payload: make([]byte, n)})
+		}
+		memory := int64(cap(s.kept)) * int64(unsafe.Sizeof(chunk{}))
+		for _, c := range s.kept {
+			memory += int64(cap(append([]byte(nil), c.payload...))) // as an allocation is rounded up
+		}
+		if memory > s.Held()/4*5 {
+			t.Errorf("%d messages of %d bytes, counted as %d, take up %d", len(s.kept), n, s.Held(), memory)
+		}
+		if _ = s.Next(nil, 1<<30); s.Pending() || s.Acked(s.Position(), 0) != nil {
+			t.Fatal("not all was sent")
+		}
+		if s.Wrote(); s.Held() != 0 {
+			t.Errorf("%d bytes are held when all is acknowledged", s.Held())
+		}
 	}
 }

@@ -76,7 +76,7 @@ func TestSenderHoldsNothingWhenAllIsAcknowledged(t *testing.T) {
 		}
 		s.Next(nil, 1000)
 		s.Wrote()
-		if s.kept == nil || s.Held() != 500 {
+		if s.kept == nil || s.Held() != 5*s.size(100) {
 			t.Fatalf("%d bytes are held before the ack", s.Held())
 		}
 		must(t, s.Acked(s.Position(), 0))
@@ -111,7 +111,7 @@ func TestSenderKeepsMessagesApart(t *testing.T) {
 		s.Keep(m)
 	}
 	pieces := s.Next(nil, 1<<30)
-	if len(pieces) != len(sent) || s.Position() != 5 || s.Held() != 4+MaxPayload {
+	if len(pieces) != len(sent) || s.Position() != 5 || s.Held() != 4+MaxPayload+5*messageSize {
 		t.Fatalf("%d pieces, position %d, %d held", len(pieces), s.Position(), s.Held())
 	}
 	for i, p := range pieces {
