@@ -49,6 +49,9 @@ func (s *Server) takeUp(w http.ResponseWriter, r *http.Request, t takeUp) {
 		s.config.Resume.Meter.ResumeRefused(t.endpoint, reason)
 		s.config.Log.Debug("a session was not taken up", "endpoint", t.endpoint, "reason", string(reason),
 			"source", s.config.Sources.OfRequest(r).String())
+		if counts {
+			s.conns.rest(conn) // who doesn't read its refusal gives way
+		}
 		s.host.Refuse(client, reason)
 	}
 }

@@ -76,6 +76,21 @@ func TestClientOfAnEndedTargetIsLostAgain(t *testing.T) {
 	})
 }
 
+// It has its slot all the while: else a client could have any number of sessions.
+func TestClientThatComesAndGoesHasASlot(t *testing.T) {
+	inHouse(t, Bounds{PerUser: 1}, func(h *house) {
+		v := h.endsWhileAway()
+		for n := range uint32(6) {
+			v.resumed(uint64(n)+1, fmt.Sprint("take up ", n+1, " 7"))
+			h.wantMeter(fmt.Sprintf("resumed after %v", min(time.Duration(n), 1)*messages.Linger/5))
+			h.wantSlot(fmt.Sprint("when it has come again, ", n), true)
+			time.Sleep(messages.Linger / 4)
+			v.lose(n + 1)
+			time.Sleep(messages.Linger / 5)
+		}
+	})
+}
+
 // One that loses its WebSocket while it closes keeps its slot, and gives way with that
 // like any other.
 func TestSessionThatIsLostWhileItClosesGivesWay(t *testing.T) {

@@ -271,10 +271,6 @@ func (a *relay) finish(ctx actor.Context, reason messages.Reason) {
 // linger for some seconds.
 func (a *relay) leave(ctx actor.Context) {
 	a.release(ctx)
-	a.counted = false
-	if a.linger != nil {
-		a.linger.Stop()
-	}
 	a.linger = sessions.CountLinger(ctx)
 }
 

@@ -10,7 +10,7 @@ import (
 // An assembly is what has come of a message that no single read has brought. It
 // belongs to the reading pump.
 type assembly struct {
-	chunks [][]byte // each in a buffer of the pool; all full but the last one
+	chunks [][]byte // each in a buffer of the pool, but for a trailer that none has room for; all full but the last one
 	size   int      // bytes
 }
 
@@ -23,7 +23,10 @@ func (a *assembly) add(data []byte) bool {
 		return false
 	}
 	for len(data) > 0 {
-		if a.size%wsock.BufferSize == 0 {
+		switch {
+		case a.size == replay.MaxPayload: // a trailer needs no buffer
+			a.chunks = append(a.chunks, make([]byte, 0, replay.TrailerSize))
+		case a.size%wsock.BufferSize == 0:
 			a.chunks = append(a.chunks, wsock.TakeBuffer()[:0])
 		}
 		last := &a.chunks[len(a.chunks)-1]
@@ -69,4 +72,8 @@ func (a *assembly) release() {
 	}
 }
 
-func giveChunk(chunk []byte) { wsock.GiveBuffer((*wsock.Buffer)(chunk[:wsock.BufferSize])) }
+func giveChunk(chunk []byte) {
+	if cap(chunk) == wsock.BufferSize {
+		wsock.GiveBuffer((*wsock.Buffer)(chunk[:wsock.BufferSize]))
+	}
+}

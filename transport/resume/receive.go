@@ -61,8 +61,8 @@ func (k *socket) part(data []byte, text, end bool) (refused messages.Reason) {
 		switch {
 		case all:
 			giveChunk(data)
-		case len(data)-n < wsock.Poolable: // the rest of the buffer would wait with it
-			left = append(left, piece{wsock.Retain(data[n:]), false, end})
+		case len(data)-n < replay.Poolable: // the rest of the buffer would wait with it
+			left = append(left, piece{retain(data[n:]), false, end})
 			giveChunk(data)
 		default:
 			left = append(left, piece{data[n:], false, end})
@@ -104,7 +104,7 @@ func (k *socket) whole(data []byte) (refused messages.Reason) {
 		n, all = s.try(data[:size], false, true)
 	}
 	if !all {
-		s.enqueue(first, piece{wsock.Retain(data[n:size]), false, true})
+		s.enqueue(first, piece{retain(data[n:size]), false, true})
 	}
 	s.dealWith(k)
 	return ""
@@ -216,10 +216,10 @@ func (k *socket) control(message []byte, text bool, kind messages.ResumeKind) (r
 	if !all {
 		var left []piece
 		for len(message) > wsock.BufferSize {
-			left = append(left, piece{wsock.Retain(message[:wsock.BufferSize]), text, false})
+			left = append(left, piece{retain(message[:wsock.BufferSize]), text, false})
 			message = message[wsock.BufferSize:]
 		}
-		s.enqueue(first, append(left, piece{wsock.Retain(message), text, true})...)
+		s.enqueue(first, append(left, piece{retain(message), text, true})...)
 	}
 	s.dealWith(k)
 	return ""
@@ -233,6 +233,15 @@ func (s *Session) acked(position, limit uint64) (refused messages.Reason) {
 	s.known = true
 	s.freed()
 	return ""
+}
+
+// retain returns a copy of bytes that wait, which takes up little more than they are
+// counted as. It goes to [wsock.Release].
+func retain(b []byte) []byte {
+	if len(b) < replay.Poolable {
+		return append([]byte(nil), b...)
+	}
+	return wsock.Retain(b)
 }
 
 // enqueue has what is left of a message wait to be passed on, ahead of what has come

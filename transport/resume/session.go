@@ -102,6 +102,7 @@ type Session struct {
 	reason      messages.Reason       // of Finish
 	last        *socket               // whose close frame ends the session
 	closed      func(messages.Reason) // of Finish
+	later       *time.Timer           // of endLater; nil until then
 }
 
 // Init makes the zero Session one of a client whose WebSocket may be lost.
@@ -241,11 +242,18 @@ func (s *Session) Finish(reason messages.Reason, closed func(messages.Reason)) {
 // endLater ends a session that closes, whose client is waited for, if its owner has
 // not seen to that by then: it may be no more. Who has come back meanwhile, and was lost
 // again, has time of its own.
+// Only the latest of them is waited for: a client may come and go as often as it likes.
 func (s *Session) endLater() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	if s.later != nil {
+		s.later.Stop()
+	}
 	number := s.number
-	s.mu.Unlock()
-	time.AfterFunc(s.settings.Timeout+messages.Linger, func() {
+	s.later = time.AfterFunc(s.settings.Timeout+messages.Linger, func() {
 		s.mu.Lock()
 		left := s.socket == nil && s.number == number
 		s.mu.Unlock()
@@ -285,6 +293,9 @@ func (s *Session) end(reason messages.Reason) {
 		return
 	}
 	s.over, s.socket = true, nil
+	if s.later != nil {
+		s.later.Stop()
+	}
 	s.out.Drop()
 	s.in.Drop()
 	s.held.Add(-s.reserved - s.counted)

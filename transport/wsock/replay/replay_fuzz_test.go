@@ -98,7 +98,7 @@ func (k *sending) intact() {
 }
 
 func (k *sending) keep(in *schedule) {
-	sizes := []int{0, 1, 7, 300, 1000, wsock.Poolable - 1, wsock.Poolable, 20_000, wsock.BufferSize, MaxPayload, MaxPayload + 1}
+	sizes := []int{0, 1, 7, 300, 1000, 20_000, Poolable - 1, Poolable, wsock.BufferSize, MaxPayload, MaxPayload + 1}
 	n := sizes[in.next()%len(sizes)]
 	units := uint64(n)
 	if k.unit == Messages {
@@ -190,8 +190,8 @@ func (k *sending) check() {
 		k.Fatalf("everything is acknowledged, and %d bytes are held", s.Held())
 	}
 	var held int64
-	for _, c := range s.kept {
-		held += int64(len(c.payload))
+	for _, c := range s.kept[s.freed:] {
+		held += s.size(len(c.payload))
 	}
 	if held != s.Held() {
 		k.Fatalf("%d bytes are held, and %d are told", held, s.Held())

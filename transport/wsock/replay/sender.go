@@ -54,10 +54,19 @@ type chunk struct {
 	grows   bool // small payloads are appended to it
 }
 
+// Poolable is from how many bytes on a payload is kept in a buffer of the pool. It is
+// counted by its own length, so it must all but fill the buffer: half full ones take up
+// twice what is counted.
+const Poolable = wsock.BufferSize / 8 * 7
+
 // maxChunk is up to how many bytes small payloads are joined: by itself a byte
-// would take up dozens of times what it is counted as. It is what from on a
-// buffer of the pool is more than half full.
-const maxChunk = wsock.Poolable
+// would take up dozens of times what it is counted as.
+const maxChunk = Poolable
+
+// messageSize is what a message takes up beside its payload: its chunk, in a slice that
+// has grown, and what an allocation is rounded up by. Those of a tunnel may have a byte
+// of data each, and stay apart.
+const messageSize = 96
 
 // NewSender returns a Sender that may send up to the first limit.
 func NewSender(unit Unit) *Sender {
@@ -74,9 +83,8 @@ func (s *Sender) Room() int64 {
 }
 
 // Keep takes a message, of which the payload and the buffer are the Sender's
-// from then on, for at most Room units. A payload that would fill less than half
-// of a buffer is copied to where it takes up less, and its buffer goes back at
-// once.
+// from then on, for at most Room units. A payload that is not [Poolable] is copied
+// to where it takes up less, and its buffer goes back at once.
 func (s *Sender) Keep(m Message) {
 	units := uint64(1)
 	if s.unit == Bytes {
@@ -87,15 +95,15 @@ func (s *Sender) Keep(m Message) {
 		return
 	}
 	s.end += units
-	s.held += int64(len(m.Payload))
-	if len(m.Payload) >= wsock.Poolable {
+	s.held += s.size(len(m.Payload))
+	if len(m.Payload) >= Poolable {
 		s.push(chunk{payload: m.Payload, end: s.end, buf: m.Buf, json: m.JSON})
 		return
 	}
 	if s.unit == Messages {
 		s.push(chunk{payload: copied(m.Payload), end: s.end, json: m.JSON})
-	} else if !s.join(m.Payload) {
-		s.push(chunk{payload: copied(m.Payload), end: s.end, grows: true})
+	} else if n := s.join(m.Payload); n < len(m.Payload) {
+		s.push(chunk{payload: copied(m.Payload[n:]), end: s.end, grows: true})
 	}
 	giveBack(m.Buf)
 }
@@ -107,25 +115,26 @@ func (s *Sender) push(c chunk) {
 	s.kept = append(s.kept, c)
 }
 
-// join appends a payload to the last chunk, if that is a small one. What of it
-// is in flight stays where it is.
-func (s *Sender) join(payload []byte) bool {
+// join appends a payload to the last chunk, if that is a small one, until that is
+// full, and returns how many bytes it has taken. What of the chunk is in flight stays
+// where it is.
+func (s *Sender) join(payload []byte) (n int) {
 	if s.freed == len(s.kept) {
-		return false
+		return 0
 	}
 	last := &s.kept[len(s.kept)-1]
-	size := len(last.payload) + len(payload)
-	if !last.grows || size > maxChunk {
-		return false
+	if n = min(len(payload), maxChunk-len(last.payload)); !last.grows || n <= 0 {
+		return 0
 	}
+	size := len(last.payload) + n
 	if size > cap(last.payload) {
 		grown := make([]byte, len(last.payload), min(max(2*cap(last.payload), size), maxChunk))
 		copy(grown, last.payload)
 		last.payload = grown
 	}
-	last.payload = append(last.payload, payload...)
-	last.end = s.end
-	return true
+	last.payload = append(last.payload, payload[:n]...)
+	last.end += uint64(n)
+	return n
 }
 
 func copied(payload []byte) []byte {
@@ -206,7 +215,7 @@ func (s *Sender) free() {
 	}
 	for s.freed < len(s.kept) && s.kept[s.freed].end <= upTo {
 		c := &s.kept[s.freed]
-		s.held -= int64(len(c.payload))
+		s.held -= s.size(len(c.payload))
 		giveBack(c.buf)
 		*c = chunk{}
 		s.freed++
@@ -232,8 +241,17 @@ func (s *Sender) Rewind(position uint64) error {
 	return nil
 }
 
-// Held returns how many bytes of payload are kept. In Bytes that may be more than
-// is not acknowledged, by a part of a chunk; what is in flight stays, too.
+// size is what a payload counts as when it is kept.
+func (s *Sender) size(payload int) int64 {
+	if s.unit == Messages {
+		return int64(payload) + messageSize
+	}
+	return int64(payload)
+}
+
+// Held returns how many bytes are kept, of which each message takes up some beside its
+// payload. In Bytes that may be more than is not acknowledged, by a part of a chunk;
+// what is in flight stays, too.
 func (s *Sender) Held() int64 { return s.held }
 
 // Position returns that behind the last message kept.

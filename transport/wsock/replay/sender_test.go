@@ -76,7 +76,7 @@ func TestSenderHoldsNothingWhenAllIsAcknowledged(t *testing.T) {
 		}
 		s.Next(nil, 1000)
 		s.Wrote()
-		if s.kept == nil || s.Held() != 500 {
+		if s.kept == nil || s.Held() != 5*s.size(100) {
 			t.Fatalf("%d bytes are held before the ack", s.Held())
 		}
 		must(t, s.Acked(s.Position(), 0))
@@ -84,22 +84,6 @@ func TestSenderHoldsNothingWhenAllIsAcknowledged(t *testing.T) {
 			t.Errorf("%v is held behind the ack", s.kept)
 		}
 	}
-}
-
-func TestSenderJoinsSmallPayloads(t *testing.T) {
-	s := NewSender(Bytes)
-	for s.Room() > 0 {
-		keep(s, int(min(s.Room(), 100)))
-	}
-	if len(s.kept) != 5 { // of at most 16 KiB, and 100 don't divide these
-		t.Errorf("64 KiB in small payloads are kept in %d chunks", len(s.kept))
-	}
-	for _, c := range s.kept {
-		if cap(c.payload) > maxChunk || cap(c.payload) > 2*len(c.payload)+64 {
-			t.Errorf("a chunk of %d bytes takes up %d", len(c.payload), cap(c.payload))
-		}
-	}
-	write(t, s)
 }
 
 // What is joined to a chunk of which a part is in flight leaves that part alone.
@@ -127,7 +111,7 @@ func TestSenderKeepsMessagesApart(t *testing.T) {
 		s.Keep(m)
 	}
 	pieces := s.Next(nil, 1<<30)
-	if len(pieces) != len(sent) || s.Position() != 5 || s.Held() != 4+MaxPayload {
+	if len(pieces) != len(sent) || s.Position() != 5 || s.Held() != 4+MaxPayload+5*messageSize {
 		t.Fatalf("%d pieces, position %d, %d held", len(pieces), s.Position(), s.Held())
 	}
 	for i, p := range pieces {
@@ -215,43 +199,43 @@ func TestSenderRefusesAcksOfTheFuture(t *testing.T) {
 
 func TestSenderRewinds(t *testing.T) {
 	s := NewSender(Bytes)
-	keep(s, 20_000)
+	keep(s, 30_000)
 	keep(s, 300)
-	keep(s, 20_000)
+	keep(s, 30_000)
 	write(t, s)
-	for _, to := range []uint64{40_300, 20_299, 20_300, 19_999, 20_000, 1, 0} {
+	for _, to := range []uint64{60_300, 30_299, 30_300, 29_999, 30_000, 1, 0} {
 		must(t, s.Rewind(to))
 		write(t, s)
-		if s.Sent() != 40_300 {
+		if s.Sent() != 60_300 {
 			t.Fatalf("sent has fallen to %d", s.Sent())
 		}
 	}
-	must(t, s.Acked(20_100, 0))
-	if s.Held() != 20_300 || s.Rewind(20_099) != ErrNotKept {
+	must(t, s.Acked(30_100, 0))
+	if s.Held() != 30_300 || s.Rewind(30_099) != ErrNotKept {
 		t.Errorf("%d bytes are held", s.Held())
 	}
-	must(t, s.Rewind(20_100))
-	if got := positions(write(t, s)); got != "[20300 40300]" {
+	must(t, s.Rewind(30_100))
+	if got := positions(write(t, s)); got != "[30300 60300]" {
 		t.Errorf("sent again up to %s", got)
 	}
-	must(t, s.Rewind(30_000))
+	must(t, s.Rewind(45_000))
 	s.Next(nil, 1)
-	if s.Rewind(20_100) != ErrInFlight {
+	if s.Rewind(30_100) != ErrInFlight {
 		t.Error("what is in flight can be taken back")
 	}
 	s.Wrote()
-	must(t, s.Rewind(20_100))
+	must(t, s.Rewind(30_100))
 }
 
 // A client that acknowledges what it has not been sent again has it.
 func TestSenderSkipsWhatIsAcknowledged(t *testing.T) {
 	s := NewSender(Bytes)
-	keep(s, 20_000)
-	keep(s, 20_000)
+	keep(s, 30_000)
+	keep(s, 30_000)
 	write(t, s)
 	must(t, s.Rewind(0))
-	must(t, s.Acked(25_000, 0))
-	if got := positions(write(t, s)); got != "[40000]" || s.Held() != 20_000 {
+	must(t, s.Acked(35_000, 0))
+	if got := positions(write(t, s)); got != "[60000]" || s.Held() != 30_000 {
 		t.Errorf("sent up to %s", got)
 	}
 }
@@ -277,17 +261,17 @@ const times = 40
 func TestSenderGivesBuffersBack(t *testing.T) {
 	for name, after := range map[string]func(*Sender){
 		"all":       func(s *Sender) { _ = s.Acked(s.Position(), 0) },
-		"it alone":  func(s *Sender) { _ = s.Acked(20_000, 0) },
+		"it alone":  func(s *Sender) { _ = s.Acked(30_000, 0) },
 		"the owner": (*Sender).Drop,
 	} {
 		seen := 0
 		for range times {
 			s := NewSender(Bytes)
-			m := inBuffer(s, 20_000)
+			m := inBuffer(s, 30_000)
 			s.Keep(m)
 			keep(s, 1000)
 			write(t, s)
-			_ = s.Acked(19_999, 0)
+			_ = s.Acked(29_999, 0)
 			if givenBack(m.Buf) {
 				t.Fatal("the buffer went back with a byte missing")
 			}
@@ -319,15 +303,15 @@ func TestSenderGivesBuffersBack(t *testing.T) {
 // An ack may come, or the session end, before the write has returned.
 func TestSenderKeepsWhatIsInFlight(t *testing.T) {
 	for name, meanwhile := range map[string]func(*Sender){
-		"acknowledged": func(s *Sender) { _ = s.Acked(40_000, 0) },
+		"acknowledged": func(s *Sender) { _ = s.Acked(60_000, 0) },
 		"dropped":      (*Sender).Drop,
 	} {
 		before, after := 0, 0
 		for range times {
 			s := NewSender(Bytes)
-			first, second := inBuffer(s, 20_000), Message{}
+			first, second := inBuffer(s, 30_000), Message{}
 			s.Keep(first)
-			second = inBuffer(s, 20_000)
+			second = inBuffer(s, 30_000)
 			s.Keep(second)
 			s.Next(nil, 1)
 			s.Wrote()
@@ -339,7 +323,7 @@ func TestSenderKeepsWhatIsInFlight(t *testing.T) {
 			if givenBack(first.Buf) {
 				before++
 			}
-			if !bytes.Equal(pieces[0].Payload, text(20_000, 40_000)) || s.Held() != 20_000 {
+			if !bytes.Equal(pieces[0].Payload, text(30_000, 60_000)) || s.Held() != 30_000 {
 				t.Fatalf("%s: %d bytes are held", name, s.Held())
 			}
 			s.Wrote()
@@ -358,10 +342,10 @@ func TestSenderKeepsWhatIsInFlight(t *testing.T) {
 
 func TestSenderKeepsNothingAfterDrop(t *testing.T) {
 	s := NewSender(Bytes)
-	keep(s, 30_000)
+	keep(s, 45_000)
 	keep(s, 10)
 	s.Drop()
-	s.Keep(inBuffer(s, 20_000))
+	s.Keep(inBuffer(s, 30_000))
 	if s.Held() != 0 || s.kept != nil || s.Pending() || s.Room() != 0 || s.Next(nil, 1) != nil {
 		t.Errorf("%d bytes are held", s.Held())
 	}
@@ -370,7 +354,7 @@ func TestSenderKeepsNothingAfterDrop(t *testing.T) {
 // In a session that never has everything acknowledged the list doesn't grow.
 func TestSenderForgetsWhatIsAcknowledged(t *testing.T) {
 	for _, unit := range []Unit{Bytes, Messages} {
-		s, payload := NewSender(unit), text(0, 20_000)
+		s, payload := NewSender(unit), text(0, 30_000)
 		for range 10_000 {
 			s.Keep(Message{Payload: payload})
 			s.Next(nil, 1<<20)
