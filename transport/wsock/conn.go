@@ -94,6 +94,14 @@ func (s *Conn) PingBy(frame []byte) { s.pings, s.opens = frame, true }
 // it is written in.
 func (s *Conn) isUnopened() bool { return s.opens && s.written.Load() == 0 }
 
+// RaiseSendBuffer has the kernel hold up to so many bytes, if that is more than
+// SendBuffer.
+func (s *Conn) RaiseSendBuffer(bytes int64) {
+	if bytes > SendBuffer {
+		BoundSendBuffer(s.conn, int(bytes))
+	}
+}
+
 // SendBuffer is how many bytes the kernel holds at most of what was written to a
 // WebSocket, or to a relay's target, and not acknowledged: fixed by the protocol
 // (section 12). Containers are charged for them.

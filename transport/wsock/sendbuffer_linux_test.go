@@ -32,6 +32,15 @@ func TestSendBuffersAreBounded(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		1280 << 10: func(c *net.TCPConn) { // of one that may have more under way
+			ws, err := NewConn(c)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ws.RaiseSendBuffer(1280 << 10)
+			ws.RaiseSendBuffer(64 << 10) // less changes nothing
+		},
 	} {
 		conn, err := net.Dial("tcp4", l.Addr().String())
 		if err != nil {
