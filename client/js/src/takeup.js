@@ -9,6 +9,8 @@ const shortest = 5000;
 const longest = 30_000;
 /** An attempt that is younger, in milliseconds, goes on when the network has changed. */
 const young = 1000;
+/** How long a WebSocket must have lived, in milliseconds, for its loss to be a new one even if nothing had come. */
+const settledAfter = 10_000;
 /** With these the server says that there is nothing to take up any more. */
 const overCodes = new Set([4404, 4409]);
 
@@ -24,6 +26,7 @@ export class TakeUp {
   #options;
   #number = 0; // of the last attempt; the server takes none that is not above it
   #failed = 0; // in a row
+  #takenAt = Infinity;
   #hurry = () => {}; // ends the pause
   #attempt; // {start, stop: AbortController} of the one under way
 
@@ -59,12 +62,14 @@ export class TakeUp {
    * @returns {Promise<{code: number, reason: string} | undefined>} the end of the session, unless it was taken up
    */
   async run(spread, left, signal) {
+    if (Date.now() - this.#takenAt > settledAfter) this.#failed = 0;
     await this.#pause(Math.random() * spread, signal);
     for (;;) {
       const pause = this.#failed === 0 ? Math.random() * firstPause : backOff(pauses, this.#failed - 1);
       await this.#pause(Math.min(pause, left()), signal);
       this.#failed++;
       const end = await this.#try(signal);
+      if (end === undefined) this.#takenAt = Date.now();
       if (end === undefined || overCodes.has(end.code)) return end;
       if (left() <= 0) return { code: 1006, reason: "resume_timeout" };
     }
