@@ -23,7 +23,7 @@ export class WsproxyError extends Error {
 /** What close codes mean; the list is in docs/protocol.md, 2. For others the server's reason says it. */
 const closeCodes = {
   1000: "the server has ended it in order",
-  1001: "the server is shutting down; connect again to reach its successor",
+  1001: "the server, or a proxy in front of it, goes away or begins anew; connect again",
   1006: "the connection to the server was lost",
   1008: "the server does not allow this target",
   1009: "the server takes no message of that size",
@@ -77,10 +77,11 @@ export function connectionError(reason = "") {
 export function refusalError({ status, sentence = "", cause }) {
   const code = 1006; // what a browser says of every handshake that failed
   if (status === undefined) {
-    return new WsproxyError(
-      "the server cannot be reached, or it does not allow pages of this origin (ALLOWED_ORIGINS)",
-      { code, cause },
-    );
+    // A page can't be told which of both; Node says what failed, in the cause of `fetch failed`.
+    const words = globalThis.location === undefined
+      ? `the server cannot be reached (${cause?.cause?.message || cause?.message})`
+      : "the server cannot be reached, or it does not allow pages of this origin (ALLOWED_ORIGINS)";
+    return new WsproxyError(words, { code, cause });
   }
   if (status === 426) {
     return new WsproxyError(
