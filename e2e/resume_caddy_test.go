@@ -103,19 +103,46 @@ func (k *resumeCaddy) kill() {
 	<-k.ended
 }
 
-// Bulk goes both ways through Caddy, which reloads, restarts and is killed
-// meanwhile: sessions are taken up, and nothing is lost.
 func TestResumeThroughCaddy(t *testing.T) {
 	t.Parallel()
 	s := resumeServer(t, "TRUSTED_PROXIES=127.0.0.1/32")
 	k := newResumeCaddy(t, s.addr)
+	resumeThroughProxy(t, k.addr, []proxyStep{
+		{"reloads", func() {
+			k.write(t)
+			if err := k.command("reload", "--address", k.admin).Run(); err != nil {
+				t.Errorf("the reload: %v", err)
+			}
+		}},
+		{"is killed", func() {
+			k.kill()
+			k.run(t)
+		}},
+		{"restarts", func() {
+			_ = k.cmd.Process.Signal(os.Interrupt)
+			<-k.ended
+			k.run(t)
+		}},
+	})
+}
+
+// A proxyStep is something that a front proxy does under the sessions that it carries.
+type proxyStep struct {
+	name string
+	do   func()
+}
+
+// resumeThroughProxy has bulk go both ways through a front proxy, which goes through
+// all steps meanwhile: sessions are taken up, and nothing is lost.
+func resumeThroughProxy(t *testing.T, addr string, steps []proxyStep) {
+	t.Helper()
 	var all sync.WaitGroup
 	var clients []*resumeClient
 	stop := make(chan struct{})
 	for i := range uint64(3) {
-		// As long as it takes: it ends when Caddy has gone through everything.
+		// As long as it takes: it ends when the proxy has gone through everything.
 		far := echoServer(t)
-		c := resumeOpen(t, resumeVia{addr: k.addr}, relayPath(far), hasty, wide)
+		c := resumeOpen(t, resumeVia{addr: addr}, relayPath(far), hasty, wide)
 		clients = append(clients, c)
 		all.Go(func() {
 			sent := make(chan int64, 1)
@@ -157,32 +184,13 @@ func TestResumeThroughCaddy(t *testing.T) {
 		return least
 	}
 	for range 3 {
-		for _, step := range []struct {
-			name string
-			do   func()
-		}{
-			{"reloads", func() {
-				k.write(t)
-				if err := k.command("reload", "--address", k.admin).Run(); err != nil {
-					t.Errorf("the reload: %v", err)
-				}
-			}},
-			{"is killed", func() {
-				k.kill()
-				k.run(t)
-			}},
-			{"restarts", func() {
-				_ = k.cmd.Process.Signal(os.Interrupt)
-				<-k.ended
-				k.run(t)
-			}},
-		} {
+		for _, step := range steps {
 			before := taken()
 			step.do()
-			eventually(t, patience, "all are taken up when Caddy "+step.name, func() bool {
+			eventually(t, patience, "all are taken up when the proxy "+step.name, func() bool {
 				for _, c := range clients {
 					if err := c.end(); err != nil {
-						t.Fatalf("when Caddy %s a session ends: %v", step.name, err)
+						t.Fatalf("when the proxy %s a session ends: %v", step.name, err)
 					}
 				}
 				return taken() > before
