@@ -138,6 +138,7 @@ type client struct {
 	*net.TCPConn
 	t        *testing.T
 	conn     *wsock.Conn // the server's end
+	far      *net.TCPConn
 	unit     replay.Unit
 	sent     uint64 // position
 	received uint64
@@ -150,7 +151,7 @@ func (r *rig) newClient() *client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return &client{TCPConn: near, t: r.t, conn: conn, unit: r.session.unit}
+	return &client{TCPConn: near, t: r.t, conn: conn, far: far, unit: r.session.unit}
 }
 
 // begin gives the session its first WebSocket.

@@ -135,6 +135,7 @@ func TestTakeUpAfterAStuckWebSocketWasGivenUp(t *testing.T) {
 	r := newRigWith(t, replay.Bytes, 4<<20, 64<<20)
 	a := r.begin()
 	_ = a.SetReadBuffer(4 << 10)
+	_ = a.far.SetWriteBuffer(64 << 10)
 	a.ack(0, 64<<20)
 	const size = 2 << 20
 	sent, before, still := make(chan struct{}), uint64(0), 0
@@ -147,7 +148,7 @@ func TestTakeUpAfterAStuckWebSocketWasGivenUp(t *testing.T) {
 	testkit.Eventually(t, "a writer waits for the client", func() bool {
 		r.session.mu.Lock()
 		defer r.session.mu.Unlock()
-		if now := r.session.out.Sent(); now == before && r.session.writing && now > 256<<10 {
+		if now := r.session.out.Sent(); now == before && r.session.writing && now > 64<<10 {
 			still++
 		} else {
 			before, still = now, 0

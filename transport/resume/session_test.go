@@ -74,6 +74,7 @@ func TestTakeOver(t *testing.T) {
 	r := newRigWith(t, replay.Bytes, 4<<20, 64<<20)
 	a := r.begin()
 	_ = a.SetReadBuffer(4 << 10)
+	_ = a.far.SetWriteBuffer(64 << 10)
 	a.ack(0, 64<<20)
 	const size = 2 << 20
 	sent := make(chan struct{})
@@ -86,7 +87,7 @@ func TestTakeOver(t *testing.T) {
 	testkit.Eventually(t, "a writer waits for the client", func() bool {
 		r.session.mu.Lock()
 		defer r.session.mu.Unlock()
-		return r.session.writing && r.session.out.Sent() > 256<<10
+		return r.session.writing && r.session.out.Sent() > 64<<10
 	})
 	began := time.Now()
 	b := r.takeUp(a)
