@@ -26,13 +26,14 @@ func TestResumeClosingIsCut(t *testing.T) {
 						text, err := io.ReadAll(conn)
 						got <- fmt.Sprint(string(text), " ", err)
 					})
-					p := newCutter(t, s.addr)
-					p.late = 5 * time.Second
 					var once sync.Once
-					p.plan = func() (c *cut) {
-						once.Do(func() { c = &cut{way: way, where: cutClosing, how: how} })
-						return c
-					}
+					p := newCutter(t, s.addr, func(p *cutter) {
+						p.late = 5 * time.Second
+						p.plan = func() (c *cut) {
+							once.Do(func() { c = &cut{way: way, where: cutClosing, how: how} })
+							return c
+						}
+					})
 					c := resumeOpen(t, p.via(), relayPath(far), hasty)
 					_, _ = io.WriteString(c, "all of it")
 					if byServer { // which closes when both sides have ended

@@ -36,8 +36,7 @@ func beforeWord() *cut {
 // cutting makes a proxy before a server that cuts in every way.
 func cutting(t testing.TB, s *server, least, most time.Duration) *cutter {
 	t.Helper()
-	p := newCutter(t, s.addr)
-	p.plan = beforeWord
+	p := newCutter(t, s.addr, func(p *cutter) { p.plan = beforeWord })
 	p.harass(least, most, p.random)
 	return p
 }
@@ -216,8 +215,9 @@ func stuck(t *testing.T, c *resumeClient, position func() uint64) {
 func TestResumeFromElsewhere(t *testing.T) {
 	t.Parallel()
 	s := resumeServer(t)
-	p := newCutter(t, s.addr)
-	p.from = func() net.IP { return net.IPv4(127, 0, byte(rand.IntN(250)), byte(1+rand.IntN(250))) }
+	p := newCutter(t, s.addr, func(p *cutter) {
+		p.from = func() net.IP { return net.IPv4(127, 0, byte(rand.IntN(250)), byte(1+rand.IntN(250))) }
+	})
 	p.harass(20*time.Millisecond, 100*time.Millisecond, p.random)
 	const size = 2 << 20
 	c := resumeOpen(t, p.via(), relayPath(echoServer(t)), hasty)

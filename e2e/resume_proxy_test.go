@@ -49,7 +49,8 @@ type cutter struct {
 	behind string
 	l      net.Listener
 	// plan is what happens to each new connection; nil does nothing. from, if not
-	// nil, is the address from which the server is dialled.
+	// nil, is the address from which the server is dialled. They and late are set
+	// before the first one comes, by who makes it.
 	plan func() *cut
 	from func() net.IP
 	late time.Duration // after which a cut falls anywhere
@@ -67,14 +68,17 @@ type cutter struct {
 // cutHeld is how many connections stay open that are dead.
 const cutHeld = 16
 
-// newCutter starts one before a server. It ends with the test.
-func newCutter(t testing.TB, behind string) *cutter {
+// newCutter starts one before a server, as set makes it. It ends with the test.
+func newCutter(t testing.TB, behind string, set ...func(*cutter)) *cutter {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &cutter{behind: behind, l: l, late: 300 * time.Millisecond, conns: map[*cutConn]bool{}, closed: make(chan struct{})}
+	for _, change := range set {
+		change(p)
+	}
 	p.all.Go(p.accept)
 	t.Cleanup(func() {
 		l.Close()

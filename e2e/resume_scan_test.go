@@ -155,9 +155,10 @@ func TestCutter(t *testing.T) {
 	} {
 		for _, chunk := range []int{1, 1000, len(stream)} {
 			addr, conns := handServer(t)
-			p := newCutter(t, addr.String())
-			p.late = patience
-			p.plan = func() *cut { return &cut{way: toServer, where: c.where, how: cutFIN, kept: 3} }
+			p := newCutter(t, addr.String(), func(p *cutter) {
+				p.late = patience
+				p.plan = func() *cut { return &cut{way: toServer, where: c.where, how: cutFIN, kept: 3} }
+			})
 			near, err := net.Dial("tcp", p.l.Addr().String())
 			if err != nil {
 				t.Fatal(err)

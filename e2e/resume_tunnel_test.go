@@ -259,14 +259,15 @@ func TestResumeTunnelThroughCuts(t *testing.T) {
 func TestResumeTunnelKeepsItsPlace(t *testing.T) {
 	t.Parallel()
 	s := resumeTunnelServer(t, "METRICS_ADDR=127.0.0.1:0")
-	p := newCutter(t, s.addr)
 	var down atomic.Bool
-	p.plan = func() *cut {
-		if !down.Load() {
-			return nil
+	p := newCutter(t, s.addr, func(p *cutter) {
+		p.plan = func() *cut {
+			if !down.Load() {
+				return nil
+			}
+			return &cut{way: toServer, where: cutRequest, how: cutReset}
 		}
-		return &cut{way: toServer, where: cutRequest, how: cutReset}
-	}
+	})
 	r := newResumeRig(t, s, p.via(), resumeService(t), "", hasty)
 	if reply := r.get(t, "/hello"); reply.body != "hello" {
 		t.Fatalf("before the loss: %+v", reply)
