@@ -146,23 +146,7 @@ func TestResumeTerminalThroughCuts(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	session, err := client.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer session.Close()
-	if err := session.RequestPty("xterm", 24, 80, ssh.TerminalModes{ssh.ECHO: 1}); err != nil {
-		t.Fatal(err)
-	}
-	var show screen
-	session.Stdout = &show
-	keys, err := session.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := session.Start("PS1='ready> ' ENV= exec sh -i"); err != nil {
-		t.Fatal(err)
-	}
+	session, keys, show := startShell(t, client)
 	show.expect(t, "ready> ")
 	var want bytes.Buffer
 	for n := 0; n < 8 || conn.takenUp() < 5 && n < 200; n++ {

@@ -70,9 +70,9 @@ func TestResumeSlowTargetGivesWay(t *testing.T) {
 	resumeBegin(t, s.direct(), relayPath(far))
 	accept(t, conns)
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
-	got := uint64(0)
-	for buf := make([]byte, 16<<10); ; time.Sleep(200 * time.Millisecond) {
-		n, err := conn.Read(buf)
+	got, slow := uint64(0), slowly(conn, func() {})
+	for buf := make([]byte, 16<<10); ; {
+		n, err := slow.Read(buf)
 		if got += uint64(n); errors.Is(err, syscall.ECONNRESET) {
 			return
 		} else if err != nil {

@@ -143,28 +143,34 @@ func (s *screen) expect(t *testing.T, text string) {
 	})
 }
 
-func TestSSHTerminalFails(t *testing.T) {
-	t.Parallel()
-	s, d := start(t, allowLoopback()), startSSHD(t)
-	client, _ := dialSSH(t, s, d)
+// startShell starts a plain shell in a terminal, whatever the user's own does when it
+// starts.
+func startShell(t *testing.T, client *ssh.Client) (session *ssh.Session, keys io.WriteCloser, show *screen) {
+	t.Helper()
 	session, err := client.NewSession()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.Close()
+	t.Cleanup(func() { session.Close() })
 	if err := session.RequestPty("xterm", 24, 80, ssh.TerminalModes{ssh.ECHO: 1}); err != nil {
 		t.Fatal(err)
 	}
-	var show screen
-	session.Stdout = &show
-	keys, err := session.StdinPipe()
-	if err != nil {
+	show = new(screen)
+	session.Stdout = show
+	if keys, err = session.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	// A plain shell, whatever the user's own does when it starts.
 	if err := session.Start("PS1='ready> ' ENV= exec sh -i"); err != nil {
 		t.Fatal(err)
 	}
+	return session, keys, show
+}
+
+func TestSSHTerminalFails(t *testing.T) {
+	t.Parallel()
+	s, d := start(t, allowLoopback()), startSSHD(t)
+	client, _ := dialSSH(t, s, d)
+	session, keys, show := startShell(t, client)
 	type_ := func(line string) {
 		t.Helper()
 		if _, err := io.WriteString(keys, line); err != nil {
