@@ -253,10 +253,10 @@ func (a *tunnel) webSocketEnded(ctx actor.Context, m *messages.WebSocketEnded) {
 	if a.state != tunnelReady { // it has not begun, or closes, and waits for nobody
 		return
 	}
-	was := a.lasting.IsAway()
-	if a.lasting.Ended(ctx, m) {
+	switch ends, lost := a.lasting.Ended(ctx, m); {
+	case ends:
 		a.finish(ctx, m.Reason)
-	} else if a.lasting.IsAway() && !was {
+	case lost:
 		a.log(ctx).Info("tunnel detached", "reason", string(m.Reason))
 	}
 }

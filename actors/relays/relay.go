@@ -220,12 +220,12 @@ func (a *relay) dialed(ctx actor.Context, m *messages.TargetDialed) {
 
 // webSocketEnded has a session that has lost its WebSocket wait for another one.
 func (a *relay) webSocketEnded(ctx actor.Context, m *messages.WebSocketEnded) {
-	was := a.lasting.IsAway()
-	if ends := a.lasting.Ended(ctx, m); ends && a.state == relayClosing && len(a.held) > 0 {
+	switch ends, lost := a.lasting.Ended(ctx, m); {
+	case ends && a.state == relayClosing && len(a.held) > 0:
 		a.leave(ctx) // the client has answered the close frame
-	} else if ends {
+	case ends:
 		a.finish(ctx, m.Reason)
-	} else if a.lasting.IsAway() && !was {
+	case lost:
 		a.log(ctx).Info("relay detached", "reason", string(m.Reason))
 		if a.shut {
 			a.open.Pair.Cut()

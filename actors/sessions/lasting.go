@@ -73,16 +73,17 @@ func tokenID(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id
 // one.
 func (l *Lasting) IsAway() bool { return !l.since.IsZero() }
 
-// Ended deals with the end of a WebSocket. It reports whether the session ends by it:
-// not if it was lost, or is the session's no more. A fault ends the session without one,
-// too: what was being passed on then is lost.
-func (l *Lasting) Ended(ctx actor.Context, m *messages.WebSocketEnded) (ends bool) {
+// Ended deals with the end of a WebSocket. It reports whether the session ends by it, or
+// has lost it and waits for another one from now on: neither if it is the session's no
+// more, or known to have ended. A fault ends the session without one, too: what was being
+// passed on then is lost.
+func (l *Lasting) Ended(ctx actor.Context, m *messages.WebSocketEnded) (ends, lost bool) {
 	if l.terms == nil || l.ended || m.Number != l.number || l.IsAway() && m.Reason != messages.ReasonInternal {
-		return false
+		return false, false
 	}
 	if !m.Lost {
 		l.ended = true
-		return true
+		return true, false
 	}
 	patience := l.terms.Timeout
 	if !m.Known {
@@ -94,7 +95,7 @@ func (l *Lasting) Ended(ctx actor.Context, m *messages.WebSocketEnded) (ends boo
 	l.since = time.Now()
 	l.terms.Meter.SessionDetached(l.terms.Endpoint)
 	ctx.Send(l.terms.Limits, &messages.Detached{Holder: ctx.Self(), Away: true})
-	return false
+	return false, true
 }
 
 // IsTooLate reports whether a session that was waited for is to end.

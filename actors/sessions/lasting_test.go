@@ -162,10 +162,10 @@ func TestLimitsHearOfLossAndReturn(t *testing.T) {
 func TestFaultWhileAway(t *testing.T) {
 	onStage(t, time.Minute, func(s *stage) {
 		s.lose(0, true)
-		if s.Ended(s, &messages.WebSocketEnded{Reason: messages.ReasonClientClosed}) {
+		if ends, _ := s.Ended(s, &messages.WebSocketEnded{Reason: messages.ReasonClientClosed}); ends {
 			t.Error("it ends by a close frame of a WebSocket that was lost")
 		}
-		if !s.Ended(s, &messages.WebSocketEnded{Reason: messages.ReasonInternal}) {
+		if ends, _ := s.Ended(s, &messages.WebSocketEnded{Reason: messages.ReasonInternal}); !ends {
 			t.Error("it does not end by a fault")
 		}
 		if s.resume(1) {
@@ -179,7 +179,7 @@ func TestFaultWhileAway(t *testing.T) {
 func TestSessionThatDoesNotLast(t *testing.T) {
 	var l Lasting
 	s := &stage{}
-	if l.Ended(s, &messages.WebSocketEnded{Lost: true}) || l.IsAway() || l.IsTooLate(&TooLate{}) {
+	if ends, lost := l.Ended(s, &messages.WebSocketEnded{Lost: true}); ends || lost || l.IsAway() || l.IsTooLate(&TooLate{}) {
 		t.Error("it is lost")
 	}
 	answer := make(chan messages.Reason, 1)
