@@ -12,6 +12,9 @@ import (
 type assembly struct {
 	chunks [][]byte // each in a buffer of the pool, but for a trailer that none has room for; all full but the last one
 	size   int      // bytes
+	// dropped says that the message is to be refused, and is only counted.
+	dropped bool
+	tail    [replay.TrailerSize]byte // of what was dropped, the last bytes
 }
 
 // maxMessage is the longest message, its trailer included.
@@ -21,6 +24,11 @@ const maxMessage = replay.MaxPayload + replay.TrailerSize
 func (a *assembly) add(data []byte) bool {
 	if a.size+len(data) > maxMessage {
 		return false
+	}
+	if a.dropped {
+		a.size += len(data)
+		a.keepTail(data)
+		return true
 	}
 	for len(data) > 0 {
 		switch {
@@ -38,13 +46,32 @@ func (a *assembly) add(data []byte) bool {
 	return true
 }
 
+// drop keeps no more of the message than how long it is, and what may be its trailer.
+func (a *assembly) drop() {
+	a.dropped = true
+	for _, chunk := range a.chunks {
+		a.keepTail(chunk)
+		giveChunk(chunk)
+	}
+	a.chunks = nil
+}
+
+func (a *assembly) keepTail(data []byte) {
+	if n := len(data); n < len(a.tail) {
+		copy(a.tail[:], a.tail[n:])
+		copy(a.tail[len(a.tail)-n:], data)
+		return
+	}
+	copy(a.tail[:], data[len(data)-len(a.tail):])
+}
+
 // cutTrailer takes the position from the end, if the message is long enough.
 func (a *assembly) cutTrailer() (position uint64, ok bool) {
 	if a.size < replay.TrailerSize {
 		return 0, false
 	}
-	var trailer [replay.TrailerSize]byte
-	for left := len(trailer); left > 0; {
+	trailer := a.tail
+	for left := len(trailer); left > 0 && !a.dropped; {
 		last := &a.chunks[len(a.chunks)-1]
 		n := min(left, len(*last))
 		copy(trailer[left-n:left], (*last)[len(*last)-n:])

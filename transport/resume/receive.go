@@ -28,20 +28,22 @@ func (k *socket) payload(data []byte, text, end bool) (refused messages.Reason) 
 
 // part takes a piece of a message that comes in several.
 func (k *socket) part(data []byte, text, end bool) (refused messages.Reason) {
-	switch {
-	case !k.parts.add(data):
+	if !k.parts.add(data) {
 		return messages.ReasonMessageTooBig
-	case !text && k.session.isBeyond(k.parts.size-replay.TrailerSize):
-		return messages.ReasonBeyondLimit
+	}
+	if !text && !k.parts.dropped && k.session.isBeyond(k.parts.size-replay.TrailerSize) {
+		k.parts.drop()
+	}
+	switch {
 	case !end:
 		return ""
-	case text || k.session.isJSON(k.parts.chunks[0]):
+	case text || !k.parts.dropped && k.session.isJSON(k.parts.chunks[0]):
 		message := bytes.Join(k.parts.chunks, nil)
 		k.parts.release()
 		return k.json(message, text)
 	}
 	position, ok := k.parts.cutTrailer()
-	size := k.parts.size
+	size, dropped := k.parts.size, k.parts.dropped
 	chunks := k.parts.pass()
 	if !ok {
 		return messages.ReasonProtocolError
@@ -50,6 +52,9 @@ func (k *socket) part(data []byte, text, end bool) (refused messages.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	refused, expected := k.came(size, position)
+	if dropped && expected { // its limit has grown since, but it was not told so in time
+		return messages.ReasonBeyondLimit
+	}
 	first := expected && s.isIdle()
 	var left []piece
 	for i, data := range chunks {
@@ -76,7 +81,7 @@ func (k *socket) part(data []byte, text, end bool) (refused messages.Reason) {
 }
 
 // isBeyond reports whether so many bytes of one message are more than a relay's client
-// may send. What is known to be refused is not kept.
+// may send. What is known to be refused is not kept; for what, its end will tell.
 func (s *Session) isBeyond(size int) bool {
 	if s.unit != replay.Bytes {
 		return false

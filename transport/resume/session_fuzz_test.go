@@ -118,9 +118,12 @@ func (r *rig) fuzzEnd(a *client, n *naive, ends []naiveEnd) (over bool) {
 		}
 	}()
 	told := testkit.Hears[*messages.WebSocketEnded](r.Ear)
+	r.session.mu.Lock()
+	position := r.session.in.Position() // several messages may be the first one beyond the limit
+	r.session.mu.Unlock()
 	found := false
 	for _, end := range ends {
-		if found = end.reason == told.Reason; found {
+		if found = end.reason == told.Reason && end.position == position; found {
 			n.position, n.payload, n.ended = end.position, n.payload[:end.size], end.ended
 			break
 		}
