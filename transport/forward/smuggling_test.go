@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
@@ -143,6 +145,7 @@ func FuzzOutsideToService(f *testing.F) {
 		"GE\x00T /\x80 HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
 		"POST / HTTP/1.1\r\nHost: HOST\r\nConnection: Content-Length, Host, Transfer-Encoding, X-Forwarded-For\r\nContent-Length: 4\r\n\r\nbody",
 		"POST / HTTP/1.1\r\nHost: HOST\r\nTrailer: Content_Length, X-Forwarded-For, Y\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent_Length: 9\r\nX-Forwarded-For: 1\r\nY: \xff z\r\nHost: a\r\n\r\n",
+		"GET /\xf9\xf9a\xc3\xa4?\xff=b HTTP/1.1\r\nHost: HOST\r\n\r\n",
 		"POST /\xc3\xa4?\xff#f HTTP/1.1\r\nHost: HOST\r\nExpect: 100-continue\r\nTransfer_Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
 		"OPTIONS http://HOST HTTP/1.1\r\nHost: HOST\r\n\r\nM!#$%&'*+-.^_`|~ //a/../b%2f?? HTTP/1.1\r\nHost: HOST\r\nX-Forwarded-For: 1\r\nX_Forwarded_For: 2\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: x/1\r\n\r\nGET /2 HTTP/1.1\r\nHost: HOST\r\nContent-Length: 0\r\nTE: trailers, deflate;q=0.5\r\n\r\n",
@@ -175,6 +178,19 @@ func FuzzOutsideToService(f *testing.F) {
 	})
 }
 
+// escaped returns a target in which each byte that is no part of valid UTF-8 is %XX.
+func escaped(target string) (s string) {
+	for len(target) > 0 {
+		_, size := utf8.DecodeRuneInString(target)
+		char := target[:size]
+		if !utf8.ValidString(char) {
+			char = fmt.Sprintf("%%%02X", char)
+		}
+		s, target = s+char, target[size:]
+	}
+	return s
+}
+
 // wantMeant fails unless requests that are well-formed from the beginning have come as
 // they were meant, as far as they have: the outside connection's end cancels what is under
 // way.
@@ -199,6 +215,7 @@ func wantMeant(t *testing.T, in []byte, host string, got []stricthttp.Request) {
 		if !strings.HasPrefix(target, "/") {
 			continue
 		}
+		target = escaped(target)
 		if gotMethod, gotTarget, _ := strings.Cut(r.Line, " "); gotMethod != method || gotTarget != target || r.Body != meant[i].Body {
 			t.Errorf("of %q comes %q", in, r)
 		}
