@@ -139,6 +139,14 @@ func resumeThroughProxy(t *testing.T, addr string, steps []proxyStep) {
 	var all sync.WaitGroup
 	var clients []*resumeClient
 	stop := make(chan struct{})
+	ending := sync.OnceFunc(func() { close(stop) })
+	t.Cleanup(func() { // what goes on after the test can't fail it
+		ending()
+		for _, c := range clients {
+			c.finish(net.ErrClosed)
+		}
+		all.Wait()
+	})
 	for i := range uint64(3) {
 		// As long as it takes: it ends when the proxy has gone through everything.
 		far := echoServer(t)
@@ -176,27 +184,26 @@ func resumeThroughProxy(t *testing.T, addr string, steps []proxyStep) {
 			c.waitOver(t)
 		})
 	}
-	taken := func() (least int) {
-		least = 1 << 30
-		for _, c := range clients {
-			least = min(least, c.takenUp())
-		}
-		return least
+	for _, c := range clients {
+		c.waitBegun(t) // or the first step cuts nothing
 	}
 	for range 3 {
 		for _, step := range steps {
-			before := taken()
+			before := make([]int, len(clients))
+			for i, c := range clients {
+				before[i] = c.takenUp()
+			}
 			step.do()
-			eventually(t, patience, "all are taken up when the proxy "+step.name, func() bool {
-				for _, c := range clients {
+			for i, c := range clients {
+				eventually(t, patience, "all are taken up when the proxy "+step.name, func() bool {
 					if err := c.end(); err != nil {
 						t.Fatalf("when the proxy %s a session ends: %v", step.name, err)
 					}
-				}
-				return taken() > before
-			})
+					return c.takenUp() > before[i]
+				})
+			}
 		}
 	}
-	close(stop)
+	ending()
 	all.Wait()
 }
