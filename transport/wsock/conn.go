@@ -249,7 +249,7 @@ func (s *Conn) offer(frame []byte) bool {
 	n := 0
 	_ = s.raw.Write(func(fd uintptr) bool {
 		var err error
-		n, err = syscall.Write(int(fd), all)
+		n, err = sysWrite(fd, all)
 		if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
 			s.broken.Store(true)
 		}

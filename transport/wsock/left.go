@@ -2,7 +2,6 @@ package wsock
 
 import (
 	"slices"
-	"syscall"
 
 	"wsproxy/messages"
 )
@@ -72,7 +71,7 @@ func (s *Conn) peek(n int) []byte {
 	}
 	b := make([]byte, n)
 	_ = s.raw.Control(func(fd uintptr) {
-		n, _, _ = syscall.Recvfrom(int(fd), b, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		n, _ = sysPeek(fd, b)
 	})
 	return b[:max(n, 0)]
 }

@@ -104,7 +104,7 @@ func (r *Reader) Peek() error {
 	var err error
 	var one [1]byte
 	if rawErr := r.raw.Control(func(fd uintptr) {
-		n, _, err = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		n, err = sysPeek(fd, one[:])
 	}); rawErr != nil {
 		return rawErr
 	}
@@ -125,7 +125,7 @@ func (r *Reader) Peek() error {
 func (r *Reader) try(fd uintptr) bool {
 	r.buf = TakeBuffer()
 	for {
-		r.n, r.err = syscall.Read(int(fd), r.buf[r.skip:r.limit])
+		r.n, r.err = sysRead(fd, r.buf[r.skip:r.limit])
 		switch r.err {
 		case syscall.EINTR:
 		case syscall.EAGAIN:

@@ -20,7 +20,7 @@ func NewTryWriter(conn syscall.Conn) (*TryWriter, error) {
 	}
 	w := &TryWriter{raw: raw}
 	w.attempt = func(fd uintptr) bool {
-		w.n, w.err = syscall.Write(int(fd), w.p)
+		w.n, w.err = sysWrite(fd, w.p)
 		return true
 	}
 	return w, nil
