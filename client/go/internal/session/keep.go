@@ -12,9 +12,9 @@ import (
 
 // Close codes of the contract that the package messages has no name for.
 const (
-	closeTaken    = 4001 // another WebSocket has the session
-	closeGone     = 4404 // there is no such session any more
-	closeCannot   = 4409 // it can't be continued from there
+	closeTaken  = 4001 // another WebSocket has the session
+	closeGone   = 4404 // there is no such session any more
+	closeCannot = 4409 // it can't be continued from there
 )
 
 // isFinal reports whether a close code ends a session. Any other ends its

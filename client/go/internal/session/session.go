@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -69,6 +70,7 @@ type Session struct {
 	resumable bool
 	timeout   time.Duration // for which the server waits for another WebSocket
 	token     string
+	local     net.Addr
 	done      chan struct{}
 	ctx       context.Context // ends with the session
 	cancel    context.CancelFunc
@@ -128,7 +130,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{o: o, resumable: sock.Resumes(), done: make(chan struct{}), ready: true}
+	s := &Session{o: o, resumable: sock.Resumes(), local: sock.LocalAddr(), done: make(chan struct{}), ready: true}
 	s.work.L, s.changed.L = &s.mu, &s.mu
 	if s.resumable {
 		m, err := first(ctx, sock, o.Unit, messages.KindSession)
@@ -250,6 +252,9 @@ func (s *Session) abandon() {
 		s.sock.Abandon()
 	}
 }
+
+// LocalAddr returns the near end of the first WebSocket's TCP connection.
+func (s *Session) LocalAddr() net.Addr { return s.local }
 
 // Resumable reports whether the session outlives its WebSocket.
 func (s *Session) Resumable() bool { return s.resumable }
