@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // maxAhead bounds how many bytes that wait in the kernel are looked through for
@@ -28,7 +29,7 @@ type place struct {
 // waits. It can't tell on other systems than Linux.
 func (s *Session) HasLeft() bool {
 	at := s.at
-	if at.result == decodedClose || hasEnded(s.conn.raw) {
+	if at.result == decodedClose || kernel.HasEnded(s.conn.raw) {
 		return true
 	}
 	if !at.asked {
@@ -38,7 +39,7 @@ func (s *Session) HasLeft() bool {
 		at.asked = true
 		s.conn.answer(nil)
 	}
-	n := unread(s.conn.raw)
+	n := kernel.Unread(s.conn.raw)
 	if n > 0 && n == at.seen {
 		return false
 	}
@@ -71,7 +72,7 @@ func (s *Conn) peek(n int) []byte {
 	}
 	b := make([]byte, n)
 	_ = s.raw.Control(func(fd uintptr) {
-		n, _ = sysPeek(fd, b)
+		n, _ = kernel.Peek(fd, b)
 	})
 	return b[:max(n, 0)]
 }
