@@ -127,24 +127,31 @@ func copyUp(relay Relay, in io.Reader) error {
 // copyDown passes on what the target says, and its end; or, once the input has ended
 // and the target can't be told so, its silence.
 func copyDown(out io.WriteCloser, relay Relay, inputEnded *atomic.Bool) error {
-	for b := make([]byte, copySize); ; {
-		n, err := relay.Read(b)
-		if n > 0 {
-			if inputEnded.Load() {
-				_ = relay.SetReadDeadline(time.Now().Add(lastAnswer))
-			}
-			if _, err := out.Write(b[:n]); err != nil {
-				return fmt.Errorf("the output can't be written: %w", err)
-			}
-		}
-		switch {
-		case err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded):
-			if err := out.Close(); err != nil {
-				return fmt.Errorf("the output can't be closed: %w", err)
-			}
-			return nil
-		case err != nil:
-			return err
-		}
+	to := &heard{out: out, relay: relay, inputEnded: inputEnded}
+	if _, err := io.CopyBuffer(to, relay, make([]byte, copySize)); err != nil && (to.err != nil || !errors.Is(err, os.ErrDeadlineExceeded)) {
+		return err
 	}
+	if err := out.Close(); err != nil {
+		return fmt.Errorf("the output can't be closed: %w", err)
+	}
+	return nil
+}
+
+// A heard output postpones, with all that comes, the end of a target's silence.
+type heard struct {
+	out        io.Writer
+	relay      Relay
+	inputEnded *atomic.Bool
+	err        error
+}
+
+func (h *heard) Write(b []byte) (int, error) {
+	if h.inputEnded.Load() {
+		_ = h.relay.SetReadDeadline(time.Now().Add(lastAnswer))
+	}
+	n, err := h.out.Write(b)
+	if err != nil {
+		h.err = fmt.Errorf("the output can't be written: %w", err)
+	}
+	return n, h.err
 }
