@@ -111,7 +111,9 @@ func TestReadmeListens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tunnelPing(t, conn)
+	if _, err := tunnelPing(conn); err != nil {
+		t.Error(err)
+	}
 	conn.Close()
 	_ = cmd.Process.Signal(os.Interrupt)
 	if err := <-ended; err != nil {
