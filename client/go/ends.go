@@ -109,7 +109,9 @@ func (c relay) Next(units int64) (m replay.Message, ok bool) {
 		all := c.out.pop()
 		m.Payload, m.Buf = all.bytes(), all.buf
 	}
-	c.writable.Broadcast()
+	if c.out.size <= writeAhead/2 { // who waits is not woken for little
+		c.writable.Broadcast()
+	}
 	return m, true
 }
 

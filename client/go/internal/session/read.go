@@ -231,6 +231,10 @@ func (s *Session) peerEnds(kind messages.ResumeKind) error {
 	return nil
 }
 
+// worth is for how many bytes of room the writer is woken while more acks are
+// to come soon.
+const worth = replay.MaxPayload
+
 func (s *Session) acked(position, limit uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,7 +245,9 @@ func (s *Session) acked(position, limit uint64) error {
 	if s.out.Acknowledged() > before {
 		s.progressed(false)
 	}
-	s.work.Signal()
+	if s.out.Room() >= worth || s.out.Sent()-s.out.Acknowledged() < 2*worth || s.o.Unit == replay.Messages {
+		s.work.Signal()
+	}
 	return nil
 }
 
