@@ -143,7 +143,7 @@ func TestConnectOpenSSHThroughCuts(t *testing.T) {
 // What refuses says why in one line, and how to mend it; the exit status is 1.
 func TestConnectSaysWhy(t *testing.T) {
 	t.Parallel()
-	s := resumeServer(t, "MAX_CONNS_PER_IP=1")
+	s := start(t, "ALLOWED_TARGETS=127.0.0.0/8", "MAX_CONNS_PER_IP=1")
 	free, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -156,14 +156,15 @@ func TestConnectSaysWhy(t *testing.T) {
 		want string
 	}{
 		{[]string{url, "10.0.0.1", "22"}, "not allowed"},
-		{[]string{url, "127.0.0.1", closed}, "connection refused"},
+		{[]string{url, "127.0.0.1", closed}, "cannot reach target"},
 		{[]string{"ws://127.0.0.1:" + closed, "127.0.0.1", "22"}, "connection refused"},
 		{[]string{url, "127.0.0.1", "ssh"}, "port"},
-		{[]string{"ftp://127.0.0.1", "127.0.0.1", "22"}, "ftp"},
+		{[]string{"ftp://127.0.0.1", "127.0.0.1", "22"}, "wss://"},
 		{[]string{"127.0.0.1", "22"}, "WSPROXY_URL"},
 	} {
 		out, err := connectCommand(t, test.args...).CombinedOutput()
-		if text := string(out); err == nil || strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, "wsproxy connect: ") || !strings.Contains(text, test.want) {
+		text, _ := strings.CutSuffix(string(out), "wsproxy connect --help tells what it takes\n")
+		if err == nil || strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, "wsproxy connect: ") || !strings.Contains(text, test.want) {
 			t.Errorf("connect %q: %v, it says %q, which should name %q", test.args, err, text, test.want)
 		}
 	}
@@ -182,7 +183,7 @@ func TestConnectSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := connectCommand(t, url, "127.0.0.1", port).CombinedOutput()
-	if text := string(out); err == nil || !strings.Contains(text, "limit") {
+	if text := string(out); err == nil || !strings.Contains(text, "Too many sessions from your address") {
 		t.Errorf("beyond the limit: %v, %q", err, text)
 	}
 	in.Close()

@@ -139,4 +139,3 @@ func (p *plan) listen(ctx context.Context, address string, s cli.Streams) error 
 		fmt.Fprintf(s.Err, "the connection from %s was reset: %v\n", from, remote.Explain(err, p.server.Token != nil))
 	})
 }
-
