@@ -24,7 +24,7 @@ const (
 	// is 230 Mbit/s over 50 ms.
 	Units = 1024
 	// closeLinger is how long what was written to connections before Close may take
-	// to be sent, which credit can hold up.
+	// to be sent, which credit can hold up, and then the session to end.
 	closeLinger = 5 * time.Second
 
 	codeNormal   = 1000
@@ -40,6 +40,8 @@ type Session interface {
 	Passed(units int64)
 	// Close ends the session behind everything that Next has.
 	Close(code int, reason string)
+	// Abort ends it at once.
+	Abort(code int, reason string)
 }
 
 // A Mux is a tunnel's connections. Any goroutine may use it.
@@ -56,6 +58,8 @@ type Mux struct {
 	tell    telling
 	asleep  bool // Next had nothing
 	ready   *messages.Ready
+	url     addr // of the tunnel, and host and port of raw connections: set with ready
+	rawAddr addr
 	control []byte // the control message that is being read
 	streams map[string]*Stream
 	recent  recentIDs
@@ -66,11 +70,10 @@ type Mux struct {
 	widened   int   // bytes that windows have reserved
 	withheld  int64 // messages that don't count as passed on, for the answers are too many
 
-	leaving bool       // nothing new is taken, and the session ends with the last stream
-	closed  bool       // the session was told to close
-	ended   bool       // the session has ended, or broke the protocol
-	err     error      // why, under ended; nil if it was closed in order
-	empty   *sync.Cond // woken when the last stream is gone
+	leaving bool  // nothing new is taken, and the session ends with the last stream
+	closed  bool  // the session was told to close
+	ended   bool  // the session has ended, or broke the protocol
+	err     error // why it ended; nil if in order
 }
 
 // telling is what the session is to be told, without mu.
@@ -85,7 +88,6 @@ type telling struct {
 // connections are wanted; else they are refused.
 func New(raw bool) *Mux {
 	m := &Mux{streams: make(map[string]*Stream), readied: make(chan struct{}), done: make(chan struct{}), asleep: true}
-	m.empty = sync.NewCond(&m.mu)
 	m.HTTP, m.Raw = newListener(m, false), newListener(m, !raw)
 	return m
 }
@@ -158,7 +160,7 @@ func (m *Mux) wake() {
 // streams that there are not, else of the stream whose turn it is.
 func (m *Mux) Next(units int64) (replay.Message, bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	if units < 1 {
 		return replay.Message{}, false
 	}
@@ -172,12 +174,6 @@ func (m *Mux) Next(units int64) (replay.Message, bool) {
 	}
 	message := s.nextMessage()
 	m.turns.sent(s, len(message.Payload))
-	if m.tell != (telling{}) { // the last stream is gone; the session may not be called from here
-		go func() {
-			m.mu.Lock()
-			m.unlock()
-		}()
-	}
 	return message, true
 }
 
@@ -191,9 +187,7 @@ func (m *Mux) nextControl() []byte {
 			m.answers = nil
 		}
 		if m.withheld > 0 && len(m.answers) < maxAnswers {
-			withheld := m.withheld
-			m.withheld = 0
-			go m.passed(withheld)
+			m.tell.passed, m.withheld = m.tell.passed+m.withheld, 0
 		}
 		return b
 	}
@@ -211,12 +205,6 @@ func (m *Mux) nextControl() []byte {
 	return nil
 }
 
-func (m *Mux) passed(units int64) {
-	m.mu.Lock()
-	m.tell.passed += units
-	m.unlock()
-}
-
 // Close ends the tunnel: nothing new is taken, connections that are open are
 // reset. What was written to those that were closed before is still sent, for
 // some seconds, and then the session is closed. Done says when all of that is over.
@@ -229,17 +217,26 @@ func (m *Mux) Close() {
 			s.closeFor(endReset)
 		}
 	}
-	if !m.closed && !m.ended {
+	if !m.ended {
 		time.AfterFunc(closeLinger, m.giveUp)
 	}
 }
 
-// giveUp resets what is left and closes the session.
+// giveUp resets what is left, so that the session closes, and has it end at last.
 func (m *Mux) giveUp() {
 	m.mu.Lock()
 	defer m.unlock()
 	for _, s := range m.streams {
 		s.closeFor(endReset) // else what is cut here could look whole outside
+	}
+	if s := m.session; s != nil && !m.ended {
+		time.AfterFunc(closeLinger, func() {
+			select {
+			case <-m.done:
+			default:
+				s.Abort(codeNormal, "")
+			}
+		})
 	}
 }
 
@@ -255,10 +252,10 @@ func (m *Mux) Shutdown(ctx context.Context) error {
 	defer stop()
 	select {
 	case <-m.done:
+		return m.Err()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return m.Err()
 }
 
 // leave takes nothing new, and has the session end with the last stream. Under mu.
@@ -291,9 +288,6 @@ func (m *Mux) fail(why string) {
 // end ends everything but the session. Under mu.
 func (m *Mux) end(err error) {
 	m.ended, m.err = true, err
-	if m.closed && err == nil {
-		m.leaving = true
-	}
 	broken := m.endError()
 	for _, s := range m.streams {
 		s.broke(broken)

@@ -2,6 +2,8 @@ package mux
 
 import (
 	"io"
+	"net"
+	"strconv"
 	"time"
 
 	"wsproxy/messages"
@@ -48,6 +50,7 @@ func (m *Mux) takeControl(payload []byte) {
 	switch message := message.(type) {
 	case *messages.Ready:
 		m.ready = ready
+		m.url, m.rawAddr = addr(ready.TunnelURL), addr(RawAddr(*ready))
 		close(m.readied)
 	case *messages.Opened:
 		m.open(message)
@@ -60,6 +63,14 @@ func (m *Mux) takeControl(payload []byte) {
 			s.credited(message.Bytes)
 		}
 	}
+}
+
+// RawAddr returns host and port of a tunnel's raw connections; "" if it has none.
+func RawAddr(r messages.Ready) string {
+	if r.RawPort == 0 {
+		return ""
+	}
+	return net.JoinHostPort(r.RawHost, strconv.Itoa(int(r.RawPort)))
 }
 
 // maxControl is up to how many bytes of memory are kept for the next control
@@ -113,8 +124,8 @@ func (m *Mux) takeData(message []byte) {
 // came takes what the server has sent on a stream.
 func (s *Stream) came(payload []byte) {
 	if !s.window.came(len(payload)) {
-		s.closeFor(endReset)
 		s.broke(&Error{Reason: reasonOverrun})
+		s.mux.answer(messages.EncodeClientClose(s.id, messages.ClientReset))
 		return
 	}
 	switch {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"time"
 
 	"wsproxy/messages"
 	"wsproxy/transport/wsock/replay"
@@ -18,6 +17,7 @@ type Stream struct {
 	mux    *Mux
 	id     string
 	http   bool // the server speaks HTTP over it, and nobody owes an answer to an end
+	local  net.Addr
 	remote net.Addr
 
 	// All that follows is under mux.mu.
@@ -66,8 +66,11 @@ func (e ending) reason() string {
 }
 
 func newStream(m *Mux, opened *messages.Opened) *Stream {
-	s := &Stream{mux: m, id: opened.ConnID, http: opened.Protocol == messages.ProtocolHTTP,
-		remote: address(opened.RemoteAddr), window: newWindow(), may: messages.Window}
+	s := &Stream{mux: m, id: opened.ConnID, local: m.rawAddr, remote: address(opened.RemoteAddr),
+		http: opened.Protocol == messages.ProtocolHTTP, window: newWindow(), may: messages.Window}
+	if s.http {
+		s.local = m.url
+	}
 	s.readable.L, s.writable.L = &m.mu, &m.mu
 	return s
 }
@@ -203,7 +206,9 @@ func (s *Stream) CloseWrite() error {
 	if err := s.writeError(); err != nil && s.end != endEOF && !s.writeBy.expired {
 		return err
 	}
+	before := s.sendable()
 	s.finish(endEOF)
+	s.ask(before)
 	return nil
 }
 
@@ -231,6 +236,7 @@ func (s *Stream) closeAs(end ending) error {
 
 // closeFor closes the stream for its program.
 func (s *Stream) closeFor(end ending) {
+	before := s.sendable()
 	if end == endClose && !s.http && s.in.size > 0 && s.readErr == nil {
 		end = endReset
 	} else if end != endClose {
@@ -241,19 +247,16 @@ func (s *Stream) closeFor(end ending) {
 	s.readBy.stop()
 	s.writeBy.stop()
 	s.finish(end)
+	s.ask(before)
 	s.give()
 	s.readable.Broadcast()
-	s.writable.Broadcast()
 }
 
 // finish notes what is to be said of the end behind what waits.
 func (s *Stream) finish(end ending) {
-	if s.gone || end <= s.end {
-		return
+	if !s.gone {
+		s.end = max(s.end, end)
 	}
-	before := s.sendable()
-	s.end = end
-	s.ask(before)
 	s.writable.Broadcast()
 }
 
@@ -300,7 +303,7 @@ func address(text string) net.Addr {
 
 // LocalAddr returns the public address of the tunnel that the connection came
 // to: its URL, or host and port of raw connections.
-func (s *Stream) LocalAddr() net.Addr { return addr("") }
+func (s *Stream) LocalAddr() net.Addr { return s.local }
 
 // RemoteAddr returns the address of the outside peer; over HTTP that of the
 // request for which the connection was opened.

@@ -39,7 +39,9 @@ const (
 //
 // How long the way is can't be told behind front proxies, so it is tried: the
 // rate is measured over a window's bytes, then the window is doubled, and after
-// a window's bytes that fill the wider one the rate is measured again.
+// a window's bytes that fill the wider one the rate is measured again. If that
+// did not pay it becomes narrower, by giving back less than was read: what the
+// server has been given it keeps.
 type window struct {
 	size     int       // how many bytes may be on their way or wait, in the end
 	may      int       // how many more the server may send, as far as it has been told or will be
@@ -103,7 +105,8 @@ func (w *window) measure(read, unread int, now time.Time, widened *int) {
 	case w.settles:
 		w.settles = false
 	case w.tried && rate < w.rate*widerPays:
-		w.tried, w.again = false, now.Add(widerAgain)
+		w.narrow()
+		w.again = now.Add(widerAgain)
 	case took >= near && unread <= w.size/keepsUp && !now.Before(w.again):
 		w.double(rate, *widened)
 	}
