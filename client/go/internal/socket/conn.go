@@ -35,7 +35,6 @@ type Conn struct {
 func newConn(ws *websocket.Conn, w *wire) *Conn {
 	c := &Conn{ws: ws, wire: w}
 	w.holds = true
-	ws.SetReadLimit(0) // the session judges
 	ws.SetPingHandler(func(payload string) error {
 		if c.OnPing != nil {
 			c.OnPing(payload)
@@ -87,6 +86,10 @@ func told(err error) error {
 // SetReadDeadline bounds the waiting of Next and Read, after which the Conn is
 // of no use. Any goroutine may call it.
 func (c *Conn) SetReadDeadline(t time.Time) { _ = c.wire.raw.SetReadDeadline(t) }
+
+// SetWriteDeadline bounds the waiting of what writes, after which the Conn is of no
+// use. Any goroutine may call it.
+func (c *Conn) SetWriteDeadline(t time.Time) { _ = c.wire.raw.SetWriteDeadline(t) }
 
 // Write writes a message of the pieces, one behind the other, which may wait for
 // Flush. It keeps none of them. A message of up to 64 KiB with its trailer is one

@@ -20,6 +20,10 @@ const (
 	// the close frames.
 	lingering = 5 * time.Second
 
+	// readAhead is how much is read at once while much comes: gorilla reads a
+	// message in two pieces, which are two calls of the kernel.
+	readAhead = 64 << 10
+
 	closeFrame = 0x88 // first byte of a close frame
 )
 
@@ -44,6 +48,9 @@ type wire struct {
 	timed   bool          // there is a write deadline
 	closes  atomic.Bool   // the next close frame is the session's own
 	came    atomic.Uint64 // bytes read
+	ahead   []byte        // the reader's: read, and not asked for yet; in lent
+	lent    *[readAhead]byte
+	much    bool // the reader's: the last read has filled its buffer
 	written atomic.Uint64 // bytes
 }
 
@@ -58,13 +65,34 @@ func newWire(r *road) *wire {
 	return w
 }
 
-// Read is the reader's.
+// aheads are lent to wires on which much comes.
+var aheads = sync.Pool{New: func() any { return new([readAhead]byte) }}
+
+// Read is the reader's. An idle wire has no buffer.
 func (w *wire) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
-	if n > 0 {
+	if len(w.ahead) == 0 {
+		if !w.much || w.Conn != w.raw { // TLS has buffers of its own
+			n, err := w.Conn.Read(b)
+			w.came.Add(uint64(n))
+			w.much = n == len(b) && n > readBuffer/2 && n <= readBuffer // it was gorilla's buffer
+			return n, err
+		}
+		w.lent = aheads.Get().(*[readAhead]byte)
+		n, err := w.Conn.Read(w.lent[:])
 		w.came.Add(uint64(n))
+		w.ahead, w.much = w.lent[:n], n == readAhead
+		if n == 0 {
+			aheads.Put(w.lent)
+			w.ahead, w.lent = nil, nil
+			return 0, err
+		}
 	}
-	return n, err
+	n := copy(b, w.ahead)
+	if w.ahead = w.ahead[n:]; len(w.ahead) == 0 {
+		aheads.Put(w.lent)
+		w.ahead, w.lent = nil, nil
+	}
+	return n, nil
 }
 
 // Write gets whole frames. gorilla's own close frames come from the reader, at
