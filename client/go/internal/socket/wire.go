@@ -50,7 +50,7 @@ type wire struct {
 	came    atomic.Uint64 // bytes read
 	ahead   []byte        // the reader's: read, and not asked for yet; in lent
 	lent    *[readAhead]byte
-	much    bool // the reader's: the last read has filled its buffer
+	much    bool          // the reader's: the last read has filled its buffer
 	written atomic.Uint64 // bytes
 }
 
