@@ -15,7 +15,7 @@ import (
 
 // makeRun is `make run` on a free port, as somebody who tries the server out
 // starts it, with the binary elsewhere than in the tree. The server's pid is
-// that of make's child.
+// that of make's child. env is set beside the environment of this test.
 func makeRun(t *testing.T, env ...string) *server {
 	t.Helper()
 	port := strconv.Itoa(tunnelPorts(t, 1))
