@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"sync"
+
+	"wsproxy/command/expose/stall"
 )
 
 // bufferSize is what one read takes, each way of a connection: as much as a message
@@ -70,8 +72,13 @@ func (f *Forwarder) Serve(ctx context.Context, stream Stream) (r Result) {
 		}
 	}
 	var out sync.WaitGroup
-	out.Go(func() { r.Out = p.pass(stream, service, func(n int) { p.count(0, n) }) })
-	r.In = p.pass(service, stream, func(n int) { p.count(n, 0) })
+	out.Go(func() { r.Out = p.pass(stream, service, stream.Write, func(n int) { p.count(0, n) }) })
+	guard := &stall.Guard{Abort: p.abort, Broken: func() bool {
+		_, err := stream.Write(nil) // says what a reset has left
+		return err != nil
+	}}
+	write := func(b []byte) (int, error) { return guard.Write(service.Write, b) }
+	r.In = p.pass(service, stream, write, func(n int) { p.count(n, 0) })
 	out.Wait()
 	p.cutOnce.Do(func() {}) // nobody cuts any more
 	r.Cut = p.cut
@@ -87,13 +94,13 @@ func (p *pair) count(in, out int) {
 }
 
 // pass copies one direction to its end, and ends the other side's with it.
-func (p *pair) pass(to, from net.Conn, count func(int)) (passed int64) {
+func (p *pair) pass(to, from net.Conn, write func([]byte) (int, error), count func(int)) (passed int64) {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
 	for {
 		n, err := from.Read(buf[:])
 		if n > 0 {
-			if _, failed := to.Write(buf[:n]); failed != nil {
+			if _, failed := write(buf[:n]); failed != nil {
 				p.abort()
 				return passed
 			}

@@ -81,7 +81,7 @@ func small(b *testing.B, through func(*Address) string) {
 
 // What the observer alone costs of it.
 func BenchmarkWatch(b *testing.B) {
-	w := newWatch(&Tap{Watcher: nobody{}, Counters: &Counters{}}, "", false)
+	w := newWatch(&Tap{Watcher: nobody{}, Counters: &Counters{}}, "", nil)
 	request := []byte(benchRequest)
 	answer := []byte("HTTP/1.1 200 OK\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"hello\":\"you\"}")
 	b.ReportAllocs()

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"sync"
+
+	"wsproxy/command/expose/stall"
 )
 
 // A conn joins one connection of the proxy to one of the service. Two goroutines pass
@@ -15,12 +17,24 @@ type conn struct {
 	stream Stream
 	w      *watch
 
+	guard stall.Guard // of writes to the service
+
 	answered chan struct{} // closed when no answers are passed any more
 
 	mu      sync.Mutex
 	service net.Conn // nil until it is dialed; set by the goroutine of the requests
 	aborted bool     // the proxy's side was cut: so is the service's
 	closing bool     // the connection was idle when the proxy ended it
+}
+
+func newConn(t *Tap, stream Stream, w *watch) *conn {
+	c := &conn{tap: t, stream: stream, w: w, answered: make(chan struct{})}
+	c.guard.Abort = c.abort
+	c.guard.Broken = func() bool {
+		_, err := stream.Write(nil) // says what a reset has left
+		return err != nil
+	}
+	return c
 }
 
 // dial opens the connection to the service, and begins to pass its answers.
@@ -52,7 +66,7 @@ func (c *conn) requests() {
 			if !deaf {
 				// A service may answer early and read no more: the answer counts,
 				// and what still comes of the body is taken and dropped.
-				_, failed := c.service.Write(buf[:n])
+				_, failed := c.guard.Write(c.service.Write, buf[:n])
 				deaf = failed != nil
 			}
 		}

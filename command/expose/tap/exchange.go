@@ -44,6 +44,8 @@ type Kept struct {
 	RequestHead, RequestBody []byte
 	AnswerHead, AnswerBody   []byte
 	RequestCut, AnswerCut    bool // more has passed than is kept
+
+	held int // what the keeper was asked for
 }
 
 // snapshot returns a copy that stays as it is.
@@ -81,7 +83,7 @@ type Keeper interface {
 }
 
 // keep appends to kept what of b has room, and reports whether all had.
-func keep(k Keeper, kept *[]byte, b []byte) bool {
+func (e *Exchange) keep(k Keeper, kept *[]byte, b []byte) bool {
 	n := min(len(b), maxKept-len(*kept))
 	if n > 0 {
 		before := cap(*kept)
@@ -91,6 +93,7 @@ func keep(k Keeper, kept *[]byte, b []byte) bool {
 			if !k.Grow(size - before) {
 				return false
 			}
+			e.held += size - before
 			grown := make([]byte, len(*kept), size)
 			copy(grown, *kept)
 			*kept = grown
@@ -100,10 +103,10 @@ func keep(k Keeper, kept *[]byte, b []byte) bool {
 	return n == len(b)
 }
 
-// Bytes returns how many bytes are held for k.
-func (k *Kept) Bytes() int {
-	if k == nil {
+// Held returns how many bytes the keeper was asked for.
+func (e *Exchange) Held() int {
+	if e.Kept == nil {
 		return 0
 	}
-	return cap(k.RequestHead) + cap(k.RequestBody) + cap(k.AnswerHead) + cap(k.AnswerBody)
+	return e.held
 }

@@ -23,7 +23,7 @@ func feed(seed uint64, b []byte, follow func([]byte)) {
 func fuzzWatch() (*watch, *recorder) {
 	seen := newRecorder()
 	seen.came = make(chan struct{}, 1<<16)
-	return newWatch(&Tap{Watcher: seen, Keeper: keeper{seen}, Counters: &Counters{}}, "", false), seen
+	return newWatch(&Tap{Watcher: seen, Keeper: keeper{seen}, Counters: &Counters{}}, "", nil), seen
 }
 
 // Whatever comes, the framer takes all of it, and the same in any pieces; what net/http

@@ -30,7 +30,7 @@ func (c *conn) heldRequests(ctx context.Context, gate Gate) {
 				return
 			}
 			if len(out) > 0 && !deaf {
-				_, failed := c.service.Write(out)
+				_, failed := c.guard.Write(c.service.Write, out)
 				deaf = failed != nil
 			}
 		}
@@ -182,6 +182,7 @@ func (w *watch) ownAnswer(e *Exchange, a ownAnswer, b []byte) {
 	head, body, _ := bytes.Cut(b, []byte("\r\n\r\n"))
 	e.Status, e.Own, e.Hint, e.Out, e.FirstByte = a.status, true, a.hint, int64(len(body)), time.Since(e.Start)
 	if k := w.tap.Keeper; k != nil && k.Grow(len(b)) {
+		e.held += len(b)
 		e.AnswerHead, e.AnswerBody = append(head[:len(head):len(head)], "\r\n\r\n"...), body
 	}
 	w.end(e, false)

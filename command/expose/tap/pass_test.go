@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Every kind of answer passes byte for byte, and is known.
@@ -223,4 +224,35 @@ func TestEarlyAnswer(t *testing.T) {
 	if e := rig.seen.wait(t, 1)[0]; e.Status != 413 || e.Cut {
 		t.Errorf("taken for %+v", e)
 	}
+}
+
+// A reset is noticed while the service takes nothing, too.
+func TestResetWhileServiceStalls(t *testing.T) {
+	ended, reset := make(chan error, 1), make(chan struct{})
+	service := scripted(t, func(c *net.TCPConn, r *bufio.Reader) {
+		<-reset
+		// It is only looked whether there is an end, nothing is taken.
+		_ = c.SetReadBuffer(1)
+		for {
+			if _, err := c.Write([]byte("x")); err != nil {
+				ended <- err
+				return
+			}
+		}
+	})
+	rig := newRig(t, service, nil)
+	proxy := rig.dial()
+	fmt.Fprint(proxy, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+	_ = proxy.SetWriteDeadline(time.Now().Add(time.Second))
+	for chunk := make([]byte, 1<<20); ; {
+		if _, err := proxy.Write(chunk); err != nil {
+			break
+		}
+	}
+	_ = tcpStream{proxy}.Reset()
+	if e := rig.seen.wait(t, 1)[0]; !e.Cut {
+		t.Errorf("taken for %+v", e)
+	}
+	close(reset)
+	<-ended
 }

@@ -74,25 +74,26 @@ func (t *Tap) Serve(ctx context.Context, stream Stream) {
 	if addr := stream.RemoteAddr(); addr != nil {
 		remote = addr.String()
 	}
-	t.serve(ctx, stream, newWatch(t, remote, false))
+	t.serve(ctx, stream, newWatch(t, remote, nil))
 }
 
-// Replay is Serve for a request of the user's own: no gate is asked.
-func (t *Tap) Replay(ctx context.Context, stream Stream) {
-	t.serve(ctx, stream, newWatch(t, "", true))
+// Replay is Serve for a request of the user's own: no gate is asked. began is told
+// under which number the request is known.
+func (t *Tap) Replay(ctx context.Context, stream Stream, began func(id uint64)) {
+	t.serve(ctx, stream, newWatch(t, "", began))
 }
 
 func (t *Tap) serve(ctx context.Context, stream Stream, w *watch) {
 	t.Counters.Open.Add(1)
 	defer t.Counters.Open.Add(-1)
-	c := &conn{tap: t, stream: stream, w: w, answered: make(chan struct{})}
+	c := newConn(t, stream, w)
 	stop := context.AfterFunc(ctx, func() {
 		c.abort()
 		_ = stream.Reset()
 	})
 	defer stop()
 	gate := t.Gate
-	if w.replayed {
+	if w.replayed != nil {
 		gate = nil
 	}
 	if gate == nil && c.dial(ctx) == nil {

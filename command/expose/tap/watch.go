@@ -15,7 +15,7 @@ const maxPending = 16
 type watch struct {
 	tap      *Tap
 	remote   string
-	replayed bool
+	replayed func(id uint64) // told of the user's own requests; nil for those from outside
 
 	mu       sync.Mutex
 	request  framer
@@ -27,7 +27,7 @@ type watch struct {
 	served   bool // something has come from the service
 }
 
-func newWatch(t *Tap, remote string, replayed bool) *watch {
+func newWatch(t *Tap, remote string, replayed func(uint64)) *watch {
 	return &watch{tap: t, remote: remote, replayed: replayed, request: framer{strict: true}}
 }
 
@@ -55,13 +55,14 @@ func (w *watch) requestBytes(b []byte) {
 // begin begins an exchange with the head of its request. The caller holds w.mu.
 func (w *watch) begin(head []byte, r *requestHead) *Exchange {
 	e := &Exchange{
-		ID: w.tap.Counters.lastID.Add(1), Tunnel: w.tap.Name, Remote: w.remote, Replayed: w.replayed,
+		ID: w.tap.Counters.lastID.Add(1), Tunnel: w.tap.Name, Remote: w.remote, Replayed: w.replayed != nil,
 		Method: methodName(r.method), Path: string(r.path), Start: time.Now(), head: string(r.method) == "HEAD", page: wantsPage(r.accept),
 	}
 	w.tap.Counters.Requests.Add(1)
 	if k := w.tap.Keeper; k != nil {
 		e.Kept = &Kept{}
 		if k.Grow(len(head)) {
+			e.held += len(head)
 			e.RequestHead = bytes.Clone(head)
 		}
 	}
@@ -74,6 +75,9 @@ func (w *watch) begin(head []byte, r *requestHead) *Exchange {
 	w.request.setBody(r.body)
 	if k := w.tap.Keeper; k != nil {
 		k.Begins(e.snapshot())
+	}
+	if w.replayed != nil {
+		w.replayed(e.ID)
 	}
 	return e
 }
@@ -93,7 +97,7 @@ func (w *watch) requestPiece(p piece) {
 		}
 		e.In += int64(len(p.span))
 		if e.Kept != nil && !e.RequestCut {
-			e.RequestCut = !keep(w.tap.Keeper, &e.RequestBody, p.span)
+			e.RequestCut = !e.keep(w.tap.Keeper, &e.RequestBody, p.span)
 		}
 	}
 }
@@ -133,7 +137,7 @@ func (w *watch) answerPiece(p piece) {
 		}
 		e.Out += int64(len(p.span))
 		if e.Kept != nil && !e.AnswerCut {
-			e.AnswerCut = !keep(w.tap.Keeper, &e.AnswerBody, p.span)
+			e.AnswerCut = !e.keep(w.tap.Keeper, &e.AnswerBody, p.span)
 		}
 		if e.probe != nil {
 			w.look(e, p.span)
@@ -162,6 +166,7 @@ func (w *watch) answerHead(e *Exchange, head []byte) {
 	e.Status, e.FirstByte, e.EventStream = a.status, time.Since(e.Start), a.eventStream
 	k := w.tap.Keeper
 	if k != nil && k.Grow(len(head)) {
+		e.held += len(head)
 		e.AnswerHead = bytes.Clone(head)
 	}
 	switch {
