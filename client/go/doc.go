@@ -1,0 +1,2 @@
+// Package wsproxy is the client of a wsproxy server.
+package wsproxy

@@ -1,0 +1,171 @@
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"wsproxy/transport/wsock"
+)
+
+const (
+	// joined is up to how many bytes frames go out in one write, if they are
+	// there at the same time.
+	joined = 16 << 10
+	// lingering is how long the server may take to end its TCP connection behind
+	// the close frames.
+	lingering = 5 * time.Second
+
+	// readAhead is how much is read at once while much comes: gorilla reads a
+	// message in two pieces, which are two calls of the kernel.
+	readAhead = 64 << 10
+
+	closeFrame = 0x88 // first byte of a close frame
+)
+
+// errNotAsked is of a close frame that nobody has asked for.
+var errNotAsked = errors.New("the WebSocket is broken")
+
+// writeBuffers are lent to a WebSocket while it writes a message.
+var writeBuffers sync.Pool
+
+// A wire is what gorilla's Conn reads and writes. It holds small frames back
+// until Flush, counts what comes, and keeps gorilla from closing by itself:
+// where a frame can't be read gorilla says 1002, which would end a session that
+// only has to be taken up.
+//
+// There is one writer at a time, but for the methods that say otherwise.
+type wire struct {
+	*road
+	system  syscall.RawConn // of the TCP connection; nil if it is none
+	holds   bool            // since the handshake
+	held    []byte          // frames that wait for Flush, in spare
+	spare   *[joined]byte
+	timed   bool          // there is a write deadline
+	closes  atomic.Bool   // the next close frame is the session's own
+	came    atomic.Uint64 // bytes read
+	ahead   []byte        // the reader's: read, and not asked for yet; in lent
+	lent    *[readAhead]byte
+	much    bool // the reader's: the last read has filled its buffer
+	written atomic.Uint64 // bytes
+}
+
+// spares are lent to wires while frames wait.
+var spares = sync.Pool{New: func() any { return new([joined]byte) }}
+
+func newWire(r *road) *wire {
+	w := &wire{road: r}
+	if tcp, ok := r.raw.(syscall.Conn); ok {
+		w.system, _ = tcp.SyscallConn()
+	}
+	return w
+}
+
+// aheads are lent to wires on which much comes.
+var aheads = sync.Pool{New: func() any { return new([readAhead]byte) }}
+
+// Read is the reader's. An idle wire has no buffer.
+func (w *wire) Read(b []byte) (int, error) {
+	if len(w.ahead) == 0 {
+		if !w.much || w.Conn != w.raw { // TLS has buffers of its own
+			n, err := w.Conn.Read(b)
+			w.came.Add(uint64(n))
+			w.much = n == len(b) && n > readBuffer/2 && n <= readBuffer // it was gorilla's buffer
+			return n, err
+		}
+		w.lent = aheads.Get().(*[readAhead]byte)
+		n, err := w.Conn.Read(w.lent[:])
+		w.came.Add(uint64(n))
+		w.ahead, w.much = w.lent[:n], n == readAhead
+		if n == 0 {
+			aheads.Put(w.lent)
+			w.ahead, w.lent = nil, nil
+			return 0, err
+		}
+	}
+	n := copy(b, w.ahead)
+	if w.ahead = w.ahead[n:]; len(w.ahead) == 0 {
+		aheads.Put(w.lent)
+		w.ahead, w.lent = nil, nil
+	}
+	return n, nil
+}
+
+// Write gets whole frames. gorilla's own close frames come from the reader, at
+// any time.
+func (w *wire) Write(b []byte) (int, error) {
+	switch {
+	case !w.holds:
+		return w.Conn.Write(b)
+	case b[0] == closeFrame && !w.closes.Load():
+		return 0, errNotAsked
+	}
+	if len(w.held)+len(b) > joined {
+		if err := w.flush(); err != nil {
+			return 0, err
+		}
+		if len(b) > joined/2 {
+			n, err := w.Conn.Write(b)
+			w.written.Add(uint64(n))
+			return n, err
+		}
+	}
+	if w.held == nil {
+		w.spare = spares.Get().(*[joined]byte)
+		w.held = w.spare[:0]
+	}
+	w.held = append(w.held, b...)
+	return len(b), nil
+}
+
+// flush writes what is held.
+func (w *wire) flush() error {
+	if w.held == nil {
+		return nil
+	}
+	n, err := w.Conn.Write(w.held)
+	w.written.Add(uint64(n))
+	spares.Put(w.spare)
+	w.held, w.spare = nil, nil
+	return err
+}
+
+// SetWriteDeadline spares the kernel what changes nothing: gorilla sets one
+// before each write.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() && !w.timed {
+		return nil
+	}
+	w.timed = !t.IsZero()
+	return w.Conn.SetWriteDeadline(t)
+}
+
+// acked returns how many bytes the other kernel has acknowledged, or 0 if that
+// can't be told. Any goroutine may call it.
+func (w *wire) acked() uint64 {
+	if w.system == nil {
+		return 0
+	}
+	return wsock.BytesAcked(w.system)
+}
+
+// abandon closes the TCP connection, without a word and without waiting. Any
+// goroutine may call it.
+func (w *wire) abandon() { w.raw.Close() }
+
+// linger waits until the server has ended its connection, and closes: what is
+// closed before that may take back what was sent last.
+func (w *wire) linger() {
+	_ = w.raw.SetDeadline(time.Now().Add(lingering))
+	if half, ok := w.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, w.Conn)
+	w.raw.Close()
+}
+
+var _ net.Conn = (*wire)(nil)
