@@ -48,6 +48,9 @@ type Kept struct {
 	held int // what the keeper was asked for
 }
 
+// lasts reports whether it goes on for as long as the client likes.
+func (e *Exchange) lasts() bool { return e.Upgraded || e.EventStream }
+
 // snapshot returns a copy that stays as it is.
 func (e *Exchange) snapshot() Exchange {
 	c := *e

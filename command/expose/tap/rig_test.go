@@ -107,6 +107,9 @@ func newRig(t *testing.T, service Service, change func(*Tap)) *rig {
 		if open := r.tap.Counters.Open.Load(); open != 0 {
 			t.Errorf("%d connections are counted as open at the end", open)
 		}
+		if pending := r.tap.Counters.Pending.Load(); pending != 0 {
+			t.Errorf("%d requests are counted as pending at the end", pending)
+		}
 	})
 	return r
 }

@@ -42,6 +42,7 @@ type Gate interface {
 // Counters are those of all taps of a process, for a live view.
 type Counters struct {
 	Open, Requests atomic.Int64 // connections, and requests since the start
+	Pending        atomic.Int64 // requests without an end, but for those that go on for long
 	In, Out        atomic.Int64 // bytes of messages since the start, heads included
 	lastID         atomic.Uint64
 }

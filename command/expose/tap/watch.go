@@ -72,6 +72,7 @@ func (w *watch) begin(head []byte, r *requestHead) *Exchange {
 		return e
 	}
 	w.pending = append(w.pending, e)
+	w.tap.Counters.Pending.Add(1)
 	w.request.setBody(r.body)
 	if k := w.tap.Keeper; k != nil {
 		k.Begins(e.snapshot())
@@ -175,10 +176,12 @@ func (w *watch) answerHead(e *Exchange, head []byte) {
 		w.request.lose()
 		w.answer.lose()
 	case a.hasNoBody(e.head):
+		e.EventStream = false
 		w.answer.setBody(framing{})
 		w.end(e, false)
 		return
 	case w.answer.setBody(a.body):
+		e.EventStream = false
 		w.end(e, false)
 		return
 	}
@@ -188,13 +191,19 @@ func (w *watch) answerHead(e *Exchange, head []byte) {
 	if k != nil {
 		k.Answered(e.snapshot())
 	}
-	if (e.Upgraded || e.EventStream) && w.tap.Watcher != nil {
-		w.tap.Watcher.Lasts(e.snapshot())
+	if e.lasts() {
+		w.tap.Counters.Pending.Add(-1)
+		if w.tap.Watcher != nil {
+			w.tap.Watcher.Lasts(e.snapshot())
+		}
 	}
 }
 
 // end ends e, which is pending. The caller holds w.mu.
 func (w *watch) end(e *Exchange, cut bool) {
+	if !e.lasts() {
+		w.tap.Counters.Pending.Add(-1)
+	}
 	e.Ended, e.Cut, e.Duration, e.probe = true, cut, time.Since(e.Start), nil
 	for i, other := range w.pending {
 		if other == e {
