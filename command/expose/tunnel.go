@@ -122,6 +122,8 @@ func (l *line) serve(ctx, cut context.Context, t *Tunnel) (*EndError, error) {
 		return nil, errors.New("the server has no raw port for it: all are taken, or it gives none")
 	}
 	l.announce(t)
+	cut, cutAll := context.WithCancel(cut)
+	defer cutAll()
 	var accepting sync.WaitGroup
 	accepting.Go(func() { l.accept(t, t.HTTP, func(c net.Conn) { l.serveHTTP(cut, c) }) })
 	if t.Raw != nil {
@@ -131,13 +133,16 @@ func (l *line) serve(ctx, cut context.Context, t *Tunnel) (*EndError, error) {
 	case <-t.Done:
 	case <-ctx.Done():
 		l.command.settle(cut)
-		l.shutdown(t)
 	}
 	_ = t.HTTP.Close()
 	if t.Raw != nil {
 		_ = t.Raw.Close()
 	}
 	accepting.Wait()
+	cutAll() // those that are idle end in order, and what was written still goes out
+	if ctx.Err() != nil {
+		l.shutdown(t)
+	}
 	return nil, t.Err()
 }
 
@@ -174,13 +179,13 @@ func (l *line) accept(t *Tunnel, from net.Listener, serve func(net.Conn)) {
 			l.serving.Go(func() { serve(c) })
 			continue
 		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
 		select {
 		case <-t.Done:
 			return
 		case <-time.After(acceptPause):
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return
 		}
 	}
 }

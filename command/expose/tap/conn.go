@@ -84,16 +84,36 @@ func (c *conn) requestsEnded(err error) {
 		c.abort()
 	case c.service == nil:
 	case c.w.idle():
-		c.mu.Lock()
-		c.closing = true
-		c.mu.Unlock()
-		_ = c.service.Close()
+		c.close()
 	default:
 		// One that can't be told so goes on: what it sends is wanted.
 		if s, ok := c.service.(interface{ CloseWrite() error }); ok {
 			_ = s.CloseWrite()
 		}
 	}
+}
+
+// close ends the service's connection, on which nothing is under way.
+func (c *conn) close() {
+	c.mu.Lock()
+	c.closing = true
+	service := c.service
+	c.mu.Unlock()
+	if service != nil {
+		_ = service.Close()
+	}
+}
+
+// quit ends both sides, in order if nothing is under way: then what was written last
+// still reaches the outside.
+func (c *conn) quit() {
+	if c.w.idle() {
+		c.close()
+		_ = c.stream.Close()
+		return
+	}
+	_ = c.stream.Reset() // before the other side, whose end would end this one in order
+	c.abort()
 }
 
 // answers passes what comes from the service until that ends, and ends both.

@@ -119,8 +119,8 @@ func withoutAuthorization(out, head []byte, strip bool) []byte {
 // giveUp ends a connection that can't be followed. It returns false, for more.
 func (c *conn) giveUp(why string) bool {
 	c.tap.notice("a connection was ended: " + why)
-	c.abort()
 	_ = c.stream.Reset()
+	c.abort()
 	return false
 }
 
@@ -139,15 +139,9 @@ func (c *conn) answerOwn(e *Exchange, a ownAnswer, whole bool) bool {
 	case whole:
 		return true
 	}
-	c.mu.Lock()
-	c.closing = true
-	service := c.service
-	c.mu.Unlock()
 	_ = c.stream.CloseWrite()
 	c.drain()
-	if service != nil {
-		_ = service.Close()
-	}
+	c.close()
 	return false
 }
 

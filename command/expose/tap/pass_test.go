@@ -2,6 +2,7 @@ package tap
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -255,4 +256,41 @@ func TestResetWhileServiceStalls(t *testing.T) {
 	}
 	close(reset)
 	<-ended
+}
+
+// When the user asks for the end a connection on which nothing is under way ends in
+// order, and another one is cut.
+func TestQuit(t *testing.T) {
+	asked := make(chan struct{}, 2)
+	service := scripted(t, func(c *net.TCPConn, r *bufio.Reader) {
+		for head := readHead(r); head != ""; head = readHead(r) {
+			if strings.HasPrefix(head, "GET /idle") {
+				fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			}
+			asked <- struct{}{}
+		}
+	})
+	rig := newRig(t, service, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	serve := func(path string) *net.TCPConn {
+		front := listen(t)
+		proxy := dial(t, front.Addr().String())
+		c, err := front.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rig.served.Go(func() { rig.tap.Serve(ctx, tcpStream{c.(*net.TCPConn)}) })
+		fmt.Fprintf(proxy, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+		<-asked
+		return proxy
+	}
+	idle, busy := serve("/idle"), serve("/busy")
+	rig.seen.wait(t, 1)
+	cancel()
+	if b, whole := readAll(t, idle); !whole || !strings.HasPrefix(b, "HTTP/1.1 200") {
+		t.Errorf("%q, in order: %v", b, whole)
+	}
+	if _, whole := readAll(t, busy); whole {
+		t.Error("a request that was under way has ended in order")
+	}
 }

@@ -26,11 +26,9 @@ func (s tcpStream) Reset() error {
 
 // A recorder is a Watcher and a Keeper.
 type recorder struct {
-	mu      sync.Mutex
-	ended   []*Exchange
-	began   int
-	answers int
-	came    chan struct{}
+	mu    sync.Mutex
+	ended []*Exchange
+	came  chan struct{}
 }
 
 func newRecorder() *recorder { return &recorder{came: make(chan struct{}, 1000)} }

@@ -69,7 +69,7 @@ func (t *Tap) notice(sentence string) {
 }
 
 // Serve joins a connection of the proxy to the service, and returns when both have
-// ended. The end of ctx cuts it.
+// ended. The end of ctx ends it: in order if nothing is under way, else it is cut.
 func (t *Tap) Serve(ctx context.Context, stream Stream) {
 	remote := ""
 	if addr := stream.RemoteAddr(); addr != nil {
@@ -88,10 +88,7 @@ func (t *Tap) serve(ctx context.Context, stream Stream, w *watch) {
 	t.Counters.Open.Add(1)
 	defer t.Counters.Open.Add(-1)
 	c := newConn(t, stream, w)
-	stop := context.AfterFunc(ctx, func() {
-		c.abort()
-		_ = stream.Reset()
-	})
+	stop := context.AfterFunc(ctx, c.quit)
 	defer stop()
 	gate := t.Gate
 	if w.replayed != nil {
