@@ -72,6 +72,7 @@ func (c *command) run(ctx context.Context, lines []*line) error {
 	cut, cutAll := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutAll()
 	stop := context.AfterFunc(ctx, func() {
+		c.shown.Rest()
 		if n := c.counters.Pending.Load(); n > 0 {
 			c.shown.Say(fmt.Sprintf("ending; requests that are under way (%d) have %s", n, settleTime))
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"wsproxy/command/expose/tap"
@@ -54,6 +55,7 @@ type Display struct {
 	stop chan struct{}
 	done chan struct{}
 	once sync.Once
+	rest atomic.Bool // the live line is not wanted any more
 
 	mu      sync.Mutex
 	waiting []chunk
@@ -82,6 +84,13 @@ func New(o Options) *Display {
 func (d *Display) Close() {
 	d.once.Do(func() { close(d.stop) })
 	<-d.done
+}
+
+// Rest takes the live line away for good: the program is about to end, maybe without
+// another word.
+func (d *Display) Rest() {
+	d.rest.Store(true)
+	d.put(false, nil)
 }
 
 // put puts lines down to be written.
@@ -132,6 +141,9 @@ func (d *Display) write() {
 	for {
 		select {
 		case <-d.wake:
+			if d.rest.Load() {
+				line.hide()
+			}
 			pause.Reset(flushInterval)
 			select {
 			case <-pause.C:
@@ -139,7 +151,9 @@ func (d *Display) write() {
 			}
 			line.above(d.take())
 		case <-ticks:
-			line.tick(time.Now())
+			if !d.rest.Load() {
+				line.tick(time.Now())
+			}
 		case <-d.stop:
 			line.remove()
 			line.above(d.take())

@@ -118,7 +118,11 @@ func TestLive(t *testing.T) {
 			time.Sleep(drawInterval)
 		}
 		d.Ends(exchange())
+		d.Rest()
 		time.Sleep(drawInterval)
+		if rested := show(out.String(), 60); rested[len(rested)-1] != "" {
+			t.Errorf("the live line is still there: %q", rested)
+		}
 		d.Close()
 		screen := show(out.String(), 60)
 		if strings.Join(screen, "|") != "15:04:05  200  GET     /a  12.3 ms  7 B in, 12.3 kB out|" {

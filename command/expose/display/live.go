@@ -53,6 +53,12 @@ func (l *live) remove() {
 	}
 }
 
+// hide takes the line away, until the next tick.
+func (l *live) hide() {
+	l.remove()
+	l.text = ""
+}
+
 func (l *live) draw() {
 	if l.text == "" || l.text == l.shown {
 		return
