@@ -49,6 +49,17 @@ func (l *Listener) Accept() (*Stream, error) {
 	return l.shift(), nil
 }
 
+// Addr returns the tunnel's URL, or host and port of its raw connections, once it
+// is ready.
+func (l *Listener) Addr() net.Addr {
+	l.mux.mu.Lock()
+	defer l.mux.mu.Unlock()
+	if l == l.mux.HTTP {
+		return l.mux.url
+	}
+	return l.mux.rawAddr
+}
+
 // shift removes the connection that has waited longest. Under mux.mu.
 func (l *Listener) shift() *Stream {
 	s := l.waiting[0]

@@ -60,7 +60,6 @@ type Mux struct {
 	ready   *messages.Ready
 	url     addr // of the tunnel, and host and port of raw connections: set with ready
 	rawAddr addr
-	control []byte // the control message that is being read
 	streams map[string]*Stream
 	recent  recentIDs
 

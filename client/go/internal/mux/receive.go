@@ -10,7 +10,7 @@ import (
 )
 
 // Take gets one complete message of the server. It never blocks, and keeps
-// nothing of payload.
+// nothing of payload, which it overwrites.
 func (m *Mux) Take(payload []byte, json bool) {
 	m.mu.Lock()
 	defer m.unlock()
@@ -31,11 +31,7 @@ func (m *Mux) Take(payload []byte, json bool) {
 }
 
 func (m *Mux) takeControl(payload []byte) {
-	m.control = append(m.control[:0], payload...)
-	message, err := messages.DecodeServer(m.control)
-	if cap(m.control) > maxControl {
-		m.control = nil
-	}
+	message, err := messages.DecodeServer(payload)
 	if err != nil {
 		m.fail("a control message can't be read")
 		return
@@ -72,10 +68,6 @@ func RawAddr(r messages.Ready) string {
 	}
 	return net.JoinHostPort(r.RawHost, strconv.Itoa(int(r.RawPort)))
 }
-
-// maxControl is up to how many bytes of memory are kept for the next control
-// message: those that a server sends all the time are shorter.
-const maxControl = 1 << 10
 
 // open makes a stream that waits to be accepted, or refuses it.
 func (m *Mux) open(opened *messages.Opened) {
