@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/command/check"
 	"wsproxy/command/cli"
+	"wsproxy/command/expose"
 	"wsproxy/command/keys"
 )
 
@@ -19,6 +20,7 @@ var commands = []cli.Command{
 	keys.Keygen,
 	keys.Token,
 	check.Command,
+	expose.Command,
 }
 
 // Known reports whether there is a command of that name.
