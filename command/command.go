@@ -11,6 +11,7 @@ import (
 	"wsproxy/command/check"
 	"wsproxy/command/cli"
 	"wsproxy/command/connect"
+	"wsproxy/command/expose"
 	"wsproxy/command/keys"
 )
 
@@ -18,6 +19,7 @@ import (
 // here.
 var commands = []cli.Command{
 	connect.Command,
+	expose.Command,
 	keys.Keygen,
 	keys.Token,
 	check.Command,
