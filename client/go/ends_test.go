@@ -34,6 +34,7 @@ func TestCloseDelivers(t *testing.T) {
 		if got, err := io.ReadAll(far); !bytes.Equal(got, sent) || err != nil {
 			t.Errorf("%d of %d bytes have come, %v", len(got), len(sent), err)
 		}
+		far.Close()
 		if _, err := near.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Read after Close returns %v", err)
 		}
