@@ -76,7 +76,8 @@ func (c *Conn) forget() (unread int) {
 }
 
 // Reset ends the connection at once: the target is reset, and what it has not got is
-// lost.
+// lost. If the connection isn't [Conn.Resumable] the server knows no such thing, and
+// the target reads an end behind what the server has got.
 func (c *Conn) Reset() error {
 	c.mu.Lock()
 	c.closed = true

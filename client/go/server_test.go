@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -28,9 +31,18 @@ func startServer(t testing.TB, env ...string) (address string) {
 // runServer is startServer for one that the test stops.
 func runServer(t testing.TB, env ...string) (address string, stop func()) {
 	t.Helper()
-	c, err := config.Load(append([]string{"PORT=0", "BIND=127.0.0.1", "BLOCKED_TARGETS=none", "MAX_CONNS_PER_IP=0", "SHUTDOWN_TIMEOUT=10ms"}, env...))
+	address, stop, err := launch(env...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return address, stop
+}
+
+// launch starts a server whose every target is allowed.
+func launch(env ...string) (address string, stop func(), err error) {
+	c, err := config.Load(append([]string{"PORT=0", "BIND=127.0.0.1", "BLOCKED_TARGETS=none", "MAX_CONNS_PER_IP=0", "SHUTDOWN_TIMEOUT=10ms"}, env...))
+	if err != nil {
+		return "", nil, err
 	}
 	log := &serverLog{address: make(chan string, 1)}
 	signals, done := make(chan os.Signal, 2), make(chan struct{})
@@ -45,13 +57,42 @@ func runServer(t testing.TB, env ...string) (address string, stop func()) {
 	})
 	select {
 	case address = <-log.address:
+		return address, stop, nil
 	case <-done:
-		t.Fatalf("the server does not start:\n%s", log.lines.Bytes())
+		return "", nil, fmt.Errorf("the server does not start:\n%s", log.lines.Bytes())
 	case <-time.After(patience):
 		stop()
-		t.Fatal("the server does not say where it listens")
+		return "", nil, errors.New("the server does not say where it listens")
 	}
-	return address, stop
+}
+
+// StartExample starts a server and an echo behind it, for examples: their text is to
+// show the client alone.
+func StartExample() (serverURL string, echoPort int, stop func()) {
+	address, stopServer, err := launch()
+	if err != nil {
+		panic(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = io.Copy(c, c)
+			}()
+		}
+	}()
+	return "ws://" + address, l.Addr().(*net.TCPAddr).Port, func() {
+		l.Close()
+		stopServer()
+	}
 }
 
 // A serverLog finds the address in a server's log.

@@ -260,3 +260,38 @@ func TestHalfCloses(t *testing.T) {
 		}
 	})
 }
+
+// What happens while the source is asked is not missed.
+func TestHearsWhatHappensMeanwhile(t *testing.T) {
+	for name, test := range map[string]struct {
+		happens func(r *rig, p *peer)
+		wants   func(p *peer)
+	}{
+		"a ping":  {func(_ *rig, p *peer) { p.send(messages.PingText); synctest.Wait() }, func(p *peer) { p.want(messages.PongText) }},
+		"a close": {func(r *rig, _ *peer) { r.s.Close(1000, "") }, func(p *peer) { p.wantClose(1000); p.close(1000, "") }},
+		"an end":  {func(r *rig, p *peer) { p.close(1000, ""); synctest.Wait() }, func(p *peer) { p.wantClose(1000) }},
+		"a loss": {func(_ *rig, p *peer) { p.cut(); synctest.Wait() }, func(p *peer) {
+			p = p.r.taken(0)
+			p.wantAck(0)
+			p.r.to.put("x")
+			p.wantData("x", 1)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r, p := begin(t, replay.Bytes)
+				done := make(chan struct{})
+				happen := make(chan func())
+				go func() { (<-happen)(); close(done) }()
+				r.to.mu.Lock()
+				r.to.asked = func() {
+					happen <- func() { test.happens(r, p) }
+					<-done
+				}
+				r.to.mu.Unlock()
+				r.s.Wake()
+				test.wants(p)
+			})
+		})
+	}
+}

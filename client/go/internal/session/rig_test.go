@@ -32,6 +32,7 @@ type rig struct {
 	from  *sink
 	peers chan *peer
 	plain bool // the server selects wsproxy.v1
+	loose bool // what the session sends is not looked at
 
 	mu       sync.Mutex
 	refuse   int // how many of the next handshakes are answered 503
@@ -236,6 +237,7 @@ func (p *peer) read() {
 				p.pipe.Close()
 			}
 			return
+		case p.r.loose:
 		case kind == websocket.TextMessage:
 			p.messages <- message{text: string(b)}
 		case p.r.plain:
@@ -363,9 +365,10 @@ func (p *peer) wantClose(code int) {
 
 // A source has a stream, or messages.
 type source struct {
-	r    *rig
-	mu   sync.Mutex
-	data []replay.Message
+	r     *rig
+	mu    sync.Mutex
+	data  []replay.Message
+	asked func() // called by Next, once, if not nil
 }
 
 // put has the session send bytes, or a message.
@@ -381,6 +384,10 @@ func (s *source) give(m replay.Message) {
 func (s *source) Next(units int64) (m replay.Message, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if asked := s.asked; asked != nil {
+		s.asked = nil
+		asked()
+	}
 	if len(s.data) == 0 {
 		return m, false
 	}
@@ -401,6 +408,7 @@ type sink struct {
 	mu     sync.Mutex
 	got    strings.Builder
 	jsons  []string
+	count  int64 // of messages
 	ended  int
 	done   bool
 	err    error
@@ -408,6 +416,10 @@ type sink struct {
 
 func (s *sink) Take(payload []byte, json bool) {
 	s.mu.Lock()
+	if s.done || s.ended > 0 {
+		s.r.t.Error("something comes behind the end")
+	}
+	s.count++
 	if json {
 		s.jsons = append(s.jsons, string(payload))
 	} else {

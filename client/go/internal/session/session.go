@@ -84,6 +84,7 @@ type Session struct {
 	in      *replay.Receiver // nil in the plain way, as out
 	behind  int64            // in the plain way: units that the Sink took and has not passed on
 	ready   bool             // the Source may have something
+	asked   bool             // the writer has given mu back to ask it
 	eof     bool             // follows what the Source has
 	ended   bool             // the peer's eof has come
 	timed   bool             // late is going to be called

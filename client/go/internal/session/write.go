@@ -37,8 +37,11 @@ func (s *Session) write() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.over {
+		s.asked = false
 		if s.sock == nil || s.line.broken || s.line.close || !s.next(&b) {
-			s.work.Wait()
+			if !s.asked { // else something may have come about meanwhile
+				s.work.Wait()
+			}
 			continue
 		}
 		sock := s.sock
@@ -140,9 +143,7 @@ func (s *Session) ask(units int64) (m replay.Message, ok bool) {
 		defer s.mu.Lock()
 		m, ok = s.o.Source.Next(units)
 	}()
-	if ok {
-		s.ready = true
-	}
+	s.asked, s.ready = true, s.ready || ok
 	return m, ok
 }
 
