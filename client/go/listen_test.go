@@ -61,7 +61,7 @@ func TestBodies(t *testing.T) {
 					return
 				}
 				defer answer.Body.Close()
-				if hash, got, err := sum(answer.Body); err != nil || hash != noiseSum(seed, n) {
+				if hash, got, err := sumOf(answer.Body); err != nil || hash != noiseSum(seed, n) {
 					t.Errorf("request %d: %d of %d bytes come back, or others: %v", seed, got, n, err)
 				}
 			}

@@ -12,7 +12,7 @@ import (
 // does; meanwhile Read and Write wait.
 //
 // A Stream that is not read stops its own peer and nobody else: 256 KiB wait
-// for the reader, or up to 8 MiB for one that has been fast. Of what is written up to 64 KiB
+// for the reader, or up to 8 MiB for one that has been fast. Of what is written up to 128 KiB
 // wait, then Write does. Streams take turns that are counted in bytes, and who had
 // nothing to send goes first.
 type Stream struct{ s *mux.Stream }

@@ -2,16 +2,13 @@ package wsproxy
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -139,74 +136,8 @@ func noise(seed uint64, n int64) io.Reader {
 	return io.LimitReader(rand.NewChaCha8(key), n)
 }
 
-// sum reads to the end and returns the hash of what came, and how much it was.
-func sum(r io.Reader) (hash string, n int64, err error) {
-	h := sha256.New()
-	n, err = io.Copy(h, struct{ io.Reader }{r})
-	return fmt.Sprintf("%x", h.Sum(nil)), n, err
-}
-
 // noiseSum is the hash of noise.
 func noiseSum(seed uint64, n int64) string {
-	hash, _, _ := sum(noise(seed, n))
+	hash, _, _ := sumOf(noise(seed, n))
 	return hash
-}
-
-// A cutter passes TCP connections on to an address, and can cut them.
-type cutter struct {
-	l       net.Listener
-	mu      sync.Mutex
-	conns   []*net.TCPConn
-	refuses bool
-	cuts    int
-}
-
-func newCutter(t testing.TB, to string) *cutter {
-	t.Helper()
-	c := &cutter{l: listen(t)}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			near, err := c.l.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", to)
-			if err != nil || !c.add(near.(*net.TCPConn), far.(*net.TCPConn)) {
-				near.Close()
-				continue
-			}
-			for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
-				all.Go(func() {
-					_, _ = io.Copy(way[0], way[1])
-					_ = way[0].(*net.TCPConn).CloseWrite()
-				})
-			}
-		}
-	})
-	t.Cleanup(func() {
-		c.l.Close()
-		c.cut()
-		all.Wait()
-	})
-	return c
-}
-
-func (c *cutter) add(conns ...*net.TCPConn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.conns = append(c.conns, conns...)
-	return !c.refuses
-}
-
-// cut resets all connections.
-func (c *cutter) cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, conn := range c.conns {
-		_ = conn.SetLinger(0)
-		conn.Close()
-	}
-	c.conns = slices.Delete(c.conns, 0, len(c.conns))
-	c.cuts++
 }

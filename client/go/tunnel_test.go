@@ -62,14 +62,14 @@ func TestRawHalfClose(t *testing.T) {
 			_, _ = io.Copy(one, noise(1, size))
 			_ = one.CloseWrite()
 		}()
-		if hash, n, err := sum(two); hash != noiseSum(1, size) {
+		if hash, n, err := sumOf(two); hash != noiseSum(1, size) {
 			t.Errorf("%s first: %d bytes come, %v", first, n, err)
 		}
 		go func() {
 			_, _ = io.Copy(two, noise(2, size))
 			_ = two.CloseWrite()
 		}()
-		if hash, n, err := sum(one); hash != noiseSum(2, size) {
+		if hash, n, err := sumOf(one); hash != noiseSum(2, size) {
 			t.Errorf("%s first: %d bytes come back, %v", first, n, err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestRawReset(t *testing.T) {
 }
 
 // What was written before Close is delivered, all of it.
-func TestCloseDelivers(t *testing.T) {
+func TestStreamCloseDelivers(t *testing.T) {
 	r := openTunnel(t, newTunnelServer(t), ListenOptions{Raw: true})
 	s, outside := r.raw()
 	const size = 20 << 20
@@ -115,7 +115,7 @@ func TestCloseDelivers(t *testing.T) {
 		_, _ = io.Copy(s, noise(3, size))
 		s.Close()
 	}()
-	if hash, n, err := sum(outside); hash != noiseSum(3, size) || err != nil {
+	if hash, n, err := sumOf(outside); hash != noiseSum(3, size) || err != nil {
 		t.Errorf("%d bytes come, %v", n, err)
 	}
 	if err := r.Shutdown(t.Context()); err != nil {
@@ -127,27 +127,14 @@ func TestCloseDelivers(t *testing.T) {
 // reordered, over HTTP and on raw connections, both ways.
 func TestCutsOfTheWebSocket(t *testing.T) {
 	address := newTunnelServer(t)
-	c := newCutter(t, address)
+	c := newCutter(t, address, 4<<20)
 	var detached, resumed atomic.Int32
 	r := openTunnel(t, address, ListenOptions{Raw: true, Server: Server{
-		URL:        "ws://" + c.l.Addr().String(),
+		URL:        "ws://" + c.Addr().String(),
 		OnDetached: func(error) { detached.Add(1) },
 		OnResumed:  func(time.Duration) { resumed.Add(1) },
 	}})
 	r.serve(echo)
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for tick := time.NewTicker(60 * time.Millisecond); ; {
-			select {
-			case <-tick.C:
-				c.cut()
-			case <-stop:
-				tick.Stop()
-				return
-			}
-		}
-	}()
 	var all sync.WaitGroup
 	for i := range 6 {
 		all.Go(func() {
@@ -158,7 +145,7 @@ func TestCutsOfTheWebSocket(t *testing.T) {
 				return
 			}
 			defer answer.Body.Close()
-			if hash, n, err := sum(answer.Body); hash != noiseSum(uint64(i), size) || err != nil {
+			if hash, n, err := sumOf(answer.Body); hash != noiseSum(uint64(i), size) || err != nil {
 				t.Errorf("request %d: %d bytes come back, %v", i, n, err)
 			}
 		})
@@ -167,13 +154,11 @@ func TestCutsOfTheWebSocket(t *testing.T) {
 	all.Go(func() { _, _ = io.Copy(s, s); _ = s.CloseWrite() })
 	all.Go(func() { _, _ = io.Copy(outside, noise(9, 8<<20)); _ = outside.CloseWrite() })
 	all.Go(func() {
-		if hash, n, err := sum(outside); hash != noiseSum(9, 8<<20) || err != nil {
+		if hash, n, err := sumOf(outside); hash != noiseSum(9, 8<<20) || err != nil {
 			t.Errorf("%d bytes come back on the raw connection, %v", n, err)
 		}
 	})
 	all.Wait()
-	close(stop)
-	<-stopped
 	if detached.Load() < 3 || resumed.Load() < 3 {
 		t.Errorf("it was detached %d times, and taken up %d times: this shows nothing", detached.Load(), resumed.Load())
 	}

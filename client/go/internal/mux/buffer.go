@@ -62,9 +62,10 @@ func (b *inbox) drop() {
 	b.size = 0
 }
 
-// outDepth is how many messages of one stream wait to be sent: one is taken while
-// the next is being filled. That is 64 KiB.
-const outDepth = 2
+// outDepth is how many messages of one stream wait to be sent, 128 KiB: half of
+// them is taken while the other half is being filled, so that who writes is woken once
+// for two messages.
+const outDepth = 4
 
 // An outbox is what was written to a stream and waits to be sent. Each of its
 // buffers becomes one message where it stands, its header in front of it.

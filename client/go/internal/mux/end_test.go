@@ -17,7 +17,7 @@ func TestSessionEnds(t *testing.T) {
 		why := errors.New("the Wi-Fi is gone")
 		p := newPeer(t)
 		s := p.raw("a")
-		_, _ = s.Write(make([]byte, 2*longest))
+		_, _ = s.Write(make([]byte, outDepth*longest))
 		wrote := result(func() error { _, err := s.Write([]byte("x")); return err })
 		read := result(func() error { _, err := s.Read(make([]byte, 1)); return err })
 		accepted := result(func() error { _, err := p.m.HTTP.Accept(); return err })

@@ -105,7 +105,7 @@ func (s *Stream) Read(p []byte) (n int, err error) {
 }
 
 // Write copies p to what waits to be sent, and waits until there is room for
-// all of it: at most 64 KiB wait, and go out as the server gives credit and
+// all of it: at most 128 KiB wait, and go out as the server gives credit and
 // other streams have had their turns.
 func (s *Stream) Write(p []byte) (n int, err error) {
 	m := s.mux
@@ -181,7 +181,9 @@ func (s *Stream) nextMessage() replay.Message {
 	}
 	message, n := s.out.next(s.id, s.may)
 	s.may -= n
-	s.writable.Broadcast()
+	if s.out.count <= outDepth/2 { // who waits is not woken for little
+		s.writable.Broadcast()
+	}
 	return message
 }
 

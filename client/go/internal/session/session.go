@@ -82,6 +82,7 @@ type Session struct {
 	line    line         // of sock
 	out     *replay.Sender
 	in      *replay.Receiver // nil in the plain way, as out
+	unacked int              // bytes of a tunnel's messages that came since the last ack
 	behind  int64            // in the plain way: units that the Sink took and has not passed on
 	ready   bool             // the Source may have something
 	asked   bool             // the writer has given mu back to ask it

@@ -75,7 +75,7 @@ func (s *Session) urgent(b *batch) bool {
 	l := &s.line
 	switch {
 	case l.ack:
-		l.ack = false
+		l.ack, s.unacked = false, 0
 		position, limit := s.in.Ack()
 		b.text = messages.AppendAck(b.scratch[:0], s.o.Unit.Name(), position, limit)
 	case l.pong:
