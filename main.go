@@ -2,7 +2,7 @@
 // its configuration.
 //
 // This package picks the subcommand and nothing else. The environment is read
-// by config; the server is made and run by server.
+// by config; the server is made and run by server, all else by command.
 package main
 
 import (
@@ -11,8 +11,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
+	"wsproxy/command"
 	"wsproxy/config"
 	"wsproxy/server"
 )
@@ -27,24 +29,31 @@ const (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if len(os.Args) > 1 && command.Known(os.Args[1]) && !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP) // OpenSSH's word to its ProxyCommand that the session is over
+	}
 	os.Exit(run(os.Args[1:], os.Environ(), signals, os.Stdout, os.Stderr))
 }
 
 // run is the whole program; environ is like os.Environ's. It returns the exit
 // code.
 func run(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Writer) int {
-	command := ""
+	only := ""
 	if len(args) == 1 {
-		command = args[0]
+		only = args[0]
 	}
 	switch {
-	case command == "--help" || command == "-h" || command == "help":
-		config.WriteHelp(stdout, environ)
+	case only == "--help" || only == "-h" || only == "help":
+		config.WriteHelp(stdout, environ, command.List())
 		return exitOK
-	case command == "--version" || command == "version":
+	case only == "--version" || only == "version":
 		printVersion(stdout)
 		return exitOK
-	case len(args) > 0 && command != "healthcheck":
+	case len(args) == 2 && args[0] == "help" && command.Known(args[1]):
+		return runCommand([]string{args[1], "--help"}, environ, signals, stdout, stderr)
+	case len(args) > 0 && command.Known(args[0]):
+		return runCommand(args, environ, signals, stdout, stderr)
+	case len(args) > 0 && only != "healthcheck":
 		fmt.Fprintf(stderr, "wsproxy: %q is no command; wsproxy --help lists them\n", args)
 		return exitUsage
 	}
@@ -54,11 +63,31 @@ func run(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Wri
 		fmt.Fprintf(stderr, "wsproxy: the configuration can't be read:\n%v\n", err)
 		return exitUsage
 	}
-	if command == "healthcheck" {
+	if only == "healthcheck" {
 		return healthcheck(context.Background(), c, stderr)
+	}
+	if runtime.GOOS == "windows" {
+		fmt.Fprintln(stderr, "wsproxy: the server doesn't run on Windows, only the commands of a client do; wsproxy --help lists them")
+		return exitUsage
 	}
 	if server.Run(c, recordedVersion(), signals, stdout) != nil {
 		return exitFailed // the log says why
 	}
 	return exitOK
+}
+
+// runCommand runs a command of the table. The first signal asks it to end in order;
+// the second one ends it as if nobody caught it.
+func runCommand(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-signals:
+			signal.Reset()
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return command.Run(ctx, args, environ, os.Stdin, stdout, stderr)
 }

@@ -93,6 +93,10 @@ func judgeTimes(claims jwt.MapClaims, now time.Time) *Error {
 	return nil
 }
 
+// IsSubject reports whether a token may stand for subject ("sub"), so that whoever
+// makes one can tell before a server does.
+func IsSubject(subject string) bool { return isSubject(subject) }
+
 // isSubject accepts printable text only: a subject is logged, where line ends,
 // terminal escapes and characters that turn the direction of writing deceive. The
 // replacement character is what decoding leaves of bytes that are no UTF-8: two

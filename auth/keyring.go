@@ -26,6 +26,7 @@ const maxLoggedKeys = 8
 type keyring struct {
 	// Set once.
 	fetch  func(context.Context) (keySet, error)
+	from   origin
 	timing Timing
 	log    *slog.Logger
 	stop   context.CancelFunc
@@ -36,6 +37,14 @@ type keyring struct {
 	waiting chan struct{}            // a slot for each request that waits
 	crowded atomic.Uint64            // requests that found no slot
 }
+
+// An origin says where the keys come from, which makes a difference to the log only.
+type origin bool
+
+const (
+	fromEndpoint origin = false
+	fromFile     origin = true // looked at so often that only news are logged
+)
 
 // snapshot is everything that is known at one moment. Immutable once published,
 // but for replaced, which run closes when it publishes the next.
@@ -49,14 +58,16 @@ type snapshot struct {
 	fetches  uint64        // attempts that have ended
 	failures uint64        // those of them that failed
 	streak   int           // failures since the last success
+	failure  error         // of the latest attempt that has ended; nil = it was good
 	replaced chan struct{} // closed when this snapshot is no longer the latest
 }
 
 // newKeyring starts the first fetch and returns without waiting for it.
-func newKeyring(fetch func(context.Context) (keySet, error), timing Timing, log *slog.Logger) *keyring {
+func newKeyring(fetch func(context.Context) (keySet, error), from origin, timing Timing, log *slog.Logger) *keyring {
 	ctx, stop := context.WithCancel(context.Background())
 	k := &keyring{
 		fetch:   fetch,
+		from:    from,
 		timing:  timing,
 		log:     log,
 		stop:    stop,
@@ -217,6 +228,7 @@ func (k *keyring) publish(state *snapshot) {
 func (k *keyring) conclude(state *snapshot, set keySet, err error) time.Duration {
 	state.fetching = false
 	state.fetches++
+	state.failure = err
 	if err == nil {
 		state.set, state.fetched, state.streak = set, time.Now(), 0
 		return k.timing.RefreshInterval
@@ -236,12 +248,28 @@ func (k *keyring) report(before, after *snapshot, err error, delay time.Duration
 		k.reportSuccess(before, after)
 		return
 	}
+	if k.from == fromFile {
+		k.reportUnreadable(before, after)
+		return
+	}
 	k.log.Warn("authentication keys could not be fetched", "error", err.Error(),
 		"failures_in_a_row", after.streak, "retry_in", delay.String(), "keys_kept", len(after.set.keys))
 	if len(before.set.keys) > 0 && len(after.set.keys) == 0 {
 		k.log.Error("authentication keys dropped: the endpoint has been failing for too long; every token is refused until it answers",
 			"kept_for", k.timing.KeepFor.String())
 	}
+}
+
+// reportUnreadable writes nothing when the file is as it was before.
+func (k *keyring) reportUnreadable(before, after *snapshot) {
+	if after.failure == before.failure {
+		return
+	}
+	message := "authentication keys could not be read: those from before stay until they can be"
+	if len(after.set.keys) == 0 {
+		message = "authentication keys could not be read: every token is refused until they can be"
+	}
+	k.log.Warn(message, "error", after.failure.Error(), "keys_kept", len(after.set.keys))
 }
 
 // reportSuccess is loud when something is new; the hourly good news is for
@@ -257,7 +285,14 @@ func (k *keyring) reportSuccess(before, after *snapshot) {
 	if is.broken != "" {
 		fields = append(fields, "broken", is.broken)
 	}
-	k.log.Log(context.Background(), level, "authentication keys fetched", fields...)
+	message := "authentication keys fetched"
+	if k.from == fromFile {
+		if level == slog.LevelDebug {
+			return
+		}
+		message = "authentication keys read"
+	}
+	k.log.Log(context.Background(), level, message, fields...)
 }
 
 // difference names the first few keys of one set that the other lacks, or has

@@ -43,7 +43,7 @@ func parseKeySet(raw []byte) (keySet, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(raw, &envelope); err != nil {
-		return keySet{}, fmt.Errorf("the answer is not a JSON Web Key Set: %w", err)
+		return keySet{}, fmt.Errorf("it is not a JSON Web Key Set: %w", err)
 	}
 	set := keySet{keys: make(map[string]*rsa.PublicKey)}
 	store := jwkset.NewMemoryStorage()
@@ -65,7 +65,7 @@ func parseKeySet(raw []byte) (keySet, error) {
 		}
 	}
 	if len(set.keys) == 0 {
-		err := fmt.Errorf("the answer has %d keys, and none of them is an RSA signing key with a kid", len(envelope.Keys))
+		err := fmt.Errorf("it has %d keys, and none of them is an RSA signing key with a kid", len(envelope.Keys))
 		if set.broken != "" {
 			err = fmt.Errorf("%w (%s)", err, set.broken)
 		}

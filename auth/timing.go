@@ -1,6 +1,9 @@
 package auth
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // The defaults of Timing.
 const (
@@ -23,6 +26,13 @@ const (
 	DefaultMaxWait = 3 * time.Second
 	// DefaultKeepFor is how long an outage of the endpoint is bridged.
 	DefaultKeepFor = 24 * time.Hour
+
+	// FileInterval is how often a key set on disk is looked at. A change has to count
+	// within 10 s, on a busy machine and if the first look saw it half written.
+	FileInterval = 3 * time.Second
+	// FileUnknownKeyInterval is UnknownKeyInterval for a key set on disk. There is
+	// nobody whom a flood of unknown keys could hurt, and a second keeps it cheap.
+	FileUnknownKeyInterval = time.Second
 )
 
 // Timing is when keys are fetched and how long things may take. A zero field
@@ -54,6 +64,15 @@ func (t Timing) withDefaults() Timing {
 			*field.value = field.fallback
 		}
 	}
+	return t
+}
+
+// forFile is what holds for a key set on disk. What is there is the operator's word:
+// a file that can't be read withdraws nothing, however long it lasts.
+func (t Timing) forFile() Timing {
+	t.RefreshInterval, t.RetryFirst, t.RetryMax = FileInterval, FileInterval, FileInterval
+	t.UnknownKeyInterval = FileUnknownKeyInterval
+	t.KeepFor = math.MaxInt64
 	return t
 }
 

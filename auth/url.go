@@ -5,13 +5,18 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"strconv"
 	"strings"
 )
 
-// ValidateJWKSURL says whether raw can be the address of a key set: https, or
-// http to this machine itself (localhost, 127.0.0.0/8, ::1), for whoever can
-// change the keys on their way can sign any token. The error says what is
+// fileScheme is that of a key set on disk.
+const fileScheme = "file"
+
+// ValidateJWKSURL says whether raw can be the address of a key set: https, http to
+// this machine itself (localhost, 127.0.0.0/8, ::1), for whoever can change the
+// keys on their way can sign any token, or file with an absolute path. Whether there
+// is such a file is not looked at. The error says what is
 // expected and doesn't repeat raw, which may hold a password.
 func ValidateJWKSURL(raw string) error {
 	_, err := parseJWKSURL(raw)
@@ -25,6 +30,10 @@ func parseJWKSURL(raw string) (*url.URL, error) {
 			err = outer.Err
 		}
 		return nil, fmt.Errorf("not a URL (%w); expected https://host/path", err)
+	}
+	if parsed.Scheme == fileScheme {
+		_, err := localPath(parsed, runtime.GOOS == "windows")
+		return parsed, err
 	}
 	if parsed.Hostname() == "" {
 		return nil, errors.New("a URL without a host; expected https://host/path")
@@ -40,7 +49,7 @@ func parseJWKSURL(raw string) (*url.URL, error) {
 	case parsed.Scheme == "http":
 		return nil, errors.New("http is accepted for a loopback host only (localhost, 127.0.0.1, [::1]); use https")
 	default:
-		return nil, errors.New("the scheme must be https, or http for a loopback host")
+		return nil, errors.New("the scheme must be https, http for a loopback host, or file")
 	}
 	return parsed, nil
 }

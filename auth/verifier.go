@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"runtime"
 	"slices"
 	"time"
 
@@ -23,7 +25,8 @@ const algorithm = "RS256"
 
 // Config is what a Verifier is built from. Only JWKSURL is required.
 type Config struct {
-	// JWKSURL is where the issuer publishes its keys; see ValidateJWKSURL.
+	// JWKSURL is where the issuer publishes its keys, or the file that has them; see
+	// ValidateJWKSURL.
 	// Redirects are not followed.
 	JWKSURL string
 	// Issuer must equal "iss". Empty: not checked, so that every token that the
@@ -74,7 +77,10 @@ func New(cfg Config) (*Verifier, error) {
 		cfg.Logger = slog.Default()
 	}
 	timing := cfg.Timing.withDefaults()
-	fetcher := newFetcher(address, cfg.Client, timing.FetchTimeout)
+	keys, err := openKeys(address, cfg, timing)
+	if err != nil {
+		return nil, err
+	}
 	return &Verifier{
 		rules: rules{
 			issuer:            cfg.Issuer,
@@ -82,8 +88,22 @@ func New(cfg Config) (*Verifier, error) {
 			authorizedParties: slices.Clone(cfg.AuthorizedParties),
 		},
 		parser: newParser(cfg),
-		keys:   newKeyring(fetcher.fetch, timing, cfg.Logger.With("url", loggable(address))),
+		keys:   keys,
 	}, nil
+}
+
+// openKeys starts the keyring of an address that parseJWKSURL has accepted. For a
+// file there is no client of any network.
+func openKeys(address *url.URL, cfg Config, timing Timing) (*keyring, error) {
+	log := cfg.Logger.With("url", loggable(address))
+	if address.Scheme != fileScheme {
+		return newKeyring(newFetcher(address, cfg.Client, timing.FetchTimeout).fetch, fromEndpoint, timing, log), nil
+	}
+	path, err := localPath(address, runtime.GOOS == "windows")
+	if err != nil {
+		return nil, err
+	}
+	return newKeyring((&keyFile{path: path}).read, fromFile, timing.forFile(), log), nil
 }
 
 // Close ends the background refresh and waits until it has ended; a fetch that is

@@ -98,6 +98,7 @@ func TestLoadValues(t *testing.T) {
 			c.JWTIssuer = "https://clerk.example.com"
 			c.JWTAudience = "wsproxy"
 		}},
+		{[]string{"CLERK_JWKS_URL=file:///etc/wsproxy/jwks.json"}, func(c *Config) { c.JWKSURL = "file:///etc/wsproxy/jwks.json" }},
 		{[]string{"CLERK_JWKS_URL=http://127.0.0.1:8081/jwks"}, func(c *Config) { c.JWKSURL = "http://127.0.0.1:8081/jwks" }},
 		{[]string{"CLERK_JWKS_URL=https://k.example.com/j", "JWT_AUTHORIZED_PARTIES=https://App.example.com, http://localhost:3000,https://b.example.com:443,http://c.example.com:80,https://d.example.com:80,chrome-extension://abc"}, func(c *Config) {
 			c.JWKSURL = "https://k.example.com/j"

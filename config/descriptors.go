@@ -1,7 +1,5 @@
 package config
 
-import "syscall"
-
 // Connections of strangers leave most of the descriptors to sessions.
 const (
 	mostHTTPConns   = 4096
@@ -12,14 +10,4 @@ const (
 // so many descriptors, at least 1: 0 would be no limit.
 func defaultHTTPConns(descriptors uint64) int {
 	return int(max(min(mostHTTPConns, descriptors/descriptorShare), 1))
-}
-
-// descriptors returns how many descriptors this process may have. Go has raised
-// that as far as it may at the start.
-func descriptors() uint64 {
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		return descriptorShare * mostHTTPConns
-	}
-	return uint64(limit.Cur)
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -13,8 +14,10 @@ Usage:
   wsproxy healthcheck  ask the server that runs with this environment for /health: exit 0 when it is well, else 1
   wsproxy --help       print this page
   wsproxy --version    print the version
+`
 
-The environment is the whole configuration, and all of it is optional. A value that can't be read
+const variablesUsage = `
+The environment is the whole configuration of the server, and all of it is optional. A value that can't be read
 ends the start with exit status 2. Durations are like 500ms, 30s or 2m, sizes like 512KiB, 32MiB
 or plain bytes, lists are comma-separated. Set to nothing is the same as unset.
 
@@ -22,9 +25,15 @@ or plain bytes, lists are comma-separated. Set to nothing is the same as unset.
 
 // WriteHelp writes the usage and the table of all variables, each with its
 // default, its meaning and, on a line of its own, what it is set to now.
-func WriteHelp(w io.Writer, environ []string) {
+//
+// commands, if there are any, are what else wsproxy can do: lines for the usage.
+func WriteHelp(w io.Writer, environ []string, commands ...string) {
 	env := environment(environ)
 	io.WriteString(w, usage)
+	if len(commands) > 0 {
+		io.WriteString(w, "\nCommands; wsproxy NAME --help tells more of one:\n"+strings.Join(commands, ""))
+	}
+	io.WriteString(w, variablesUsage)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "VARIABLE\tDEFAULT\tMEANING")
 	for i := range variables {

@@ -30,7 +30,8 @@ func TestLoadErrors(t *testing.T) {
 	}{
 		{"PORT", []string{"http", "-1", "65536", "8 0", "+80", "0x50"}, anyPort},
 		{"BIND", []string{"example.com", "*", "127.0.0.1:80", "[127.0.0.1]", "[::1", "127.1", "300.0.0.1", "[localhost]"}, host},
-		{"CLERK_JWKS_URL", []string{"http://clerk.example.com/jwks", "clerk.example.com", "ftp://clerk.example.com/jwks", "https://", ":"}, "must be an https URL, or an http URL of a loopback host"},
+		{"CLERK_JWKS_URL", []string{"http://clerk.example.com/jwks", "clerk.example.com", "ftp://clerk.example.com/jwks", "https://", ":"}, "must be an https URL, or an http URL of a loopback host, or a file URL such as file:///etc/wsproxy/jwks.json"},
+		{"CLERK_JWKS_URL", []string{"file://keys/jwks.json", "file:jwks.json", "file:///", "file:///a?b"}, "must be an https URL, or an http URL of a loopback host, or a file URL such as file:///etc/wsproxy/jwks.json: "},
 		{"JWT_ISSUER", []string{"https://clerk.example.com me", "a\nb"}, text},
 		{"JWT_AUDIENCE", []string{"ws proxy", "\x00"}, text},
 		{"JWT_AUTHORIZED_PARTIES", []string{"client_id", "https://app.example.com/path", "https://*.example.com", "*", "https://u@app.example.com", "https://app.example.com?x", "null", ","}, origins},

@@ -106,8 +106,8 @@ var variables = []variable{
 		reader: bind(func(c *Config) *string { return &c.Bind })},
 
 	{name: "CLERK_JWKS_URL", unset: "no authentication",
-		help: "where the keys that sign tokens come from; https, or http to a loopback host",
-		reader: reader{"an https URL, or an http URL of a loopback host", func(c *Config, text string) error {
+		help: "where the keys that sign tokens come from; https, http to a loopback host, or file:///path",
+		reader: reader{"an https URL, or an http URL of a loopback host, or a file URL such as file:///etc/wsproxy/jwks.json", func(c *Config, text string) error {
 			c.JWKSURL = text
 			return auth.ValidateJWKSURL(text)
 		}}},

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
 )
 
 const (
@@ -150,7 +150,7 @@ func (w *wire) acked() uint64 {
 	if w.system == nil {
 		return 0
 	}
-	return wsock.BytesAcked(w.system)
+	return kernel.BytesAcked(w.system)
 }
 
 // abandon closes the TCP connection, without a word and without waiting. Any

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package auth
+
+var badFilesOfThisSystem map[string]badFile

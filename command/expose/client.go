@@ -1,0 +1,28 @@
+package expose
+
+import (
+	"context"
+
+	wsproxy "wsproxy/client/go"
+	"wsproxy/command/remote"
+)
+
+// Through opens tunnels of a server.
+func Through(server remote.Server) Opener {
+	return func(ctx context.Context, r Request) (*Tunnel, error) {
+		l, t, err := wsproxy.Listen(ctx, wsproxy.ListenOptions{
+			Server: wsproxy.Server{
+				URL: server.URL, Token: server.Token, TLS: server.TLS, NoResume: server.NoResume,
+				OnDetached: r.OnDetached, OnRetry: r.OnRetry, OnResumed: r.OnResumed,
+			},
+			Name: r.Name, HostHeader: r.HostHeader, Raw: r.Raw,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &Tunnel{
+			URL: t.URL, RawAddr: t.RawAddr, Credentials: t.Credentials,
+			HTTP: l, Raw: t.Raw, Done: t.Done(), Err: t.Err, Shutdown: t.Shutdown,
+		}, nil
+	}
+}

@@ -1,0 +1,246 @@
+package display
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"wsproxy/command/expose/tap"
+)
+
+// A colour is how a terminal is told to write from here on (ECMA-48, SGR).
+type colour string
+
+const (
+	plain   colour = "\x1b[0m"
+	bold    colour = "\x1b[1m"
+	faint   colour = "\x1b[2m"
+	red     colour = "\x1b[31m"
+	green   colour = "\x1b[32m"
+	yellow  colour = "\x1b[33m"
+	magenta colour = "\x1b[35m"
+	cyan    colour = "\x1b[36m"
+)
+
+func (d *Display) paint(c colour, text string) string {
+	if !d.o.Colours {
+		return text
+	}
+	return string(c) + text + string(plain)
+}
+
+func statusColour(status int) colour {
+	switch {
+	case status == 0 || status >= 500:
+		return red
+	case status >= 400:
+		return yellow
+	case status >= 300 || status == 101:
+		return cyan
+	}
+	return green
+}
+
+// A request is a line of JSON about one, and its members' names are a promise.
+// Durations are in milliseconds.
+type request struct {
+	Event    string    `json:"event"` // "request"; "open" when one begins that lasts
+	Time     time.Time `json:"time"`
+	Tunnel   string    `json:"tunnel,omitempty"`
+	Method   string    `json:"method"`
+	Path     string    `json:"path"`
+	Status   int       `json:"status"` // 0 if there was no answer
+	First    float64   `json:"first_byte_ms"`
+	Duration float64   `json:"duration_ms"`
+	In       int64     `json:"bytes_in"`
+	Out      int64     `json:"bytes_out"`
+	Remote   string    `json:"remote,omitempty"`
+	Cut      bool      `json:"cut,omitempty"`
+	Own      bool      `json:"own,omitempty"`
+	Replayed bool      `json:"replayed,omitempty"`
+	Hint     string    `json:"hint,omitempty"`
+}
+
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
+}
+
+// Lasts writes that a request goes on for long: its line comes at its end.
+func (d *Display) Lasts(e tap.Exchange) { d.request(&e, true) }
+
+// Ends writes the line of a request.
+func (d *Display) Ends(e *tap.Exchange) { d.request(e, false) }
+
+func (d *Display) request(e *tap.Exchange, opens bool) {
+	if d.o.JSON {
+		r := request{"request", e.Start, e.Tunnel, e.Method, e.Path, e.Status, milliseconds(e.FirstByte), milliseconds(e.Duration), e.In, e.Out, e.Remote, e.Cut, e.Own, e.Replayed, e.Hint}
+		if opens {
+			r.Event = "open"
+		}
+		d.putJSON(r)
+		return
+	}
+	status := "---"
+	if e.Status != 0 {
+		status = strconv.Itoa(e.Status)
+	}
+	tail := "  " + took(e.Duration) + "  " + Size(e.In) + " in, " + Size(e.Out) + " out"
+	switch {
+	case opens && e.Upgraded:
+		tail = "  open"
+	case opens:
+		tail = "  events"
+	case e.Cut:
+		tail += "  cut"
+	}
+	if e.Replayed {
+		tail += "  replay"
+	}
+	d.line(e.Start.Add(e.Duration), e.Tunnel, d.paint(statusColour(e.Status), status), escape(e.Method, 16), e.Path, tail, e.Hint)
+}
+
+// line writes a line of a request or a connection, with a hint below.
+func (d *Display) line(at time.Time, tunnel, status, method, path, tail, hint string) {
+	b := make([]byte, 0, 160)
+	b = append(b, d.paint(faint, at.Format(time.TimeOnly))...)
+	used := 8 + 2 + 3 + 2 + 7 + 1
+	if d.o.NameWidth > 0 {
+		b = fmt.Appendf(b, "  %-*s", d.o.NameWidth, tunnel)
+		used += 2 + d.o.NameWidth
+	}
+	b = append(b, "  "+status+"  "...)
+	b = fmt.Appendf(b, "%-7s ", method)
+	room := maxPath
+	if width := d.o.Width(); width > 0 {
+		room = max(width-used-len(tail)-1, minPath)
+	}
+	b = append(b, escape(path, room)...)
+	b = append(b, d.paint(faint, tail)...)
+	b = append(b, '\n')
+	if hint != "" {
+		b = append(b, "          "+d.paint(yellow, escape(hint, 4*maxPath))+"\n"...)
+	}
+	d.put(false, b)
+}
+
+// A connection is a line of JSON about a raw connection.
+type connection struct {
+	Event    string    `json:"event"` // "open" or "connection"
+	Time     time.Time `json:"time"`
+	Tunnel   string    `json:"tunnel,omitempty"`
+	Protocol string    `json:"protocol"` // "tcp"
+	Remote   string    `json:"remote"`
+	Duration float64   `json:"duration_ms"`
+	In       int64     `json:"bytes_in"`
+	Out      int64     `json:"bytes_out"`
+	Cut      bool      `json:"cut,omitempty"`
+	Error    string    `json:"error,omitempty"`
+}
+
+// A Connection is a raw connection that begins or has ended.
+type Connection struct {
+	Tunnel, Remote string
+	Start          time.Time
+	Duration       time.Duration
+	In, Out        int64
+	Opens, Cut     bool
+	Err            error
+}
+
+// Connection writes the line of a raw connection.
+func (d *Display) Connection(c Connection) {
+	why := ""
+	if c.Err != nil {
+		why = c.Err.Error()
+	}
+	if d.o.JSON {
+		j := connection{"connection", c.Start, c.Tunnel, "tcp", c.Remote, milliseconds(c.Duration), c.In, c.Out, c.Cut, why}
+		if c.Opens {
+			j.Event = "open"
+		}
+		d.putJSON(j)
+		return
+	}
+	tail := "  " + took(c.Duration) + "  " + Size(c.In) + " in, " + Size(c.Out) + " out"
+	mark := green
+	switch {
+	case c.Err != nil:
+		tail, mark = "  refused", red
+	case c.Opens:
+		tail, mark = "  open", cyan
+	case c.Cut:
+		tail, mark = tail+"  cut", yellow
+	}
+	d.line(c.Start.Add(c.Duration), c.Tunnel, d.paint(mark, "tcp"), "", c.Remote, tail, why)
+}
+
+// took writes a duration for people.
+func took(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return strconv.FormatFloat(float64(d)/1e6, 'f', 2, 64) + " ms"
+	case d < 100*time.Millisecond:
+		return strconv.FormatFloat(float64(d)/1e6, 'f', 1, 64) + " ms"
+	case d < time.Second:
+		return strconv.Itoa(int(d/time.Millisecond)) + " ms"
+	case d < time.Minute:
+		return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
+	}
+	return d.Round(time.Second).String()
+}
+
+// Size writes a number of bytes for people.
+func Size(n int64) string {
+	if n < 1000 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	f := float64(n)
+	for _, unit := range []string{"kB", "MB", "GB"} {
+		if f /= 1000; f < 999.95 || unit == "GB" {
+			return strconv.FormatFloat(f, 'f', 1, 64) + " " + unit
+		}
+	}
+	return ""
+}
+
+// escape returns s without what a terminal obeys, or what changes how other text
+// looks, and at most so many columns of it: \x1b stands for an escape character.
+func escape(s string, columns int) string {
+	clean := len(s) <= columns
+	for i := 0; clean && i < len(s); i++ {
+		clean = ' ' <= s[i] && s[i] <= '~' && s[i] != '\\'
+	}
+	if clean {
+		return s
+	}
+	b := make([]byte, 0, len(s)+16)
+	used := 0
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		var piece []byte
+		switch {
+		case r == utf8.RuneError && n == 1:
+			piece = fmt.Appendf(nil, `\x%02x`, s[i])
+		case r == '\\':
+			piece = []byte(`\\`)
+		case r == ' ' || strconv.IsPrint(r):
+			piece = []byte(s[i : i+n])
+		case r < 0x80:
+			piece = fmt.Appendf(nil, `\x%02x`, r)
+		default:
+			piece = fmt.Appendf(nil, `\u%04x`, r)
+		}
+		wide := utf8.RuneCount(piece)
+		if r >= 0x1100 { // East Asian ones take two columns; that some others don't only shortens a line
+			wide *= 2
+		}
+		if used+wide > columns || used+wide == columns && i+n < len(s) {
+			return string(append(b, "…"...))
+		}
+		b = append(b, piece...)
+		used += wide
+		i += n
+	}
+	return string(b)
+}

@@ -1,0 +1,267 @@
+package expose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	wsproxy "wsproxy/client/go"
+)
+
+func service(t *testing.T) (address string) {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s says hello, %q", r.Host, r.Header.Get("Authorization"))
+	}))
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func TestExpose(t *testing.T) {
+	at := service(t)
+	folder := t.TempDir()
+	_ = os.WriteFile(filepath.Join(folder, "a.txt"), []byte("a file"), 0o600)
+	server := newFakeServer(t)
+	r := start(t, server, Options{Targets: []string{"web=" + at, "files=" + folder, "db=tcp:" + at}, HostHeader: "inside:1", ProxyProtocol: ""})
+	tunnels := map[string]*fakeTunnel{}
+	for range 3 {
+		f := server.next()
+		tunnels[f.request.Name] = f
+	}
+	web, files, db := tunnels["web"], tunnels["files"], tunnels["db"]
+	if web.request.HostHeader != "inside:1" || web.request.Raw || !db.request.Raw || db.request.HostHeader != "" {
+		t.Errorf("asked for %+v and %+v", web.request, db.request)
+	}
+	if code, body := get(t, web.http, "/x"); code != 200 || !strings.Contains(body, "says hello") {
+		t.Errorf("%d %q", code, body)
+	}
+	if code, body := get(t, files.http, "/a.txt"); code != 200 || body != "a file" {
+		t.Errorf("%d %q", code, body)
+	}
+	if code, body := get(t, db.raw, "/y"); code != 200 || !strings.Contains(body, "says hello") {
+		t.Errorf("%d %q", code, body)
+	}
+	for _, line := range []string{
+		"web    https://websub.test  ->  " + at, "db     tcp://sub.test:10042  ->  tcp:" + at,
+		"web    200  GET     /x ", "files  200  GET     /a.txt ", "db     tcp          127.0.0.1:",
+	} {
+		r.out.wait(t, line)
+	}
+	r.stop()
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A tunnel that ends is opened anew; one whose name somebody else has taken is not.
+func TestAgainAndReplaced(t *testing.T) {
+	at := service(t)
+	server := newFakeServer(t)
+	r := start(t, server, Options{Targets: []string{at}})
+	first := server.next()
+	server.errs <- &wsproxy.RefusedError{Status: 503, Sentence: "draining"}
+	first.end(&wsproxy.CloseError{Code: 1001, Reason: "restart"})
+	second := server.next()
+	r.err.wait(t, "draining; trying again")
+	r.err.wait(t, "the tunnel is there again")
+	if code, _ := get(t, second.http, "/"); code != 200 {
+		t.Error(code)
+	}
+	second.end(fmt.Errorf("it was: %w", wsproxy.ErrReplaced))
+	if err := r.end(); status(err) != StatusReplaced || !strings.Contains(err.Error(), "taken the name") {
+		t.Error(err)
+	}
+	if n := strings.Count(r.out.String(), "->"); n != 1 {
+		t.Errorf("the same address was written %d times", n)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for _, code := range []int{400, 401, 403, 404} {
+		server := newFakeServer(t)
+		server.errs <- &wsproxy.RefusedError{Status: code, Sentence: "no"}
+		if err := start(t, server, Options{Targets: []string{"3000"}}).end(); status(err) != StatusRefused {
+			t.Errorf("%d: %v", code, err)
+		}
+	}
+	for code, final := range map[int]bool{400: false, 401: true, 403: false, 404: false, 429: false, 502: false} {
+		err := fmt.Errorf("it can't be: %w", &wsproxy.RefusedError{Status: code, RetryAfter: time.Minute})
+		if v := judge(err, false, true); (v.end != nil) != final || v.after != time.Minute {
+			t.Errorf("%d of a server that was there: %+v", code, v)
+		}
+	}
+	if v := judge(&wsproxy.RefusedError{Status: 401}, true, false); v.end != nil {
+		t.Error("401 with a fresh token each time is an end")
+	}
+}
+
+func TestBasicAuth(t *testing.T) {
+	at := service(t)
+	file := filepath.Join(t.TempDir(), "users")
+	_ = os.WriteFile(file, []byte("bob:hush\n"), 0o600)
+	server := newFakeServer(t)
+	start(t, server, Options{Targets: []string{at}, BasicAuthFile: file})
+	f := server.next()
+	if code, _ := get(t, f.http, "/"); code != 401 {
+		t.Error(code)
+	}
+	if code, body := get(t, f.http, "/", "Authorization", "Basic Ym9iOmh1c2g="); code != 200 || !strings.Contains(body, `hello, ""`) {
+		t.Errorf("%d %q", code, body)
+	}
+	stripping := newFakeServer(t)
+	stripping.credentials = false
+	if err := start(t, stripping, Options{Targets: []string{at}, BasicAuthFile: file}).end(); status(err) != StatusCredentials || !strings.Contains(err.Error(), "TUNNEL_FORWARD_CREDENTIALS") {
+		t.Error(err)
+	}
+}
+
+func TestProxyProtocol(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	server := newFakeServer(t)
+	start(t, server, Options{Targets: []string{"tcp:" + l.Addr().String()}, ProxyProtocol: "v1"})
+	c, err := net.Dial("tcp", server.next().raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	_ = in.SetDeadline(time.Now().Add(patience))
+	if b, _ := io.ReadAll(in); string(b) != fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\n", c.LocalAddr().(*net.TCPAddr).Port, l.Addr().(*net.TCPAddr).Port) {
+		t.Errorf("%q", b)
+	}
+}
+
+// Requests that are under way have a while when the user asks for the end.
+func TestEndInOrder(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-answer
+		fmt.Fprint(w, "whole")
+	}))
+	defer s.Close()
+	server := newFakeServer(t)
+	r := start(t, server, Options{Targets: []string{s.Listener.Addr().String()}})
+	f := server.next()
+	got := make(chan string, 1)
+	go func() {
+		_, body := get(t, f.http, "/")
+		got <- body
+	}()
+	<-asked
+	r.stop()
+	r.err.wait(t, "under way (1)")
+	close(answer)
+	if body := <-got; body != "whole" {
+		t.Errorf("%q", body)
+	}
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInspectPage(t *testing.T) {
+	at := service(t)
+	server := newFakeServer(t)
+	r := start(t, server, Options{Targets: []string{at}, Inspect: "127.0.0.1:0"})
+	f := server.next()
+	get(t, f.http, "/seen")
+	r.err.wait(t, "requests are shown at http://")
+	_, page, _ := strings.Cut(r.err.String(), "http://")
+	page = strings.TrimSpace(strings.SplitN(page, "\n", 2)[0])
+	if code, body := get(t, page, "/api/requests"); code != 200 || !strings.Contains(body, "/seen") {
+		t.Errorf("%d %q", code, body)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for want, o := range map[string]Options{
+		"nothing to expose":          {},
+		"NAME=TARGET":                {Targets: []string{"a=1", "b=2"}, Name: "c"},
+		"a to z":                     {Targets: []string{"1"}, Name: "C"},
+		"X-Forwarded-For":            {Targets: []string{"1"}, ProxyProtocol: "v1"},
+		"v1 or v2":                   {Targets: []string{"tcp:1"}, ProxyProtocol: "3"},
+		"open to everybody":          {Targets: []string{"tcp:1"}, BasicAuthFile: "x"},
+		"such as localhost:5173":     {Targets: []string{"1"}, HostHeader: "a b"},
+		"services that speak HTTP":   {Targets: []string{"tcp:1"}, Inspect: ":4040"},
+		"can't be served":            {Targets: []string{"/nowhere/at/all"}},
+		"of --basic-auth-file can't": {Targets: []string{"1"}, BasicAuthFile: "/nowhere/at/all"},
+	} {
+		err := Run(t.Context(), o, nil, false, Streams{Out: io.Discard, Err: io.Discard})
+		var usage *UsageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+}
+
+// Tries come less and less often, and the same is not said without end.
+func TestRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said []string
+		r := &retry{say: func(s string) { said = append(said, s) }, name: "web"}
+		began := time.Now()
+		for range 40 {
+			if !r.failed(t.Context(), verdict{says: "no"}) {
+				t.Fatal("it gave up")
+			}
+		}
+		if took := time.Since(began); took < 34*time.Minute || took > 45*time.Minute {
+			t.Errorf("40 tries took %v", took)
+		}
+		if len(said) < 3 || len(said) > 5 || !strings.HasPrefix(said[0], "web: no; trying again in 1s") || !strings.Contains(said[1], "still so after 1") {
+			t.Errorf("%q", said)
+		}
+		r.opened()
+		if last := said[len(said)-1]; !strings.Contains(last, "there again, after") {
+			t.Error(last)
+		}
+		// A tunnel that ends at once is no reason to begin anew.
+		r.lived(time.Second)
+		began = time.Now()
+		r.failed(t.Context(), verdict{says: "no"})
+		if took := time.Since(began); took < maxDelay {
+			t.Errorf("tried again after %v", took)
+		}
+		r.lived(time.Hour)
+		began = time.Now()
+		r.failed(t.Context(), verdict{says: "no", after: 5 * time.Second})
+		if took := time.Since(began); took < 5*time.Second || took > 7*time.Second {
+			t.Errorf("tried again after %v", took)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if r.failed(ended, verdict{}) {
+			t.Error("it goes on")
+		}
+	})
+}
+
+func TestBrowser(t *testing.T) {
+	for _, address := range []string{"file:///etc/passwd", "javascript:x", "-x", "https://", "calc.exe"} {
+		if name, _, err := browser("linux", address); err == nil {
+			t.Errorf("%s is opened by %s", address, name)
+		}
+	}
+	if name, args, err := browser("windows", "https://x.test/"); err != nil || name != "rundll32" || args[1] != "https://x.test/" {
+		t.Error(name, args, err)
+	}
+}
