@@ -152,7 +152,8 @@ func (s *Session) take(payload []byte, json bool, units int64) {
 	s.mu.Lock()
 	aborted := s.closing.aborted
 	if s.o.Unit == replay.Messages {
-		s.unacked += len(payload)
+		s.unacked.bytes += len(payload)
+		s.unacked.messages++
 	}
 	if !s.resumable {
 		s.behind += units
@@ -259,16 +260,30 @@ func (s *Session) acked(position, limit uint64) error {
 const ackDelay = 500 * time.Millisecond
 
 // ackBytes is after how many bytes of a tunnel's messages an ack is due, however few
-// these are: the server keeps what is not acknowledged, in 1 MiB by default, which is no
-// more than 31 long messages. Over 50 ms it is 150 Mbit/s if less than 100 KB of it waits
+// these are: the server keeps what is not acknowledged, in 1 MiB by default, which may be
+// no more than 31 messages. Over 50 ms it is 150 Mbit/s if less than 100 KB of it waits
 // for an ack to be due.
 const ackBytes = 64 << 10
+
+// longMessage is from how many bytes on the first limit, 64 messages, is as much as
+// the server keeps: with shorter ones acks by number come first, which raise it.
+const longMessage = 16 << 10
+
+// unacked is what has come of a tunnel since the last ack.
+type unacked struct {
+	bytes, messages int
+	wide            bool // the limit is as high as it may become
+}
+
+func (u *unacked) isDue() bool {
+	return u.bytes >= ackBytes && (u.wide || u.bytes >= u.messages*longMessage)
+}
 
 // acknowledge has the writer send an ack if one is due. Under mu.
 func (s *Session) acknowledge() {
 	switch {
 	case s.sock == nil || s.over:
-	case s.in.Due() || s.unacked >= ackBytes && s.in.Waits():
+	case s.in.Due() || s.in.Waits() && s.unacked.isDue():
 		s.line.ack = true
 		s.work.Signal()
 	case s.in.Waits() && !s.timed:

@@ -82,13 +82,13 @@ type Session struct {
 	line    line         // of sock
 	out     *replay.Sender
 	in      *replay.Receiver // nil in the plain way, as out
-	unacked int              // bytes of a tunnel's messages that came since the last ack
-	behind  int64            // in the plain way: units that the Sink took and has not passed on
-	ready   bool             // the Source may have something
-	asked   bool             // the writer has given mu back to ask it
-	eof     bool             // follows what the Source has
-	ended   bool             // the peer's eof has come
-	timed   bool             // late is going to be called
+	unacked unacked
+	behind  int64 // in the plain way: units that the Sink took and has not passed on
+	ready   bool  // the Source may have something
+	asked   bool  // the writer has given mu back to ask it
+	eof     bool  // follows what the Source has
+	ended   bool  // the peer's eof has come
+	timed   bool  // late is going to be called
 	pulse   pulse
 	tries   tries
 	closing closing

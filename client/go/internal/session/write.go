@@ -75,8 +75,9 @@ func (s *Session) urgent(b *batch) bool {
 	l := &s.line
 	switch {
 	case l.ack:
-		l.ack, s.unacked = false, 0
+		l.ack = false
 		position, limit := s.in.Ack()
+		s.unacked = unacked{wide: int64(limit-position) >= s.o.Window}
 		b.text = messages.AppendAck(b.scratch[:0], s.o.Unit.Name(), position, limit)
 	case l.pong:
 		l.pong = false

@@ -54,13 +54,20 @@ type wire struct {
 	written atomic.Uint64 // bytes
 }
 
+// unsent is how many bytes that can't be sent yet the kernel takes. It would take
+// megabytes, which are seconds of an uplink, and whatever came later would stand
+// behind them: a session decides as late as it can what goes next.
+const unsent = 32 << 10
+
 // spares are lent to wires while frames wait.
 var spares = sync.Pool{New: func() any { return new([joined]byte) }}
 
 func newWire(r *road) *wire {
 	w := &wire{road: r}
 	if tcp, ok := r.raw.(syscall.Conn); ok {
-		w.system, _ = tcp.SyscallConn()
+		if w.system, _ = tcp.SyscallConn(); w.system != nil {
+			kernel.KeepUnsent(w.system, unsent)
+		}
 	}
 	return w
 }
