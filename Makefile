@@ -6,6 +6,7 @@ SHELL := bash
 BIN     ?= bin/wsproxy
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE   ?= wsproxy
+PREFIX  ?= /usr/local
 
 # What `make run` sets; each can be given on the command line or in the environment.
 PORT              ?= 8080
@@ -30,6 +31,15 @@ help: ## print this
 .PHONY: build
 build: ## build a static binary, bin/wsproxy
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o '$(BIN)' .
+
+.PHONY: install
+install: build ## install the binary, PREFIX=/usr/local
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 755 '$(BIN)' '$(DESTDIR)$(PREFIX)/bin/wsproxy'
+
+.PHONY: release
+release: ## build for linux, macOS and Windows into dist/, with checksums
+	@.ci/release '$(VERSION)' $(PLATFORMS)
 
 .PHONY: run
 run: export PORT := $(PORT)

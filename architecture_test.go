@@ -45,14 +45,15 @@ var rules = []rule{
 	{packages: "messages", only: nothing, why: "everything stands on it"},
 	{packages: "auth", only: []string{"messages"}, why: "who is asking is a question of its own"},
 	{packages: "netpolicy", only: []string{"messages"}, why: "where to and where from is a question of its own"},
-	{packages: "transport/wsock", only: []string{"messages"}, why: "a WebSocket knows nothing of what it carries, and clients use it too"},
+	{packages: "transport/wsock/kernel", only: nothing, why: "it is what the kernel says"},
+	{packages: "transport/wsock", only: []string{"messages", "transport/wsock/kernel"}, why: "a WebSocket knows nothing of what it carries, and clients use it too"},
 	{packages: "transport/wsock/replay", only: []string{"messages", "transport/wsock"}, why: "it is state without input and output, and both sides of a session have it"},
 	{packages: "transport/budget", only: nothing, why: "it counts, whatever it is"},
 	{packages: "transport/resume", only: []string{"messages", "transport/budget", "transport/wsock/..."}, why: "relay and tunnel stand on it"},
-	{packages: "transport/tunnel/sendqueue", only: []string{"messages", "transport/tunnel/inflight", "transport/wsock"}, why: "streams and sockets stand on it"},
+	{packages: "transport/tunnel/sendqueue", only: []string{"messages", "transport/tunnel/inflight", "transport/wsock", "transport/wsock/kernel"}, why: "streams and sockets stand on it"},
 	{packages: "config", only: []string{"auth", "netpolicy", "messages"}, why: "it calls their parsers and starts nothing"},
 	{packages: "metrics", only: []string{"messages"}, why: "gauges come as functions"},
-	{packages: "client/go/...", only: []string{"messages", "transport/wsock", "transport/wsock/replay", "client/go/..."}, why: "a client shares the wire with the server, frames, and replay"},
+	{packages: "client/go/...", only: []string{"messages", "transport/wsock", "transport/wsock/kernel", "transport/wsock/replay", "client/go/..."}, why: "a client shares the wire with the server, frames, and replay"},
 
 	{packages: "command/...", only: []string{"client/go", "config", "auth", "messages", "command/..."}, why: "commands are run elsewhere than the server"},
 	{packages: "command/cli", only: nothing, why: "all commands stand on it"},
@@ -64,6 +65,7 @@ var rules = []rule{
 	{packages: "transport/forward", never: []string{"transport/relay"}, why: "a tunnel is no relay"},
 	{packages: "transport/service", never: []string{"transport/relay", "transport/forward"}, why: "forward stands on service"},
 
+	{packages: "command/...", never: []string{"server", "transport/...", "actors/...", "metrics"}, why: "the other end knows the server by the wire"},
 	{packages: "internal/attack/...", only: []string{"internal/attack/..."}, why: "it knows the server by the contract alone"},
 
 	// What is made of all the others is not known to them.

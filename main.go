@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"wsproxy/command"
@@ -28,6 +29,9 @@ const (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if len(os.Args) > 1 && command.Known(os.Args[1]) && !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP) // OpenSSH's word to its ProxyCommand that the session is over
+	}
 	os.Exit(run(os.Args[1:], os.Environ(), signals, os.Stdout, os.Stderr))
 }
 
@@ -61,6 +65,10 @@ func run(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Wri
 	}
 	if only == "healthcheck" {
 		return healthcheck(context.Background(), c, stderr)
+	}
+	if runtime.GOOS == "windows" {
+		fmt.Fprintln(stderr, "wsproxy: the server doesn't run on Windows, only the commands of a client do; wsproxy --help lists them")
+		return exitUsage
 	}
 	if server.Run(c, recordedVersion(), signals, stdout) != nil {
 		return exitFailed // the log says why

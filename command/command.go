@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/command/check"
 	"wsproxy/command/cli"
+	"wsproxy/command/connect"
 	"wsproxy/command/expose"
 	"wsproxy/command/keys"
 )
@@ -17,10 +18,11 @@ import (
 // commands is the whole table, in the order of --help. A new command is a line
 // here.
 var commands = []cli.Command{
+	connect.Command,
+	expose.Command,
 	keys.Keygen,
 	keys.Token,
 	check.Command,
-	expose.Command,
 }
 
 // Known reports whether there is a command of that name.

@@ -20,6 +20,14 @@ import (
 // which it speaks TLS.
 func caddyServer(t *testing.T, behind string) (address string) {
 	t.Helper()
+	address, _ = caddyTLS(t, behind)
+	return address
+}
+
+// caddyTLS is caddyServer, and the file with the certificate authority of its own. It
+// answers for localhost, too.
+func caddyTLS(t *testing.T, behind string) (address, authority string) {
+	t.Helper()
 	free, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -34,10 +42,10 @@ func caddyServer(t *testing.T, behind string) (address string) {
 	admin off
 	skip_install_trust
 }
-https://*.%s:%s {
+https://localhost:%[2]s, https://*.%[1]s:%[2]s {
 	bind 127.0.0.1
 	tls internal
-	reverse_proxy %s
+	reverse_proxy %[3]s
 }
 `, tunnelDomain, port, behind), 0o600); err != nil {
 		t.Fatal(err)
@@ -63,7 +71,7 @@ https://*.%s:%s {
 		}
 		return err == nil
 	})
-	return address
+	return address, filepath.Join(home, "caddy", "pki", "authorities", "local", "root.crt")
 }
 
 // A browser asks for 200 files at once over HTTP/2, and a front proxy passes them on

@@ -15,8 +15,8 @@ import (
 
 // makeRun is `make run` on a free port, as somebody who tries the server out
 // starts it, with the binary elsewhere than in the tree. The server's pid is
-// that of make's child.
-func makeRun(t *testing.T) *server {
+// that of make's child. env is set beside the environment of this test.
+func makeRun(t *testing.T, env ...string) *server {
 	t.Helper()
 	port := strconv.Itoa(tunnelPorts(t, 1))
 	s := &server{addr: "127.0.0.1:" + port, out: &output{}, exited: make(chan struct{})}
@@ -26,6 +26,7 @@ func makeRun(t *testing.T) *server {
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		return strings.HasPrefix(variable, "MAKE") || strings.HasPrefix(variable, "MFLAGS=") // of a make that runs this test
 	})
+	cmd.Env = append(cmd.Env, env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func TestMakeRun(t *testing.T) {
 	t.Parallel()
 	curl := tunnelTool(t, "curl")
 	s := makeRun(t)
-	for _, said := range []string{"wsproxy listens on " + s.addr, "curl http://" + s.addr + "/health", "websocat --binary \"ws://" + s.addr + "/relay", "/wsproxy --help", "Ctrl-C"} {
+	for _, said := range []string{"wsproxy listens on " + s.addr, "curl http://" + s.addr + "/health", "/wsproxy connect ws://" + s.addr + " %h %p", "/wsproxy expose ws://" + s.addr + " 3000", "/wsproxy --help", "Ctrl-C"} {
 		if !strings.Contains(s.log(), said) {
 			t.Errorf("it does not say %q", said)
 		}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What README.md says under "A session that outlives its WebSocket": OpenSSH through a
+// What docs/pages.md says under "A session that outlives its WebSocket": OpenSSH through a
 // line that cuts every connection after ten seconds.
 func TestReadmeSessionOutlivesItsWebSocket(t *testing.T) {
 	t.Parallel()

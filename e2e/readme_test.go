@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// A readme is README.md with the port of a server that runs, and a directory
+// A readme is README.md and docs/pages.md with the port of a server that runs, and a directory
 // to follow it in.
 type readme struct {
 	text string
@@ -25,9 +25,13 @@ type readme struct {
 // followReadme starts a server as README.md says, on another port.
 func followReadme(t *testing.T) *readme {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, file := range []string{"../README.md", "../docs/pages.md"} {
+		part, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, part...)
 	}
 	s := makeRun(t)
 	_, port, _ := net.SplitHostPort(s.addr)
@@ -39,12 +43,12 @@ func (r *readme) find(t *testing.T, pattern string) []string {
 	t.Helper()
 	found := regexp.MustCompile(pattern).FindAllStringSubmatch(r.text, -1)
 	if len(found) != 1 {
-		t.Fatalf("README.md has %d of %s, want 1", len(found), pattern)
+		t.Fatalf("README.md and docs/pages.md have %d of %s, want 1", len(found), pattern)
 	}
 	return found[0][1:]
 }
 
-// save writes the script that README.md says to save under this name.
+// save writes the script that the text says to save under this name.
 func (r *readme) save(t *testing.T, name string) {
 	t.Helper()
 	script := r.find(t, "(?s)ave this as `"+regexp.QuoteMeta(name)+"`.*?\n```js\n(.*?)\n```\n")[0]
@@ -53,7 +57,7 @@ func (r *readme) save(t *testing.T, name string) {
 	}
 }
 
-// command is a command of README.md, in the shell of whoever follows it.
+// command is a command of the text, in the shell of whoever follows it.
 func (r *readme) command(t *testing.T, line string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
@@ -70,7 +74,7 @@ func (r *readme) command(t *testing.T, line string) *exec.Cmd {
 	return cmd
 }
 
-// run runs a command of README.md and returns what it prints.
+// run runs a command of the text and returns what it prints.
 func (r *readme) run(t *testing.T, line string) string {
 	t.Helper()
 	cmd := r.command(t, line)
@@ -83,7 +87,7 @@ func (r *readme) run(t *testing.T, line string) string {
 	return string(out)
 }
 
-// What README.md says under "A relay": OpenSSH through a script of a few lines,
+// What docs/pages.md says under "A relay": OpenSSH through a script of a few lines,
 // in whichever Node is there.
 func TestReadmeRelay(t *testing.T) {
 	t.Parallel()
@@ -126,7 +130,7 @@ func TestReadmeRelay(t *testing.T) {
 	}
 }
 
-// What README.md says under "A tunnel": a page of a few lines, in whichever
+// What docs/pages.md says under "A tunnel": a page of a few lines, in whichever
 // Node is there.
 func TestReadmeTunnel(t *testing.T) {
 	t.Parallel()

@@ -167,10 +167,11 @@ func TestResumeBothDirectionsFull(t *testing.T) {
 	s := resumeServer(t, "RESUME_BUFFER=64KiB")
 	far, conns := handServer(t)
 	p := cutting(t, s, 100*time.Millisecond, 500*time.Millisecond)
-	const size = 24 << 20 // more than all buffers between hold
+	const size = 8 << 20 // more than all buffers between hold: 64 KiB go at a time
 	c := resumeOpen(t, p.via(), relayPath(far), hasty)
 	sent := pour(t, c, 1, size)
 	conn := accept(t, conns)
+	_, _ = conn.SetReadBuffer(256<<10), conn.SetWriteBuffer(256<<10)
 	_ = conn.SetDeadline(time.Now().Add(6 * patience))
 	// It reads nothing until nothing more goes, and then the session is taken up all
 	// the same.

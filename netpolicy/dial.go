@@ -163,13 +163,6 @@ func (p *Policy) connectTCP(ctx context.Context, ap netip.AddrPort) (*net.TCPCon
 	return conn, nil
 }
 
-// resetOnClose has the kernel reset a connection that is given up while it is being
-// made: to its target it must not look like one that was made and has ended, with
-// nothing to say.
-func resetOnClose(fd uintptr) {
-	_ = syscall.SetsockoptLinger(int(fd), syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
-}
-
 // control has the last word before connect(2), on the address that the kernel
 // is about to be given.
 func (p *Policy) control(want netip.AddrPort, address string) error {

@@ -65,6 +65,9 @@ func Listen(ctx context.Context, o ListenOptions) (net.Listener, *Tunnel, error)
 	open.Source, open.Sink, open.Window = m, m, mux.Units
 	s, err := session.Open(ctx, open)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
 		return nil, nil, noTunnels(err)
 	}
 	m.Attach(s)

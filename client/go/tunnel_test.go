@@ -13,8 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -116,7 +115,6 @@ func TestCloseDelivers(t *testing.T) {
 		_, _ = io.Copy(s, noise(3, size))
 		s.Close()
 	}()
-	time.AfterFunc(50*time.Millisecond, func() { _ = outside.SetReadBuffer(4 << 10) })
 	if hash, n, err := sum(outside); hash != noiseSum(3, size) || err != nil {
 		t.Errorf("%d bytes come, %v", n, err)
 	}
@@ -181,7 +179,7 @@ func TestCutsOfTheWebSocket(t *testing.T) {
 	}
 }
 
-// keys makes an RSA key and the file that a server verifies tokens with.
+// keys makes an RSA key and the address that a server gets it from.
 func keys(t testing.TB) (jwks string, token func(context.Context) (string, error)) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -191,11 +189,9 @@ func keys(t testing.TB) (jwks string, token func(context.Context) (string, error
 	text := base64.RawURLEncoding.EncodeToString
 	set, _ := json.Marshal(map[string]any{"keys": []map[string]string{{"kty": "RSA", "kid": "k", "alg": "RS256", "use": "sig",
 		"n": text(key.N.Bytes()), "e": text(big.NewInt(int64(key.E)).Bytes())}}})
-	file := filepath.Join(t.TempDir(), "jwks.json")
-	if err := os.WriteFile(file, set, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return "file://" + file, func(context.Context) (string, error) {
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(set) }))
+	t.Cleanup(issuer.Close)
+	return issuer.URL, func(context.Context) (string, error) {
 		claims := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"sub": "alice", "exp": time.Now().Add(time.Hour).Unix()})
 		claims.Header["kid"] = "k"
 		return claims.SignedString(key)

@@ -97,6 +97,9 @@ func (f *Flags) address(args []string, s cli.Streams) (string, []string, error) 
 	if given == "" {
 		return "", nil, cli.Misuse("the server's URL is missing: give it, such as wss://proxy.example.com, or set %s", urlVariable)
 	}
+	if from == "the URL" && !hasScheme(given) {
+		return "", nil, cli.Misuse("the server's URL comes first and must begin with wss://, ws://, https:// or http://; or set %s", urlVariable)
+	}
 	if err := checkURL(given); err != nil {
 		return "", nil, cli.Misuse("%s can't be used: %w", from, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // An Conn is a connection to the HTTP listener. It does what net/http
@@ -54,7 +55,7 @@ func (c *Conn) Cut() {
 // doesn't see that while the beginning of another request waits to be read.
 func (c *Conn) IsGone() bool {
 	raw, err := c.SyscallConn()
-	return err != nil || wsock.WasReset(raw)
+	return err != nil || kernel.WasReset(raw)
 }
 
 // Close closes the connection. It returns at once.

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // patienceLooks is how often within its time an outside client is looked at that takes
@@ -71,7 +71,7 @@ func (p *Patience) look() {
 		return
 	}
 	now := time.Now()
-	if acked := int64(wsock.BytesAcked(raw)); acked != p.acked.Swap(acked) {
+	if acked := int64(kernel.BytesAcked(raw)); acked != p.acked.Swap(acked) {
 		p.since.Store(now.UnixNano())
 	} else if now.UnixNano()-p.since.Load() >= int64(p.time)*(patienceLooks-1)/patienceLooks {
 		p.outside.Cut()

@@ -17,6 +17,7 @@ import (
 	"wsproxy/transport/budget"
 	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
 )
 
 func TestReadyComesFirstAndControlAsAgreed(t *testing.T) {
@@ -299,6 +300,6 @@ func TestWriterThatFailsDropsWhatItHolds(t *testing.T) {
 			t.Errorf("what comes back is %q", gone)
 		}
 	}()
-	l.inFlight.Watch(func() wsock.Sending { return wsock.Sending{} })
+	l.inFlight.Watch(func() kernel.Sending { return kernel.Sending{} })
 	l.pumpOut() // has no client to write to
 }

@@ -14,6 +14,7 @@ import (
 	"wsproxy/transport/budget"
 	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // A Stream is one connection that a tunnel carries: the socket at its outer
@@ -371,7 +372,7 @@ func (s *Stream) Waiting() (waiting, acked int64) {
 		return waiting, s.out.Load() // this process takes what is written
 	}
 	if raw, err := conn.SyscallConn(); err == nil {
-		acked = int64(wsock.BytesAcked(raw))
+		acked = int64(kernel.BytesAcked(raw))
 	}
 	return waiting, acked
 }

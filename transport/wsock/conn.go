@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // A Conn is the server's side of one WebSocket after the handshake: the
@@ -179,7 +180,7 @@ func (s *Conn) ping() {
 	}
 	if !s.closed && len(s.rest) == 0 && !s.isUnopened() {
 		s.offer(s.pings)
-		s.pulse.pinged = bytesWritten(s.raw)
+		s.pulse.pinged = kernel.BytesWritten(s.raw)
 	}
 	s.turn.Unlock()
 	s.flush()
@@ -249,7 +250,7 @@ func (s *Conn) offer(frame []byte) bool {
 	n := 0
 	_ = s.raw.Write(func(fd uintptr) bool {
 		var err error
-		n, err = syscall.Write(int(fd), all)
+		n, err = kernel.Write(fd, all)
 		if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
 			s.broken.Store(true)
 		}
@@ -283,17 +284,8 @@ func (s *Conn) Failure(err error) messages.Reason {
 	return messages.ReasonClientGone
 }
 
-// Sending is what the kernel knows of what was written to a client. What it can't
-// tell is 0.
-type Sending struct {
-	Window  int64         // bytes that the client's kernel offers to take; not before Linux 5.4
-	Unacked int64         // bytes that were written and it has not acknowledged
-	RTT     time.Duration // what a round trip takes, smoothed over some
-	MinRTT  time.Duration // the shortest one of the last minutes
-}
-
 // Sending returns what the kernel knows of what was written.
-func (s *Conn) Sending() Sending { return sending(s.raw) }
+func (s *Conn) Sending() kernel.Sending { return kernel.Look(s.raw) }
 
 // unsent is how many bytes that can't be sent yet the kernel takes: what is written
 // after them stands behind them, whatever its urgency. As much as is written at once:
@@ -303,7 +295,7 @@ const unsent = 64 << 10
 
 // KeepUnsentLow bounds what waits in the kernel of a Conn whose writer knows better
 // what goes first.
-func (s *Conn) KeepUnsentLow() { keepUnsent(s.raw, unsent) }
+func (s *Conn) KeepUnsentLow() { kernel.KeepUnsent(s.raw, unsent) }
 
 // IsWebSocket marks a Conn as a [messages.WebSocket].
 func (s *Conn) IsWebSocket() {}

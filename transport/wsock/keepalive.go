@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // The keepalive looks at each socket eight times per ping interval, so that an
@@ -93,7 +94,7 @@ func (k *Keepalive) run(interval time.Duration) {
 // the ping is no sign of life.
 func (s *Conn) takesData() bool {
 	before := s.pulse.taken
-	s.pulse.taken = BytesAcked(s.raw)
+	s.pulse.taken = kernel.BytesAcked(s.raw)
 	return s.pulse.silent > beatsPerInterval+1 && s.pulse.taken != before && s.pulse.taken < s.pulse.pinged
 }
 
@@ -124,7 +125,7 @@ func (s *Conn) beat(beat uint8) {
 	written := s.written.Load()
 	if !s.writing.Load() || written != p.written {
 		p.written, p.stalled, p.acked = written, 0, 0
-	} else if acked := BytesAcked(s.raw); acked != p.acked {
+	} else if acked := kernel.BytesAcked(s.raw); acked != p.acked {
 		p.acked, p.stalled = acked, 0
 	} else if p.stalled++; p.stalled >= beatsOfPatience {
 		s.giveUp(messages.ReasonClientStalled)

@@ -9,6 +9,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // A patient is a Conn whose keepalive is this test: it beats when the test
@@ -133,10 +134,10 @@ func TestSlowReaderIsNotGivenUp(t *testing.T) {
 	p.listen()
 	ended := p.stall(t)
 	for range 4 {
-		before := BytesAcked(p.raw)
+		before := kernel.BytesAcked(p.raw)
 		testkit.Eventually(t, "the client's kernel acknowledges more", func() bool {
 			_, _ = io.CopyN(io.Discard, p.peer, 256<<10)
-			return BytesAcked(p.raw) != before
+			return kernel.BytesAcked(p.raw) != before
 		})
 		p.survives(t, beatsOfPatience-2) // without that it would be given up in the next round
 	}
@@ -145,7 +146,7 @@ func TestSlowReaderIsNotGivenUp(t *testing.T) {
 		t.Errorf("the write ends with %v", err)
 	}
 	settle := func() { // what it takes late, be it a ping, would excuse it
-		testkit.Eventually(t, "the client's kernel has taken all", func() bool { return BytesAcked(p.raw) >= bytesWritten(p.raw) })
+		testkit.Eventually(t, "the client's kernel has taken all", func() bool { return kernel.BytesAcked(p.raw) >= kernel.BytesWritten(p.raw) })
 	}
 	for range beatsOfPatience - 1 { // from here on it has been pinged
 		settle()

@@ -2,9 +2,9 @@ package wsock
 
 import (
 	"slices"
-	"syscall"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // maxAhead bounds how many bytes that wait in the kernel are looked through for
@@ -29,7 +29,7 @@ type place struct {
 // waits. It can't tell on other systems than Linux.
 func (s *Session) HasLeft() bool {
 	at := s.at
-	if at.result == decodedClose || hasEnded(s.conn.raw) {
+	if at.result == decodedClose || kernel.HasEnded(s.conn.raw) {
 		return true
 	}
 	if !at.asked {
@@ -39,7 +39,7 @@ func (s *Session) HasLeft() bool {
 		at.asked = true
 		s.conn.answer(nil)
 	}
-	n := unread(s.conn.raw)
+	n := kernel.Unread(s.conn.raw)
 	if n > 0 && n == at.seen {
 		return false
 	}
@@ -72,7 +72,7 @@ func (s *Conn) peek(n int) []byte {
 	}
 	b := make([]byte, n)
 	_ = s.raw.Control(func(fd uintptr) {
-		n, _, _ = syscall.Recvfrom(int(fd), b, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		n, _ = kernel.Peek(fd, b)
 	})
 	return b[:max(n, 0)]
 }

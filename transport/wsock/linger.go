@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // lingerLooks is how often a peer is looked at within [messages.Linger]: that
@@ -32,7 +33,7 @@ type Linger struct {
 // NewLinger begins to look at the peer of a TCP connection, and calls expire at
 // the wait's end, from a goroutine of its own.
 func NewLinger(raw syscall.RawConn, expire func()) *Linger {
-	return newLinger(func() uint64 { return BytesAcked(raw) }, expire)
+	return newLinger(func() uint64 { return kernel.BytesAcked(raw) }, expire)
 }
 
 func newLinger(progress func() uint64, expire func()) *Linger {
@@ -79,7 +80,7 @@ func Discard(conn *net.TCPConn, read <-chan struct{}, enough func() bool) {
 	if err != nil {
 		return
 	}
-	acked, since := BytesAcked(raw), time.Now()
+	acked, since := kernel.BytesAcked(raw), time.Now()
 	for time.Since(since) < messages.Linger {
 		_ = conn.SetReadDeadline(time.Now().Add(messages.Linger / lingerLooks))
 		if enough() {
@@ -89,7 +90,7 @@ func Discard(conn *net.TCPConn, read <-chan struct{}, enough func() bool) {
 		if _, err := io.Copy(io.Discard, conn); !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
-		if now := BytesAcked(raw); now != acked {
+		if now := kernel.BytesAcked(raw); now != acked {
 			acked, since = now, time.Now()
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync/atomic"
 	"syscall"
+
+	"wsproxy/transport/wsock/kernel"
 )
 
 // A Reader reads from a TCP connection into borrowed buffers. While it waits
@@ -70,7 +72,7 @@ func (r *Reader) hasSentEnd() bool { return r.sentEnd != nil && r.sentEnd.Load()
 // connection; but then nothing was written since, and who reads hears of a
 // reset.
 func (r *Reader) WasReset() bool {
-	return WasReset(r.raw) && !r.hasSentEnd() // in this order: it may end just now
+	return kernel.WasReset(r.raw) && !r.hasSentEnd() // in this order: it may end just now
 }
 
 // Limit has the next reads bring at most n bytes each.
@@ -104,7 +106,7 @@ func (r *Reader) Peek() error {
 	var err error
 	var one [1]byte
 	if rawErr := r.raw.Control(func(fd uintptr) {
-		n, _, err = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		n, err = kernel.Peek(fd, one[:])
 	}); rawErr != nil {
 		return rawErr
 	}
@@ -113,7 +115,7 @@ func (r *Reader) Peek() error {
 		return nil
 	case err != nil:
 		return err
-	case r.WasReset() || n > 0 && r.hasSentEnd() && hasError(r.raw):
+	case r.WasReset() || n > 0 && r.hasSentEnd() && kernel.HasError(r.raw):
 		return syscall.ECONNRESET
 	case n == 0:
 		return io.EOF
@@ -125,7 +127,7 @@ func (r *Reader) Peek() error {
 func (r *Reader) try(fd uintptr) bool {
 	r.buf = TakeBuffer()
 	for {
-		r.n, r.err = syscall.Read(int(fd), r.buf[r.skip:r.limit])
+		r.n, r.err = kernel.Read(fd, r.buf[r.skip:r.limit])
 		switch r.err {
 		case syscall.EINTR:
 		case syscall.EAGAIN:

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // A Receiver is what a session does with what its client sends. Its functions
@@ -74,7 +75,7 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 				return "", true
 			}
 			reason = s.conn.Failure(err)
-			s.halfClosed.Store(reason == messages.ReasonClientGone && errors.Is(err, io.EOF) && !WasReset(s.conn.raw))
+			s.halfClosed.Store(reason == messages.ReasonClientGone && errors.Is(err, io.EOF) && !kernel.WasReset(s.conn.raw))
 			return reason, false
 		}
 		s.conn.heard.Add(1)

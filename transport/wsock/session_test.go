@@ -12,6 +12,7 @@ import (
 	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // ended is what the owner of a test's session is told.
@@ -152,7 +153,7 @@ func TestClientThatIsThereIsNotSeenToLeave(t *testing.T) {
 			testkit.Receive(t, holding)
 			resume <- true
 			_, _ = r.peer.Write(behind)
-			testkit.Eventually(t, "all has come", func() bool { return unread(r.conn.raw) == len(behind) })
+			testkit.Eventually(t, "all has come", func() bool { return kernel.Unread(r.conn.raw) == len(behind) })
 			for range 3 {
 				resume <- true
 			}

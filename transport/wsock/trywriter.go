@@ -1,6 +1,10 @@
 package wsock
 
-import "syscall"
+import (
+	"syscall"
+
+	"wsproxy/transport/wsock/kernel"
+)
 
 // A TryWriter writes to a TCP connection what its kernel takes at once. It belongs to
 // one goroutine at a time.
@@ -20,7 +24,7 @@ func NewTryWriter(conn syscall.Conn) (*TryWriter, error) {
 	}
 	w := &TryWriter{raw: raw}
 	w.attempt = func(fd uintptr) bool {
-		w.n, w.err = syscall.Write(int(fd), w.p)
+		w.n, w.err = kernel.Write(fd, w.p)
 		return true
 	}
 	return w, nil

@@ -6,6 +6,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
 )
 
 const (
@@ -62,7 +63,7 @@ const (
 // somebody is expected to wait, a writer that is too far ahead stops for a
 // moment.
 type Bound struct {
-	look func() wsock.Sending // set once
+	look func() kernel.Sending // set once
 
 	unseen int           // bytes written since the last look
 	next   int           // after how many there is another look
@@ -85,7 +86,7 @@ type Bound struct {
 
 // Watch has the Bound ask look for what the kernel knows. It is called once, before
 // anything else.
-func (b *Bound) Watch(look func() wsock.Sending) { b.look, b.limit = look, unbounded }
+func (b *Bound) Watch(look func() kernel.Sending) { b.look, b.limit = look, unbounded }
 
 // Wrote notes that so many bytes were written, and whether there was something
 // among them for which somebody waits.
@@ -124,7 +125,7 @@ func (b *Bound) Room() int {
 
 // isRead reports whether the client reads what its kernel has, or has had its
 // time to. Data waits for readHold at most.
-func (b *Bound) isRead(s wsock.Sending, now time.Time) bool {
+func (b *Bound) isRead(s kernel.Sending, now time.Time) bool {
 	if now.Before(b.interactive) && b.widest-s.Window+s.Unacked >= readWindow {
 		if b.since.IsZero() {
 			b.since = now
@@ -138,7 +139,7 @@ func (b *Bound) isRead(s wsock.Sending, now time.Time) bool {
 }
 
 // pathRoom returns how many bytes the path has room for.
-func (b *Bound) pathRoom(s wsock.Sending, now time.Time) int64 {
+func (b *Bound) pathRoom(s kernel.Sending, now time.Time) int64 {
 	if s.RTT <= 0 { // the kernel does not tell
 		return unbounded
 	}
@@ -161,7 +162,7 @@ func (b *Bound) pathRoom(s wsock.Sending, now time.Time) int64 {
 // scale sets the limit for the next round trip. What is on its way is the rate by
 // the round trip (Little's law): so the limit is the rate by what that may last.
 // To the bytes of a frame, which come at once, a round trip adds half a frame's time.
-func (b *Bound) scale(s wsock.Sending) {
+func (b *Bound) scale(s kernel.Sending) {
 	frame := s.RTT * least / time.Duration(max(s.Unacked, least))
 	may := b.base + slack + frame/2
 	switch {
@@ -175,7 +176,7 @@ func (b *Bound) scale(s wsock.Sending) {
 // probe returns how many bytes the limit leaves room for, and measures the empty
 // path now and then. Then it is filled again in the course of a round trip: all at
 // once would queue up.
-func (b *Bound) probe(s wsock.Sending, now time.Time) (room int64) {
+func (b *Bound) probe(s kernel.Sending, now time.Time) (room int64) {
 	past := now.Sub(b.based)
 	switch {
 	case b.limit == unbounded: // should it bind, the path is soon measured

@@ -7,6 +7,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // A reader is a client that reads so many bytes a second, whose kernel has
@@ -29,12 +30,12 @@ type seen struct {
 
 func newReader(room, rate int64, late time.Duration) *reader {
 	p := &reader{room: room, rate: rate, late: late, free: time.Now(), wake: make(chan struct{}, 1)}
-	p.b.Watch(func() wsock.Sending {
+	p.b.Watch(func() kernel.Sending {
 		p.past = append(p.past, seen{time.Now(), p.room - p.waits()})
 		for len(p.past) > 1 && !p.past[1].at.After(time.Now().Add(-p.late)) {
 			p.past = p.past[1:]
 		}
-		return wsock.Sending{Window: p.past[0].window, RTT: time.Microsecond}
+		return kernel.Sending{Window: p.past[0].window, RTT: time.Microsecond}
 	})
 	return p
 }
@@ -156,8 +157,8 @@ type ack struct {
 
 func newPath(rate int64, empty time.Duration) *path {
 	p := &path{rate: rate, empty: empty, free: time.Now(), rtt: empty.Seconds(), wake: make(chan struct{})}
-	p.b.Watch(func() wsock.Sending {
-		s := wsock.Sending{Window: 4 << 20}
+	p.b.Watch(func() kernel.Sending {
+		s := kernel.Sending{Window: 4 << 20}
 		left := p.acks[:0]
 		for _, a := range p.acks {
 			if a.at.After(time.Now()) {

@@ -146,3 +146,25 @@ func TestShutdownIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// The server has a moment to look at an answer before it hears of the tunnel's end.
+func TestAnswersSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeer(t)
+		s := p.http("a")
+		_, _ = s.Write(make([]byte, 9))
+		s.Close()
+		down := result(func() error { return p.m.Shutdown(context.Background()) })
+		p.wantSends("a:9 a:close")
+		time.Sleep(settle - 1)
+		if synctest.Wait(); p.closed() != 0 {
+			t.Error("the session is closed at once")
+		}
+		time.Sleep(1)
+		if synctest.Wait(); p.closed() != 1000 {
+			t.Errorf("the session is closed with %d", p.closed())
+		}
+		p.m.Ended(nil)
+		<-down
+	})
+}

@@ -27,6 +27,11 @@ const (
 	// to be sent, which credit can hold up, and then the session to end.
 	closeLinger = 5 * time.Second
 
+	// settle is how long the session is kept when the last connection over which the
+	// server speaks HTTP has ended: a request whose answer the server has not looked at when
+	// it hears of the tunnel's end is answered with 502.
+	settle = 250 * time.Millisecond
+
 	codeNormal   = 1000
 	codeProtocol = 1002
 )
@@ -69,10 +74,11 @@ type Mux struct {
 	widened   int   // bytes that windows have reserved
 	withheld  int64 // messages that don't count as passed on, for the answers are too many
 
-	leaving bool  // nothing new is taken, and the session ends with the last stream
-	closed  bool  // the session was told to close
-	ended   bool  // the session has ended, or broke the protocol
-	err     error // why it ended; nil if in order
+	leaving bool      // nothing new is taken, and the session ends with the last stream
+	settled time.Time // when the session may be closed at the earliest
+	closed  bool      // the session was told to close
+	ended   bool      // the session has ended, or broke the protocol
+	err     error     // why it ended; nil if in order
 }
 
 // telling is what the session is to be told, without mu.
@@ -268,10 +274,19 @@ func (m *Mux) leave() {
 // closeIfEmpty closes the session if the Mux leaves and nothing is left of its
 // streams. Under mu.
 func (m *Mux) closeIfEmpty() {
-	if m.leaving && len(m.streams) == 0 && !m.closed && !m.ended {
-		m.closed = true
-		m.tell.code = codeNormal
+	if !m.leaving || len(m.streams) > 0 || m.closed || m.ended {
+		return
 	}
+	if wait := time.Until(m.settled); wait > 0 {
+		time.AfterFunc(wait, func() {
+			m.mu.Lock()
+			defer m.unlock()
+			m.closeIfEmpty()
+		})
+		return
+	}
+	m.closed = true
+	m.tell.code = codeNormal
 }
 
 // fail ends a session that can't go on. Under mu.

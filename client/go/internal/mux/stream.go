@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"time"
 
 	"wsproxy/messages"
 	"wsproxy/transport/wsock/replay"
@@ -187,6 +188,9 @@ func (s *Stream) nextMessage() replay.Message {
 // sayEnd returns tcp_close.
 func (s *Stream) sayEnd() []byte {
 	s.said = s.end
+	if s.http && s.said <= endClose {
+		s.mux.settled = time.Now().Add(settle)
+	}
 	if s.said == endEOF && s.http && s.readErr == nil {
 		s.readErr = io.EOF // the end of a service is that of both directions, and nobody answers
 		s.readable.Broadcast()

@@ -106,13 +106,16 @@ func (s *Session) isOwed() bool {
 func (s *Session) progressed(data bool) {
 	p := &s.pulse
 	p.patience, s.tries.failed = 0, 0
+	p.heard, p.asked = now(), time.Time{}
+	if s.sock != nil {
+		p.came = s.sock.Came()
+	}
 	if !data {
-		p.owed = time.Time{}
-		p.moved = now()
+		p.owed, p.moved = time.Time{}, p.heard
 		p.look(s)
 	} else if !p.curious {
 		p.curious = true
-		if p.timer != nil && p.due.Sub(now()) > quiet {
+		if p.timer != nil && p.due.Sub(p.heard) > quiet {
 			p.arm(s, quiet)
 		}
 	}

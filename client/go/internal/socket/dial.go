@@ -48,7 +48,7 @@ func Dial(ctx context.Context, o *Options, path string, query url.Values, again 
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	w := &way{url: u, tls: o.TLS, proxy: o.Proxy}
+	w := &way{url: u, tls: o.TLS, proxy: o.Proxy, open: o.Connect}
 	var wired *wire
 	stop := func() bool { return true }
 	dialer := websocket.Dialer{

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,6 +29,9 @@ type Options struct {
 	Proxy    func(*http.Request) (*url.URL, error)
 	Header   http.Header
 	NoResume bool // wsproxy.resume is not offered
+
+	// Connect opens a TCP connection to the server or its proxy; nil = the system's.
+	Connect func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // A TakeUp says which session a WebSocket is to take up, and where.

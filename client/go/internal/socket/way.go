@@ -22,6 +22,7 @@ type way struct {
 	url   *url.URL // http or https
 	tls   *tls.Config
 	proxy func(*http.Request) (*url.URL, error)
+	open  func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // dial returns a connection that the handshake may begin on.
@@ -53,18 +54,23 @@ func (w *way) reach(ctx context.Context) (*road, error) {
 	}
 	target := hostPort(w.url)
 	if via == nil {
-		return connect(ctx, target)
+		return w.connect(ctx, target)
 	}
-	r, err := through(ctx, via, target)
+	r, err := w.through(ctx, via, target)
 	if err != nil {
 		return nil, fmt.Errorf("the proxy %s: %w", via.Host, err)
 	}
 	return r, nil
 }
 
-func connect(ctx context.Context, address string) (*road, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", address)
+func (w *way) connect(ctx context.Context, address string) (*road, error) {
+	open := w.open
+	if open == nil {
+		open = func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}
+	}
+	conn, err := open(ctx, address)
 	if err != nil {
 		return nil, err
 	}
@@ -72,15 +78,15 @@ func connect(ctx context.Context, address string) (*road, error) {
 }
 
 // through returns a connection to an address that a proxy has made.
-func through(ctx context.Context, via *url.URL, address string) (*road, error) {
+func (w *way) through(ctx context.Context, via *url.URL, address string) (*road, error) {
 	switch via.Scheme {
 	case "http", "https":
 	case "socks5", "socks5h":
-		return throughSOCKS(ctx, via, address)
+		return w.throughSOCKS(ctx, via, address)
 	default:
 		return nil, fmt.Errorf("proxies of the kind %q are not known; those that are: http, https, socks5", via.Scheme)
 	}
-	r, err := connect(ctx, hostPort(via))
+	r, err := w.connect(ctx, hostPort(via))
 	if err != nil {
 		return nil, err
 	}
@@ -125,13 +131,12 @@ func (r *road) ask(user *url.Userinfo, address string) error {
 	return nil
 }
 
-func throughSOCKS(ctx context.Context, via *url.URL, address string) (*road, error) {
+func (w *way) throughSOCKS(ctx context.Context, via *url.URL, address string) (*road, error) {
 	via = &url.URL{Scheme: "socks5", Host: hostPort(via), User: via.User}
-	var raw net.Conn
-	dialer, err := proxy.FromURL(via, forward(func(ctx context.Context, network, address string) (net.Conn, error) {
-		var err error
-		raw, err = new(net.Dialer).DialContext(ctx, network, address)
-		return raw, err
+	var r *road
+	dialer, err := proxy.FromURL(via, forward(func(ctx context.Context, _, address string) (_ net.Conn, err error) {
+		r, err = w.connect(ctx, address)
+		return r, err
 	}))
 	if err != nil {
 		return nil, err
@@ -140,7 +145,7 @@ func throughSOCKS(ctx context.Context, via *url.URL, address string) (*road, err
 	if err != nil {
 		return nil, err
 	}
-	return &road{conn, raw}, nil
+	return &road{conn, r.raw}, nil
 }
 
 // forward is how a SOCKS proxy is reached.

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
 )
 
 const (
@@ -50,7 +50,7 @@ type wire struct {
 	came    atomic.Uint64 // bytes read
 	ahead   []byte        // the reader's: read, and not asked for yet; in lent
 	lent    *[readAhead]byte
-	much    bool // the reader's: the last read has filled its buffer
+	much    bool          // the reader's: the last read has filled its buffer
 	written atomic.Uint64 // bytes
 }
 
@@ -150,7 +150,7 @@ func (w *wire) acked() uint64 {
 	if w.system == nil {
 		return 0
 	}
-	return wsock.BytesAcked(w.system)
+	return kernel.BytesAcked(w.system)
 }
 
 // abandon closes the TCP connection, without a word and without waiting. Any

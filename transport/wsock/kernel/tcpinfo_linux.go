@@ -1,4 +1,4 @@
-package wsock
+package kernel
 
 import (
 	"syscall"
@@ -32,9 +32,9 @@ func WasReset(raw syscall.RawConn) bool {
 	return reset
 }
 
-// hasError reports whether the kernel has an error to tell whoever reads, which
+// HasError reports whether the kernel has an error to tell whoever reads, which
 // it tells only behind the bytes that wait.
-func hasError(raw syscall.RawConn) bool {
+func HasError(raw syscall.RawConn) bool {
 	found := false
 	_ = raw.Control(func(fd uintptr) {
 		look := []unix.PollFd{{Fd: int32(fd)}}
@@ -44,9 +44,9 @@ func hasError(raw syscall.RawConn) bool {
 	return found
 }
 
-// bytesWritten returns what BytesAcked will be when the peer's kernel has
+// BytesWritten returns what BytesAcked will be when the peer's kernel has
 // acknowledged all that was written so far, or 0 if that can't be told.
-func bytesWritten(raw syscall.RawConn) uint64 {
+func BytesWritten(raw syscall.RawConn) uint64 {
 	var written uint64
 	_ = raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
@@ -56,8 +56,8 @@ func bytesWritten(raw syscall.RawConn) uint64 {
 	return written
 }
 
-// sending returns what the kernel knows of what was written.
-func sending(raw syscall.RawConn) (s Sending) {
+// Look returns what the kernel knows of what was written.
+func Look(raw syscall.RawConn) (s Sending) {
 	_ = raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			s = Sending{
@@ -71,18 +71,18 @@ func sending(raw syscall.RawConn) (s Sending) {
 	return s
 }
 
-// keepUnsent bounds what the kernel holds of what was written and can't be sent
+// KeepUnsent bounds what the kernel holds of what was written and can't be sent
 // yet.
-func keepUnsent(raw syscall.RawConn, bytes int) {
+func KeepUnsent(raw syscall.RawConn, bytes int) {
 	_ = raw.Control(func(fd uintptr) {
 		// It fails only for a connection that is gone, which its reader finds.
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
 	})
 }
 
-// unread returns how many bytes have come that nobody has read, or 0 if that
+// Unread returns how many bytes have come that nobody has read, or 0 if that
 // can't be told.
-func unread(raw syscall.RawConn) (n int) {
+func Unread(raw syscall.RawConn) (n int) {
 	_ = raw.Control(func(fd uintptr) {
 		if have, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ); err == nil {
 			n = have
@@ -91,9 +91,9 @@ func unread(raw syscall.RawConn) (n int) {
 	return n
 }
 
-// hasEnded reports whether the peer has ended its stream, or the connection is
+// HasEnded reports whether the peer has ended its stream, or the connection is
 // no more, though bytes may be left to read.
-func hasEnded(raw syscall.RawConn) bool {
+func HasEnded(raw syscall.RawConn) bool {
 	const tcpClose, tcpCloseWait = 7, 8 // of the kernel's tcp_states.h
 	ended := false
 	_ = raw.Control(func(fd uintptr) {

@@ -1,0 +1,141 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	wsproxy "wsproxy/client/go"
+	"wsproxy/command/cli"
+	"wsproxy/command/remote"
+)
+
+// Command is `wsproxy connect`.
+var Command = cli.Command{
+	Name:    "connect",
+	Args:    "[URL] HOST PORT",
+	Summary: "join standard input and output to a TCP connection on the server's side, or listen for some",
+	About: `The connection goes on when the network changes or the machine sleeps, for as long as the server waits
+(15 minutes by default). The end of the input is told to the target, and the target's ends the
+output. Exit status 0 says that every byte has arrived and both sides have ended in order.
+
+` + remote.About,
+	Examples: []cli.Example{
+		{Says: "SSH through a server; the same line goes into ~/.ssh/config", Line: "ssh -o ProxyCommand='wsproxy connect wss://proxy.example.com %h %p' build.example.com"},
+		{Says: "a database of the server's side as a port of this machine", Line: "wsproxy connect -L 127.0.0.1:15432 wss://proxy.example.com db.example.com 5432"},
+		{Says: "with a token that a command prints", Line: "WSPROXY_TOKEN_COMMAND='pass show proxy-token' wsproxy connect wss://proxy.example.com build.example.com 22"},
+	},
+	New: func(flags *pflag.FlagSet) cli.Action {
+		var c command
+		c.remote.Declare(flags)
+		flags.StringVarP(&c.listen, "listen", "L", "", "listen on this `address` or port, and relay each connection")
+		return c.run
+	},
+}
+
+type command struct {
+	remote remote.Flags
+	listen string
+}
+
+func (c *command) run(ctx context.Context, args []string, s cli.Streams) error {
+	server, args, err := c.remote.Resolve(args, s)
+	if err != nil {
+		return err
+	}
+	if len(args) != 2 {
+		return cli.Misuse("a host and a port are expected behind the URL, not %d arguments", len(args))
+	}
+	port, err := strconv.Atoi(args[1])
+	if err != nil || port < 1 || port > 65535 {
+		return cli.Misuse("the port must be a number from 1 to 65535, not %q", args[1])
+	}
+	p := &plan{server: server, host: args[0], port: port, errors: s.Err}
+	if c.listen != "" {
+		return p.listen(ctx, c.listen, s)
+	}
+	relay, watch, err := p.dial(ctx)
+	if err != nil {
+		return err
+	}
+	out, ok := s.Out.(io.WriteCloser)
+	if !ok {
+		out = nopCloser{s.Out}
+	}
+	return watch.explain(pipe(ctx, relay, s.In, out, isTerminal(s.In)))
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// isTerminal reports whether somebody types the input.
+func isTerminal(in io.Reader) bool {
+	file, ok := in.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && file.Name() != os.DevNull
+}
+
+// A plan is what is dialled, and through which server.
+type plan struct {
+	server remote.Server
+	host   string
+	port   int
+	errors io.Writer
+}
+
+// dialLimit bounds the opening of a relay: a token command may take a minute by itself.
+const dialLimit = 90 * time.Second
+
+func (p *plan) dial(ctx context.Context) (Relay, *watch, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	w := &watch{verbose: p.server.Verbose, errors: p.errors}
+	options := wsproxy.DialOptions{Server: p.server.Client(), Host: p.host, Port: p.port}
+	options.OnDetached, options.OnRetry, options.OnResumed = w.detached, w.retry, w.resumed
+	conn, err := wsproxy.Dial(ctx, options)
+	if err != nil {
+		return nil, nil, remote.Explain(err, p.server.Token != nil)
+	}
+	relay := conn.(*wsproxy.Conn)
+	if p.server.Verbose {
+		how := "it outlives its WebSocket"
+		if !relay.Resumable() {
+			how = "it ends with its WebSocket"
+		}
+		w.say("connected, %s", how)
+	}
+	return relay, w, nil
+}
+
+// listen relays each connection to an address of this machine.
+func (p *plan) listen(ctx context.Context, address string, s cli.Streams) error {
+	if _, err := strconv.Atoi(address); err == nil {
+		address = net.JoinHostPort("127.0.0.1", address)
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("can't listen: %w", err)
+	}
+	own := listener.Addr().(*net.TCPAddr)
+	fmt.Fprintf(s.Err, "listening on %s, which leads to %s\n", own, net.JoinHostPort(p.host, strconv.Itoa(p.port)))
+	if !own.IP.IsLoopback() {
+		fmt.Fprintln(s.Err, s.Paint(s.Err, cli.Yellow, "whoever reaches this machine may use it: 127.0.0.1:"+strconv.Itoa(own.Port)+" would be for this machine alone"))
+	}
+	dial := func(ctx context.Context) (Relay, error) {
+		relay, _, err := p.dial(ctx)
+		return relay, err
+	}
+	return serve(ctx, listener, dial, func(from net.Addr, err error) {
+		fmt.Fprintf(s.Err, "the connection from %s was reset: %v\n", from, remote.Explain(err, p.server.Token != nil))
+	})
+}
