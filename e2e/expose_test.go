@@ -116,36 +116,34 @@ func TestExposeFailingService(t *testing.T) {
 	s := tunnelServer(t)
 	e := expose(t, s, l.Addr().String())
 	host, client := e.host(1), tunnelHTTP(t)
-	serve := func(answer string, reset bool) {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		_, _ = http.ReadRequest(bufio.NewReader(c))
-		_, _ = io.WriteString(c, answer)
-		if reset {
-			_, _ = c.Read(make([]byte, 1)) // until the outside has all
-			_ = c.(*net.TCPConn).SetLinger(0)
-		}
+	answers := map[string]string{
+		"/whole":   "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
+		"/length":  "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello",
+		"/chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+		"/silent":  "",
 	}
-	for _, test := range []struct {
-		answer string
-		whole  bool
-	}{
-		{"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello", true},
-		{"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello", false},
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", false},
-	} {
-		go serve(test.answer, false)
-		reply, err := tunnelAsk(client, s, "GET", host, "/", nil, nil)
-		if (err == nil) != test.whole || reply.body != "hello" {
-			t.Errorf("%q: %v, %q", test.answer, err, reply.body)
+	go func() { // for as long as it listens: a client may ask again for what was cut
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if request, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+				_, _ = io.WriteString(c, answers[request.URL.Path])
+			}
+			_ = c.Close()
 		}
-	}
-	go serve("", false)
-	if reply, err := tunnelAsk(client, s, "GET", host, "/", nil, nil); err != nil || reply.status != 502 || !strings.Contains(reply.body, "without an answer") {
-		t.Errorf("%v, %d %q", err, reply.status, reply.body)
+	}()
+	for path := range answers {
+		reply, err := tunnelAsk(client, s, "GET", host, path, nil, nil)
+		switch {
+		case path == "/silent":
+			if err != nil || reply.status != 502 || !strings.Contains(reply.body, "without an answer") {
+				t.Errorf("%s: %v, %d %q", path, err, reply.status, reply.body)
+			}
+		case (err == nil) != (path == "/whole"):
+			t.Errorf("%s: %v, %d %q", path, err, reply.status, reply.body)
+		}
 	}
 	_ = l.Close()
 	reply, err := tunnelAsk(client, s, "POST", host, "/", http.Header{"Accept": {"text/html"}}, strings.NewReader("a body"))
