@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -56,6 +58,9 @@ func (c *command) run(ctx context.Context, args []string, s cli.Streams) error {
 	if err != nil || port < 1 || port > 65535 {
 		return cli.Misuse("the port must be a number from 1 to 65535, not %q", args[1])
 	}
+	// An output that is closed must not end the process before the server has heard
+	// of it. Unlike Ignore this doesn't reach a command for tokens.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	p := &plan{server: server, host: args[0], port: port, errors: s.Err}
 	if c.listen != "" {
 		return p.listen(ctx, c.listen, s)
