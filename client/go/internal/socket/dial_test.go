@@ -266,3 +266,11 @@ func TestEndlessAnswers(t *testing.T) {
 		}
 	}
 }
+
+// A connection that is cut is no error of a WebSocket library's, with a number.
+func TestCutIsPlain(t *testing.T) {
+	err := told(&websocket.CloseError{Code: websocket.CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()})
+	if !errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "1006") {
+		t.Errorf("%v", err)
+	}
+}
