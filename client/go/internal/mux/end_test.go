@@ -87,7 +87,7 @@ func TestClose(t *testing.T) {
 		time.Sleep(closeLinger - 1)
 		p.credit("a", 5)
 		p.wantSends("a:5")
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		p.wantSends("a:closereset") // a cut one must not look whole
 		if p.closed() != 1000 {
@@ -160,7 +160,7 @@ func TestAnswersSettle(t *testing.T) {
 		if synctest.Wait(); p.closed() != 0 {
 			t.Error("the session is closed at once")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if synctest.Wait(); p.closed() != 1000 {
 			t.Errorf("the session is closed with %d", p.closed())
 		}
