@@ -84,7 +84,7 @@ func runCommand(args, environ []string, signals <-chan os.Signal, stdout, stderr
 	go func() {
 		select {
 		case <-signals:
-			signal.Reset()
+			signal.Reset(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 			cancel()
 		case <-ctx.Done():
 		}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -236,5 +237,54 @@ func TestConnectListens(t *testing.T) {
 	_ = cmd.Process.Signal(os.Interrupt)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("after an interrupt: %v\n%s", err, said)
+	}
+}
+
+// A relay that is cut is reset at its target before the command ends: nothing is
+// left that the server would keep for another WebSocket.
+func TestConnectCut(t *testing.T) {
+	t.Parallel()
+	s := resumeServer(t)
+	for name, cut := range map[string]func(cmd *exec.Cmd, out io.Closer, target net.Conn){
+		"a signal": func(cmd *exec.Cmd, _ io.Closer, _ net.Conn) { _ = cmd.Process.Signal(os.Interrupt) },
+		"nobody reads the output": func(_ *exec.Cmd, out io.Closer, target net.Conn) {
+			_ = out.Close()
+			_, _ = target.Write([]byte("answer"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			cmd := connectCommand(t, "ws://"+s.addr, "127.0.0.1", port)
+			in, _ := cmd.StdinPipe()
+			defer in.Close()
+			out, _ := cmd.StdoutPipe()
+			said := &output{}
+			cmd.Stderr = said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			target, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer target.Close()
+			_ = target.SetDeadline(time.Now().Add(patience))
+			_, _ = in.Write([]byte("question"))
+			if _, err := io.ReadFull(target, make([]byte, len("question"))); err != nil {
+				t.Fatal(err)
+			}
+			cut(cmd, out, target)
+			if _, err := io.Copy(io.Discard, target); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the target reads %v, want a reset", err)
+			}
+			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+				t.Errorf("the command ends with %v\n%s", err, said)
+			}
+		})
 	}
 }

@@ -2,11 +2,15 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -14,6 +18,7 @@ import (
 	wsproxy "wsproxy/client/go"
 	"wsproxy/command/cli"
 	"wsproxy/command/remote"
+	"wsproxy/messages"
 )
 
 // Command is `wsproxy connect`.
@@ -34,6 +39,7 @@ output. Exit status 0 says that every byte has arrived and both sides have ended
 	New: func(flags *pflag.FlagSet) cli.Action {
 		var c command
 		c.remote.Declare(flags)
+		flags.BoolVarP(&c.remote.Verbose, "verbose", "v", false, "say when the connection is lost, taken up, and for how long it was away")
 		flags.StringVarP(&c.listen, "listen", "L", "", "listen on this `address` or port, and relay each connection")
 		return c.run
 	},
@@ -50,25 +56,30 @@ func (c *command) run(ctx context.Context, args []string, s cli.Streams) error {
 		return err
 	}
 	if len(args) != 2 {
-		return cli.Misuse("a host and a port are expected behind the URL, not %d arguments", len(args))
+		return cli.Misuse("two arguments are expected behind the URL, a host and a port, not %d", len(args))
 	}
 	port, err := strconv.Atoi(args[1])
 	if err != nil || port < 1 || port > 65535 {
 		return cli.Misuse("the port must be a number from 1 to 65535, not %q", args[1])
 	}
+	// An output that is closed must not end the process before the server has heard
+	// of it. Unlike Ignore this doesn't reach a command for tokens.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	p := &plan{server: server, host: args[0], port: port, errors: s.Err}
 	if c.listen != "" {
 		return p.listen(ctx, c.listen, s)
 	}
 	relay, watch, err := p.dial(ctx)
 	if err != nil {
-		return err
+		return p.explain(err)
 	}
 	out, ok := s.Out.(io.WriteCloser)
 	if !ok {
 		out = nopCloser{s.Out}
 	}
-	return watch.explain(pipe(ctx, relay, s.In, out, isTerminal(s.In)))
+	err = pipe(ctx, relay, s.In, out, isTerminal(s.In))
+	watch.ended(err)
+	return p.explain(err)
 }
 
 type nopCloser struct{ io.Writer }
@@ -93,6 +104,9 @@ type plan struct {
 	errors io.Writer
 }
 
+// unreachable is how a server says that it can't reach a target.
+var _, unreachable = messages.CloseFor(messages.ReasonTargetUnreachable)
+
 // dialLimit bounds the opening of a relay: a token command may take a minute by itself.
 const dialLimit = 90 * time.Second
 
@@ -104,7 +118,7 @@ func (p *plan) dial(ctx context.Context) (Relay, *watch, error) {
 	options.OnDetached, options.OnRetry, options.OnResumed = w.detached, w.retry, w.resumed
 	conn, err := wsproxy.Dial(ctx, options)
 	if err != nil {
-		return nil, nil, remote.Explain(err, p.server.Token != nil)
+		return nil, nil, err
 	}
 	relay := conn.(*wsproxy.Conn)
 	if p.server.Verbose {
@@ -117,6 +131,24 @@ func (p *plan) dial(ctx context.Context) (Relay, *watch, error) {
 	return relay, w, nil
 }
 
+func (p *plan) target() string { return net.JoinHostPort(p.host, strconv.Itoa(p.port)) }
+
+// explain makes a sentence of why a relay could not be had, or has ended, with the
+// target, which the server does not repeat.
+func (p *plan) explain(err error) error {
+	var refused *wsproxy.RefusedError
+	var closed *wsproxy.CloseError
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
+		return fmt.Errorf("%s: %w", p.target(), err)
+	case errors.As(err, &closed) && closed.Reason == unreachable:
+		return fmt.Errorf("the server %s %s: does something listen there?", unreachable, p.target())
+	case errors.As(err, &closed) && (closed.Code == messages.ClosePolicy || closed.Code == messages.CloseInternal):
+		return fmt.Errorf("%s: %w", p.target(), err)
+	}
+	return remote.Explain(err, p.server.Token != nil)
+}
+
 // listen relays each connection to an address of this machine.
 func (p *plan) listen(ctx context.Context, address string, s cli.Streams) error {
 	if _, err := strconv.Atoi(address); err == nil {
@@ -127,7 +159,7 @@ func (p *plan) listen(ctx context.Context, address string, s cli.Streams) error 
 		return fmt.Errorf("can't listen: %w", err)
 	}
 	own := listener.Addr().(*net.TCPAddr)
-	fmt.Fprintf(s.Err, "listening on %s, which leads to %s\n", own, net.JoinHostPort(p.host, strconv.Itoa(p.port)))
+	fmt.Fprintf(s.Err, "listening on %s, which leads to %s\n", own, p.target())
 	if !own.IP.IsLoopback() {
 		fmt.Fprintln(s.Err, s.Paint(s.Err, cli.Yellow, "whoever reaches this machine may use it: 127.0.0.1:"+strconv.Itoa(own.Port)+" would be for this machine alone"))
 	}
@@ -136,6 +168,6 @@ func (p *plan) listen(ctx context.Context, address string, s cli.Streams) error 
 		return relay, err
 	}
 	return serve(ctx, listener, dial, func(from net.Addr, err error) {
-		fmt.Fprintf(s.Err, "the connection from %s was reset: %v\n", from, remote.Explain(err, p.server.Token != nil))
+		fmt.Fprintf(s.Err, "the connection from %s was reset: %v\n", from, p.explain(err))
 	})
 }

@@ -16,10 +16,10 @@ type Relay interface {
 	net.Conn
 	// CloseWrite ends the sending side alone.
 	CloseWrite() error
-	// Reset has the target's connection reset.
+	// Reset has the target's connection reset, and doesn't wait for that.
 	Reset() error
 	// Shutdown closes, and returns nil only if everything has arrived and the server
-	// has ended it in order.
+	// has ended it in order. Behind Reset it waits for the end.
 	Shutdown(ctx context.Context) error
 	// Resumable reports whether the relay outlives its WebSocket. One that doesn't
 	// has no half-close.
@@ -31,8 +31,8 @@ const (
 	// orderly is how long the end may take that both sides have agreed to, beyond
 	// what it takes to deliver what was written before.
 	orderly = 15 * time.Second
-	// hangUp is the same for whoever was told to end: OpenSSH sends SIGHUP when its
-	// session is over, and waits.
+	// hangUp is the same for whoever was told to end, and for a reset: OpenSSH sends
+	// SIGHUP when its session is over, and waits.
 	hangUp = 2 * time.Second
 	// lastInput is how long the input's end may come behind a signal: OpenSSH closes
 	// its pipes and sends SIGHUP right after.
@@ -70,7 +70,7 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 		select {
 		case e := <-ends:
 			if e.err != nil {
-				_ = relay.Reset()
+				reset(relay)
 				return e.err
 			}
 			upEnded, downEnded = upEnded || e.up, downEnded || !e.up
@@ -90,11 +90,18 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 			}
 			told, late = nil, time.After(lastInput)
 		case <-late:
-			_ = relay.Reset()
+			reset(relay)
 			return errInterrupted
 		}
 	}
 	return shutDown(context.WithoutCancel(ctx), relay, orderly)
+}
+
+// reset has the target's connection reset, and waits until the server has heard of
+// it: to a server the end of this process alone is a session to be taken up.
+func reset(relay Relay) {
+	_ = relay.Reset()
+	_ = shutDown(context.Background(), relay, hangUp)
 }
 
 func shutDown(ctx context.Context, relay Relay, most time.Duration) error {

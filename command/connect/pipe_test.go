@@ -21,6 +21,7 @@ type fakeRelay struct {
 	plain    bool
 	shutdown error
 	reset    chan struct{}
+	told     bool // of a reset, which Shutdown waits for
 }
 
 func (r *fakeRelay) Reset() error {
@@ -29,8 +30,16 @@ func (r *fakeRelay) Reset() error {
 	return r.Close()
 }
 
-func (r *fakeRelay) Shutdown(context.Context) error { return errors.Join(r.shutdown, r.Close()) }
-func (r *fakeRelay) Resumable() bool                { return !r.plain }
+func (r *fakeRelay) Shutdown(context.Context) error {
+	select {
+	case <-r.reset:
+		r.told = true
+	default:
+	}
+	return errors.Join(r.shutdown, r.Close())
+}
+
+func (r *fakeRelay) Resumable() bool { return !r.plain }
 
 // newPair returns a relay and its target.
 func newPair(t *testing.T) (*fakeRelay, *net.TCPConn) {
@@ -190,6 +199,9 @@ func TestCutIsReset(t *testing.T) {
 			}
 			<-relay.reset
 			wantReset(t, target)
+			if !relay.told {
+				t.Error("the process may end before the server has heard of it")
+			}
 		})
 	}
 }

@@ -48,17 +48,12 @@ func (w *watch) resumed(away time.Duration) {
 	w.say("it goes on after %v", away.Round(time.Millisecond))
 }
 
-// explain makes a sentence of how the relay has ended, and says in verbose mode when
-// that was while it was away.
-func (w *watch) explain(err error) error {
+// ended says in verbose mode when the relay has ended while it was away.
+func (w *watch) ended(err error) {
 	w.mu.Lock()
 	since, away := time.Since(w.back), w.away
 	w.mu.Unlock()
 	if since < soonAfter && away > longAway && !errors.Is(err, errInterrupted) {
 		w.say("the target ended it while the connection was away for %v: if it is sshd, see its ClientAliveInterval and ClientAliveCountMax", away.Round(time.Second))
 	}
-	if err == nil {
-		return nil
-	}
-	return remote.Explain(err, true)
 }

@@ -35,7 +35,7 @@ type Flags struct {
 	CA           string // file with certificates in PEM; "" = those that the system trusts
 	Insecure     bool
 	NoResume     bool
-	Verbose      bool
+	Verbose      bool // has no flag here: not every command has more to tell
 }
 
 // Declare declares the flags.
@@ -45,7 +45,6 @@ func (f *Flags) Declare(flags *pflag.FlagSet) {
 	flags.StringVar(&f.CA, "ca", "", "`file` with the only certificates (PEM) that the server's may be signed by")
 	flags.BoolVar(&f.Insecure, "insecure", false, "don't check who the server is")
 	flags.BoolVar(&f.NoResume, "no-resume", false, "end with the WebSocket instead of going on with another one")
-	flags.BoolVarP(&f.Verbose, "verbose", "v", false, "tell more on standard error")
 }
 
 // A Server is how a server is reached. Its fields are those of the client's options.

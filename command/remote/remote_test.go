@@ -111,8 +111,8 @@ func TestTrust(t *testing.T) {
 }
 
 func TestOtherFlags(t *testing.T) {
-	server, _, _, err := resolve(t, nil, "-v", "--no-resume", "wss://a.example")
-	if err != nil || !server.Verbose || !server.NoResume {
+	server, _, _, err := resolve(t, nil, "--no-resume", "wss://a.example")
+	if err != nil || server.Verbose || !server.NoResume {
 		t.Errorf("%+v, %v", server, err)
 	}
 	if server, _, _, _ = resolve(t, nil, "wss://a.example"); server.Verbose || server.NoResume {

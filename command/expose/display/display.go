@@ -195,7 +195,7 @@ func (d *Display) Ready(a Address) {
 func (d *Display) putJSON(v any) {
 	b, err := json.Marshal(v)
 	if err == nil {
-		d.put(false, append(b, '\n'))
+		d.put(false, append(escapeJSON(b), '\n'))
 	}
 }
 

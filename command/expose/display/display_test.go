@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -189,4 +190,24 @@ func FuzzEscape(f *testing.F) {
 			t.Fatalf("%q has %d columns, not %d", got, n, columns)
 		}
 	})
+}
+
+// A line of JSON that somebody looks at in a terminal has nothing in it that the
+// terminal obeys, and says the same.
+func TestJSONIsForTerminals(t *testing.T) {
+	path := "/a\u009b31m\u202e\u2066\x7f\U000e0041é漢\xff"
+	out, _ := written(Options{JSON: true}, func(d *Display) {
+		e := exchange()
+		e.Path = path
+		d.Ends(e)
+	})
+	for _, r := range strings.TrimSpace(out) {
+		if !strconv.IsPrint(r) {
+			t.Errorf("%U stands in %s", r, out)
+		}
+	}
+	var line request
+	if err := json.Unmarshal([]byte(out), &line); err != nil || line.Path != strings.ToValidUTF8(path, "\ufffd") || !strings.Contains(out, "é漢") {
+		t.Errorf("%q, %v in %s", line.Path, err, out)
+	}
 }

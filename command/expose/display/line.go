@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"wsproxy/command/expose/tap"
@@ -243,4 +244,29 @@ func escape(s string, columns int) string {
 		i += n
 	}
 	return string(b)
+}
+
+// escapeJSON has no character in JSON that a terminal obeys, or that changes how other
+// text looks. encoding/json escapes those of ASCII alone.
+func escapeJSON(b []byte) []byte {
+	clean := true
+	for _, c := range b {
+		clean = clean && c < 0x7f
+	}
+	if clean {
+		return b
+	}
+	escaped := make([]byte, 0, len(b)+16)
+	for _, r := range string(b) {
+		switch {
+		case r < 0x7f || strconv.IsPrint(r):
+			escaped = utf8.AppendRune(escaped, r)
+		case r < 0x10000:
+			escaped = fmt.Appendf(escaped, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			escaped = fmt.Appendf(escaped, `\u%04x\u%04x`, high, low)
+		}
+	}
+	return escaped
 }

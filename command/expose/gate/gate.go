@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -54,7 +55,14 @@ func Open(path, realm string) (*Gate, error) {
 		return nil, fmt.Errorf("the file of --basic-auth-file can't be read: %w", err)
 	}
 	defer file.Close()
-	g, err := Read(io.LimitReader(file, maxFile), realm)
+	raw, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("the file of --basic-auth-file can't be read: %w", err)
+	}
+	if len(raw) > maxFile { // cut, its last line would have another password
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxFile)
+	}
+	g, err := Read(bytes.NewReader(raw), realm)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -3,6 +3,8 @@ package gate
 import (
 	"context"
 	"encoding/base64"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -91,5 +93,18 @@ func TestFileErrors(t *testing.T) {
 	}
 	if _, err := Open("/nowhere/at/all", ""); err == nil || !strings.Contains(err.Error(), "--basic-auth-file") {
 		t.Error(err)
+	}
+}
+
+// A file that is too long is refused: read in part, its last line would have a shorter
+// password.
+func TestLongFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	text := strings.Repeat("#\n", maxFile/2-5) + "alice:secret that is long\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, "x"); err == nil || !strings.Contains(err.Error(), "longer") {
+		t.Errorf("it is taken, %v", err)
 	}
 }

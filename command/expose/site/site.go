@@ -136,13 +136,14 @@ func (v visible) Open(name string) (fs.File, error) {
 			}
 		}
 	}
-	file, err := v.FS.Open(name)
-	if err != nil {
+	// A device or a pipe could be read for ever, and opening a pipe alone waits for its
+	// other end, with a thread for each request.
+	info, err := fs.Stat(v.FS, name)
+	if err != nil || !info.IsDir() && !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	info, err := file.Stat()
-	if err != nil || !info.IsDir() && !info.Mode().IsRegular() {
-		_ = file.Close() // a device or a pipe could be read for ever
+	file, err := v.FS.Open(name)
+	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	if dir, ok := file.(fs.ReadDirFile); ok {

@@ -112,25 +112,39 @@ func TestUntilClose(t *testing.T) {
 	}
 }
 
-// What a service leaves unfinished is cut outside, however it ends.
+// What a service leaves unfinished is known as cut, and ends as the service has ended
+// it, behind all that it has sent.
 func TestCutAnswers(t *testing.T) {
 	for name, answer := range map[string]string{
 		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
 		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
 		"head":    "HTTP/1.1 200 OK\r\nContent-Le",
 	} {
-		service := scripted(t, func(c *net.TCPConn, r *bufio.Reader) {
-			readHead(r)
-			fmt.Fprint(c, answer)
-		})
-		rig := newRig(t, service, nil)
-		proxy := rig.dial()
-		fmt.Fprint(proxy, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		if _, ok := readAll(t, proxy); ok {
-			t.Errorf("%s: it ended as if it was whole", name)
-		}
-		if e := rig.seen.wait(t, 1)[0]; !e.Cut {
-			t.Errorf("%s: taken for %+v", name, e)
+		for _, reset := range []bool{false, true} {
+			service := scripted(t, func(c *net.TCPConn, r *bufio.Reader) {
+				readHead(r)
+				fmt.Fprint(c, answer)
+				if reset {
+					readHead(r) // until the proxy has all
+					_ = c.SetLinger(0)
+				}
+			})
+			rig := newRig(t, service, nil)
+			proxy := rig.dial()
+			fmt.Fprint(proxy, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			b := make([]byte, len(answer))
+			if _, err := io.ReadFull(proxy, b); err != nil || string(b) != answer {
+				t.Fatalf("%s: %v, %q", name, err, b)
+			}
+			if reset {
+				fmt.Fprint(proxy, "\r\n")
+			}
+			if _, ok := readAll(t, proxy); ok == reset {
+				t.Errorf("%s, reset %v: it ended in order: %v", name, reset, ok)
+			}
+			if e := rig.seen.wait(t, 1)[0]; !e.Cut {
+				t.Errorf("%s: taken for %+v", name, e)
+			}
 		}
 	}
 }

@@ -250,29 +250,24 @@ const (
 )
 
 // serviceEnded says how the connection ends now that the service's has, by a FIN or by
-// something else.
+// something else. What ends in order does so at both sides: the server finds out by
+// the framing whether an answer is whole, behind all that came of it.
 func (w *watch) serviceEnded(fin bool) ending {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.lost || w.upgraded != nil {
-		if fin {
-			return endWhole
-		}
-		return endCut
-	}
 	switch {
+	case w.lost || w.upgraded != nil:
 	case len(w.pending) == 0:
 		return endWhole // it was idle
-	case w.answer.stage == untilClose:
-		if !fin {
-			return endCut
-		}
-		w.end(w.pending[0], false)
-		return endWhole
 	case !w.served:
 		return endUnserved
+	case w.answer.stage == untilClose && fin:
+		w.end(w.pending[0], false)
 	case w.answer.between() && w.pending[0].Status == 0:
-		// The proxy asks again over a new connection, where that is safe.
+		// The server asks again over a new connection, where that is safe.
+		return endWhole
+	}
+	if fin {
 		return endWhole
 	}
 	return endCut

@@ -168,3 +168,36 @@ func TestAnswersSettle(t *testing.T) {
 		<-down
 	})
 }
+
+// A server that breaks the protocol, and does not answer when it is told so, is not
+// waited for until its session is over: that may be its word for years.
+func TestProtocolErrorEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPeer(t)
+		p.say([]byte(`{`))
+		if p.closed() != 1002 {
+			t.Errorf("the session is closed with %d", p.closed())
+		}
+		time.Sleep(closeLinger + 1)
+		synctest.Wait()
+		if !p.wasAborted() {
+			t.Fatal("the session is waited for for ever")
+		}
+		if <-p.m.Done(); !errors.Is(p.m.Err(), ErrProtocol) {
+			t.Errorf("the tunnel ended with %v", p.m.Err())
+		}
+	})
+}
+
+// Nor is one that accepts a tunnel and never says that it is there.
+func TestReadyIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peer{t: t, m: New(true)}
+		p.m.Attach(p)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, err := p.m.Ready(ctx); !errors.Is(err, ErrProtocol) {
+			t.Errorf("it waits until %v", err)
+		}
+	})
+}

@@ -27,6 +27,10 @@ const (
 	// to be sent, which credit can hold up, and then the session to end.
 	closeLinger = 5 * time.Second
 
+	// readyPatience is how long tunnel_ready may take, another WebSocket included: an
+	// honest server has nothing to wait for.
+	readyPatience = 30 * time.Second
+
 	// settle is how long the session is kept when the last connection over which the
 	// server speaks HTTP has ended: a request whose answer the server has not looked at when
 	// it hears of the tunnel's end is answered with 502.
@@ -105,8 +109,12 @@ func (m *Mux) Attach(s Session) {
 	m.unlock()
 }
 
-// Ready waits for tunnel_ready, the server's first message.
+var errNotReady = fmt.Errorf("%w: tunnel_ready has not come within %v", ErrProtocol, readyPatience)
+
+// Ready waits for tunnel_ready, the server's first message, and not for ever.
 func (m *Mux) Ready(ctx context.Context) (messages.Ready, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyPatience, errNotReady)
+	defer cancel()
 	select {
 	case <-m.readied:
 	case <-ctx.Done():
@@ -235,14 +243,24 @@ func (m *Mux) giveUp() {
 		s.closeFor(endReset) // else what is cut here could look whole outside
 	}
 	if s := m.session; s != nil && !m.ended {
-		time.AfterFunc(closeLinger, func() {
-			select {
-			case <-m.done:
-			default:
-				s.Abort(codeNormal, "")
-			}
-		})
+		m.abortLater(codeNormal, "")
 	}
+}
+
+// abortLater has the session end at last, whatever the server does.
+func (m *Mux) abortLater(code int, reason string) {
+	time.AfterFunc(closeLinger, func() {
+		m.mu.Lock()
+		s := m.session
+		m.unlock()
+		select {
+		case <-m.done:
+		default:
+			if s != nil {
+				s.Abort(code, reason)
+			}
+		}
+	})
 }
 
 // Shutdown takes nothing new, waits until the program has closed all
@@ -289,7 +307,8 @@ func (m *Mux) closeIfEmpty() {
 	m.tell.code = codeNormal
 }
 
-// fail ends a session that can't go on. Under mu.
+// fail ends a session that can't go on. A server that doesn't answer to that is not
+// asked for the session until its time is over. Under mu.
 func (m *Mux) fail(why string) {
 	if m.ended {
 		return
@@ -297,6 +316,7 @@ func (m *Mux) fail(why string) {
 	m.end(fmt.Errorf("%w: %s", ErrProtocol, why))
 	m.closed = true
 	m.tell.code, m.tell.reason = codeProtocol, why
+	m.abortLater(codeProtocol, why)
 }
 
 // end ends everything but the session. Under mu.

@@ -295,3 +295,41 @@ func TestHearsWhatHappensMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// A server that gives leave to send for ever and acknowledges nothing does not fill
+// the memory.
+func TestBoundsWhatIsNotAcknowledged(t *testing.T) {
+	for name, give := range map[string]func(*rig) *peer{
+		"by an ack": func(r *rig) *peer {
+			p := r.open(0)
+			p.ack(0, messages.MaxPosition)
+			return p
+		},
+		"by resumed": func(r *rig) *peer {
+			r.open(0).cut()
+			p := r.next()
+			p.resume(0, messages.MaxPosition)
+			return p
+		},
+	} {
+		for _, unit := range []replay.Unit{replay.Bytes, replay.Messages} {
+			t.Run(name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					r := newRig(t, unit)
+					most := mostBytes
+					give(r)
+					if unit == replay.Messages {
+						most = mostMessages
+					}
+					for range most/replay.MaxPayload + most*int(unit) + 10 {
+						r.to.put(strings.Repeat("x", replay.MaxPayload>>(3*unit)))
+					}
+					synctest.Wait()
+					if kept := r.s.out.Position(); kept != uint64(most) {
+						t.Errorf("%d units are kept", kept)
+					}
+				})
+			})
+		}
+	}
+}

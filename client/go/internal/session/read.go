@@ -243,7 +243,7 @@ func (s *Session) acked(position, limit uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.out.Acknowledged()
-	if s.out.Acked(position, limit) != nil {
+	if s.out.Acked(position, s.limited(position, limit)) != nil {
 		return errBadAck
 	}
 	if s.out.Acknowledged() > before {

@@ -142,7 +142,7 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		}
 		s.out, s.in = replay.NewSender(o.Unit), replay.NewReceiver(o.Unit)
 		s.in.MaxWindow, s.in.Widen = o.Window, func(int64) bool { return true }
-		_ = s.out.Acked(0, m.Limit)
+		_ = s.out.Acked(0, s.limited(0, m.Limit))
 		s.token, s.timeout = m.Token, time.Duration(min(m.Timeout, maxTimeout))*time.Second
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -152,6 +152,23 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	go s.write()
 	go s.keep(sock)
 	return s, nil
+}
+
+const (
+	// mostBytes and mostMessages are how much may be sent, and is kept, that the server
+	// has not acknowledged, whatever its limit is: memory is not its to give. An honest
+	// one gives RESUME_BUFFER, a MiB by default, or 1,024 messages, beyond what it has passed
+	// on; whose ack may have been lost.
+	mostBytes    = 16 << 20
+	mostMessages = 2048
+)
+
+// limited returns the limit behind a position that was acknowledged.
+func (s *Session) limited(position, limit uint64) uint64 {
+	if s.o.Unit == replay.Messages {
+		return min(limit, position+mostMessages)
+	}
+	return min(limit, position+mostBytes)
 }
 
 // maxTimeout is the longest time, in seconds, that a server can want to keep a

@@ -121,7 +121,7 @@ func (s *Session) try() (*socket.Conn, error) {
 		s.leave(sock, closing{code: messages.CloseProtocolError, reason: "the position is not one of this session"})
 		return nil, final{fmt.Errorf("%w: the server is at a position that is not one of it", ErrLost)}
 	}
-	_ = s.out.Acked(0, m.Limit)
+	_ = s.out.Acked(0, s.limited(s.out.Acknowledged(), m.Limit))
 	s.attach(sock)
 	s.line.next = m.Position
 	t.taken = now()

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"time"
@@ -80,8 +81,14 @@ func told(err error) error {
 	if errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure { // which gorilla makes of an EOF
 		return &CloseError{Code: closed.Code, Reason: plain(closed.Text)}
 	}
+	if closed != nil {
+		return errCut
+	}
 	return err
 }
+
+// errCut is of a TCP connection that has ended without a close frame.
+var errCut = fmt.Errorf("the connection was cut: %w", io.ErrUnexpectedEOF)
 
 // SetReadDeadline bounds the waiting of Next and Read, after which the Conn is
 // of no use. Any goroutine may call it.

@@ -227,3 +227,50 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		})
 	}
 }
+
+// An answer that has no end is given up, and little of it is kept: a server's and a
+// proxy's.
+func TestEndlessAnswers(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	sent := make(chan int, 2)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			total, _ := io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nX: ")
+			for fill := make([]byte, 64<<10); err == nil && total < 256<<20; {
+				var n int
+				n, err = conn.Write(fill)
+				total += n
+			}
+			conn.Close()
+			sent <- total
+		}
+	}()
+	server := "http://" + listener.Addr().String()
+	for name, proxy := range map[string]func(*http.Request) (*url.URL, error){
+		"of a server": noProxy,
+		"of a proxy":  func(*http.Request) (*url.URL, error) { return url.Parse(server) },
+	} {
+		if _, err := Dial(t.Context(), &Options{URL: server, Proxy: proxy}, "/relay", nil, nil); err == nil {
+			t.Errorf("%s: it is accepted", name)
+		}
+		if n := <-sent; n > 32<<20 { // what the kernel has taken is in it
+			t.Errorf("%s: %d bytes of it were taken", name, n)
+		}
+	}
+}
+
+// A connection that is cut is no error of a WebSocket library's, with a number.
+func TestCutIsPlain(t *testing.T) {
+	err := told(&websocket.CloseError{Code: websocket.CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()})
+	if !errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "1006") {
+		t.Errorf("%v", err)
+	}
+}

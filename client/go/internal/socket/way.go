@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -117,7 +118,7 @@ func (r *road) ask(user *url.Userinfo, address string) error {
 	if err := request.Write(r); err != nil {
 		return err
 	}
-	in := bufio.NewReader(r)
+	in := bufio.NewReader(io.LimitReader(r, maxAnswer))
 	response, err := http.ReadResponse(in, request)
 	if err != nil {
 		return err

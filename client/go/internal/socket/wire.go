@@ -24,8 +24,15 @@ const (
 	// message in two pieces, which are two calls of the kernel.
 	readAhead = 64 << 10
 
+	// maxAnswer is how long an answer to a handshake may be: 64 KiB of fields, as
+	// everywhere in the protocol, and the first bytes behind it. net/http itself would
+	// read on for as long as fields come.
+	maxAnswer = 64<<10 + readBuffer
+
 	closeFrame = 0x88 // first byte of a close frame
 )
+
+var errLongAnswer = errors.New("its answer to the handshake is longer than 64 KiB")
 
 // errNotAsked is of a close frame that nobody has asked for.
 var errNotAsked = errors.New("the WebSocket is broken")
@@ -77,6 +84,9 @@ var aheads = sync.Pool{New: func() any { return new([readAhead]byte) }}
 
 // Read is the reader's. An idle wire has no buffer.
 func (w *wire) Read(b []byte) (int, error) {
+	if !w.holds && w.came.Load() >= maxAnswer {
+		return 0, errLongAnswer
+	}
 	if len(w.ahead) == 0 {
 		if !w.much || w.Conn != w.raw { // TLS has buffers of its own
 			n, err := w.Conn.Read(b)
