@@ -65,7 +65,7 @@ func TestBodies(t *testing.T) {
 					t.Errorf("request %d: %d of %d bytes come back, or others: %v", seed, got, n, err)
 				}
 			}
-			post(1, 64<<20)
+			post(1, 32<<20)
 			var all sync.WaitGroup
 			for i := range 100 {
 				all.Go(func() { post(uint64(i), 300_000) })
@@ -207,7 +207,7 @@ func TestServiceThatDoesNotRead(t *testing.T) {
 	var stuck sync.WaitGroup
 	for i := range 8 {
 		stuck.Go(func() {
-			answer, err := r.outside.Post(r.url("/stuck"), "", noise(uint64(i), 8<<20))
+			answer, err := r.outside.Post(r.url("/stuck"), "", noise(uint64(i), 2<<20))
 			if err != nil {
 				t.Error(err)
 				return
@@ -217,7 +217,7 @@ func TestServiceThatDoesNotRead(t *testing.T) {
 		})
 	}
 	raw, outside := r.raw()
-	go func() { _, _ = io.Copy(outside, noise(9, 64<<20)) }() // nobody reads raw
+	go func() { _, _ = io.Copy(outside, noise(9, 8<<20)) }() // nobody reads raw
 	for range 20 {
 		if status, _ := r.get("/"); status != 200 {
 			t.Errorf("beside those that are stuck it answers %d", status)
