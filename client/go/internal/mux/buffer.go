@@ -1,7 +1,7 @@
 package mux
 
 import (
-	"wsproxy/messages"
+	"wsproxy/client/go/internal/wire"
 	"wsproxy/transport/wsock"
 	"wsproxy/transport/wsock/replay"
 )
@@ -113,12 +113,12 @@ func (b *outbox) next(id string, most int) (m replay.Message, n int) {
 	b.size -= n
 	if n < b.first() {
 		buf := wsock.TakeBuffer()
-		m = replay.Message{Payload: append(messages.AppendDataHeader(buf[:0], id), c.buf[c.start:c.start+n]...), Buf: buf}
+		m = replay.Message{Payload: append(wire.AppendDataHeader(buf[:0], id), c.buf[c.start:c.start+n]...), Buf: buf}
 		c.start += n
 		return m, n
 	}
 	from := c.start - headerSize(id)
-	messages.AppendDataHeader(c.buf[:from], id) // what stood there was sent
+	wire.AppendDataHeader(c.buf[:from], id) // what stood there was sent
 	m = replay.Message{Payload: c.buf[from:c.end], Buf: c.buf}
 	b.shift()
 	return m, n

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"wsproxy/client/go/internal/wire"
 	"wsproxy/messages"
 )
 
@@ -31,7 +32,7 @@ func (m *Mux) Take(payload []byte, json bool) {
 }
 
 func (m *Mux) takeControl(payload []byte) {
-	message, err := messages.DecodeServer(payload)
+	message, err := wire.DecodeServer(payload)
 	if err != nil {
 		m.fail("a control message can't be read")
 		return
@@ -48,7 +49,7 @@ func (m *Mux) takeControl(payload []byte) {
 		m.ready = ready
 		m.url, m.rawAddr = addr(ready.TunnelURL), addr(RawAddr(*ready))
 		close(m.readied)
-	case *messages.Opened:
+	case *wire.Opened:
 		m.open(message)
 	case *messages.Close:
 		if s := m.streams[message.ConnID]; s != nil {
@@ -70,7 +71,7 @@ func RawAddr(r messages.Ready) string {
 }
 
 // open makes a stream that waits to be accepted, or refuses it.
-func (m *Mux) open(opened *messages.Opened) {
+func (m *Mux) open(opened *wire.Opened) {
 	id := opened.ConnID
 	if len(id) > messages.MaxConnID || m.streams[id] != nil {
 		m.fail("tcp_open has a connId that can't be")
@@ -83,7 +84,7 @@ func (m *Mux) open(opened *messages.Opened) {
 	known := opened.Protocol == "" || opened.Protocol == messages.ProtocolHTTP
 	if !known || l.isFull() || len(m.streams) >= MaxStreams {
 		m.recent.add(id)
-		m.answer(messages.EncodeClientClose(id, messages.ClientRefused))
+		m.answer(wire.EncodeClose(id, messages.ClientRefused))
 		return
 	}
 	s := newStream(m, opened)
@@ -98,7 +99,7 @@ func (m *Mux) answer(message []byte) {
 }
 
 func (m *Mux) takeData(message []byte) {
-	id, payload, ok := messages.SplitData(message)
+	id, payload, ok := wire.SplitData(message)
 	if !ok {
 		m.fail("a data message has no connId")
 		return
@@ -106,7 +107,7 @@ func (m *Mux) takeData(message []byte) {
 	s := m.streams[string(id)]
 	if s == nil {
 		if name := string(id); m.recent.add(name) {
-			m.answer(messages.EncodeClientClose(name, ""))
+			m.answer(wire.EncodeClose(name, ""))
 		}
 		return
 	}
@@ -117,7 +118,7 @@ func (m *Mux) takeData(message []byte) {
 func (s *Stream) came(payload []byte) {
 	if !s.window.came(len(payload)) {
 		s.broke(&Error{Reason: reasonOverrun})
-		s.mux.answer(messages.EncodeClientClose(s.id, messages.ClientReset))
+		s.mux.answer(wire.EncodeClose(s.id, messages.ClientReset))
 		return
 	}
 	switch {

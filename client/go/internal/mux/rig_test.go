@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"wsproxy/client/go/internal/wire"
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/buffers"
 	"wsproxy/messages"
@@ -103,7 +104,7 @@ func (p *peer) close(id, reason string) {
 	p.say(messages.EncodeClose(id, messages.CloseReason(reason)))
 }
 func (p *peer) data(id string, bytes []byte) {
-	p.m.Take(append(messages.AppendDataHeader(nil, id), bytes...), false)
+	p.m.Take(append(wire.AppendDataHeader(nil, id), bytes...), false)
 }
 func (p *peer) offer(id, protocol string) { p.say(messages.EncodeOpen(id, "192.0.2.1:5", protocol)) }
 func (p *peer) bytes(id string, n int)    { p.data(id, make([]byte, n)) }
@@ -142,7 +143,7 @@ func (p *peer) next() (id string, payload []byte, said string) {
 		defer wsock.GiveBuffer(m.Buf)
 	}
 	if !m.JSON {
-		name, payload, ok := messages.SplitData(m.Payload)
+		name, payload, ok := wire.SplitData(m.Payload)
 		if !ok || len(payload) == 0 {
 			p.t.Errorf("a data message is %.40q", m.Payload)
 		}

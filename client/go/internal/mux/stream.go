@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"wsproxy/client/go/internal/wire"
 	"wsproxy/messages"
 	"wsproxy/transport/wsock/replay"
 )
@@ -66,7 +67,7 @@ func (e ending) reason() string {
 	return ""
 }
 
-func newStream(m *Mux, opened *messages.Opened) *Stream {
+func newStream(m *Mux, opened *wire.Opened) *Stream {
 	s := &Stream{mux: m, id: opened.ConnID, local: m.rawAddr, remote: address(opened.RemoteAddr),
 		http: opened.Protocol == messages.ProtocolHTTP, window: newWindow(), may: messages.Window}
 	if s.http {
@@ -200,7 +201,7 @@ func (s *Stream) sayEnd() []byte {
 	if s.said != endEOF || s.readErr != nil {
 		s.forget()
 	}
-	return messages.EncodeClientClose(s.id, s.said.reason())
+	return wire.EncodeClose(s.id, s.said.reason())
 }
 
 // CloseWrite ends the sending side behind what was written. The outside peer of
