@@ -178,6 +178,29 @@ func TestEndInOrder(t *testing.T) {
 	}
 }
 
+// What can't be ended in order is reset, and the command does not end before the
+// server has heard of it.
+func TestEndByReset(t *testing.T) {
+	server := newFakeServer(t)
+	r := start(t, server, Options{Targets: []string{"3000"}})
+	f := server.next()
+	f.Tunnel.Err = func() error { return nil }
+	f.Tunnel.Shutdown = func(context.Context) error {
+		time.AfterFunc(200*time.Millisecond, func() { f.end(nil) })
+		return context.DeadlineExceeded
+	}
+	r.out.wait(t, "https://sub.test") // it serves
+	r.stop()
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-f.done:
+	default:
+		t.Error("it has ended before the tunnel")
+	}
+}
+
 func TestInspectPage(t *testing.T) {
 	at := service(t)
 	server := newFakeServer(t)

@@ -17,6 +17,9 @@ import (
 const (
 	// endTimeout is how long the server may take to end a tunnel in order.
 	endTimeout = 3 * time.Second
+	// resetTimeout is how long it may take then to hear that what is left was reset.
+	// If it doesn't hear so it keeps the tunnel for a client that is no more.
+	resetTimeout = 2 * time.Second
 	// acceptPause is how long is waited after an accept that failed though the
 	// tunnel lives, which nothing known makes.
 	acceptPause = 100 * time.Millisecond
@@ -41,7 +44,9 @@ type Tunnel struct {
 	Raw         net.Listener // nil without a raw port
 	Done        <-chan struct{}
 	Err         func() error // why it is Done
-	Shutdown    func(ctx context.Context) error
+	// Shutdown ends it in order. When ctx ends before, it returns, and resets what is
+	// left: Done says when that is over.
+	Shutdown func(ctx context.Context) error
 }
 
 // An Opener opens a tunnel.
@@ -149,7 +154,13 @@ func (l *line) serve(ctx, cut context.Context, t *Tunnel) (*EndError, error) {
 func (l *line) shutdown(t *Tunnel) {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	_ = t.Shutdown(ctx)
+	if t.Shutdown(ctx) == nil {
+		return
+	}
+	select {
+	case <-t.Done:
+	case <-time.After(resetTimeout):
+	}
 }
 
 // announce writes where the tunnel can be reached, if that is new.
