@@ -29,8 +29,13 @@ const (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	if len(os.Args) > 1 && command.Known(os.Args[1]) && !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(signals, syscall.SIGHUP) // OpenSSH's word to its ProxyCommand that the session is over
+	if len(os.Args) > 1 && command.Known(os.Args[1]) {
+		if !signal.Ignored(syscall.SIGHUP) {
+			signal.Notify(signals, syscall.SIGHUP) // OpenSSH's word to its ProxyCommand that the session is over
+		}
+		// Output that nobody reads is an error to be handled like others: who dies of it
+		// leaves the server waiting.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
 	os.Exit(run(os.Args[1:], os.Environ(), signals, os.Stdout, os.Stderr))
 }
@@ -84,7 +89,7 @@ func runCommand(args, environ []string, signals <-chan os.Signal, stdout, stderr
 	go func() {
 		select {
 		case <-signals:
-			signal.Reset()
+			signal.Reset(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 			cancel()
 		case <-ctx.Done():
 		}

@@ -70,7 +70,7 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 		select {
 		case e := <-ends:
 			if e.err != nil {
-				_ = relay.Reset()
+				reset(relay)
 				return e.err
 			}
 			upEnded, downEnded = upEnded || e.up, downEnded || !e.up
@@ -90,7 +90,7 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 			}
 			told, late = nil, time.After(lastInput)
 		case <-late:
-			_ = relay.Reset()
+			reset(relay)
 			return errInterrupted
 		}
 	}
@@ -98,9 +98,16 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 }
 
 func shutDown(ctx context.Context, relay Relay, most time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
+	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("the server has not ended the connection in order within %v", most))
 	defer cancel()
 	return relay.Shutdown(ctx)
+}
+
+// reset has the target's connection reset, and waits until the server knows: if this
+// process ended before, the server would wait for it to come back, and the target with it.
+func reset(relay Relay) {
+	_ = relay.Reset()
+	_ = shutDown(context.Background(), relay, hangUp)
 }
 
 // copyUp passes the input on, and its end.
