@@ -29,8 +29,13 @@ const (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	if len(os.Args) > 1 && command.Known(os.Args[1]) && !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(signals, syscall.SIGHUP) // OpenSSH's word to its ProxyCommand that the session is over
+	if len(os.Args) > 1 && command.Known(os.Args[1]) {
+		if !signal.Ignored(syscall.SIGHUP) {
+			signal.Notify(signals, syscall.SIGHUP) // OpenSSH's word to its ProxyCommand that the session is over
+		}
+		// Output that nobody reads is an error to be handled like others: who dies of it
+		// leaves the server waiting.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
 	os.Exit(run(os.Args[1:], os.Environ(), signals, os.Stdout, os.Stderr))
 }

@@ -105,9 +105,16 @@ func reset(relay Relay) {
 }
 
 func shutDown(ctx context.Context, relay Relay, most time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
+	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("the server has not ended the connection in order within %v", most))
 	defer cancel()
 	return relay.Shutdown(ctx)
+}
+
+// reset has the target's connection reset, and waits until the server knows: if this
+// process ended before, the server would wait for it to come back, and the target with it.
+func reset(relay Relay) {
+	_ = relay.Reset()
+	_ = shutDown(context.Background(), relay, hangUp)
 }
 
 // copyUp passes the input on, and its end.

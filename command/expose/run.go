@@ -57,7 +57,9 @@ func Run(ctx context.Context, o Options, open Opener, freshToken bool, s Streams
 	if err != nil {
 		return err
 	}
-	c.shown = c.display(s, targets)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	c.shown = c.display(s, targets, func() { end(errUnread) })
 	defer c.shown.Close()
 	stopPage, err := c.inspect(lines)
 	if err != nil {
@@ -95,11 +97,17 @@ func (c *command) run(ctx context.Context, lines []*line) error {
 			first = end
 		}
 	}
+	if first == nil && context.Cause(ctx) == errUnread {
+		first = &EndError{statusFailed, errUnread}
+	}
 	if first == nil {
 		return nil
 	}
 	return first
 }
+
+// errUnread is of a command whose lines go to a program that has ended.
+var errUnread = errors.New("nobody reads its lines on standard output any more")
 
 // settle waits for the requests that are under way, and not for long.
 func (c *command) settle(cut context.Context) {
@@ -162,8 +170,9 @@ func (c *command) lines(targets []target.Target, version rawtcp.Version) (lines 
 }
 
 // display makes the display, and has the taps tell it.
-func (c *command) display(s Streams, targets []target.Target) *display.Display {
+func (c *command) display(s Streams, targets []target.Target, broken func()) *display.Display {
 	o := terminalOptions(s)
+	o.Broken = broken
 	o.JSON, o.Counters = c.options.JSON, &c.counters
 	o.Live = o.Live && !o.JSON && !c.options.Quiet
 	if len(targets) > 1 {

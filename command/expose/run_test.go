@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,5 +287,36 @@ func TestBrowser(t *testing.T) {
 	}
 	if name, args, err := browser("windows", "https://x.test/"); err != nil || name != "rundll32" || args[1] != "https://x.test/" {
 		t.Error(name, args, err)
+	}
+}
+
+// A deaf is an output that nobody reads.
+type deaf struct{}
+
+func (deaf) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.EPIPE}
+}
+
+// When nobody reads its lines any more it ends, in order.
+func TestUnreadOutput(t *testing.T) {
+	server := newFakeServer(t)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(t.Context(), Options{Targets: []string{"3000"}, JSON: true}, server.open, false, Streams{Out: deaf{}, Err: newScreen()})
+	}()
+	f := server.next()
+	select {
+	case err := <-ended:
+		if status(err) != 1 || !strings.Contains(err.Error(), "nobody reads") {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(patience):
+		f.end(wsproxy.ErrReplaced)
+		t.Error("it goes on")
+	}
+	select {
+	case <-f.done:
+	default:
+		t.Error("the tunnel was not ended")
 	}
 }

@@ -11,6 +11,8 @@ import (
 // Exit statuses of its own. 0 is an end that the user has asked for, 1 a failure, and
 // 2 a command line that can't be read.
 const (
+	statusFailed = 1
+
 	StatusRefused     = 3 // the server refuses, and will go on to
 	StatusReplaced    = 4 // another tunnel has taken the name
 	StatusCredentials = 5 // the server strips what --basic-auth-file needs

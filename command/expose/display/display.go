@@ -33,6 +33,9 @@ const (
 // Options say how a display writes.
 type Options struct {
 	Out, Err io.Writer // lines and addresses; notices
+	// Broken is called, maybe several times, when nobody reads Out any more; it may
+	// be nil.
+	Broken func()
 	// JSON writes an object a line on Out.
 	JSON bool
 	// Colours are written on Out, and ErrColours on Err.

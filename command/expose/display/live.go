@@ -1,9 +1,11 @@
 package display
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -40,7 +42,9 @@ func (l *live) above(chunks []chunk) {
 		if c.err {
 			w = l.o.Err
 		}
-		_, _ = w.Write(c.text)
+		if _, err := w.Write(c.text); !c.err && errors.Is(err, syscall.EPIPE) && l.o.Broken != nil {
+			l.o.Broken()
+		}
 	}
 	l.draw()
 }
