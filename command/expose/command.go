@@ -14,7 +14,7 @@ import (
 // Command is wsproxy expose.
 var Command = cli.Command{
 	Name:    "expose",
-	Args:    "URL TARGET...",
+	Args:    "[URL] TARGET...",
 	Summary: "make services of this machine public through a server's tunnel",
 	About: `A target is a port or an address of a service that speaks HTTP (3000, localhost:3000), a URL
 (https://localhost:8443), a folder, which is served (./site), or any service on a raw port (tcp:22).
@@ -45,7 +45,7 @@ func (o *Options) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&o.HostHeader, "host-header", "", "tell services this `host` in the place of the public name")
 	flags.StringVar(&o.BasicAuthFile, "basic-auth-file", "", "ask outside clients for a name and a password of this `file`: lines of user:password, or of htpasswd -B")
 	flags.StringVar(&o.ProxyProtocol, "proxy-protocol", "", "tell TCP services who is at the other end, in a PROXY protocol header of `version` v1 or v2")
-	flags.StringVar(&o.Inspect, "inspect", "", "show the last requests on a page at this `address`, such as 127.0.0.1:4040")
+	flags.StringVar(&o.Inspect, "inspect", "", "show the last requests on a page at this `address` or port, such as 127.0.0.1:4040")
 	flags.BoolVar(&o.Open, "open", false, "open the address in a browser")
 	flags.BoolVar(&o.JSON, "json", false, "write an object a line on standard output")
 	flags.BoolVarP(&o.Quiet, "quiet", "q", false, "write no line for each request")
