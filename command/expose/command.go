@@ -3,6 +3,7 @@ package expose
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -72,6 +73,9 @@ func (a *action) run(ctx context.Context, args []string, s cli.Streams) error {
 		targets = args
 	}
 	a.options.Targets = targets
+	if a.options.Name != "" && server.Token == nil {
+		fmt.Fprintln(s.Err, s.Paint(s.Err, cli.Yellow, "--name has no effect without a token: a name belongs to a user, so the address will be another one each time"))
+	}
 	fresh := a.remote.TokenFile != "" || a.remote.TokenCommand != "" ||
 		s.Getenv("WSPROXY_TOKEN") == "" && s.Getenv("WSPROXY_TOKEN_COMMAND") != ""
 	err = Run(ctx, a.options, Through(server), fresh, Streams{Out: s.Out, Err: s.Err, Getenv: s.Getenv})

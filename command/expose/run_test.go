@@ -16,6 +16,7 @@ import (
 	"time"
 
 	wsproxy "wsproxy/client/go"
+	"wsproxy/command/cli"
 )
 
 func service(t *testing.T) (address string) {
@@ -316,6 +317,19 @@ func TestRetry(t *testing.T) {
 			t.Error("it goes on")
 		}
 	})
+}
+
+// A server gives names to users alone, and does not say when it has ignored one.
+func TestNameWithoutToken(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, environ := range [][]string{nil, {"WSPROXY_TOKEN=x"}} {
+		var said strings.Builder
+		status := cli.Execute(ended, Command, []string{"--name", "web", "ws://127.0.0.1:1", "3000"}, cli.Streams{Out: io.Discard, Err: &said, Environ: environ})
+		if warned := strings.Contains(said.String(), "--name has no effect"); status != 0 || warned != (environ == nil) {
+			t.Errorf("%q: status %d, %q", environ, status, said.String())
+		}
+	}
 }
 
 func TestBrowser(t *testing.T) {
