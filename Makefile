@@ -22,6 +22,8 @@ ifneq ($(filter $(BIND),127.0.0.1 ::1 localhost),)
 ALLOWED_TARGETS ?= 127.0.0.0/8,::1/128
 ALLOWED_ORIGINS ?= http://localhost:*,http://127.0.0.1:*
 TUNNEL_BIND     ?= $(subst localhost,127.0.0.1,$(BIND))
+# Not every resolver knows names below localhost.
+TUNNEL_RAW_HOST ?= localhost
 endif
 
 .PHONY: help
@@ -50,6 +52,7 @@ run: export TUNNEL_PUBLIC_URL := $(TUNNEL_PUBLIC_URL)
 run: export ALLOWED_TARGETS := $(ALLOWED_TARGETS)
 run: export ALLOWED_ORIGINS := $(ALLOWED_ORIGINS)
 run: export TUNNEL_BIND := $(TUNNEL_BIND)
+run: export TUNNEL_RAW_HOST := $(TUNNEL_RAW_HOST)
 run: build ## build and run it on this machine, without any configuration
 	@BIN='$(BIN)' .ci/greet
 	@'$(BIN)'

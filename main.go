@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"wsproxy/command"
@@ -59,7 +60,7 @@ func run(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Wri
 	case len(args) > 0 && command.Known(args[0]):
 		return runCommand(args, environ, signals, stdout, stderr)
 	case len(args) > 0 && only != "healthcheck":
-		fmt.Fprintf(stderr, "wsproxy: %q is no command; wsproxy --help lists them\n", args)
+		fmt.Fprintf(stderr, "wsproxy: %q is no command; wsproxy --help lists them\n", strings.Join(args, " "))
 		return exitUsage
 	}
 

@@ -37,7 +37,7 @@ func find(name string) int {
 // environ is like os.Environ's. When ctx is cancelled the command ends in order.
 func Run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 0 || !Known(args[0]) {
-		fmt.Fprintf(stderr, "wsproxy: %q is no command; wsproxy --help lists them\n", args)
+		fmt.Fprintf(stderr, "wsproxy: %q is no command; wsproxy --help lists them\n", strings.Join(args, " "))
 		return cli.StatusUsage
 	}
 	streams := cli.Streams{In: stdin, Out: stdout, Err: stderr, Environ: environ}

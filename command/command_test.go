@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -83,7 +84,7 @@ func TestNamesAreUnique(t *testing.T) {
 		if Known(name) {
 			t.Errorf("%q is known", name)
 		}
-		if status, stdout, stderr := run(t, name); status != 2 || stdout != "" || !strings.Contains(stderr, "--help") {
+		if status, stdout, stderr := run(t, name); status != 2 || stdout != "" || !strings.HasPrefix(stderr, fmt.Sprintf("wsproxy: %q is no command", name)) || !strings.Contains(stderr, "--help") {
 			t.Errorf("%q: status %d, %q, %q", name, status, stdout, stderr)
 		}
 	}

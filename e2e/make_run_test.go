@@ -96,6 +96,9 @@ func TestMakeRun(t *testing.T) {
 	if got := run(c.url + "/page?x=1"); got != "/page?x=1" {
 		t.Errorf("the tunnel's page is %q", got)
 	}
+	if c.ready.RawHost != "localhost" {
+		t.Errorf("the host of its raw port is %q, which not every resolver knows", c.ready.RawHost)
+	}
 	outside := tunnelDial(t, c.port)
 	if _, err := tunnelPing(outside); err != nil {
 		t.Errorf("its raw port: %v", err)

@@ -49,7 +49,7 @@ type Server struct {
 // session returns the options of a session on an endpoint, all but its source,
 // its sink and its window.
 func (s Server) session(unit replay.Unit, path string, query url.Values) session.Options {
-	o := socket.Options{URL: s.URL, Token: s.Token, TLS: s.TLS, Proxy: s.Proxy, Header: s.Header, NoResume: s.NoResume}
+	o := socket.Options{URL: s.URL, Token: s.Token, TLS: s.TLS, Proxy: s.Proxy, Header: s.Header, NoResume: s.NoResume, UnsentLow: unit == replay.Messages}
 	return session.Options{
 		Dial: func(ctx context.Context, again *socket.TakeUp) (*socket.Conn, error) {
 			return socket.Dial(ctx, &o, path, query, again)

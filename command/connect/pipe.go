@@ -110,13 +110,6 @@ func shutDown(ctx context.Context, relay Relay, most time.Duration) error {
 	return relay.Shutdown(ctx)
 }
 
-// reset has the target's connection reset, and waits until the server knows: if this
-// process ended before, the server would wait for it to come back, and the target with it.
-func reset(relay Relay) {
-	_ = relay.Reset()
-	_ = shutDown(context.Background(), relay, hangUp)
-}
-
 // copyUp passes the input on, and its end.
 func copyUp(relay Relay, in io.Reader) error {
 	for b := make([]byte, copySize); ; {

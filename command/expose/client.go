@@ -10,19 +10,22 @@ import (
 // Through opens tunnels of a server.
 func Through(server remote.Server) Opener {
 	return func(ctx context.Context, r Request) (*Tunnel, error) {
+		explain := func(err error) error { return remote.Explain(err, server.Token != nil) }
 		l, t, err := wsproxy.Listen(ctx, wsproxy.ListenOptions{
 			Server: wsproxy.Server{
 				URL: server.URL, Token: server.Token, TLS: server.TLS, NoResume: server.NoResume,
-				OnDetached: r.OnDetached, OnRetry: r.OnRetry, OnResumed: r.OnResumed,
+				OnDetached: func(err error) { r.OnDetached(explain(err)) },
+				OnRetry:    func(err error) { r.OnRetry(explain(err)) },
+				OnResumed:  r.OnResumed,
 			},
 			Name: r.Name, HostHeader: r.HostHeader, Raw: r.Raw,
 		})
 		if err != nil {
-			return nil, err
+			return nil, explain(err)
 		}
 		return &Tunnel{
 			URL: t.URL, RawAddr: t.RawAddr, Credentials: t.Credentials,
-			HTTP: l, Raw: t.Raw, Done: t.Done(), Err: t.Err, Shutdown: t.Shutdown,
+			HTTP: l, Raw: t.Raw, Done: t.Done(), Err: func() error { return explain(t.Err()) }, Shutdown: t.Shutdown,
 		}, nil
 	}
 }

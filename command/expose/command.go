@@ -3,6 +3,7 @@ package expose
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -14,7 +15,7 @@ import (
 // Command is wsproxy expose.
 var Command = cli.Command{
 	Name:    "expose",
-	Args:    "URL TARGET...",
+	Args:    "[URL] TARGET...",
 	Summary: "make services of this machine public through a server's tunnel",
 	About: `A target is a port or an address of a service that speaks HTTP (3000, localhost:3000), a URL
 (https://localhost:8443), a folder, which is served (./site), or any service on a raw port (tcp:22).
@@ -45,7 +46,7 @@ func (o *Options) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&o.HostHeader, "host-header", "", "tell services this `host` in the place of the public name")
 	flags.StringVar(&o.BasicAuthFile, "basic-auth-file", "", "ask outside clients for a name and a password of this `file`: lines of user:password, or of htpasswd -B")
 	flags.StringVar(&o.ProxyProtocol, "proxy-protocol", "", "tell TCP services who is at the other end, in a PROXY protocol header of `version` v1 or v2")
-	flags.StringVar(&o.Inspect, "inspect", "", "show the last requests on a page at this `address`, such as 127.0.0.1:4040")
+	flags.StringVar(&o.Inspect, "inspect", "", "show the last requests on a page at this `address` or port, such as 127.0.0.1:4040")
 	flags.BoolVar(&o.Open, "open", false, "open the address in a browser")
 	flags.BoolVar(&o.JSON, "json", false, "write an object a line on standard output")
 	flags.BoolVarP(&o.Quiet, "quiet", "q", false, "write no line for each request")
@@ -72,6 +73,9 @@ func (a *action) run(ctx context.Context, args []string, s cli.Streams) error {
 		targets = args
 	}
 	a.options.Targets = targets
+	if a.options.Name != "" && server.Token == nil {
+		fmt.Fprintln(s.Err, s.Paint(s.Err, cli.Yellow, "--name has no effect without a token: a name belongs to a user, so the address will be another one each time"))
+	}
 	fresh := a.remote.TokenFile != "" || a.remote.TokenCommand != "" ||
 		s.Getenv("WSPROXY_TOKEN") == "" && s.Getenv("WSPROXY_TOKEN_COMMAND") != ""
 	err = Run(ctx, a.options, Through(server), fresh, Streams{Out: s.Out, Err: s.Err, Getenv: s.Getenv})

@@ -45,7 +45,7 @@ func (r *retry) failed(ctx context.Context, v verdict) bool {
 	// Many clients that were cut at once don't come back at once.
 	wait += time.Duration(rand.Int64N(int64(wait)/4 + 1))
 	if v.says != r.said || now.Sub(r.saidAt) >= sayAgain {
-		text := fmt.Sprintf("%s; trying again in %s", v.says, wait.Round(time.Second))
+		text := fmt.Sprintf("%s; trying again in %s, and so on until it works", v.says, wait.Round(time.Second))
 		if v.says == r.said {
 			text = fmt.Sprintf("still so after %s and %d tries: %s; trying on", now.Sub(r.since).Round(time.Second), r.tries, v.says)
 		}
@@ -62,10 +62,15 @@ func (r *retry) failed(ctx context.Context, v verdict) bool {
 	}
 }
 
-// opened says that there is a tunnel again, if there was none for a while.
-func (r *retry) opened() {
+// opened says that there is a tunnel again, if there was none for a while. moved says
+// that it has another address than the one before.
+func (r *retry) opened(moved bool) {
 	if r.tries > 0 {
-		r.tell(fmt.Sprintf("the tunnel is there again, after %s", time.Since(r.since).Round(time.Second)))
+		at := ""
+		if moved {
+			at = ", at another address"
+		}
+		r.tell(fmt.Sprintf("the tunnel is there again, after %s%s", time.Since(r.since).Round(time.Second), at))
 	}
 	r.tries, r.said = 0, ""
 }

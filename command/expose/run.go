@@ -192,7 +192,9 @@ func (c *command) inspect(lines []*line) (stop func(), err error) {
 	if c.options.Inspect != "" {
 		var warning string
 		store = inspect.NewStore()
-		if server, warning, err = inspect.Listen(c.options.Inspect, store); err != nil {
+		if server, warning, err = inspect.Listen(c.options.Inspect, store); errors.Is(err, inspect.ErrAddress) {
+			return nil, &UsageError{err}
+		} else if err != nil {
 			return nil, err
 		}
 		stop = server.Close

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	wsproxy "wsproxy/client/go"
+	"wsproxy/command/cli"
 )
 
 func service(t *testing.T) (address string) {
@@ -84,6 +85,68 @@ func TestAgainAndReplaced(t *testing.T) {
 	}
 	if n := strings.Count(r.out.String(), "->"); n != 1 {
 		t.Errorf("the same address was written %d times", n)
+	}
+}
+
+// What becomes of the connection to the server is told each time: else the last word
+// would be that it is lost.
+func TestLostTwice(t *testing.T) {
+	server := newFakeServer(t)
+	r := start(t, server, Options{Targets: []string{service(t)}})
+	request := server.next().request
+	for range 2 {
+		request.OnDetached(errors.New("cut"))
+		for range 3 {
+			request.OnRetry(errors.New("no network"))
+		}
+		request.OnResumed(2 * time.Second)
+	}
+	r.stop()
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+	want := strings.Repeat("the connection to the server was lost (cut); taking it up again\nit can't be taken up yet: no network\n"+
+		"the connection is there again after 2s, and nothing was lost\n", 2)
+	if got := r.err.String(); got != want {
+		t.Errorf("%q", got)
+	}
+}
+
+// A service that is down is told once: by the line of the request, or where there is none
+// by a notice.
+func TestDownIsToldOnce(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := free.Addr().String()
+	_ = free.Close()
+	for _, quiet := range []bool{false, true} {
+		server := newFakeServer(t)
+		r := start(t, server, Options{Targets: []string{at}, Quiet: quiet})
+		if code, _ := get(t, server.next().http, "/"); code != 502 {
+			t.Error(code)
+		}
+		r.stop()
+		if err := r.end(); err != nil {
+			t.Error(err)
+		}
+		out, notices := strings.Count(r.out.String(), "nothing listens"), strings.Count(r.err.String(), "nothing listens")
+		if quiet != (notices == 1) || quiet == (out == 1) {
+			t.Errorf("quiet=%t: %q, %q", quiet, r.out.String(), r.err.String())
+		}
+	}
+}
+
+// A port alone is one of this machine, as it is for connect -L.
+func TestInspectPort(t *testing.T) {
+	server := newFakeServer(t)
+	r := start(t, server, Options{Targets: []string{service(t)}, Inspect: "0"})
+	server.next()
+	r.err.wait(t, "requests are shown at http://127.0.0.1:")
+	r.stop()
+	if err := r.end(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -227,6 +290,7 @@ func TestUsage(t *testing.T) {
 		"such as localhost:5173":     {Targets: []string{"1"}, HostHeader: "a b"},
 		"services that speak HTTP":   {Targets: []string{"tcp:1"}, Inspect: ":4040"},
 		"can't be served":            {Targets: []string{"/nowhere/at/all"}},
+		"--inspect is an address":    {Targets: []string{"1"}, Inspect: "127.0.0.1"},
 		"of --basic-auth-file can't": {Targets: []string{"1"}, BasicAuthFile: "/nowhere/at/all"},
 	} {
 		err := Run(t.Context(), o, nil, false, Streams{Out: io.Discard, Err: io.Discard})
@@ -254,8 +318,8 @@ func TestRetry(t *testing.T) {
 		if len(said) < 3 || len(said) > 5 || !strings.HasPrefix(said[0], "web: no; trying again in 1s") || !strings.Contains(said[1], "still so after 1") {
 			t.Errorf("%q", said)
 		}
-		r.opened()
-		if last := said[len(said)-1]; !strings.Contains(last, "there again, after") {
+		r.opened(true)
+		if last := said[len(said)-1]; !strings.Contains(last, "there again, after") || !strings.HasSuffix(last, ", at another address") {
 			t.Error(last)
 		}
 		// A tunnel that ends at once is no reason to begin anew.
@@ -277,6 +341,19 @@ func TestRetry(t *testing.T) {
 			t.Error("it goes on")
 		}
 	})
+}
+
+// A server gives names to users alone, and does not say when it has ignored one.
+func TestNameWithoutToken(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, environ := range [][]string{nil, {"WSPROXY_TOKEN=x"}} {
+		var said strings.Builder
+		status := cli.Execute(ended, Command, []string{"--name", "web", "ws://127.0.0.1:1", "3000"}, cli.Streams{Out: io.Discard, Err: &said, Environ: environ})
+		if warned := strings.Contains(said.String(), "--name has no effect"); status != 0 || warned != (environ == nil) {
+			t.Errorf("%q: status %d, %q", environ, status, said.String())
+		}
+	}
 }
 
 func TestBrowser(t *testing.T) {

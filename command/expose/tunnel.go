@@ -69,13 +69,13 @@ type line struct {
 // sense any more. cut ends connections that go on after that.
 func (l *line) run(ctx, cut context.Context) *EndError {
 	defer l.serving.Wait()
-	tries := &retry{say: l.command.shown.Say, name: l.name}
+	tries := &retry{say: l.command.shown.News, name: l.name}
 	up := false
 	for {
 		tunnel, err := l.command.open(ctx, l.request())
 		if err == nil {
 			up = true
-			tries.opened()
+			tries.opened(l.address != (display.Address{}) && l.addressOf(tunnel) != l.address)
 			began := time.Now()
 			var end *EndError
 			if end, err = l.serve(ctx, cut, tunnel); end != nil {
@@ -102,14 +102,21 @@ func (l *line) request() Request {
 		if l.name != "" {
 			text = l.name + ": " + text
 		}
-		l.command.shown.Say(text)
+		l.command.shown.News(text)
 	}
+	retried := "" // what was said since the loss: the callbacks come one behind the other
 	return Request{
 		Name: l.target.Name, HostHeader: l.command.hostHeader(l.target), Raw: l.target.Kind == target.TCP,
 		OnDetached: func(err error) {
-			say("the connection to the server was lost (%v); taking it up again, the tunnel stays", err)
+			retried = ""
+			say("the connection to the server was lost (%v); taking it up again", err)
 		},
-		OnRetry: func(err error) { say("it can't be taken up yet: %v", err) },
+		OnRetry: func(err error) {
+			if now := err.Error(); now != retried {
+				retried = now
+				say("it can't be taken up yet: %v", err)
+			}
+		},
 		OnResumed: func(away time.Duration) {
 			say("the connection is there again after %s, and nothing was lost", away.Round(100*time.Millisecond))
 		},
@@ -165,12 +172,7 @@ func (l *line) shutdown(t *Tunnel) {
 
 // announce writes where the tunnel can be reached, if that is new.
 func (l *line) announce(t *Tunnel) {
-	a := display.Address{Tunnel: l.name, Target: l.target.String()}
-	if l.raw != nil {
-		a.Raw = t.RawAddr
-	} else {
-		a.URL = t.URL
-	}
+	a := l.addressOf(t)
 	if a == l.address {
 		return
 	}
@@ -180,6 +182,16 @@ func (l *line) announce(t *Tunnel) {
 	if a.URL != "" {
 		l.command.openBrowser(a.URL)
 	}
+}
+
+func (l *line) addressOf(t *Tunnel) display.Address {
+	a := display.Address{Tunnel: l.name, Target: l.target.String()}
+	if l.raw != nil {
+		a.Raw = t.RawAddr
+	} else {
+		a.URL = t.URL
+	}
+	return a
 }
 
 // accept serves what a listener accepts until the tunnel has ended.

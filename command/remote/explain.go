@@ -41,7 +41,7 @@ func explainRefusal(err error, refused *wsproxy.RefusedError, hasToken bool) err
 		return &sentence{"the server asks for a token: set WSPROXY_TOKEN or WSPROXY_TOKEN_COMMAND, or give --token-file or --token-command", err}
 	case refused.Status == http.StatusUnauthorized && refused.Sentence != "":
 		return &sentence{"the server refuses the token: " + refused.Sentence, err}
-	case refused.Status == http.StatusNotFound && refused.Sentence == "":
+	case refused.Status == http.StatusNotFound && refused.Sentence == "" && err == error(refused): // one that is wrapped says so
 		return fmt.Errorf("%w; is there a wsproxy behind this URL?", err)
 	}
 	return err

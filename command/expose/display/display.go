@@ -65,6 +65,7 @@ type Display struct {
 	size    int
 	leftOut int // lines for which there was no room
 	notices map[string]time.Time
+	hinted  map[string]string // by tunnel: the hint of its last line
 }
 
 // A chunk is lines for one of the two writers.
@@ -75,7 +76,7 @@ type chunk struct {
 
 // New returns a display that writes until Close.
 func New(o Options) *Display {
-	d := &Display{o: o, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), notices: make(map[string]time.Time)}
+	d := &Display{o: o, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), notices: make(map[string]time.Time), hinted: make(map[string]string)}
 	if o.Width == nil {
 		d.o.Width = func() int { return 0 }
 	}
@@ -206,6 +207,10 @@ func (d *Display) putJSON(v any) {
 // for a while.
 func (d *Display) Say(sentence string) { d.say(plain, sentence) }
 
+// News is Say for what has become of something, which is written each time: what was
+// said before it is not true any more.
+func (d *Display) News(sentence string) { d.putNotice(plain, sentence) }
+
 // Warn is Say for what is dangerous or wrong.
 func (d *Display) Warn(sentence string) { d.say(red, sentence) }
 
@@ -221,9 +226,12 @@ func (d *Display) say(c colour, sentence string) {
 		d.notices[sentence] = now
 	}
 	d.mu.Unlock()
-	if again {
-		return
+	if !again {
+		d.putNotice(c, sentence)
 	}
+}
+
+func (d *Display) putNotice(c colour, sentence string) {
 	text := escape(sentence, 4*maxPath)
 	if d.o.ErrColours && c != plain {
 		text = string(c) + text + string(plain)

@@ -93,6 +93,42 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// A hint stands below the first of the lines that have it: a page that loads twenty
+// files of a service that is down says once that it is.
+func TestHintOnce(t *testing.T) {
+	out, _ := written(Options{NameWidth: 1}, func(d *Display) {
+		for _, line := range []struct{ tunnel, hint string }{{"a", "down"}, {"b", "down"}, {"a", "down"}, {"a", ""}, {"a", "down"}} {
+			e := exchange()
+			e.Tunnel, e.Hint = line.tunnel, line.hint
+			d.Ends(e)
+		}
+	})
+	var short string
+	for line := range strings.Lines(out) {
+		if strings.HasSuffix(line, "down\n") {
+			short += "!"
+		} else {
+			short += line[10:11]
+		}
+	}
+	if short != "a!b!aaa!" {
+		t.Errorf("%s of %q", short, out)
+	}
+}
+
+// News is written each time, as what was written since may have said otherwise.
+func TestNews(t *testing.T) {
+	_, err := written(Options{}, func(d *Display) {
+		for range 2 {
+			d.News("lost")
+			d.News("there again")
+		}
+	})
+	if err != "lost\nthere again\nlost\nthere again\n" {
+		t.Errorf("%q", err)
+	}
+}
+
 // Notices go to the other writer, and the same one is not repeated.
 func TestNotices(t *testing.T) {
 	out, err := written(Options{ErrColours: true}, func(d *Display) {

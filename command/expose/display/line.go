@@ -101,7 +101,8 @@ func (d *Display) request(e *tap.Exchange, opens bool) {
 	d.line(e.Start.Add(e.Duration), e.Tunnel, d.paint(statusColour(e.Status), status), escape(e.Method, 16), e.Path, tail, e.Hint)
 }
 
-// line writes a line of a request or a connection, with a hint below.
+// line writes a line of a request or a connection, with a hint below that is not the
+// same as that of the line before.
 func (d *Display) line(at time.Time, tunnel, status, method, path, tail, hint string) {
 	b := make([]byte, 0, 160)
 	b = append(b, d.paint(faint, at.Format(time.TimeOnly))...)
@@ -119,10 +120,21 @@ func (d *Display) line(at time.Time, tunnel, status, method, path, tail, hint st
 	b = append(b, escape(path, room)...)
 	b = append(b, d.paint(faint, tail)...)
 	b = append(b, '\n')
-	if hint != "" {
+	if d.hints(tunnel, hint) {
 		b = append(b, "          "+d.paint(yellow, escape(hint, 4*maxPath))+"\n"...)
 	}
 	d.put(false, b)
+}
+
+// hints reports whether a tunnel's line has a hint that its line before did not have.
+func (d *Display) hints(tunnel, hint string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.hinted[tunnel] == hint {
+		return false
+	}
+	d.hinted[tunnel] = hint
+	return hint != ""
 }
 
 // A connection is a line of JSON about a raw connection.

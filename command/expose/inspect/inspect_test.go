@@ -263,7 +263,7 @@ func TestGuard(t *testing.T) {
 }
 
 func TestListenAddresses(t *testing.T) {
-	if _, _, err := Listen("4040", NewStore()); err == nil || !strings.Contains(err.Error(), "127.0.0.1:4040") {
+	if _, _, err := Listen("127.0.0.1", NewStore()); err == nil || !strings.Contains(err.Error(), "127.0.0.1:4040") {
 		t.Error(err)
 	}
 	s, warning, err := Listen(":0", NewStore())

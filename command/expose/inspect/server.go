@@ -64,12 +64,16 @@ type Server struct {
 	taps map[string]*tap.Tap // by the names of their tunnels
 }
 
-// Listen starts a server at an address, such as 127.0.0.1:4040. warning is a sentence
+// Listen starts a server at an address, such as 127.0.0.1:4040; a port alone is one of
+// 127.0.0.1. warning is a sentence
 // for the user if others than this machine's programs can reach it, else "".
 func Listen(address string, store *Store) (s *Server, warning string, err error) {
+	if _, err := strconv.ParseUint(address, 10, 16); err == nil {
+		address = ":" + address
+	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, "", fmt.Errorf("--inspect is an address with a port, such as 127.0.0.1:4040, not %q", address)
+		return nil, "", fmt.Errorf("%w, not %q", ErrAddress, address)
 	}
 	if host == "" { // Go takes it for every address
 		host, address = "127.0.0.1", "127.0.0.1"+address
@@ -110,6 +114,9 @@ func (s *Server) Add(tunnel string, t *tap.Tap) {
 	defer s.mu.Unlock()
 	s.taps[tunnel] = t
 }
+
+// ErrAddress is of an address that can't be one.
+var ErrAddress = errors.New("--inspect is an address with a port, such as 127.0.0.1:4040, or a port")
 
 // URL is where the page is.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }

@@ -92,7 +92,9 @@ func (c *conn) held(ctx context.Context, gate Gate, b, out []byte) (left, passed
 	case !admitted:
 		more = c.answerOwn(e, unauthorized(gate.Challenge(), e.page), between)
 	case down != nil:
-		c.tap.notice(down.Error())
+		if c.tap.Watcher == nil { // else the line of the request says it
+			c.tap.notice(down.Error())
+		}
 		more = c.answerOwn(e, unreachable(c.tap.Service.String(), down, e.page), between)
 	default:
 		return left, out, true

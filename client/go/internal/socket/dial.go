@@ -61,7 +61,7 @@ func Dial(ctx context.Context, o *Options, path string, query url.Values, again 
 			if err != nil {
 				return nil, err
 			}
-			wired = newWire(conn)
+			wired = newWire(conn, o.UnsentLow)
 			stop = context.AfterFunc(ctx, wired.abandon)
 			return wired, nil
 		},

@@ -30,6 +30,10 @@ type Options struct {
 	Header   http.Header
 	NoResume bool // wsproxy.resume is not offered
 
+	// UnsentLow has the kernel take little that can't be sent yet, for sessions that
+	// decide late what goes next; it costs a call more of the kernel for each 32 KiB.
+	UnsentLow bool
+
 	// Connect opens a TCP connection to the server or its proxy; nil = the system's.
 	Connect func(ctx context.Context, address string) (net.Conn, error)
 }

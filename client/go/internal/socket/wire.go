@@ -63,16 +63,16 @@ type wire struct {
 
 // unsent is how many bytes that can't be sent yet the kernel takes. It would take
 // megabytes, which are seconds of an uplink, and whatever came later would stand
-// behind them: a session decides as late as it can what goes next.
+// behind them: a tunnel decides as late as it can whose turn it is.
 const unsent = 32 << 10
 
 // spares are lent to wires while frames wait.
 var spares = sync.Pool{New: func() any { return new([joined]byte) }}
 
-func newWire(r *road) *wire {
+func newWire(r *road, unsentLow bool) *wire {
 	w := &wire{road: r}
 	if tcp, ok := r.raw.(syscall.Conn); ok {
-		if w.system, _ = tcp.SyscallConn(); w.system != nil {
+		if w.system, _ = tcp.SyscallConn(); w.system != nil && unsentLow {
 			kernel.KeepUnsent(w.system, unsent)
 		}
 	}
