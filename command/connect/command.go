@@ -32,7 +32,7 @@ output. Exit status 0 says that every byte has arrived and both sides have ended
 
 ` + remote.About,
 	Examples: []cli.Example{
-		{Says: "SSH through a server; the same line goes into ~/.ssh/config", Line: "ssh -o ProxyCommand='wsproxy connect wss://proxy.example.com %h %p' build.example.com"},
+		{Says: "SSH through a server; in ~/.ssh/config it is ProxyCommand wsproxy connect wss://proxy.example.com %h %p", Line: "ssh -o ProxyCommand='wsproxy connect wss://proxy.example.com %h %p' build.example.com"},
 		{Says: "a database of the server's side as a port of this machine", Line: "wsproxy connect -L 127.0.0.1:15432 wss://proxy.example.com db.example.com 5432"},
 		{Says: "with a token that a command prints", Line: "WSPROXY_TOKEN_COMMAND='pass show proxy-token' wsproxy connect wss://proxy.example.com build.example.com 22"},
 	},
