@@ -136,6 +136,7 @@ func TestConnectOpenSSHThroughCuts(t *testing.T) {
 	if strings.Count(s.log(), `"msg":"relay resumed"`) < 5 {
 		t.Error("hardly any session was taken up: the cuts test nothing")
 	}
+	p.calm.Store(true)
 	eventually(t, patience, "all relays have ended in order", func() bool {
 		return strings.Count(s.log(), `"msg":"relay ended"`) == strings.Count(s.log(), `"msg":"relay started"`)
 	})

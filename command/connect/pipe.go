@@ -31,9 +31,13 @@ const (
 	// orderly is how long the end may take that both sides have agreed to, beyond
 	// what it takes to deliver what was written before.
 	orderly = 15 * time.Second
-	// hangUp is the same for whoever was told to end, and for a reset: OpenSSH sends
-	// SIGHUP when its session is over, and waits.
-	hangUp = 2 * time.Second
+	// hangUp is the same for whoever was told to end: OpenSSH sends SIGHUP when its
+	// session is over, and does not wait. It is time for a few tries to take a session up,
+	// so that the server does not wait for it for a quarter of an hour.
+	hangUp = 10 * time.Second
+	// resetLimit is how long the server may take to hear of a reset: somebody may be
+	// waiting for the end at a keyboard.
+	resetLimit = 3 * time.Second
 	// lastInput is how long the input's end may come behind a signal: OpenSSH closes
 	// its pipes and sends SIGHUP right after.
 	lastInput = 200 * time.Millisecond
@@ -101,7 +105,7 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 // it: to a server the end of this process alone is a session to be taken up.
 func reset(relay Relay) {
 	_ = relay.Reset()
-	_ = shutDown(context.Background(), relay, hangUp)
+	_ = shutDown(context.Background(), relay, resetLimit)
 }
 
 func shutDown(ctx context.Context, relay Relay, most time.Duration) error {
