@@ -26,6 +26,7 @@ func Through(server remote.Server) Opener {
 		return &Tunnel{
 			URL: t.URL, RawAddr: t.RawAddr, Credentials: t.Credentials,
 			HTTP: l, Raw: t.Raw, Done: t.Done(), Err: func() error { return explain(t.Err()) }, Shutdown: t.Shutdown,
+			Taken: taken(server, t.URL),
 		}, nil
 	}
 }

@@ -123,7 +123,8 @@ func (s *fakeServer) open(ctx context.Context, r Request) (*Tunnel, error) {
 	}
 	f.Tunnel = &Tunnel{URL: "https://" + r.Name + "sub.test", Credentials: s.credentials, Done: f.done,
 		Err:      func() error { <-f.done; return f.err },
-		Shutdown: func(context.Context) error { f.end(nil); return nil }}
+		Shutdown: func(context.Context) error { f.end(nil); return nil },
+		Taken:    func(context.Context) bool { return false }}
 	f.HTTP, f.http = listen()
 	if r.Raw {
 		f.Raw, f.raw = listen()

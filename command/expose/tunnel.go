@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	wsproxy "wsproxy/client/go"
 	"wsproxy/command/expose/display"
 	"wsproxy/command/expose/rawtcp"
 	"wsproxy/command/expose/tap"
@@ -47,6 +48,9 @@ type Tunnel struct {
 	// Shutdown ends it in order. When ctx ends before, it returns, and resets what is
 	// left: Done says when that is over.
 	Shutdown func(ctx context.Context) error
+	// Taken asks whether the address leads to another tunnel now that this one is
+	// lost.
+	Taken func(ctx context.Context) bool
 }
 
 // An Opener opens a tunnel.
@@ -82,6 +86,9 @@ func (l *line) run(ctx, cut context.Context) *EndError {
 				return end
 			}
 			tries.lived(time.Since(began))
+			if l.target.Name != "" && errors.Is(err, wsproxy.ErrSessionLost) && tunnel.Taken(ctx) {
+				err = wsproxy.ErrReplaced
+			}
 		}
 		if ctx.Err() != nil {
 			return nil
