@@ -160,3 +160,37 @@ func TestTunnelIsOffByDefault(t *testing.T) {
 	t.Run("draining", check)
 	goodbye(t, held)
 }
+
+// Whoever may ask for a certificate, or probes for life, is told so without a token, and
+// while the server drains.
+func TestAskAndLive(t *testing.T) {
+	t.Parallel()
+	keys := newIssuer(t)
+	s := start(t, allowLoopback(), "CLERK_JWKS_URL="+keys.url, "TUNNEL_DOMAIN="+tunnelDomain, "TUNNEL_BIND=127.0.0.1", "ALLOWED_ORIGINS=https://app.example", "SHUTDOWN_TIMEOUT=1m")
+	want := func(path string, status int) {
+		t.Helper()
+		if r := ask(t, s, "GET", path, "Origin: https://evil.example"); r.status != status {
+			t.Errorf("%s answers %d, want %d", path, r.status, status)
+		}
+	}
+	c := tunnelOpen(t, s, tunnelScript{query: "token=" + keys.token(nil)})
+	host, _, _ := strings.Cut(c.host, ":")
+	for _, draining := range []bool{false, true} {
+		if draining {
+			s.signal(syscall.SIGTERM)
+			eventually(t, patience, "the drain", func() bool { return ask(t, s, "GET", "/health").status == 503 })
+		}
+		want("/health/live", 200)
+		want("/tunnel/ask?domain="+host, 200)
+		want("/tunnel/ask?domain="+strings.ToUpper(host)+".", 200)
+		for _, stranger := range []string{"", "0000000000000000." + tunnelDomain, tunnelDomain, "a." + host, strings.Replace(host, tunnelDomain, "example.com", 1), "%00"} {
+			want("/tunnel/ask?domain="+stranger, 404)
+		}
+	}
+	s.signal(syscall.SIGTERM)
+
+	off := start(t)
+	if r := ask(t, off, "GET", "/tunnel/ask?domain="+host); r.status != 404 {
+		t.Errorf("without tunnels: %d", r.status)
+	}
+}

@@ -209,9 +209,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTimeout))
 	}
 	switch r.URL.Path {
-	case "/health", "/relay", "/tunnel":
+	case "/health", "/health/live", "/relay", "/tunnel", "/tunnel/ask":
 	default:
-		outside.Answer(w, r, http.StatusNotFound, "There is nothing here: wsproxy answers /health, /relay and /tunnel.")
+		outside.Answer(w, r, http.StatusNotFound, "There is nothing here: wsproxy answers /health, /health/live, /relay, /tunnel and /tunnel/ask.")
 		return
 	}
 	s.allowOrigin(w, r)
@@ -225,20 +225,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		outside.Answer(w, r, http.StatusMethodNotAllowed, "Only GET is answered here.")
 	case r.URL.Path == "/health":
 		s.health(w)
+	case r.URL.Path == "/health/live":
+		say(w, http.StatusOK, "ok")
+	case r.URL.Path == "/tunnel/ask":
+		s.ask(w, r)
 	case r.URL.Path == "/relay":
 		s.relay(w, r)
 	default:
 		s.tunnel(w, r)
 	}
-}
-
-func (s *Server) health(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	if s.draining.Load() {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte("draining"))
-		return
-	}
-	_, _ = w.Write([]byte("ok"))
 }

@@ -52,7 +52,7 @@ func NewGateway(s Settings) *Gateway {
 // Forward passes a request on to the tunnel of a subdomain, which may be none,
 // and answers it.
 func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain string) {
-	handler, bytes := g.find(subdomain)
+	handler, bytes := g.Find(subdomain)
 	switch {
 	case handler == nil:
 		g.refuse(w, r, messages.ReasonNoTunnel)
@@ -77,9 +77,9 @@ func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain stri
 	}
 }
 
-// find returns who handles the requests for a subdomain, nil if there is no such
+// Find returns who handles the requests for a subdomain, nil if there is no such
 // tunnel, and whether they travel as bytes.
-func (g *Gateway) find(subdomain string) (handler *actor.PID, bytes bool) {
+func (g *Gateway) Find(subdomain string) (handler *actor.PID, bytes bool) {
 	if !messages.IsSubdomain(subdomain) {
 		return nil, false
 	}
