@@ -294,3 +294,19 @@ func TestTakesUpSessionsOnly(t *testing.T) {
 		r.taken(0).wantAck(0)
 	})
 }
+
+// A server that wants its clients back later than it keeps their sessions is asked
+// before.
+func TestSpreadIsBounded(t *testing.T) {
+	for range 20 { // the time is by chance
+		bubble(t, func(t *testing.T) {
+			r, p := begin(t, replay.Bytes)
+			start := time.Now()
+			p.close(1001, "restart, retry within 9999 s")
+			r.taken(0)
+			if waited := time.Since(start); waited > timeout*time.Second/2 {
+				t.Errorf("it waits %v", waited)
+			}
+		})
+	}
+}

@@ -56,7 +56,7 @@ func (s *Session) takeUp(lost error) *socket.Conn {
 	if !quiet && s.o.OnDetached != nil {
 		s.o.OnDetached(lost)
 	}
-	s.pause(spread(lost))
+	s.pause(min(spread(lost), s.timeout/2)) // later there would be nothing to take up
 	for {
 		s.mu.Lock()
 		failed := t.failed
