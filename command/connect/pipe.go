@@ -47,6 +47,9 @@ const (
 // until the relay is closed, which is what it is told.
 const lastAnswer = 3 * time.Second
 
+// errSilent is of a target that may have had more to say.
+var errSilent = fmt.Errorf("the target said nothing for %v behind the end of the input, and without resume it can't be told of that end but by closing", lastAnswer)
+
 // errInterrupted is of a pipe that a signal has ended before its input had.
 var errInterrupted = errors.New("interrupted: the target's connection was reset")
 
@@ -65,8 +68,9 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 	}
 	ends := make(chan end, 2)
 	var inputEnded atomic.Bool // and the relay's sending side can't be ended by itself
+	var silent atomic.Bool     // the target, since
 	go func() { ends <- end{true, copyUp(relay, in)} }()
-	go func() { ends <- end{false, copyDown(out, relay, &inputEnded)} }()
+	go func() { ends <- end{false, copyDown(out, relay, &inputEnded, &silent)} }()
 
 	told := ctx.Done()
 	var late <-chan time.Time
@@ -98,7 +102,10 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 			return errInterrupted
 		}
 	}
-	return shutDown(context.WithoutCancel(ctx), relay, orderly)
+	if err := shutDown(context.WithoutCancel(ctx), relay, orderly); err != nil || !silent.Load() {
+		return err
+	}
+	return errSilent
 }
 
 // reset has the target's connection reset, and waits until the server has heard of
@@ -137,9 +144,11 @@ func copyUp(relay Relay, in io.Reader) error {
 
 // copyDown passes on what the target says, and its end; or, once the input has ended
 // and the target can't be told so, its silence.
-func copyDown(out io.WriteCloser, relay Relay, inputEnded *atomic.Bool) error {
+func copyDown(out io.WriteCloser, relay Relay, inputEnded, silent *atomic.Bool) error {
 	to := &heard{out: out, relay: relay, inputEnded: inputEnded}
-	if _, err := io.CopyBuffer(to, relay, make([]byte, copySize)); err != nil && (to.err != nil || !errors.Is(err, os.ErrDeadlineExceeded)) {
+	_, err := io.CopyBuffer(to, relay, make([]byte, copySize))
+	silent.Store(to.err == nil && errors.Is(err, os.ErrDeadlineExceeded))
+	if err != nil && !silent.Load() {
 		return err
 	}
 	if err := out.Close(); err != nil {
