@@ -79,6 +79,10 @@ func (c *command) run(ctx context.Context, args []string, s cli.Streams) error {
 	}
 	err = pipe(ctx, relay, s.In, out, isTerminal(s.In))
 	watch.ended(err)
+	if hung, ok := errors.AsType[hangUpError](err); ok {
+		watch.say("told to end, and nobody knows whether all has arrived: %v", p.explain(hung.error))
+		return &cli.Exit{Status: cli.StatusFailed}
+	}
 	return p.explain(err)
 }
 

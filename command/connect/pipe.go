@@ -79,6 +79,9 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 		case e := <-ends:
 			if e.err != nil {
 				reset(relay)
+				if upEnded && ctx.Err() != nil {
+					return hungUp(e.err)
+				}
 				return e.err
 			}
 			upEnded, downEnded = upEnded || e.up, downEnded || !e.up
@@ -90,11 +93,11 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 				_ = relay.SetReadDeadline(time.Now().Add(lastAnswer))
 			}
 			if upEnded && ctx.Err() != nil {
-				return shutDown(context.WithoutCancel(ctx), relay, hangUp)
+				return hungUp(shutDown(context.WithoutCancel(ctx), relay, hangUp))
 			}
 		case <-told:
 			if upEnded {
-				return shutDown(context.WithoutCancel(ctx), relay, hangUp)
+				return hungUp(shutDown(context.WithoutCancel(ctx), relay, hangUp))
 			}
 			told, late = nil, time.After(lastInput)
 		case <-late:
@@ -113,6 +116,19 @@ func pipe(ctx context.Context, relay Relay, in io.Reader, out io.WriteCloser, al
 func reset(relay Relay) {
 	_ = relay.Reset()
 	_ = shutDown(context.Background(), relay, resetLimit)
+}
+
+// A hangUpError is how a pipe has ended that was told to end when its input had: whoever
+// has told it, OpenSSH as a rule, has all it wants, and nobody reads of it.
+type hangUpError struct{ error }
+
+func (e hangUpError) Unwrap() error { return e.error }
+
+func hungUp(err error) error {
+	if err == nil {
+		return nil
+	}
+	return hangUpError{err}
 }
 
 func shutDown(ctx context.Context, relay Relay, most time.Duration) error {

@@ -220,6 +220,21 @@ func TestSignalAfterTheEnd(t *testing.T) {
 	}
 }
 
+// Behind such a signal nobody reads of an end that the server has not confirmed.
+func TestHangUpThatIsNotConfirmed(t *testing.T) {
+	relay, target := newPair(t)
+	relay.shutdown = errors.New("lost")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := piped(ctx, relay, strings.NewReader("all"), newOutput(), false)
+	if all, err := io.ReadAll(target); string(all) != "all" || err != nil {
+		t.Fatalf("the target reads %q, %v", all, err)
+	}
+	cancel()
+	if _, ok := errors.AsType[hangUpError](wait(t, done)); !ok {
+		t.Error("it ends otherwise than by a signal")
+	}
+}
+
 // How a relay ends is how the pipe does.
 func TestShutdownFails(t *testing.T) {
 	relay, target := newPair(t)
