@@ -106,12 +106,15 @@ func TestColours(t *testing.T) {
 			t.Errorf("%q: %v", c.environ, got)
 		}
 	}
-	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer device.Close()
-	if got := (Streams{}).Paint(device, Red, "stop"); got != "\x1b[31mstop\x1b[0m" {
-		t.Errorf("a device of characters: %q", got)
+	// The null device is one of characters, too, and no terminal.
+	for device, want := range map[string]string{"/dev/ptmx": "\x1b[31mstop\x1b[0m", os.DevNull: "stop"} {
+		file, err := os.OpenFile(device, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if got := (Streams{}).Paint(file, Red, "stop"); got != want {
+			t.Errorf("%s: %q, want %q", device, got, want)
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"golang.org/x/term"
 )
 
 // Streams are what a command has of the process that runs it.
@@ -49,20 +51,18 @@ func (s Streams) Paint(w io.Writer, c Colour, text string) string {
 // Colours reports whether w shows colours: it is a terminal, and its user has not
 // said no (https://no-color.org).
 func (s Streams) Colours(w io.Writer) bool {
-	return s.wantsColours() && isTerminal(w)
+	return s.wantsColours() && Terminal(w) != nil
 }
 
 func (s Streams) wantsColours() bool {
 	return s.Getenv("NO_COLOR") == "" && s.Getenv("TERM") != "dumb"
 }
 
-// isTerminal takes every device that characters are written to for a terminal, the
-// null device too, which shows nothing.
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
+// Terminal returns an input or an output that is a terminal, and nil if it is none.
+func Terminal(stream any) *os.File {
+	file, ok := stream.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return nil
 	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return file
 }

@@ -77,7 +77,7 @@ func (c *command) run(ctx context.Context, args []string, s cli.Streams) error {
 	if !ok {
 		out = nopCloser{s.Out}
 	}
-	err = pipe(ctx, relay, s.In, out, isTerminal(s.In))
+	err = pipe(ctx, relay, s.In, out, cli.Terminal(s.In) != nil)
 	watch.ended(err)
 	if hung, ok := errors.AsType[hangUpError](err); ok {
 		watch.say("told to end, and nobody knows whether all has arrived: %v", p.explain(hung.error))
@@ -89,16 +89,6 @@ func (c *command) run(ctx context.Context, args []string, s cli.Streams) error {
 type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
-
-// isTerminal reports whether somebody types the input.
-func isTerminal(in io.Reader) bool {
-	file, ok := in.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && file.Name() != os.DevNull
-}
 
 // A plan is what is dialled, and through which server.
 type plan struct {
@@ -117,7 +107,7 @@ const dialLimit = 90 * time.Second
 func (p *plan) dial(ctx context.Context) (Relay, *watch, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	w := &watch{verbose: p.server.Verbose, errors: p.errors}
+	w := &watch{verbose: p.server.Verbose, hasToken: p.server.Token != nil, errors: p.errors}
 	options := wsproxy.DialOptions{Server: p.server.Client(), Host: p.host, Port: p.port}
 	options.OnDetached, options.OnRetry, options.OnResumed = w.detached, w.retry, w.resumed
 	conn, err := wsproxy.Dial(ctx, options)

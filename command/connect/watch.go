@@ -21,8 +21,9 @@ const (
 
 // A watch is what has happened to a relay's WebSockets.
 type watch struct {
-	verbose bool
-	errors  io.Writer
+	verbose  bool
+	hasToken bool
+	errors   io.Writer
 
 	mu   sync.Mutex
 	back time.Time     // when it was taken up last
@@ -36,10 +37,10 @@ func (w *watch) say(format string, args ...any) {
 }
 
 func (w *watch) detached(err error) {
-	w.say("the connection is lost, another one is tried: %v", remote.Explain(err, true))
+	w.say("the connection is lost, another one is tried: %v", remote.Explain(err, w.hasToken))
 }
 
-func (w *watch) retry(err error) { w.say("not yet: %v", remote.Explain(err, true)) }
+func (w *watch) retry(err error) { w.say("not yet: %v", remote.Explain(err, w.hasToken)) }
 
 func (w *watch) resumed(away time.Duration) {
 	w.mu.Lock()

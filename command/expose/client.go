@@ -11,15 +11,11 @@ import (
 func Through(server remote.Server) Opener {
 	return func(ctx context.Context, r Request) (*Tunnel, error) {
 		explain := func(err error) error { return remote.Explain(err, server.Token != nil) }
-		l, t, err := wsproxy.Listen(ctx, wsproxy.ListenOptions{
-			Server: wsproxy.Server{
-				URL: server.URL, Token: server.Token, TLS: server.TLS, NoResume: server.NoResume,
-				OnDetached: func(err error) { r.OnDetached(explain(err)) },
-				OnRetry:    func(err error) { r.OnRetry(explain(err)) },
-				OnResumed:  r.OnResumed,
-			},
-			Name: r.Name, HostHeader: r.HostHeader, Raw: r.Raw,
-		})
+		options := wsproxy.ListenOptions{Server: server.Client(), Name: r.Name, HostHeader: r.HostHeader, Raw: r.Raw}
+		options.OnDetached = func(err error) { r.OnDetached(explain(err)) }
+		options.OnRetry = func(err error) { r.OnRetry(explain(err)) }
+		options.OnResumed = r.OnResumed
+		l, t, err := wsproxy.Listen(ctx, options)
 		if err != nil {
 			return nil, explain(err)
 		}

@@ -1,11 +1,11 @@
 package expose
 
 import (
-	"io"
 	"os"
 
 	"golang.org/x/term"
 
+	"wsproxy/command/cli"
 	"wsproxy/command/expose/display"
 )
 
@@ -18,7 +18,7 @@ func terminalOptions(s Streams) display.Options {
 	}
 	dumb := getenv("TERM") == "dumb"
 	painted := !dumb && getenv("NO_COLOR") == ""
-	if out := terminal(s.Out); out != nil {
+	if out := cli.Terminal(s.Out); out != nil {
 		o.Width = func() int {
 			width, _, err := term.GetSize(int(out.Fd()))
 			if err != nil {
@@ -29,17 +29,8 @@ func terminalOptions(s Streams) display.Options {
 		able := obeys(out)
 		o.Colours, o.Live = painted && able, !dumb && able
 	}
-	if errs := terminal(s.Err); errs != nil {
+	if errs := cli.Terminal(s.Err); errs != nil {
 		o.ErrColours = painted && obeys(errs)
 	}
 	return o
-}
-
-// terminal returns a writer that is a terminal, else nil.
-func terminal(w io.Writer) *os.File {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return nil
-	}
-	return file
 }
