@@ -33,8 +33,9 @@ const (
 	orderly = 15 * time.Second
 	// hangUp is the same for whoever was told to end: OpenSSH sends SIGHUP when its
 	// session is over, and does not wait. It is time for a few tries to take a session up,
-	// so that the server does not wait for it for a quarter of an hour.
-	hangUp = 10 * time.Second
+	// of which each may wait 10 s in vain for the answer to its close frame, so that the
+	// server does not wait for the session for a quarter of an hour.
+	hangUp = 30 * time.Second
 	// resetLimit is how long the server may take to hear of a reset: somebody may be
 	// waiting for the end at a keyboard.
 	resetLimit = 3 * time.Second
