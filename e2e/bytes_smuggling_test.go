@@ -113,7 +113,7 @@ func TestBytesSmuggling(t *testing.T) {
 func readQuiet(wire *tunnelWire) string {
 	var all strings.Builder
 	block := make([]byte, 4096)
-	for quiet := patience / 10; ; quiet = 300 * time.Millisecond {
+	for quiet := patience / 20; ; quiet = 300 * time.Millisecond {
 		_ = wire.SetReadDeadline(time.Now().Add(quiet))
 		n, err := wire.in.Read(block)
 		all.Write(block[:n])

@@ -67,6 +67,7 @@ func TestNoSecretsInTheLog(t *testing.T) {
 		"no slot is free": {allowLoopback(), "MAX_CONNS_PER_IP=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := &leakTest{}
 			s := start(t, append(env, "PING_INTERVAL=1s")...)
 			target := echoServer(t)

@@ -25,7 +25,7 @@ const (
 	// patience is how long anything may take that has no time of its own. It
 	// is long because the machine may be busy; a test that passes never waits
 	// for it.
-	patience = 30 * time.Second
+	patience = time.Minute
 	// pollEvery is how often a condition that can't be waited for is looked at.
 	pollEvery = 5 * time.Millisecond
 )
