@@ -1,0 +1,123 @@
+package sshclient
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// A hostVerifier decides whether a server is the one that it should be.
+type hostVerifier struct {
+	ctx      context.Context
+	o        *Options
+	hooks    Hooks
+	known    knownHosts
+	answered *time.Timer // bounds the wait for the server
+	asked    bool        // for the first time, not when keys are exchanged anew
+
+	accepted ssh.PublicKey // the key that the server has shown, or its certificate
+	kept     bool          // whether it is in known_hosts, or will be
+}
+
+// verify is an ssh.HostKeyCallback.
+func (v *hostVerifier) verify(_ string, _ net.Addr, shown ssh.PublicKey) error {
+	if v.accepted != nil {
+		// Keys are exchanged anew from time to time. Who the server is has been decided.
+		if equalKeys(v.accepted, shown) {
+			return nil
+		}
+		return failure(CodeHostKey, nil, "%s has shown another host key in the middle of the connection.", v.o.Host)
+	}
+	// From here on a person may be thinking.
+	v.answered.Stop()
+	if err := v.decide(shown); err != nil {
+		return err
+	}
+	v.accepted = shown
+	v.hooks.Step(StepAuthentication, v.o.Host)
+	return nil
+}
+
+func (v *hostVerifier) decide(shown ssh.PublicKey) error {
+	host, port := v.o.Host, v.o.Port
+	key, note := shown, ""
+	if cert, ok := shown.(*ssh.Certificate); ok {
+		if v.known.revoked(host, port, cert.Key, cert.SignatureKey) {
+			return v.ask(HostKeyRevoked, cert.Key, nil, "")
+		}
+		key = cert.Key
+		if v.known.isAuthority(host, port, cert.SignatureKey) {
+			err := checkHostCertificate(cert, host)
+			if err == nil {
+				return nil
+			}
+			note = "The server's certificate is not valid: " + err.Error() + "."
+		}
+		// As OpenSSH does, a certificate of which nothing is known is taken for its key.
+	}
+	if v.known.revoked(host, port, key) {
+		return v.ask(HostKeyRevoked, key, nil, note)
+	}
+	lines := v.known.about("", host, port)
+	for _, line := range lines {
+		if equalKeys(line.key, key) {
+			v.kept = true
+			return nil
+		}
+	}
+	if len(lines) > 0 {
+		return v.ask(HostKeyChanged, key, lines, note)
+	}
+	if port != 22 && v.known.hostHas(host, key) {
+		return nil // as with OpenSSH
+	}
+	return v.ask(HostKeyNew, key, nil, note)
+}
+
+// checkHostCertificate checks all but who has signed the certificate.
+func checkHostCertificate(cert *ssh.Certificate, host string) error {
+	if cert.CertType != ssh.HostCert {
+		return failure(CodeHostKey, nil, "it is one of a user")
+	}
+	if len(cert.ValidPrincipals) == 0 {
+		return failure(CodeHostKey, nil, "it names no host")
+	}
+	checker := ssh.CertChecker{}
+	if err := checker.CheckCert(host, cert); err != nil {
+		return failure(CodeHostKey, err, "%s", Printable(trimSSH(err), maxReason))
+	}
+	return nil
+}
+
+func (v *hostVerifier) ask(state string, key ssh.PublicKey, lines []knownLine, note string) error {
+	q := HostKeyQuestion{
+		State: state, Host: v.o.Host, Port: v.o.Port,
+		Type: key.Type(), Fingerprint: ssh.FingerprintSHA256(key),
+		KnownHostsLine: knownLineOf(v.o.Host, v.o.Port, key),
+		Note:           note,
+	}
+	for _, line := range lines {
+		q.Known = append(q.Known, KnownKey{line.key.Type(), ssh.FingerprintSHA256(line.key)})
+	}
+	decision, err := v.hooks.HostKey(v.ctx, q)
+	if err != nil {
+		decision = Refuse
+	}
+	name := net.JoinHostPort(v.o.Host, strconv.Itoa(v.o.Port))
+	switch {
+	case state == HostKeyRevoked:
+		return failure(CodeHostKey, err, "The host key of %s has been revoked. Somebody may be posing as the server.", name)
+	case decision == Remember:
+		v.kept = true
+		v.hooks.Remember(q.KnownHostsLine)
+		return nil
+	case decision == Once && state == HostKeyNew:
+		return nil
+	case state == HostKeyChanged:
+		return failure(CodeHostKey, err, "The host key of %s has changed. Somebody may be posing as the server.", name)
+	}
+	return failure(CodeHostKey, err, "The host key of %s was not accepted.", name)
+}
