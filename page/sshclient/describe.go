@@ -4,8 +4,10 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -65,8 +67,8 @@ type CertificateDescription struct {
 	Serial     string // a decimal number
 	Kind       string // "user" or "host"
 	Principals []string
-	// In seconds since 1970. ValidBefore is zero when it is valid forever.
-	ValidAfter, ValidBefore float64
+	// Zero where it says none.
+	ValidAfter, ValidBefore time.Time
 	Authority               string // the fingerprint of the key that has signed it
 }
 
@@ -76,9 +78,9 @@ func DescribeKey(text, passphrase string) (*KeyDescription, error) {
 	if public, comment, _, _, err := ssh.ParseAuthorizedKey(normalize(text)); err == nil {
 		return describe(public, comment), nil
 	}
-	key, err := readKey(text)
-	if err != nil {
-		return nil, err
+	key, fault := readKey(text)
+	if fault != nil {
+		return nil, fault
 	}
 	encrypted := key.signer == nil
 	if encrypted && passphrase != "" {
@@ -112,22 +114,28 @@ func describe(public ssh.PublicKey, comment string) *KeyDescription {
 	}
 	d.Fingerprint = ssh.FingerprintSHA256(cert.Key) // as ssh-keygen does
 	d.Certificate = &CertificateDescription{
-		KeyID:      Printable(cert.KeyId, maxReason),
-		Serial:     strconv.FormatUint(cert.Serial, 10),
-		Kind:       "host",
-		ValidAfter: float64(cert.ValidAfter),
-		Authority:  ssh.FingerprintSHA256(cert.SignatureKey),
+		KeyID:       Printable(cert.KeyId, maxReason),
+		ValidBefore: certificateTime(cert.ValidBefore),
+		Serial:      strconv.FormatUint(cert.Serial, 10),
+		Kind:        "host",
+		ValidAfter:  certificateTime(cert.ValidAfter),
+		Authority:   ssh.FingerprintSHA256(cert.SignatureKey),
 	}
 	if cert.CertType == ssh.UserCert {
 		d.Certificate.Kind = "user"
-	}
-	if cert.ValidBefore != ssh.CertTimeInfinity {
-		d.Certificate.ValidBefore = float64(cert.ValidBefore)
 	}
 	for _, name := range cert.ValidPrincipals {
 		d.Certificate.Principals = append(d.Certificate.Principals, Printable(name, maxReason))
 	}
 	return d
+}
+
+// certificateTime is a time of a certificate, or zero for none.
+func certificateTime(seconds uint64) time.Time {
+	if seconds == 0 || seconds > math.MaxInt32*1000 { // which is infinity, and what is as good as that
+		return time.Time{}
+	}
+	return time.Unix(int64(seconds), 0)
 }
 
 // keyComment reads the comment of a private key, which OpenSSH's format has when it is not

@@ -110,14 +110,14 @@ func (v *hostVerifier) ask(state string, key ssh.PublicKey, lines []knownLine, n
 	switch {
 	case state == HostKeyRevoked:
 		return failure(CodeHostKey, err, "The host key of %s has been revoked. Somebody may be posing as the server.", name)
+	case state == HostKeyChanged:
+		return failure(CodeHostKey, err, "The host key of %s has changed. Somebody may be posing as the server.", name)
 	case decision == Remember:
 		v.kept = true
 		v.hooks.Remember(q.KnownHostsLine)
 		return nil
-	case decision == Once && state == HostKeyNew:
+	case decision == Once:
 		return nil
-	case state == HostKeyChanged:
-		return failure(CodeHostKey, err, "The host key of %s has changed. Somebody may be posing as the server.", name)
 	}
 	return failure(CodeHostKey, err, "The host key of %s was not accepted.", name)
 }

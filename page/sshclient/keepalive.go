@@ -4,11 +4,17 @@ import (
 	"time"
 )
 
-// maxSilent is how many questions in a row may stay without an answer.
-const maxSilent = 3
+const (
+	// maxSilent is how many intervals a question may stay without an answer.
+	maxSilent = 3
+	// maxUntold is the silence that is borne as long as nobody calls SetAway. A relay may hold the connection
+	// without a network meanwhile, by default for 15 minutes.
+	maxUntold = 20 * time.Minute
+)
 
-// SetAway tells whether the connection is known to be without a network: a relay that resumes
-// holds it meanwhile, and silence means nothing. Without a keepalive it does nothing.
+// SetAway tells whether the connection is known to be without a network, where a relay that resumes
+// holds it: silence means nothing then. Whoever knows should say so from the beginning, with false: the end of a
+// server is noticed earlier by that. Without a keepalive it does nothing.
 func (c *Client) SetAway(away bool) {
 	if c.away == nil {
 		return
@@ -25,13 +31,14 @@ func (c *Client) keepAlive(interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	away, silent, asking := false, 0, false
+	bearable := max(maxSilent, int(maxUntold/interval))
 	answered := make(chan struct{}, 1)
 	for {
 		select {
 		case <-c.ended:
 			return
 		case away = <-c.away:
-			silent = 0
+			silent, bearable = 0, maxSilent
 		case <-answered:
 			asking, silent = false, 0
 		case <-ticker.C:
@@ -40,8 +47,8 @@ func (c *Client) keepAlive(interval time.Duration) {
 				continue
 			}
 			if asking && !away {
-				if silent++; silent >= maxSilent {
-					c.closeFor(failure(CodeKeepAlive, nil, "%s has not answered for %v.", c.host, interval*maxSilent))
+				if silent++; silent >= bearable {
+					c.closeFor(failure(CodeKeepAlive, nil, "%s has not answered for %v.", c.host, interval*time.Duration(bearable)))
 					return
 				}
 			}

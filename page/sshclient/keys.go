@@ -118,7 +118,7 @@ func readKey(text string) (*privateKey, *Error) {
 		case looksPublic(text):
 			return nil, failure(CodeFailed, nil, "This is a public key. The private one is in the file without .pub.")
 		}
-		return nil, failure(CodeFailed, nil, "This is no private key: it has no line that begins with -----BEGIN.")
+		return nil, failure(CodeProtocol, nil, "This is no private key: it has no line that begins with -----BEGIN.")
 	}
 	if block.Type == "ENCRYPTED PRIVATE KEY" {
 		return nil, failure(CodeFailed, nil, "Keys that are encrypted as PKCS #8 can't be read. Convert it by ssh-keygen -p -f FILE.")

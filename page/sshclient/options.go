@@ -104,7 +104,8 @@ type KnownKey struct{ Type, Fingerprint string }
 // A Decision answers a [HostKeyQuestion].
 type Decision string
 
-// Decisions. Of a changed key Once means Refuse, and of a revoked one every decision does.
+// Decisions. For a changed or a revoked key all of them mean Refuse: the line must be removed from
+// KnownHosts first.
 const (
 	Refuse   Decision = "refuse"
 	Once     Decision = "once"

@@ -57,6 +57,7 @@ func (c *Client) openStream(ctx context.Context, kind string, payload []byte, na
 			return nil, c.explainOpen(o.err, name)
 		}
 		s := &Stream{Channel: o.channel, client: c, name: name, closed: make(chan struct{})}
+		go func() { _, _ = io.Copy(io.Discard, o.channel.Stderr()) }()
 		go func() {
 			ssh.DiscardRequests(o.requests) // which ends when the channel is closed on both sides
 			s.once.Do(func() { close(s.closed) })
@@ -74,7 +75,7 @@ func (c *Client) explainOpen(err error, name string) *Error {
 	said := Printable(refused.Message, maxReason)
 	switch refused.Reason {
 	case ssh.Prohibited:
-		return failure(CodeFailed, err, "%s does not allow a connection to %s: %s", c.host, name, orNothing(said))
+		return failure(CodeNetwork, err, "%s does not allow a connection to %s: %s", c.host, name, orNothing(said))
 	case ssh.ConnectionFailed:
 		return failure(CodeNetwork, err, "%s can't reach %s: %s", c.host, name, orNothing(said))
 	}
@@ -110,3 +111,22 @@ var errNoDeadline = errors.New("a stream of an SSH connection has no deadlines")
 func (s *Stream) SetDeadline(time.Time) error      { return errNoDeadline }
 func (s *Stream) SetReadDeadline(time.Time) error  { return errNoDeadline }
 func (s *Stream) SetWriteDeadline(time.Time) error { return errNoDeadline }
+
+// OpenSubsystem starts a subsystem of the server, such as "sftp".
+func (c *Client) OpenSubsystem(ctx context.Context, name string) (*Stream, error) {
+	s, err := c.openStream(ctx, "session", nil, "a session")
+	if err != nil {
+		return nil, err
+	}
+	s.name = name
+	ok, err := s.SendRequest("subsystem", true, ssh.Marshal(&struct{ Name string }{name}))
+	if err == nil && ok {
+		return s, nil
+	}
+	s.Close()
+	if err != nil && c.isEnding() {
+		<-c.ended
+		return nil, &Error{Code: c.end.Reason, Message: c.end.Message, Err: err}
+	}
+	return nil, failure(CodeFailed, err, "%s has no %s.", c.host, name)
+}

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"math"
 	"syscall/js"
+	"time"
 
 	"wsproxy/page/sshclient"
 )
@@ -41,7 +43,7 @@ func describeKey(_ js.Value, args []js.Value) any {
 			}
 			described["certificate"] = map[string]any{
 				"keyId": cert.KeyID, "serial": cert.Serial, "principals": principals,
-				"validAfter": cert.ValidAfter, "validBefore": cert.ValidBefore,
+				"validFrom": millis(cert.ValidAfter, 0), "validTo": millis(cert.ValidBefore, math.Inf(1)),
 				"authority": cert.Authority, "type": cert.Kind,
 			}
 		}
@@ -49,7 +51,16 @@ func describeKey(_ js.Value, args []js.Value) any {
 	})
 }
 
-// fingerprint is GoAPI.fingerprint. What is no key has an empty one.
+// millis is a time in milliseconds since 1970, or what it is when there is none.
+func millis(at time.Time, none float64) float64 {
+	if at.IsZero() {
+		return none
+	}
+	return float64(at.UnixMilli())
+}
+
+// fingerprint is GoAPI.fingerprint. What is no key has an empty one,
+// as a function of Go can't throw.
 func fingerprint(_ js.Value, args []js.Value) any {
 	key, err := sshclient.DescribeKey(first(args).String(), "")
 	if err != nil {

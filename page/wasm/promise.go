@@ -159,8 +159,6 @@ func toJS(data []byte) js.Value {
 	return value
 }
 
-var errNoBytes = errors.New("bytes must be a Uint8Array")
-
 // toGo copies the bytes of a Uint8Array.
 func toGo(value js.Value) ([]byte, error) {
 	if !value.InstanceOf(bytesClass) {
