@@ -1,77 +1,139 @@
 package sshclient
 
 import (
-	"bytes"
 	"crypto/rand"
-	"errors"
+	"encoding/binary"
+	"io"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
+)
+
+// Messages of the agent's protocol, RFC 9987. The others change an agent, and are refused.
+const (
+	agentFailure           = 5
+	agentRequestIdentities = 11
+	agentIdentities        = 12
+	agentSignRequest       = 13
+	agentSignResponse      = 14
+
+	agentFlagSHA256 = 2
+	agentFlagSHA512 = 4
+
+	// maxAgentMessage is far above what is signed for a login; it bounds what a server makes us keep.
+	maxAgentMessage = 256 << 10
 )
 
 // agentKeys are the keys with which programs of the server may sign. They can be listed and used, and
 // nothing else: a server can neither add, nor remove, nor lock any.
 type agentKeys struct {
 	keys []*privateKey
-	mu   sync.Mutex // one signature at a time, as it may ask a person
+	mu   sync.Mutex // one request at a time, as it may ask a person
 }
 
 func newAgentKeys(keys []*privateKey) *agentKeys { return &agentKeys{keys: keys} }
 
 // serve answers the server's requests, as long as the connection lasts.
-func (a *agentKeys) serve(client *ssh.Client) { _ = agent.ForwardToAgent(client, a) }
+func (a *agentKeys) serve(client *ssh.Client) {
+	channels := client.HandleChannelOpen("auth-agent@openssh.com")
+	go func() {
+		for offered := range channels {
+			channel, requests, err := offered.Accept()
+			if err != nil {
+				continue
+			}
+			go ssh.DiscardRequests(requests)
+			go func() { _, _ = io.Copy(io.Discard, channel.Stderr()) }()
+			go func() {
+				defer channel.Close()
+				a.answerAll(channel)
+			}()
+		}
+	}()
+}
 
-// List returns the keys whose public half is known.
-func (a *agentKeys) List() ([]*agent.Key, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var list []*agent.Key
-	for _, key := range a.keys {
-		if public := key.PublicKey(); public != nil {
-			list = append(list, &agent.Key{Format: public.Type(), Blob: public.Marshal(), Comment: key.name})
+// answerAll answers until the other side ends, or says what makes no sense.
+func (a *agentKeys) answerAll(channel io.ReadWriter) {
+	var length [4]byte
+	for {
+		if _, err := io.ReadFull(channel, length[:]); err != nil {
+			return
+		}
+		n := binary.BigEndian.Uint32(length[:])
+		if n == 0 || n > maxAgentMessage {
+			return
+		}
+		request := make([]byte, n)
+		if _, err := io.ReadFull(channel, request); err != nil {
+			return
+		}
+		if _, err := channel.Write(ssh.Marshal(&struct{ Answer []byte }{a.answer(request)})); err != nil {
+			return
 		}
 	}
-	return list, nil
 }
 
-// Sign signs by the key's default algorithm.
-func (a *agentKeys) Sign(key ssh.PublicKey, data []byte) (*ssh.Signature, error) {
-	return a.SignWithFlags(key, data, 0)
-}
-
-// SignWithFlags signs. Flags choose the hash of RSA.
-func (a *agentKeys) SignWithFlags(public ssh.PublicKey, data []byte, flags agent.SignatureFlags) (*ssh.Signature, error) {
+func (a *agentKeys) answer(request []byte) []byte {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	switch request[0] {
+	case agentRequestIdentities:
+		return a.list()
+	case agentSignRequest:
+		var question struct {
+			Key, Data []byte
+			Flags     uint32
+		}
+		if ssh.Unmarshal(request[1:], &question) == nil {
+			if signature := a.sign(question.Key, question.Data, question.Flags); signature != nil {
+				return append([]byte{agentSignResponse}, ssh.Marshal(&struct{ Signature []byte }{ssh.Marshal(signature)})...)
+			}
+		}
+	}
+	return []byte{agentFailure}
+}
+
+// list names the keys whose public half is known.
+func (a *agentKeys) list() []byte {
+	count := uint32(0)
+	var all []byte
 	for _, key := range a.keys {
-		if key.PublicKey() == nil || !bytes.Equal(key.PublicKey().Marshal(), public.Marshal()) {
+		if key.public != nil {
+			count++
+			all = append(all, ssh.Marshal(&struct {
+				Key     []byte
+				Comment string
+			}{key.public.Marshal(), key.name})...)
+		}
+	}
+	return append([]byte{agentIdentities}, ssh.Marshal(&struct {
+		Count uint32
+		All   []byte `ssh:"rest"`
+	}{count, all})...)
+}
+
+// sign returns nil when it can't. Flags choose the hash of RSA.
+func (a *agentKeys) sign(public, data []byte, flags uint32) *ssh.Signature {
+	for _, key := range a.keys {
+		if key.public == nil || string(key.public.Marshal()) != string(public) {
 			continue
 		}
 		algorithm := ""
-		if public.Type() == ssh.KeyAlgoRSA {
-			switch flags {
-			case agent.SignatureFlagRsaSha256:
-				algorithm = ssh.KeyAlgoRSASHA256
-			case agent.SignatureFlagRsaSha512:
+		if key.public.Type() == ssh.KeyAlgoRSA {
+			switch {
+			case flags&agentFlagSHA512 != 0:
 				algorithm = ssh.KeyAlgoRSASHA512
+			case flags&agentFlagSHA256 != 0:
+				algorithm = ssh.KeyAlgoRSASHA256
+			default:
+				return nil // SHA-1
 			}
 		}
-		return key.SignWithAlgorithm(rand.Reader, data, algorithm)
+		signature, err := key.SignWithAlgorithm(rand.Reader, data, algorithm)
+		if err != nil {
+			return nil
+		}
+		return signature
 	}
-	return nil, errors.New("the agent has no such key")
-}
-
-var errAgentReadOnly = errors.New("the keys of a forwarded agent can only be listed and used")
-
-// Signers, Add, Remove, RemoveAll, Lock, Unlock and Extension are those of an agent that
-// nobody may change.
-func (a *agentKeys) Signers() ([]ssh.Signer, error) { return nil, errAgentReadOnly }
-func (a *agentKeys) Add(agent.AddedKey) error       { return errAgentReadOnly }
-func (a *agentKeys) Remove(ssh.PublicKey) error     { return errAgentReadOnly }
-func (a *agentKeys) RemoveAll() error               { return errAgentReadOnly }
-func (a *agentKeys) Lock([]byte) error              { return errAgentReadOnly }
-func (a *agentKeys) Unlock([]byte) error            { return errAgentReadOnly }
-func (a *agentKeys) Extension(string, []byte) ([]byte, error) {
-	return nil, agent.ErrExtensionUnsupported
+	return nil
 }
