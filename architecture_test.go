@@ -66,6 +66,12 @@ var rules = []rule{
 	{packages: "transport/service", never: []string{"transport/relay", "transport/forward"}, why: "forward stands on service"},
 
 	{packages: "command/...", never: []string{"server", "transport/...", "actors/...", "metrics"}, why: "the other end knows the server by the wire"},
+	{packages: "page/sshclient", only: []string{"page/sshclient/..."}, why: "it is an SSH client, over any connection"},
+	{packages: "page/sshclient/knownhosts", only: nothing, why: "it is what is known, whoever asks"},
+	{packages: "page/sshclient/agent", only: nothing, why: "it knows keys by an interface"},
+	{packages: "page/sshclient/webauthn", only: nothing, why: "it is a format"},
+	{packages: "page/sftpclient", only: nothing, why: "it transfers files, over any stream"},
+	{packages: "page/wasm", only: []string{"page/sshclient", "page/sftpclient"}, why: "it binds them to JavaScript, and does nothing else"},
 	{packages: "internal/attack/...", only: []string{"internal/attack/..."}, why: "it knows the server by the contract alone"},
 
 	// What is made of all the others is not known to them.
@@ -86,6 +92,9 @@ var privates = []struct {
 	{"internal/testkit/buffers", []string{"internal/testkit/tunnelrig"}, "only tests use it"},
 	{"internal/testkit/desk", nil, "only tests use it"},
 	{"internal/testkit/tunnelrig", nil, "only tests use it"},
+	{"internal/testkit/sshd", nil, "only tests use it"},
+	{"page/sshclient", []string{"page/wasm"}, "it runs in the page"},
+	{"page/sftpclient", []string{"page/wasm"}, "it runs in the page"},
 }
 
 // A goPackage is what go list says of a package, test files apart.
@@ -115,9 +124,21 @@ func (p goPackage) sources() []string {
 	return files
 }
 
+// listPackages lists the packages of this system, or with their files ignored.
 func listPackages(t *testing.T) []goPackage {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,IgnoredGoFiles,CgoFiles,Imports", "./...").Output()
+	packages := goList(t, "./...")
+	if len(packages) < 8 {
+		t.Fatalf("go list names %d packages, there are more", len(packages))
+	}
+	return packages
+}
+
+func goList(t *testing.T, pattern string, environment ...string) []goPackage {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,IgnoredGoFiles,CgoFiles,Imports", pattern)
+	cmd.Env = append(os.Environ(), environment...)
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
@@ -128,9 +149,6 @@ func listPackages(t *testing.T) []goPackage {
 			t.Fatal(err)
 		}
 		packages = append(packages, p)
-	}
-	if len(packages) < 8 {
-		t.Fatalf("go list names %d packages, there are more", len(packages))
 	}
 	return packages
 }
@@ -174,7 +192,9 @@ func broken(path string, imports []string) []string {
 }
 
 func TestImportRules(t *testing.T) {
-	for _, p := range listPackages(t) {
+	// What is compiled for browsers alone has no imports on this system.
+	browser := goList(t, "./page/wasm", "GOOS=js", "GOARCH=wasm")
+	for _, p := range slices.Concat(listPackages(t), browser) {
 		for _, fault := range broken(p.path(), p.Imports) {
 			t.Error(fault)
 		}
@@ -242,6 +262,12 @@ func TestImportRulesCanBreak(t *testing.T) {
 		{"command/keys", "wsproxy/auth", true},
 		{"command/keys", "wsproxy/command", false},
 		{"command/cli", "wsproxy/command/keys", false},
+		{"page/sshclient", "wsproxy/messages", false},
+		{"page/sshclient", "wsproxy/page/sftpclient", false},
+		{"page/sftpclient", "wsproxy/page/sshclient", false},
+		{"page/wasm", "wsproxy/page/sftpclient", true},
+		{"page/wasm", "wsproxy/client/go", false},
+		{"server", "wsproxy/page/sshclient", false},
 		{"", "wsproxy/command", true},
 		{"server", "wsproxy/command", false},
 		{"server", "wsproxy/actors", true},

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"wsproxy/internal/testkit/sshd"
+	"wsproxy/page/sshclient/knownhosts"
 )
 
 // certify signs a certificate and returns it as a line.
@@ -121,7 +122,7 @@ func TestHostCertificate(t *testing.T) {
 			// x/crypto's server, as OpenSSH's reads certificates when it starts.
 			c := *test.cert
 			certify(t, authority, &c)
-			v := &hostVerifier{ctx: t.Context(), o: &Options{Host: s.Host, Port: 2222}, hooks: &testHooks{}, known: parseKnownHosts(test.known)}
+			v := &hostVerifier{ctx: t.Context(), o: &Options{Host: s.Host, Port: 2222}, hooks: &testHooks{}, known: knownhosts.Parse(test.known)}
 			h := v.hooks.(*testHooks)
 			err := v.decide(&c)
 			if test.state == "" {

@@ -3,11 +3,15 @@ package sshclient
 import (
 	"context"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"wsproxy/page/sshclient/agent"
+	"wsproxy/page/sshclient/knownhosts"
 )
 
 const (
@@ -18,13 +22,21 @@ const (
 	maxJumps = 8
 )
 
+// wasmCiphers are those that are offered in a browser, best first. WebAssembly has no instructions
+// for AES, which makes ChaCha20 several times as fast there.
+var wasmCiphers = []string{
+	ssh.CipherChaCha20Poly1305,
+	ssh.CipherAES128GCM, ssh.CipherAES256GCM,
+	ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR,
+}
+
 // A Client is a connection to a server, logged in. Any goroutine may call its methods.
 type Client struct {
 	host   string
 	conn   *watchedConn
 	client *ssh.Client
-	agent  *agentKeys // nil when it isn't forwarded
-	outer  *Client    // the jump host's, or nil
+	agent  bool    // it is forwarded
+	outer  *Client // the jump host's, or nil
 
 	mu     sync.Mutex
 	reason *Error // why this side has closed, or nil
@@ -93,17 +105,19 @@ func connect(ctx context.Context, conn net.Conn, o Options, hooks Hooks) (*Clien
 
 	hooks.Step(StepVersion, o.Host)
 	l := newLogin(ctx, caller, &o, hooks, watched)
-	known := parseKnownHosts(o.KnownHosts)
+	known := knownhosts.Parse(o.KnownHosts)
 	verifier := &hostVerifier{ctx: ctx, o: &o, hooks: hooks, known: known, answered: answered}
 	config := &ssh.ClientConfig{
 		User:              o.User,
 		HostKeyCallback:   verifier.verify,
-		HostKeyAlgorithms: known.algorithms(o.Host, o.Port),
+		HostKeyAlgorithms: known.Algorithms(o.Host, o.Port),
 		BannerCallback:    l.banner,
 		AuthCallback:      l.next,
 		ClientVersion:     "SSH-2.0-wsproxy",
 	}
-	config.Ciphers = ciphers()
+	if runtime.GOARCH == "wasm" {
+		config.Ciphers = wasmCiphers
+	}
 	raw, channels, requests, err := ssh.NewClientConn(watched, o.address(), config)
 	if err != nil {
 		watched.Close()
@@ -121,8 +135,8 @@ func connect(ctx context.Context, conn net.Conn, o Options, hooks Hooks) (*Clien
 	c.client = ssh.NewClient(raw, channels, updates)
 	go c.watchHostKeys(requests, updates, verifier.rotation(hooks))
 	if o.AgentForward {
-		c.agent = newAgentKeys(l.keys)
-		c.agent.serve(c.client)
+		c.agent = true
+		agent.Serve(c.client, l.agentKeys(c.ended))
 	}
 	if o.KeepAlive > 0 {
 		c.away = make(chan bool)

@@ -11,25 +11,6 @@ import (
 	"wsproxy/internal/testkit/sshd"
 )
 
-func FuzzKnownHosts(f *testing.F) {
-	_, signer := sshd.NewKey(f)
-	line := knownLineOf("host", 22, signer.PublicKey())
-	for _, seed := range []string{line, "@revoked *" + line, "|1|c2FsdA==|aGFzaA==" + line[4:], "!host,*" + line[4:], "|1|", "@", "* ssh-ed25519 A\x00\n\n"} {
-		f.Add(seed, "host", 22)
-	}
-	f.Fuzz(func(t *testing.T, text, host string, port int) {
-		known := parseKnownHosts(text)
-		for _, marker := range []string{"", "revoked", "cert-authority"} {
-			known.about(marker, host, port)
-		}
-		if len(known.algorithms(host, port)) == 0 {
-			t.Error("no kind of key is asked for")
-		}
-		known.revoked(host, port, signer.PublicKey())
-		known.isAuthority(host, port, signer.PublicKey())
-	})
-}
-
 func FuzzPrintable(f *testing.F) {
 	f.Add("a\x1b[2J\u202e\r\n\xff", 5)
 	f.Fuzz(func(t *testing.T, text string, limit int) {
@@ -66,28 +47,6 @@ func FuzzRotation(f *testing.F) {
 	})
 }
 
-func FuzzAgent(f *testing.F) {
-	text, signer := sshd.NewKey(f)
-	key, err := readKey(text)
-	if err != nil {
-		f.Fatal(err)
-	}
-	agent := newAgentKeys([]*privateKey{key})
-	f.Add([]byte{agentRequestIdentities})
-	f.Add(append([]byte{agentSignRequest}, ssh.Marshal(&struct {
-		Key, Data []byte
-		Flags     uint32
-	}{signer.PublicKey().Marshal(), []byte("data"), 0})...))
-	f.Fuzz(func(t *testing.T, request []byte) {
-		if len(request) == 0 {
-			return
-		}
-		if len(agent.answer(request)) == 0 {
-			t.Error("no answer")
-		}
-	})
-}
-
 func FuzzKeys(f *testing.F) {
 	text, signer := sshd.NewKey(f)
 	f.Add(text)
@@ -97,14 +56,6 @@ func FuzzKeys(f *testing.F) {
 		_, _ = DescribeKey(text, "")
 		_, _ = readCertificate(text)
 		keyComment([]byte(text))
-	})
-}
-
-func FuzzWebAuthn(f *testing.F) {
-	challenge := []byte("challenge")
-	f.Add(make([]byte, 37), []byte(`{"type":"webauthn.get","challenge":"Y2hhbGxlbmdl","origin":"https://a"}`), []byte{0x30, 6, 2, 1, 1, 2, 1, 1})
-	f.Fuzz(func(t *testing.T, data, client, signature []byte) {
-		_, _ = webAuthnSignature(challenge, WebAuthnAnswer{data, client, signature})
 	})
 }
 

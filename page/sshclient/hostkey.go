@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"wsproxy/page/sshclient/knownhosts"
 )
 
 // A hostVerifier decides whether a server is the one that it should be.
@@ -14,7 +16,7 @@ type hostVerifier struct {
 	ctx      context.Context
 	o        *Options
 	hooks    Hooks
-	known    knownHosts
+	known    knownhosts.File
 	answered *time.Timer // bounds the wait for the server
 	asked    bool        // for the first time, not when keys are exchanged anew
 
@@ -26,7 +28,7 @@ type hostVerifier struct {
 func (v *hostVerifier) verify(_ string, _ net.Addr, shown ssh.PublicKey) error {
 	if v.accepted != nil {
 		// Keys are exchanged anew from time to time. Who the server is has been decided.
-		if equalKeys(v.accepted, shown) {
+		if knownhosts.Equal(v.accepted, shown) {
 			return nil
 		}
 		return failure(CodeHostKey, nil, "%s has shown another host key in the middle of the connection.", v.o.Host)
@@ -45,11 +47,11 @@ func (v *hostVerifier) decide(shown ssh.PublicKey) error {
 	host, port := v.o.Host, v.o.Port
 	key, note := shown, ""
 	if cert, ok := shown.(*ssh.Certificate); ok {
-		if v.known.revoked(host, port, cert.Key, cert.SignatureKey) {
+		if v.known.Revoked(host, port, cert.Key, cert.SignatureKey) {
 			return v.ask(HostKeyRevoked, cert.Key, nil, "")
 		}
 		key = cert.Key
-		if v.known.isAuthority(host, port, cert.SignatureKey) {
+		if v.known.IsAuthority(host, port, cert.SignatureKey) {
 			err := checkHostCertificate(cert, host)
 			if err == nil {
 				return nil
@@ -58,20 +60,17 @@ func (v *hostVerifier) decide(shown ssh.PublicKey) error {
 		}
 		// As OpenSSH does, a certificate of which nothing is known is taken for its key.
 	}
-	if v.known.revoked(host, port, key) {
+	if v.known.Revoked(host, port, key) {
 		return v.ask(HostKeyRevoked, key, nil, note)
 	}
-	lines := v.known.about("", host, port)
-	for _, line := range lines {
-		if equalKeys(line.key, key) {
-			v.kept = true
-			return nil
-		}
+	if v.known.Has(host, port, key) {
+		v.kept = true
+		return nil
 	}
-	if len(lines) > 0 {
-		return v.ask(HostKeyChanged, key, lines, note)
+	if others := v.known.Keys(host, port); len(others) > 0 {
+		return v.ask(HostKeyChanged, key, others, note)
 	}
-	if port != 22 && v.known.hostHas(host, key) {
+	if v.known.Has(host, 22, key) {
 		return nil // as with OpenSSH
 	}
 	return v.ask(HostKeyNew, key, nil, note)
@@ -92,15 +91,15 @@ func checkHostCertificate(cert *ssh.Certificate, host string) error {
 	return nil
 }
 
-func (v *hostVerifier) ask(state string, key ssh.PublicKey, lines []knownLine, note string) error {
+func (v *hostVerifier) ask(state string, key ssh.PublicKey, others []ssh.PublicKey, note string) error {
 	q := HostKeyQuestion{
 		State: state, Host: v.o.Host, Port: v.o.Port,
 		Type: key.Type(), Fingerprint: ssh.FingerprintSHA256(key),
-		KnownHostsLine: knownLineOf(v.o.Host, v.o.Port, key),
+		KnownHostsLine: knownhosts.Line(v.o.Host, v.o.Port, key),
 		Note:           note,
 	}
-	for _, line := range lines {
-		q.Known = append(q.Known, KnownKey{line.key.Type(), ssh.FingerprintSHA256(line.key)})
+	for _, other := range others {
+		q.Known = append(q.Known, KnownKey{other.Type(), ssh.FingerprintSHA256(other)})
 	}
 	decision, err := v.hooks.HostKey(v.ctx, q)
 	if err != nil {

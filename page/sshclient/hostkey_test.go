@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"wsproxy/internal/testkit/sshd"
+	"wsproxy/page/sshclient/knownhosts"
 )
 
 func write(t *testing.T, file, text string) {
@@ -26,7 +27,7 @@ func TestHostKeys(t *testing.T) {
 	_, other := sshd.NewKey(t)
 	keyText := string(ssh.MarshalAuthorizedKey(s.HostKey))
 	otherText := string(ssh.MarshalAuthorizedKey(other.PublicKey()))
-	name := knownName(s.Host, s.Port)
+	name := knownhosts.Name(s.Host, s.Port)
 	hashed := filepath.Join(t.TempDir(), "known_hosts")
 	write(t, hashed, s.KnownHosts())
 	if out, err := exec.Command("ssh-keygen", "-H", "-f", hashed).CombinedOutput(); err != nil {
@@ -111,7 +112,7 @@ func TestKnownKindIsPreferred(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := of(s)
-	o.KnownHosts = knownName(s.Host, s.Port) + " " + string(public)
+	o.KnownHosts = knownhosts.Name(s.Host, s.Port) + " " + string(public)
 	h := &testHooks{learned: make(chan string, 8)}
 	loginTo(t, s, o, h)
 	if len(h.hostKeys) > 0 {
@@ -120,21 +121,5 @@ func TestKnownKindIsPreferred(t *testing.T) {
 	// And it tells of its other key, which is kept.
 	if line := <-h.learned; line+"\n" != s.KnownHosts() {
 		t.Errorf("learned %q, want %q", line, s.KnownHosts())
-	}
-}
-
-func TestWildcards(t *testing.T) {
-	for _, test := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"*", "", true}, {"*", "a", true}, {"", "", true}, {"", "a", false}, {"a", "a", true}, {"?", "", false},
-		{"*.example.com", "a.example.com", true}, {"*.example.com", "example.com", false},
-		{"a*b*c", "a1b2c", true}, {"a*b*c", "a1b2", false}, {"[*]:22", "[a]:22", true},
-		{strings.Repeat("*a", 500) + "b", strings.Repeat("a", 5000), false}, // at once
-	} {
-		if got := wildcardMatches(test.pattern, test.name); got != test.want {
-			t.Errorf("%q matches %q: %v, want %v", test.pattern, test.name, got, test.want)
-		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"wsproxy/page/sshclient/agent"
 )
 
 // maxPassphrases is how often a key's passphrase is asked for.
@@ -41,7 +43,7 @@ func (l *login) prepare() *Error {
 			if l.ctx.Err() == nil {
 				return l.ask(q)
 			}
-			return ask(context.WithoutCancel(l.caller), l.hooks, l.o, q) // for a forwarded agent
+			return ask(l.later, l.hooks, l.o, q) // for a forwarded agent
 		}
 		l.keys = append(l.keys, key)
 		if key.name == "" {
@@ -65,6 +67,21 @@ func (l *login) prepare() *Error {
 		l.offers = append(l.offers, signer)
 	}
 	return nil
+}
+
+// agentKeys are the keys for a forwarded agent, which may ask for passphrases until ended is closed.
+func (l *login) agentKeys(ended <-chan struct{}) []agent.Key {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(l.caller))
+	go func() {
+		<-ended
+		cancel()
+	}()
+	l.later = ctx
+	keys := make([]agent.Key, len(l.keys))
+	for i, key := range l.keys {
+		keys[i] = key
+	}
+	return keys
 }
 
 // ready returns the signer that x/crypto may ask for a public key.
@@ -248,6 +265,9 @@ func (k *privateKey) SignWithAlgorithm(random io.Reader, data []byte, algorithm 
 	}
 	return k.signer.SignWithAlgorithm(random, data, algorithm)
 }
+
+// Name is what a person knows the key by.
+func (k *privateKey) Name() string { return k.name }
 
 func (k *privateKey) Algorithms() []string { return signerAlgorithms(k.public) }
 

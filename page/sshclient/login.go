@@ -18,6 +18,7 @@ const maxAsked = 3
 type login struct {
 	ctx     context.Context
 	caller  context.Context // ends when the login is called off
+	later   context.Context // ends with the connection, for questions after the login
 	o       *Options
 	hooks   Hooks
 	conn    *watchedConn

@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"wsproxy/page/sshclient/webauthn"
 )
 
 // Options say where to log in, as whom and how.
@@ -120,9 +122,7 @@ type WebAuthnQuestion struct {
 }
 
 // A WebAuthnAnswer is the assertion, as navigator.credentials.get returns it.
-type WebAuthnAnswer struct {
-	AuthenticatorData, ClientDataJSON, Signature []byte
-}
+type WebAuthnAnswer = webauthn.Assertion
 
 // Steps of a login.
 const (

@@ -2,6 +2,8 @@ package sshclient
 
 import (
 	"golang.org/x/crypto/ssh"
+
+	"wsproxy/page/sshclient/knownhosts"
 )
 
 // maxHostKeys bounds what one server may add to known_hosts. OpenSSH's servers have three.
@@ -12,7 +14,7 @@ type rotation struct {
 	host   string
 	port   int
 	shown  ssh.PublicKey // by which the server is known by now
-	known  knownHosts
+	known  knownhosts.File
 	hooks  Hooks
 	learns bool
 }
@@ -49,7 +51,7 @@ func (c *Client) learnHostKeys(payload []byte, r rotation) {
 		if err != nil {
 			continue // of a kind that isn't known here
 		}
-		if _, isCert := key.(*ssh.Certificate); isCert || r.known.revoked(r.host, r.port, key) || r.has(key) {
+		if _, isCert := key.(*ssh.Certificate); isCert || r.known.Revoked(r.host, r.port, key) || r.has(key) {
 			continue
 		}
 		fresh = append(fresh, key)
@@ -68,21 +70,13 @@ func (c *Client) learnHostKeys(payload []byte, r rotation) {
 	}
 	for i, key := range fresh {
 		if proves(key, signatures[i], c.client.SessionID()) {
-			r.hooks.Remember(knownLineOf(r.host, r.port, key))
+			r.hooks.Remember(knownhosts.Line(r.host, r.port, key))
 		}
 	}
 }
 
 func (r rotation) has(key ssh.PublicKey) bool {
-	if equalKeys(r.shown, key) {
-		return true
-	}
-	for _, line := range r.known.about("", r.host, r.port) {
-		if equalKeys(line.key, key) {
-			return true
-		}
-	}
-	return false
+	return knownhosts.Equal(r.shown, key) || r.known.Has(r.host, r.port, key)
 }
 
 // proves checks a server's signature by which it shows that it has a key.

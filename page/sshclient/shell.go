@@ -94,7 +94,7 @@ func (c *Client) openShell(o ShellOptions, onData func([]byte, bool) error) (*Sh
 		// Without an answer: most servers take few of them, and each would cost a way there and back.
 		_, _ = session.SendRequest("env", false, ssh.Marshal(&struct{ Name, Value string }{name, value}))
 	}
-	if c.agent != nil {
+	if c.agent {
 		_, _ = session.SendRequest("auth-agent-req@openssh.com", false, nil)
 	}
 	if o.Term != "" {

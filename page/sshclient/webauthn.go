@@ -1,21 +1,12 @@
 package sshclient
 
 import (
-	"bytes"
-	"encoding/asn1"
-	"encoding/base64"
-	"encoding/binary"
-	"errors"
 	"io"
-	"math/big"
-	"strings"
 
 	"golang.org/x/crypto/ssh"
-)
 
-// sigWebAuthn is the format of signatures that browsers make, OpenSSH's PROTOCOL.u2f. Its keys
-// are of type sk-ecdsa-sha2-nistp256@openssh.com, whose application is the relying party's id.
-const sigWebAuthn = "webauthn-sk-ecdsa-sha2-nistp256@openssh.com"
+	"wsproxy/page/sshclient/webauthn"
+)
 
 // A webAuthnSigner signs with a key that the browser has.
 type webAuthnSigner struct {
@@ -53,7 +44,7 @@ func (s *webAuthnSigner) SignWithAlgorithm(_ io.Reader, data []byte, _ string) (
 	})
 	if err == nil {
 		var signature *ssh.Signature
-		if signature, err = webAuthnSignature(data, answer); err == nil {
+		if signature, err = webauthn.Signature(data, answer); err == nil {
 			return signature, nil
 		}
 	}
@@ -61,57 +52,4 @@ func (s *webAuthnSigner) SignWithAlgorithm(_ io.Reader, data []byte, _ string) (
 	fault := failure(CodeAuth, err, "The security key has not signed (%s).", Printable(err.Error(), maxReason))
 	s.login.keyFault = fault
 	return nil, fault
-}
-
-// Flags of authenticator data, WebAuthn, section 6.1.
-const (
-	flagAttested   = 0x40
-	flagExtensions = 0x80
-)
-
-// webAuthnSignature writes an assertion as OpenSSH reads it.
-func webAuthnSignature(challenge []byte, answer WebAuthnAnswer) (*ssh.Signature, error) {
-	// The hash of the relying party's id, flags, and a counter of 4 bytes.
-	if len(answer.AuthenticatorData) < 37 {
-		return nil, errors.New("the authenticator's data is too short")
-	}
-	flags := answer.AuthenticatorData[32]
-	extensions := answer.AuthenticatorData[37:]
-	if flags&flagAttested != 0 || flags&flagExtensions == 0 != (len(extensions) == 0) {
-		return nil, errors.New("the authenticator's data holds what OpenSSH does not take")
-	}
-	origin, err := clientOrigin(challenge, answer.ClientDataJSON)
-	if err != nil {
-		return nil, err
-	}
-	var pair struct{ R, S *big.Int }
-	if rest, err := asn1.Unmarshal(answer.Signature, &pair); err != nil || len(rest) > 0 {
-		return nil, errors.New("the signature can't be read")
-	}
-	return &ssh.Signature{
-		Format: sigWebAuthn,
-		Blob:   ssh.Marshal(&pair),
-		Rest: ssh.Marshal(&struct {
-			Flags      byte
-			Counter    uint32
-			Origin     string
-			ClientData []byte
-			Extensions []byte
-		}{flags, binary.BigEndian.Uint32(answer.AuthenticatorData[33:37]), origin, answer.ClientDataJSON, extensions}),
-	}, nil
-}
-
-// clientOrigin reads the origin from client data. OpenSSH wants it to begin so, and browsers write it
-// so: WebAuthn, section 5.8.1.1, fixes the order for verifiers without a JSON parser.
-func clientOrigin(challenge, clientData []byte) (string, error) {
-	prefix := `{"type":"webauthn.get","challenge":"` + base64.RawURLEncoding.EncodeToString(challenge) + `","origin":"`
-	rest, ok := bytes.CutPrefix(clientData, []byte(prefix))
-	if !ok {
-		return "", errors.New("the browser has signed something else")
-	}
-	origin, _, ok := strings.Cut(string(rest), `"`)
-	if !ok || strings.Contains(origin, `\`) {
-		return "", errors.New("the browser names no origin")
-	}
-	return origin, nil
 }

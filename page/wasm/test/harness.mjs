@@ -33,6 +33,7 @@ export async function duplex(port) {
       })
       socket.on('end', () => { try { controller.close() } catch {} })
       socket.on('error', error => { try { controller.error(error) } catch {} })
+      socket.on('close', () => { try { controller.error(new Error('the connection is gone')) } catch {} })
     },
     pull() { socket.resume() },
     cancel() { socket.destroy() },

@@ -1,4 +1,4 @@
-package sshclient
+package agent
 
 import (
 	"crypto/rand"
@@ -11,30 +11,34 @@ import (
 
 // Messages of the agent's protocol, RFC 9987. The others change an agent, and are refused.
 const (
-	agentFailure           = 5
-	agentRequestIdentities = 11
-	agentIdentities        = 12
-	agentSignRequest       = 13
-	agentSignResponse      = 14
+	failure           = 5
+	requestIdentities = 11
+	identities        = 12
+	signRequest       = 13
+	signResponse      = 14
 
-	agentFlagSHA256 = 2
-	agentFlagSHA512 = 4
+	flagSHA256 = 2
+	flagSHA512 = 4
 
-	// maxAgentMessage is far above what is signed for a login; it bounds what a server makes us keep.
-	maxAgentMessage = 256 << 10
+	// maxMessage is far above what is signed for a login; it bounds what a server makes us keep.
+	maxMessage = 256 << 10
 )
 
-// agentKeys are the keys with which programs of the server may sign. They can be listed and used, and
-// nothing else: a server can neither add, nor remove, nor lock any.
-type agentKeys struct {
-	keys []*privateKey
-	mu   sync.Mutex // one request at a time, as it may ask a person
+// A Key can be listed and used.
+type Key interface {
+	ssh.AlgorithmSigner // PublicKey returns nil as long as it isn't known
+	Name() string
 }
 
-func newAgentKeys(keys []*privateKey) *agentKeys { return &agentKeys{keys: keys} }
+// An agent answers one request at a time, as it may ask a person.
+type agent struct {
+	keys []Key
+	mu   sync.Mutex
+}
 
-// serve answers the server's requests, as long as the connection lasts.
-func (a *agentKeys) serve(client *ssh.Client) {
+// Serve answers the requests of a client's server, as long as the connection lasts.
+func Serve(client *ssh.Client, keys []Key) {
+	a := &agent{keys: keys}
 	channels := client.HandleChannelOpen("auth-agent@openssh.com")
 	go func() {
 		for offered := range channels {
@@ -53,14 +57,14 @@ func (a *agentKeys) serve(client *ssh.Client) {
 }
 
 // answerAll answers until the other side ends, or says what makes no sense.
-func (a *agentKeys) answerAll(channel io.ReadWriter) {
+func (a *agent) answerAll(channel io.ReadWriter) {
 	var length [4]byte
 	for {
 		if _, err := io.ReadFull(channel, length[:]); err != nil {
 			return
 		}
 		n := binary.BigEndian.Uint32(length[:])
-		if n == 0 || n > maxAgentMessage {
+		if n == 0 || n > maxMessage {
 			return
 		}
 		request := make([]byte, n)
@@ -73,57 +77,57 @@ func (a *agentKeys) answerAll(channel io.ReadWriter) {
 	}
 }
 
-func (a *agentKeys) answer(request []byte) []byte {
+func (a *agent) answer(request []byte) []byte {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch request[0] {
-	case agentRequestIdentities:
+	case requestIdentities:
 		return a.list()
-	case agentSignRequest:
+	case signRequest:
 		var question struct {
 			Key, Data []byte
 			Flags     uint32
 		}
 		if ssh.Unmarshal(request[1:], &question) == nil {
 			if signature := a.sign(question.Key, question.Data, question.Flags); signature != nil {
-				return append([]byte{agentSignResponse}, ssh.Marshal(&struct{ Signature []byte }{ssh.Marshal(signature)})...)
+				return append([]byte{signResponse}, ssh.Marshal(&struct{ Signature []byte }{ssh.Marshal(signature)})...)
 			}
 		}
 	}
-	return []byte{agentFailure}
+	return []byte{failure}
 }
 
 // list names the keys whose public half is known.
-func (a *agentKeys) list() []byte {
+func (a *agent) list() []byte {
 	count := uint32(0)
 	var all []byte
 	for _, key := range a.keys {
-		if key.public != nil {
+		if key.PublicKey() != nil {
 			count++
 			all = append(all, ssh.Marshal(&struct {
 				Key     []byte
 				Comment string
-			}{key.public.Marshal(), key.name})...)
+			}{key.PublicKey().Marshal(), key.Name()})...)
 		}
 	}
-	return append([]byte{agentIdentities}, ssh.Marshal(&struct {
+	return append([]byte{identities}, ssh.Marshal(&struct {
 		Count uint32
 		All   []byte `ssh:"rest"`
 	}{count, all})...)
 }
 
 // sign returns nil when it can't. Flags choose the hash of RSA.
-func (a *agentKeys) sign(public, data []byte, flags uint32) *ssh.Signature {
+func (a *agent) sign(public, data []byte, flags uint32) *ssh.Signature {
 	for _, key := range a.keys {
-		if key.public == nil || string(key.public.Marshal()) != string(public) {
+		if key.PublicKey() == nil || string(key.PublicKey().Marshal()) != string(public) {
 			continue
 		}
 		algorithm := ""
-		if key.public.Type() == ssh.KeyAlgoRSA {
+		if key.PublicKey().Type() == ssh.KeyAlgoRSA {
 			switch {
-			case flags&agentFlagSHA512 != 0:
+			case flags&flagSHA512 != 0:
 				algorithm = ssh.KeyAlgoRSASHA512
-			case flags&agentFlagSHA256 != 0:
+			case flags&flagSHA256 != 0:
 				algorithm = ssh.KeyAlgoRSASHA256
 			default:
 				return nil // SHA-1

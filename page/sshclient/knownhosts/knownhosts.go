@@ -1,4 +1,4 @@
-package sshclient
+package knownhosts
 
 import (
 	"bytes"
@@ -19,12 +19,13 @@ type knownLine struct {
 	key    ssh.PublicKey
 }
 
-type knownHosts []knownLine
+// A File is what is known of servers.
+type File []knownLine
 
-// parseKnownHosts reads what can be read: a line that makes no sense, or whose kind of key is
+// Parse reads what can be read: a line that makes no sense, or whose kind of key is
 // not known here, must not hide the others.
-func parseKnownHosts(text string) knownHosts {
-	var known knownHosts
+func Parse(text string) File {
+	var known File
 	for line := range strings.Lines(text) {
 		marker, hosts, key, _, _, err := ssh.ParseKnownHosts([]byte(line))
 		if err != nil || marker != "" && marker != "cert-authority" && marker != "revoked" {
@@ -35,8 +36,8 @@ func parseKnownHosts(text string) knownHosts {
 	return known
 }
 
-// knownName is how known_hosts calls a server.
-func knownName(host string, port int) string {
+// Name is how known_hosts calls a server.
+func Name(host string, port int) string {
 	host = strings.ToLower(host)
 	if port == 22 {
 		return host
@@ -102,43 +103,49 @@ func wildcardMatches(pattern, name string) bool {
 }
 
 // about returns the lines of a kind that are about a server.
-func (k knownHosts) about(marker, host string, port int) []knownLine {
-	name := knownName(host, port)
+func (k File) about(marker, host string, port int) []knownLine {
+	name := Name(host, port)
 	var lines []knownLine
 	for _, line := range k {
 		if line.marker == marker && line.matches(name) {
 			lines = append(lines, line)
 		}
 	}
-	// OpenSSH too takes a server on another port for the host itself, when it shows the host's key.
-	if port != 22 && marker == "" && len(lines) == 0 {
-		return nil
-	}
 	return lines
 }
 
-// hostHas reports whether the host is known by the key without regard to the port.
-func (k knownHosts) hostHas(host string, key ssh.PublicKey) bool {
-	return slices.ContainsFunc(k.about("", host, 22), func(line knownLine) bool { return equalKeys(line.key, key) })
+// Keys are the keys by which a server is known.
+func (k File) Keys(host string, port int) []ssh.PublicKey {
+	var keys []ssh.PublicKey
+	for _, line := range k.about("", host, port) {
+		keys = append(keys, line.key)
+	}
+	return keys
 }
 
-// revoked reports whether one of the keys must not be trusted for a server.
-func (k knownHosts) revoked(host string, port int, keys ...ssh.PublicKey) bool {
+// Has reports whether a server is known by the key.
+func (k File) Has(host string, port int, key ssh.PublicKey) bool {
+	return slices.ContainsFunc(k.about("", host, port), func(line knownLine) bool { return Equal(line.key, key) })
+}
+
+// Revoked reports whether one of the keys must not be trusted for a server.
+func (k File) Revoked(host string, port int, keys ...ssh.PublicKey) bool {
 	return slices.ContainsFunc(k.about("revoked", host, port), func(line knownLine) bool {
-		return slices.ContainsFunc(keys, func(key ssh.PublicKey) bool { return equalKeys(line.key, key) })
+		return slices.ContainsFunc(keys, func(key ssh.PublicKey) bool { return Equal(line.key, key) })
 	})
 }
 
-// isAuthority reports whether the key signs certificates of a server.
-func (k knownHosts) isAuthority(host string, port int, key ssh.PublicKey) bool {
-	return slices.ContainsFunc(k.about("cert-authority", host, port), func(line knownLine) bool { return equalKeys(line.key, key) })
+// IsAuthority reports whether the key signs certificates of a server.
+func (k File) IsAuthority(host string, port int, key ssh.PublicKey) bool {
+	return slices.ContainsFunc(k.about("cert-authority", host, port), func(line knownLine) bool { return Equal(line.key, key) })
 }
 
-func equalKeys(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
+// Equal reports whether two keys are the same.
+func Equal(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
 
-// algorithms are the kinds of host keys to ask for, best first. A server that has several
+// Algorithms are the kinds of host keys to ask for, best first. A server that has several
 // must show the one by which it is known, so that kind comes first.
-func (k knownHosts) algorithms(host string, port int) []string {
+func (k File) Algorithms(host string, port int) []string {
 	// The order is OpenSSH's.
 	preferred := []string{
 		ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
@@ -154,7 +161,12 @@ func (k knownHosts) algorithms(host string, port int) []string {
 		lines = k.about("", host, 22)
 	}
 	for _, line := range lines {
-		known = append(known, signerAlgorithms(line.key)...)
+		kind := line.key.Type()
+		if kind == ssh.KeyAlgoRSA {
+			known = append(known, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
+			continue
+		}
+		known = append(known, kind)
 	}
 	rank := func(algorithm string) int {
 		if slices.Contains(known, algorithm) {
@@ -169,7 +181,7 @@ func (k knownHosts) algorithms(host string, port int) []string {
 	return preferred
 }
 
-// knownLineOf is the line by which a server is known.
-func knownLineOf(host string, port int, key ssh.PublicKey) string {
-	return knownName(host, port) + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+// Line is the line by which a server is known.
+func Line(host string, port int, key ssh.PublicKey) string {
+	return Name(host, port) + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
