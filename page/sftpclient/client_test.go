@@ -147,6 +147,7 @@ func TestNoSFTP(t *testing.T) {
 	}
 	expectCode(t, err, CodeFailed, "does not speak SFTP")
 	<-closed
+	_ = ours.Close()
 }
 
 type pipe struct {

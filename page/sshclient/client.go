@@ -2,6 +2,7 @@ package sshclient
 
 import (
 	"context"
+	"errors"
 	"net"
 	"runtime"
 	"strconv"
@@ -175,6 +176,10 @@ func (c *Client) wait() {
 }
 
 func (c *Client) explainEnd(err error) *Error {
+	var own *Error
+	if errors.As(err, &own) {
+		return own
+	}
 	if reason, text, ok := parseDisconnect(err); ok {
 		if reason == disconnectByApplication {
 			return failure(CodeClosed, err, "%s has ended the connection: %s", c.host, orNothing(text))

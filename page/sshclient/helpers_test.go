@@ -10,15 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"wsproxy/internal/testkit/sshd"
 )
-
-// patience bounds what takes milliseconds on an idle machine.
-const patience = 30 * time.Second
 
 // testHooks are a person who answers from a list, and notes what was asked.
 type testHooks struct {

@@ -18,7 +18,6 @@ type hostVerifier struct {
 	hooks    Hooks
 	known    knownhosts.File
 	answered *time.Timer // bounds the wait for the server
-	asked    bool        // for the first time, not when keys are exchanged anew
 
 	accepted ssh.PublicKey // the key that the server has shown, or its certificate
 	kept     bool          // whether it is in known_hosts, or will be

@@ -3,8 +3,9 @@
 package main
 
 import (
-	"errors"
 	"syscall/js"
+
+	"wsproxy/page/sshclient"
 )
 
 // A binding is an object whose methods are Go's, for as long as what it stands for
@@ -35,7 +36,7 @@ func (b *binding) does(name string, method func(args []js.Value) any) {
 }
 
 var (
-	errOver  = errors.New("it has ended")
+	errOver  = &sshclient.Error{Code: sshclient.CodeNetwork, Message: "This has ended."}
 	tooLate  = js.FuncOf(func(js.Value, []js.Value) any { return rejected(errOver) })
 	needless = ignore
 )
