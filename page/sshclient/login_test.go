@@ -223,3 +223,40 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+func TestBannersAreBounded(t *testing.T) {
+	h := &testHooks{answers: [][]string{{"wrong"}, {"wrong"}, {"right"}}}
+	config := &ssh.ServerConfig{PasswordCallback: func(c ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+		for range maxBanners {
+			if err := c.(ssh.ServerPreAuthConn).SendAuthBanner(strings.Repeat("x", maxText+1)); err != nil {
+				return nil, err
+			}
+		}
+		return takesPassword(c, password)
+	}}
+	if _, err := connectTo(t, serve(t, config), options(), h); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.banners) != maxBanners {
+		t.Errorf("%d banners were shown, want %d", len(h.banners), maxBanners)
+	}
+	for _, banner := range h.banners {
+		if len(banner) > maxText+len("…") {
+			t.Errorf("a banner has %d bytes", len(banner))
+		}
+	}
+}
+
+func TestJumpsAreBounded(t *testing.T) {
+	ours, theirs := net.Pipe()
+	o := options()
+	for range maxJumps + 1 {
+		next := o
+		o.Jump = &next
+	}
+	_, err := Connect(t.Context(), ours, o, &testHooks{})
+	expectCode(t, err, CodeFailed, "jump hosts")
+	if _, err := theirs.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection was not closed")
+	}
+}

@@ -264,6 +264,17 @@ func TestJumpHosts(t *testing.T) {
 		t.Errorf("without its jump host it ended by %+v", end)
 	}
 
+	// Each host asks for itself.
+	locked, lockedPublic := keygen(t, "ed25519", "secret", "")
+	permit(t, outer, lockedPublic, string(ssh.MarshalAuthorizedKey(outer.Signer.PublicKey())))
+	h := &testHooks{answers: [][]string{{"secret"}}, decision: Once}
+	first.Keys, second.KnownHosts = []Key{{PrivateKey: locked}}, ""
+	loginTo(t, outer, second, h)
+	h.expectKinds(t, KindPassphrase)
+	if len(h.hostKeys) != 1 || h.hostKeys[0].Port != inner.Port {
+		t.Errorf("asked about %+v", h.hostKeys)
+	}
+
 	first.Keys = nil
 	_, err := Connect(t.Context(), outer.Dial(t), third, &testHooks{})
 	expectCode(t, err, CodeAuth)

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"encoding/binary"
+	"net"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -16,6 +18,20 @@ func (named) Name() string { return "a name" }
 type unknown struct{ ssh.AlgorithmSigner }
 
 func (unknown) PublicKey() ssh.PublicKey { return nil }
+
+// A server that announces more than any request has is not waited for.
+func TestLongRequestsAreNotKept(t *testing.T) {
+	ours, theirs := net.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		(&agent{}).answerAll(ours)
+		close(ended)
+	}()
+	if _, err := theirs.Write(binary.BigEndian.AppendUint32(nil, maxMessage+1)); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+}
 
 func FuzzAgent(f *testing.F) {
 	_, signer := sshd.NewKey(f)
