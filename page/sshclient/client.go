@@ -64,7 +64,7 @@ func Connect(ctx context.Context, conn net.Conn, o Options, hooks Hooks) (*Clien
 		}
 	}
 	if o.Jump == nil {
-		return connect(ctx, conn, o, hooks)
+		return connect(ctx, conn, o, hooks, nil)
 	}
 	outer, err := Connect(ctx, conn, *o.Jump, hooks)
 	if err != nil {
@@ -75,13 +75,11 @@ func Connect(ctx context.Context, conn net.Conn, o Options, hooks Hooks) (*Clien
 		outer.Close()
 		return nil, err
 	}
-	o.Jump = nil
-	c, err := connect(ctx, inner, o, hooks)
+	c, err := connect(ctx, inner, o, hooks, outer)
 	if err != nil {
 		outer.Close()
 		return nil, err
 	}
-	c.outer = outer
 	go func() {
 		<-c.ended
 		outer.Close()
@@ -89,8 +87,8 @@ func Connect(ctx context.Context, conn net.Conn, o Options, hooks Hooks) (*Clien
 	return c, nil
 }
 
-// connect logs in without a jump host.
-func connect(ctx context.Context, conn net.Conn, o Options, hooks Hooks) (*Client, error) {
+// connect logs in to one host, over a connection from outer if that isn't nil.
+func connect(ctx context.Context, conn net.Conn, o Options, hooks Hooks, outer *Client) (*Client, error) {
 	if o.User == "" || o.Host == "" || o.Port < 1 || o.Port > 65535 {
 		conn.Close()
 		return nil, failure(CodeFailed, nil, "A login needs a user, a host and a port from 1 to 65535.")
@@ -127,11 +125,11 @@ func connect(ctx context.Context, conn net.Conn, o Options, hooks Hooks) (*Clien
 	if !stop() {
 		// It has been called off, or lost, at the last moment.
 		watched.Close()
-		raw.Close()
-		return nil, explainHandshake(o.Host, watched, ctx.Err())
+		ssh.NewClient(raw, channels, requests).Close() // which takes what has come already
+		return nil, explainHandshake(o.Host, watched, l.explain(ctx.Err()))
 	}
 	// From here on the end of the connection is told by Wait.
-	c := &Client{host: o.Host, conn: watched, ended: make(chan struct{})}
+	c := &Client{host: o.Host, conn: watched, outer: outer, ended: make(chan struct{})}
 	updates := make(chan *ssh.Request)
 	c.client = ssh.NewClient(raw, channels, updates)
 	go c.watchHostKeys(requests, updates, verifier.rotation(hooks))

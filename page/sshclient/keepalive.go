@@ -16,6 +16,9 @@ const (
 // holds it: silence means nothing then. Whoever knows should say so from the beginning, with false: the end of a
 // server is noticed earlier by that. Without a keepalive it does nothing.
 func (c *Client) SetAway(away bool) {
+	if c.outer != nil {
+		c.outer.SetAway(away)
+	}
 	if c.away == nil {
 		return
 	}

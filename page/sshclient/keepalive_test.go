@@ -86,3 +86,15 @@ func TestAwayIsNoSilence(t *testing.T) {
 		}
 	}
 }
+
+// Who is away is so with all jump hosts.
+func TestJumpHostsAreAwayToo(t *testing.T) {
+	outer, inner := &Client{away: make(chan bool), ended: make(chan struct{})}, &Client{}
+	inner.outer = outer
+	told := make(chan bool)
+	go func() { told <- <-outer.away }()
+	inner.SetAway(true)
+	if !<-told {
+		t.Error("the jump host was told that the network is back")
+	}
+}

@@ -218,6 +218,20 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// sshd ends what tries too often, and says so.
+func TestTooManyKeys(t *testing.T) {
+	t.Parallel()
+	s := sshd.Start(t, "MaxAuthTries 2")
+	o := of(s)
+	o.Keys = nil
+	for range 4 {
+		text, _ := sshd.NewKey(t)
+		o.Keys = append(o.Keys, Key{PrivateKey: text})
+	}
+	_, err := Connect(t.Context(), s.Dial(t), o, &testHooks{})
+	expectCode(t, err, CodeAuth, "Too many authentication failures")
+}
+
 func TestDialAndHalfClose(t *testing.T) {
 	t.Parallel()
 	s := sshd.Start(t)

@@ -28,9 +28,13 @@ func (b *binding) promises(name string, method func(args []js.Value) (any, error
 	})
 }
 
-// does adds a method, which must not block.
+// does adds a method, which must not block. Arguments that make no sense do nothing: a panic here
+// would be the program's end.
 func (b *binding) does(name string, method func(args []js.Value) any) {
-	f := js.FuncOf(func(_ js.Value, args []js.Value) any { return method(args) })
+	f := js.FuncOf(func(_ js.Value, args []js.Value) any {
+		result, _ := guarded(func() (any, error) { return method(args), nil })
+		return result
+	})
 	b.funcs[name] = f
 	b.Set(name, f)
 }

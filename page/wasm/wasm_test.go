@@ -121,7 +121,7 @@ func TestShell(t *testing.T) {
 		"options": object{"keys": []object{{"privateKey": s.Key}}},
 	})
 	expect(t, got, object{
-		"shellEnd": object{"status": 7.0}, "late": "This has ended.", "bytes": 20_000_000.0, "floodEnd": object{"status": 0.0},
+		"shellEnd": object{"status": 7.0}, "late": "This has ended.", "noBytes": "bytes must be a Uint8Array", "bytes": 20_000_000.0, "floodEnd": object{"status": 0.0},
 		"pingIsNumber": true, "pendingLeft": 0.0, "ended": object{"reason": "closed", "message": "The connection was closed."},
 	})
 	seen, _ := got["seen"].(object)

@@ -11,12 +11,19 @@ await terminal.expect('ready> ')
 await type('stty size\r')
 await terminal.expect('24 80')
 await terminal.expect('ready> ')
+shell.resize('wide')
+shell.signal()
 shell.resize(132, 50)
 await type('stty size\r')
 await terminal.expect('50 132')
 await terminal.expect('ready> ')
 await type('exit 7\r')
 const shellEnd = await shell.closed
+const noBytes = await client.openShell({ command: 'cat' }, () => {}).then(cat => {
+  const failed = cat.write('text').catch(error => error.message)
+  cat.closeInput()
+  return cat.closed.then(() => failed)
+})
 const late = await shell.write(new Uint8Array([1])).catch(error => error.message)
 
 // 20 MB that are read slowly at first, and none is lost.
@@ -30,4 +37,4 @@ const ping = await client.ping()
 client.close()
 const ended = await client.closed
 const pendingLeft = api.pending.size
-done({ seen: h.seen, shellEnd, late, bytes, floodEnd, pingIsNumber: typeof ping === 'number' && ping >= 0, ended, version: client.serverVersion, pendingLeft })
+done({ seen: h.seen, shellEnd, late, noBytes, bytes, floodEnd, pingIsNumber: typeof ping === 'number' && ping >= 0, ended, version: client.serverVersion, pendingLeft })
