@@ -1,0 +1,2 @@
+/** Go's own glue, which sets globalThis.Go; build.mjs says where it is. */
+declare module "go:wasm_exec";
