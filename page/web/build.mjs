@@ -41,7 +41,7 @@ const hashed = (name, bytes) => {
 };
 
 /** `import "go:wasm_exec"` is the file of that name that belongs to the Go that compiles the rest. */
-export const goRuntime = {
+const goRuntime = {
   name: "go-runtime",
   setup({ onResolve }) {
     onResolve({ filter: /^go:wasm_exec$/ }, async () => {
@@ -73,16 +73,11 @@ export async function build({ directory = join(page, "dist"), quick = false } = 
     return kept;
   };
 
-  const wasm = await add("ssh.wasm", await compile());
   const sourcemap = quick ? "inline" : false;
-  const [worker] = (await bundle({
-    ...common, sourcemap, write: false, outdir: next, format: "iife", entryPoints: { worker: "src/worker/worker.ts" },
-    plugins: [goRuntime], define: { WASM_FILE: JSON.stringify(wasm) },
-  })).outputFiles;
-  const workerFile = await add("worker.js", worker.contents);
+  const { wasm, workerFile } = await addWorker(add, sourcemap);
 
   // The looks. Their chunks have esbuild's own hashes, because they name each other.
-  const names = { };
+  const names = {};
   const app = await bundle({
     ...common, sourcemap, write: false, outdir: next, format: "esm", splitting: true, metafile: true,
     entryPoints: { app: "src/app/main.ts" }, entryNames: "[name].[hash]", chunkNames: "[name].[hash]", assetNames: "[name].[hash]",
@@ -113,6 +108,16 @@ export async function build({ directory = join(page, "dist"), quick = false } = 
   await rm(directory, { recursive: true, force: true });
   await rename(next, directory);
   return { directory, files, workerFile, wasm };
+}
+
+/** The worker and the SSH client that it loads. `add` writes a file and returns the name that it has got. */
+export async function addWorker(add, sourcemap) {
+  const wasm = await add("ssh.wasm", await compile());
+  const { outputFiles: [worker] } = await bundle({
+    ...common, sourcemap, write: false, format: "iife", entryPoints: ["src/worker/worker.ts"],
+    plugins: [goRuntime], define: { WASM_FILE: JSON.stringify(wasm) },
+  });
+  return { wasm, workerFile: await add("worker.js", worker.contents) };
 }
 
 /** Writes a file with its compressed forms, and notes it. */

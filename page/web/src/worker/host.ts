@@ -91,8 +91,9 @@ export class Host {
     page.sessions.add(session);
     void session.ended.then(() => {
       // A page that comes later finds how it ended only if it had it.
+      clearTimeout(kept.timer);
       this.#sessions.delete(session.id);
-      page.sessions.delete(session);
+      kept.page.sessions.delete(session);
     });
     if (page.wire.isEnded) throw new SSHError("The page has gone.", "worker");
     return session.connect(port);

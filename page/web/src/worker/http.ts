@@ -84,7 +84,7 @@ export class HTTPReader {
     }
     const body = this.#onHead({ start: [start[1]!, start[2]!], fields });
     if (body === "chunked") [this.#state, this.#isChunk] = ["size", true];
-    else if (body === "end" || !Number.isSafeInteger(body)) this.#state = "over";
+    else if (body === "end" || !Number.isSafeInteger(body) || body < 0) this.#state = "over";
     else this.#skip(body, false);
   }
 
