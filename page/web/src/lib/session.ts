@@ -59,6 +59,8 @@ export class SSHSession extends Emitter<SessionEvents> {
       session.#wire.end();
       throw error;
     }
+    // The answer comes over another port than what the session tells of its state.
+    if (session.#state === "connecting") session.#is(session.#info.state, 0);
     session.#watch(worker);
     return session;
   }

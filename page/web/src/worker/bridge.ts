@@ -31,6 +31,8 @@ export interface GoAPI {
   describeKey(text: string, passphrase?: string): Promise<KeyDescription>;
   /** `SHA256:...` of a line of an authorized_keys file. Throws for other text. */
   fingerprint(publicKey: string): string;
+  /** Functions that reject what is under way, to be called if the program has ended. */
+  pending?: Set<(error: Error) => void>;
 }
 
 export interface GeneratedKey {
@@ -121,6 +123,8 @@ export interface HostKeyQuestion {
   knownHostsLine: string;
   /** The keys that are known of this host. */
   known: { type: string; fingerprint: string }[];
+  /** A sentence more, such as why a certificate does not count. */
+  note?: string;
 }
 
 /**
@@ -174,6 +178,8 @@ export interface GoClient {
   dial(host: string, port: number): Promise<Duplex & { closed: Promise<void> }>;
   /** Milliseconds there and back. */
   ping(): Promise<number>;
+  /** The network is gone, and keep-alive is not to end the client for it; or it is back. */
+  away(isAway: boolean): void;
   close(): void;
   /** Never rejects. */
   readonly closed: Promise<GoEnded>;

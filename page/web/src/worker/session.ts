@@ -195,6 +195,7 @@ export class WorkerSession {
     // A loss while it logs in is told as such, but it is not connected then.
     const next = state === "connected" && !this.#client ? "connecting" : state;
     this.#state = next;
+    this.#client?.away(next === "detached");
     this.#page?.tell("state", next, away);
   }
 

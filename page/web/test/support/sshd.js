@@ -60,7 +60,7 @@ ${config}
   });
   let log = "";
   process_.stderr.setEncoding("utf8").on("data", (text) => { log += text; });
-  const exited = new Promise((resolve) => process_.on("close", resolve));
+  const exited = new Promise((resolve) => process_.on("exit", resolve));
   const stop = async () => {
     process_.kill();
     await inTime("sshd ends", exited);
@@ -69,7 +69,7 @@ ${config}
   await listening(port, () => log);
   return {
     host: "127.0.0.1", port, user, password, home, path, stop,
-    privateKey: userKey.privateKey,
+    privateKey: userKey.privateKey, publicKey: userKey.publicKey,
     hostPublicKey: readFileSync(path("host.pub"), "utf8"),
     get log() { return log; },
   };

@@ -49,6 +49,7 @@ class Client {
   }
 
   async openSFTP() { return this.sftp; }
+  away() {}
   async ping() { return 7; }
 }
 
