@@ -10,6 +10,7 @@ declare const WASM_FILE: string;
 // What has failed is not to be met again by a page that is loaded anew.
 const failed = (error: SSHError) => {
   host.fail(error);
+  api.then(({ pending }) => { for (const reject of pending ?? []) reject(error); }, () => {});
   setTimeout(() => globalThis.close(), 100); // what was told is on its way
 };
 const api = startGo(new URL(WASM_FILE, globalThis.location.href), failed);

@@ -4,11 +4,11 @@ import { openPage } from "./browser.js";
 import { startSSHD } from "./sshd.js";
 
 /** A page, a server and an sshd. `line` is where the page reaches the server. */
-export async function setup(t, { env, sshd: sshdOptions } = {}) {
+export async function setup(t, { env, sshd: sshdOptions, profile } = {}) {
   const sshd = await startSSHD(t, sshdOptions);
   const server = await startServer(t, env);
-  const page = await openPage(t);
-  return { page, sshd, server, line: { url: server.ws } };
+  const page = await openPage(t, profile);
+  return { page, sshd, server, profile, line: { url: server.ws } };
 }
 
 export const options = ({ host, port, user }, { url }) => ({ host, port, user, url });

@@ -1,0 +1,79 @@
+// What lives on when a page is reloaded, in a real Chromium.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { eventually } from "../../../client/js/test/support/wait.js";
+import { openPage, openProfile } from "./support/browser.js";
+import { connect, openShell, options, setup } from "./support/session.js";
+
+/** A page with a shell in which something is under way. */
+async function begin(t) {
+  const rig = await setup(t, { profile: await openProfile(t) });
+  await connect(rig.page, { ...options(rig.sshd, rig.line), keys: [{ privateKey: rig.sshd.privateKey }], label: "mine" });
+  await openShell(rig.page);
+  await rig.page.run(async ({ state }) => {
+    await state.shell.write("kept=all-of-it; echo shown-$((1+1))\r");
+    await state.out.until("shown-2");
+  });
+  return rig;
+}
+
+/** Takes the only session over, and looks whether the shell is the same. */
+const takeOver = (page) => page.run(async ({ SSHSession, prompter, screen, state, outcome }) => {
+  const sessions = await SSHSession.list();
+  if (sessions.length !== 1) return { sessions };
+  state.session = await SSHSession.adopt(sessions[0].id, { prompts: prompter({}).prompts });
+  [state.shell] = state.session.shells;
+  state.out = screen(state.shell);
+  await state.out.until("shown-2"); // what the page before has seen
+  await state.shell.write("echo still:$kept:\r");
+  return { sessions, text: await state.out.until("still:all-of-it:"), outcome: await outcome(SSHSession.adopt(sessions[0].id, { prompts: prompter({}).prompts }).then(() => "?")) };
+});
+
+test("a shell survives a reload of the only page, where the browser keeps the worker for some seconds", async (t) => {
+  const { page } = await begin(t);
+  const lifetime = await page.run(({ lifetime }) => lifetime());
+  t.diagnostic(JSON.stringify(lifetime));
+  await page.reload();
+  const got = await takeOver(page);
+  if (lifetime.needsOtherPage || !lifetime.survivesReload) {
+    t.diagnostic(`this browser keeps no worker: ${got.sessions.length} sessions`);
+    return;
+  }
+  assert.equal(got.sessions.length, 1);
+  assert.deepEqual([got.sessions[0].label, got.sessions[0].isTaken], ["mine", false]);
+  assert.match(got.text, /shown-2/);
+  assert.equal(got.outcome.error.code, "exists");
+});
+
+test("a shell survives a reload while another page is open", async (t) => {
+  const { page, profile } = await begin(t);
+  const other = await openPage(t, profile);
+  await other.run(({ SSHSession }) => SSHSession.list());
+  await page.reload();
+  const got = await takeOver(page);
+  assert.equal(got.sessions.length, 1);
+  assert.match(got.text, /shown-2/);
+});
+
+test("a page that crashes loses its sessions to another one", async (t) => {
+  const { page, profile } = await begin(t);
+  const other = await openPage(t, profile);
+  await other.run(({ SSHSession }) => SSHSession.list());
+  await page.tab.close({ runBeforeUnload: false });
+  await eventually("it is free", () => other.run(async ({ SSHSession }) => (await SSHSession.list()).some(({ isTaken }) => !isTaken)));
+  const got = await takeOver(other);
+  assert.equal(got.sessions.length, 1);
+});
+
+test("a page with a worker of its own loses its shell, and says so beforehand", async (t) => {
+  const { page, sshd, line } = await setup(t);
+  await page.run(async ({ useWorker, lifetime, state }) => {
+    useWorker("worker.js", { shared: false });
+    state.lifetime = lifetime();
+  });
+  assert.deepEqual(await page.run(({ state }) => state.lifetime), { survivesReload: false, needsOtherPage: false });
+  await connect(page, { ...options(sshd, line), keys: [{ privateKey: sshd.privateKey }] });
+  await openShell(page);
+  await page.reload();
+  assert.deepEqual(await page.run(({ SSHSession }) => SSHSession.list()), []);
+});
