@@ -160,7 +160,7 @@ test("a port on which nobody listens is a 502, and says so", async (t) => {
     return seen.message && seen;
   });
   t.diagnostic(seen.message);
-  assert.match(seen.message, new RegExp(`^[A-Z].*${nobody.port}`));
+  assert.ok(seen.message.includes(`can't reach localhost:${nobody.port}`), seen.message);
 });
 
 test("a share goes on when the line was cut, and ends with its session", async (t) => {

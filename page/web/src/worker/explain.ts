@@ -27,7 +27,8 @@ function isCode(code: unknown): code is ErrorCode {
 function ofServer({ code, reason, status, message }: WsproxyError, target: string): [ErrorCode, string] {
   switch (status) {
     case 401:
-      return ["token", `The server wants a token, or another one: ${reason}.`];
+      if (reason.startsWith("no token")) return ["token", "The server wants a token, and none was given."];
+      return ["token", `The server does not take the token: ${reason}.`];
     case 403:
       if (reason.includes("origin")) return ["blocked", `The server does not let this page use it: its origin, ${globalThis.location?.origin}, is not in ALLOWED_ORIGINS.`];
       return ["blocked", `The server may not connect to ${target}, or does not know that name. Whoever runs it can allow it by ALLOWED_TARGETS.`];

@@ -43,9 +43,10 @@ export async function openProfile(t) {
  * A page with the library. Its run(code, args) calls code(page, args), where
  * `page` has the library's exports, what is in support/page.ts, and an object
  * `state` for what is to outlive the call. Code is sent as text, so it can't
- * use anything of the test's; args and results are JSON.
+ * use anything of the test's; args and results are JSON. `host` is what the
+ * page is called.
  */
-export async function openPage(t, context) {
+export async function openPage(t, context, host = "127.0.0.1") {
   const tab = await (context ?? await openProfile(t)).newPage();
   const errors = [];
   tab.on("pageerror", (error) => errors.push(error.stack));
@@ -57,7 +58,7 @@ export async function openPage(t, context) {
     await tab.close();
     assert.deepEqual(errors, [], "errors that nobody caught in the page");
   });
-  await tab.goto(pages.url);
+  await tab.goto(pages.url.replace("127.0.0.1", host));
   const ready = () => tab.waitForFunction(() => "page" in globalThis);
   await ready();
   const run = (code, args) => inTime("what runs in the page",

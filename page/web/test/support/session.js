@@ -4,10 +4,10 @@ import { openPage } from "./browser.js";
 import { startSSHD } from "./sshd.js";
 
 /** A page, a server and an sshd. `line` is where the page reaches the server. */
-export async function setup(t, { env, sshd: sshdOptions, profile } = {}) {
+export async function setup(t, { env, sshd: sshdOptions, profile, host } = {}) {
   const sshd = await startSSHD(t, sshdOptions);
   const server = await startServer(t, env);
-  const page = await openPage(t, profile);
+  const page = await openPage(t, profile, host);
   return { page, sshd, server, profile, line: { url: server.ws } };
 }
 

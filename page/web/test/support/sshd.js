@@ -15,9 +15,10 @@ const uid = 64_321; // nobody else's
  * lists of users of its own, mounted for it alone, so it needs root.
  *
  * @param {import("node:test").TestContext} t it ends with the test
- * @param {{config?: string, port?: number, hostKey?: string}} [options] config: more lines of sshd_config
+ * @param {{config?: string, port?: number, pam?: string}} [options] config: more lines of
+ *   sshd_config, which come first; pam: it asks as this PAM configuration says
  */
-export async function startSSHD(t, { config = "", port, hostKey } = {}) {
+export async function startSSHD(t, { config = "", port, pam } = {}) {
   if (process.getuid() !== 0) throw new Error("an sshd with a user of its own needs root");
   const directory = mkdtempSync(join(tmpdir(), "wsproxy-sshd-"));
   chmodSync(directory, 0o755);
@@ -29,40 +30,40 @@ export async function startSSHD(t, { config = "", port, hostKey } = {}) {
   writeFileSync(join(home, ".ssh", "authorized_keys"), userKey.publicKey);
   for (const of of [home, join(home, ".ssh"), join(home, ".ssh", "authorized_keys")]) chownSync(of, uid, uid);
   chmodSync(join(home, ".ssh"), 0o700);
-  if (hostKey) writeFileSync(path("host"), hostKey, { mode: 0o600 });
-  else newKey(path("host"), "host");
+  newKey(path("host"), "host");
   const hash = execFileSync("perl", ["-e", 'print crypt($ARGV[0], q($6$saltsalt$))', password], { encoding: "utf8" });
   const add = (name, line) => writeFileSync(path(name), `${readFileSync(`/etc/${name}`, "utf8")}${line}\n`, { mode: name === "shadow" ? 0o600 : 0o644 });
   add("passwd", `${user}:x:${uid}:${uid}::${home}:/bin/bash`);
   add("group", `${user}:x:${uid}:`);
   add("shadow", `${user}:${hash}:19000:0:99999:7:::`);
   port ??= await freePort();
-  writeFileSync(path("config"), `
+  const asks = pam ? "UsePAM yes\nPasswordAuthentication no\nKbdInteractiveAuthentication yes"
+    : "UsePAM no\nPasswordAuthentication yes\nKbdInteractiveAuthentication no";
+  writeFileSync(path("config"), `${config}
 Port ${port}
 ListenAddress 127.0.0.1
 HostKey ${path("host")}
 PidFile ${path("pid")}
-UsePAM no
-PasswordAuthentication yes
-KbdInteractiveAuthentication no
+${asks}
 AuthorizedKeysFile .ssh/authorized_keys
 Subsystem sftp internal-sftp
 AllowTcpForwarding yes
 PrintMotd no
 PrintLastLog no
 MaxStartups 100
-${config}
 `);
   mkdirSync("/run/sshd", { recursive: true });
-  const mount = ["passwd", "group", "shadow"].map((name) => `mount --bind ${path(name)} /etc/${name}`).join(" && ");
-  const process_ = spawn("unshare", ["--mount", "sh", "-c", `${mount} && exec /usr/sbin/sshd -D -e -f ${path("config")}`], {
+  const own = { passwd: "passwd", group: "group", shadow: "shadow", ...(pam && { pam: "pam.d/sshd" }) };
+  if (pam) writeFileSync(path("pam"), pam);
+  const mount = Object.entries(own).map(([name, at]) => `mount --bind ${path(name)} /etc/${at}`).join(" && ");
+  const daemon = spawn("unshare", ["--mount", "sh", "-c", `${mount} && exec /usr/sbin/sshd -D -e -f ${path("config")}`], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   let log = "";
-  process_.stderr.setEncoding("utf8").on("data", (text) => { log += text; });
-  const exited = new Promise((resolve) => process_.on("exit", resolve));
+  daemon.stderr.setEncoding("utf8").on("data", (text) => { log += text; });
+  const exited = new Promise((resolve) => daemon.on("exit", resolve));
   const stop = async () => {
-    process_.kill();
+    daemon.kill();
     await inTime("sshd ends", exited);
   };
   t.after(stop);
