@@ -191,7 +191,7 @@ async function licenses() {
   return parts.join(`\n\n${"-".repeat(72)}\n\n`);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const began = Date.now();
   const { directory, files } = await build({ quick: process.argv.includes("--quick") });
   const sizes = await Promise.all(Object.keys(files).map(async (name) => {

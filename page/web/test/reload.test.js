@@ -92,3 +92,23 @@ test("a page with a worker of its own loses its shell, and says so beforehand", 
   await page.reload();
   assert.deepEqual(await page.run(({ SSHSession }) => SSHSession.list()), []);
 });
+
+test("pages that are closed end their sessions at the server, too", async (t) => {
+  for (const kind of ["kept", "shared", "own"]) {
+    const profile = await openProfile(t);
+    const rig = await setup(t, { profile });
+    const { page, server } = rig;
+    await page.run(({ useWorker }, kind) => {
+      const Plain = SharedWorker;
+      if (kind === "shared") globalThis.SharedWorker = class extends Plain { constructor(url, { name }) { super(url, { name }); } };
+      if (kind === "own") useWorker("worker.js", { shared: false });
+    }, kind);
+    await connect(page, { ...options(rig.sshd, rig.line), keys: [{ privateKey: rig.sshd.privateKey }] });
+    await openShell(page);
+    const began = Date.now();
+    await page.tab.close();
+    await eventually("the relay ends", () => server.lines('"msg":"relay ended"').length > 0 || server.lines('"msg":"relay detached"').length > 0);
+    t.diagnostic(`${kind}: ${Date.now() - began} ms, ${JSON.stringify(server.lines('"msg":"relay ').map(({ msg, reason }) => [msg, reason]))}`);
+    assert.equal(server.lines('"msg":"relay detached"').length, 0, kind);
+  }
+});

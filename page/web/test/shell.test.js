@@ -7,7 +7,6 @@ import { startCutter } from "../../../client/js/test/support/cutter.js";
 import { closedPort, startTarget } from "../../../client/js/test/support/peers.js";
 import { startServer } from "../../../client/js/test/support/server.js";
 import { eventually } from "../../../client/js/test/support/wait.js";
-import { openPage } from "./support/browser.js";
 import { connect, options, openShell, setup } from "./support/session.js";
 import { newKey, startSSHD } from "./support/sshd.js";
 
@@ -249,12 +248,4 @@ test("a person who gives up while it connects is done at once, and nothing is le
   }, options(sshd, line));
   assert.equal(error.error.code, "cancelled");
   await eventually("the relay has ended", () => server.lines('"msg":"relay ended"').length + server.lines('"msg":"session ended"').length > 0 || server.log.includes("client_"));
-});
-
-test("pages that are closed end their sessions", async (t) => {
-  const { sshd, line, page } = await setup(t);
-  await connect(page, { ...options(sshd, line), keys: [{ privateKey: sshd.privateKey }] });
-  await openShell(page);
-  const other = await openPage(t);
-  assert.deepEqual(await other.run(({ SSHSession }) => SSHSession.list()), []);
 });

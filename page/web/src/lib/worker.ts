@@ -67,7 +67,7 @@ async function start(): Promise<Wire<WorkerMethods>> {
   failed.then((error) => wire.end(error));
   const unwatch = watch(wire);
   void wire.ended.then(unwatch);
-  wire.tell("hello", await holdLock());
+  wire.tell("hello", await holdLock(), isShared && lastsLonger);
   return wire;
 }
 

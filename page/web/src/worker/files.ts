@@ -6,8 +6,8 @@ import { SSHError } from "../lib/types.ts";
 
 /** Bytes of a file that may be on their way between page and worker. */
 export const fileWindow = 2 << 20;
-/** Bytes that are read of a Blob at once. */
-const piece = 256 << 10;
+/** Bytes that are read of a Blob at once. Each reading costs a call to another process. */
+const piece = 1 << 20;
 /** Milliseconds between two tellings of an upload's progress. */
 const progressPause = 100;
 

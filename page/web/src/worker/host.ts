@@ -6,6 +6,12 @@ import { SSHError, type HostOptions, type SessionInfo } from "../lib/types.ts";
 
 /** Milliseconds that a session waits for a page that takes it over: for a reload, or for a tab that was closed by mistake. */
 const defaultPatience = 60_000;
+/**
+ * The same when no page is left at all. Chromium keeps the worker for 30 s then:
+ * before that it has to be over in order, because a session whose worker is
+ * gone is kept by the server until RESUME_TIMEOUT.
+ */
+const defaultLonely = 15_000;
 /** Milliseconds that it may take until a page that has gone is known to have. */
 const takeover = 2000;
 
@@ -27,13 +33,19 @@ interface Kept {
 export class Host {
   #api: Promise<GoAPI>;
   #patience: number;
+  #lonely: number;
+  #outlives = false; // the worker its last page, for some seconds
   #sessions = new Map<string, Kept>();
   #pages = new Set<Page>();
 
-  /** @param patience milliseconds that a session waits for another page */
-  constructor(api: Promise<GoAPI>, { patience = defaultPatience } = {}) {
+  /**
+   * @param options milliseconds that a session waits for another page: `patience` while there are any, `lonely` when
+   *   there is none
+   */
+  constructor(api: Promise<GoAPI>, { patience = defaultPatience, lonely = defaultLonely } = {}) {
     this.#api = api;
     this.#patience = patience;
+    this.#lonely = lonely;
     api.catch(() => {}); // who calls is told
   }
 
@@ -41,7 +53,10 @@ export class Host {
   serve(port: Port): void {
     const page: Page = { sessions: new Set(), wire: undefined! };
     const methods: { [K in keyof WorkerMethods]: (...args: Parameters<WorkerMethods[K]>) => unknown } = {
-      hello: (lock) => this.#watch(page, lock),
+      hello: (lock, outlives) => {
+        this.#outlives = outlives === true;
+        this.#watch(page, lock);
+      },
       connect: (options, port) => this.#connect(page, options, port),
       list: () => this.#list(),
       adopt: async (id, port) => {
@@ -105,12 +120,16 @@ export class Host {
 
   #left(page: Page): void {
     this.#pages.delete(page);
-    for (const session of page.sessions) {
-      session.orphan();
-      const kept = this.#sessions.get(session.id);
-      if (kept) kept.timer = setTimeout(() => session.close(), this.#patience);
-    }
+    for (const session of page.sessions) session.orphan();
     page.sessions.clear();
+    const wait = this.#pages.size > 0 ? this.#patience : this.#outlives ? this.#lonely : 0;
+    for (const kept of this.#sessions.values()) {
+      const { session } = kept;
+      if (session.info.isTaken || (kept.page !== page && this.#pages.size > 0)) continue;
+      clearTimeout(kept.timer);
+      if (wait > 0) kept.timer = setTimeout(() => session.close(), wait);
+      else session.abort();
+    }
   }
 }
 

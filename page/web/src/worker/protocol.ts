@@ -17,8 +17,11 @@ export interface ConnectOptions extends HostOptions {
 
 /** What the worker has for each page. */
 export interface WorkerMethods {
-  /** The page holds this lock as long as it is there. Empty if it can't. */
-  hello(lock: string): void;
+  /**
+   * The page holds this lock as long as it is there; empty if it can't. `outlives`: the browser keeps the worker for
+   * some seconds when its last page has gone.
+   */
+  hello(lock: string, outlives: boolean): void;
   /** Resolves when the user is logged in. The port is the session's. */
   connect(options: ConnectOptions, port: MessagePort): SessionInfo;
   list(): SessionInfo[];

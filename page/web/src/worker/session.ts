@@ -7,6 +7,9 @@ import { WorkerShell } from "./shell.ts";
 import { Wire } from "./wire.ts";
 import { SSHError, type Ended, type SessionInfo, type SessionState } from "../lib/types.ts";
 
+/** Milliseconds that an end in order may take. */
+const farewell = 2000;
+
 /**
  * One SSH session. It belongs to a page, and outlives it for a while if the
  * worker does: then its shells wait, and its shared ports go on.
@@ -91,10 +94,20 @@ export class WorkerSession {
     for (const shell of this.#shells.values()) shell.detach();
     for (const files of this.#files) files.end();
     this.#files.clear();
-    if (this.#state === "connecting") this.close();
+    if (this.#state === "connecting") this.abort();
   }
 
+  /** Ends it in order: the host is told. */
   close(): void {
+    if (!this.#client) return this.abort();
+    this.#isClosing = true;
+    for (const share of this.#shares.values()) void share.close();
+    this.#client.close();
+    setTimeout(() => this.abort(), farewell);
+  }
+
+  /** Ends it at once, also while it connects. */
+  abort(): void {
     this.#isClosing = true;
     this.#stop.abort(new SSHError("Connecting was cancelled.", "cancelled"));
     for (const share of this.#shares.values()) void share.close();

@@ -163,16 +163,31 @@ test("bad arguments are refused", async (t) => {
 
 test("a page whose port is gone loses its sessions, after a while in which another may take them", async (t) => {
   const { url, api, host } = await setup(t, { patience: 30 });
-  const page = openPage(t, host);
+  const page = openPage(t, host), other = openPage(t, host);
   await connect(t, page, url);
   page.port.close();
   await eventually("the session has ended", () => api.clients[0].isClosed);
-  assert.deepEqual(await openPage(t, host).worker.call("list"), []);
+  assert.deepEqual(await other.worker.call("list"), []);
+});
+
+test("sessions do not outlast the last page by more than the worker does", async (t) => {
+  for (const outlives of [true, false]) {
+    const { url, api, host } = await setup(t, { patience: 1e9, lonely: outlives ? 30 : 1e9 });
+    const [page, other] = [openPage(t, host), openPage(t, host)];
+    for (const { worker } of [page, other]) await worker.call("hello", "", outlives);
+    await connect(t, page, url);
+    await connect(t, other, url);
+    page.worker.tell("bye");
+    await eventually("it is free", async () => (await other.worker.call("list")).some(({ isTaken }) => !isTaken));
+    assert.ok(!api.clients[0].isClosed);
+    other.worker.tell("bye");
+    await eventually("both have ended", () => api.clients.every(({ isClosed }) => isClosed));
+  }
 });
 
 test("another page takes a session over, with its output so far and what came meanwhile", async (t) => {
   const { url, api, host } = await setup(t);
-  const first = openPage(t, host);
+  const [first, second] = [openPage(t, host), openPage(t, host)];
   const session = await connect(t, first, url, {}, { label: "mine" });
   const shell = await openShell(t, session);
   const [go] = api.clients[0].shells;
@@ -180,7 +195,6 @@ test("another page takes a session over, with its output so far and what came me
   await go.onData(encode("before\n"), false);
   await eventually("it is there", () => shell.got.text === "before\n");
   await session.wire.call("openSFTP", new MessageChannel().port2).catch(() => {}); // can't be cloned: not of this test
-  const second = openPage(t, host);
   const { id } = session.info;
   const adopt = async () => {
     const { port1, port2 } = new MessageChannel();
