@@ -7,7 +7,7 @@ import {
   type SSHOptions, type Token,
 } from "./types.ts";
 import { signWebAuthn } from "./webauthn.ts";
-import { theWorker } from "./worker.ts";
+import { open, theWorker } from "./worker.ts";
 import type { SessionMethods, SessionPageMethods } from "../worker/protocol.ts";
 import { Wire } from "../worker/wire.ts";
 
@@ -96,6 +96,7 @@ export class SSHSession extends Emitter<SessionEvents> {
   private constructor() {
     super();
     this.ended = new Promise((resolve) => { this.#resolveEnded = resolve; });
+    open.add(this);
   }
 
   get state(): SessionState {
@@ -187,6 +188,7 @@ export class SSHSession extends Emitter<SessionEvents> {
   #finish(ended: Ended): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
+    open.delete(this);
     for (const share of this.shares) share.lost(ended.message);
     this.emit("state", "closed");
     this.emit("ended", ended);

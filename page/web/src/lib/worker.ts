@@ -50,6 +50,9 @@ export async function fingerprint(publicKey: string): Promise<string> {
   return (await theWorker()).call("fingerprint", publicKey);
 }
 
+/** @internal Sessions of this page that are open. */
+export const open = new Set<object>();
+
 /** @internal */
 export function theWorker(): Promise<Wire<WorkerMethods>> {
   if (!connection) {
@@ -116,11 +119,25 @@ async function holdLock(): Promise<string> {
   });
 }
 
+/** Milliseconds that a page which goes gives its worker, at most. What the page does meanwhile nobody sees. */
+const lastWords = 250;
+
+/**
+ * The page goes. A worker that ends with it needs a moment to end its sessions, which the server would keep
+ * otherwise until RESUME_TIMEOUT; and it has only as long as this page takes.
+ */
+function leave(wire: Wire<WorkerMethods>): void {
+  wire.tell("bye");
+  if (open.size === 0 || isShared && lastsLonger) return;
+  const until = performance.now() + lastWords;
+  while (performance.now() < until);
+}
+
 /** Tells the worker what only a page gets to know. */
 function watch(wire: Wire<WorkerMethods>): () => void {
   const woke = () => wire.tell("woke");
   const events: [EventTarget, string, (event: Event) => void][] = [
-    [globalThis, "pagehide", (event) => { if (!(event as PageTransitionEvent).persisted) wire.tell("bye"); }],
+    [globalThis, "pagehide", (event) => { if (!(event as PageTransitionEvent).persisted) leave(wire); }],
     [globalThis, "pageshow", (event) => { if ((event as PageTransitionEvent).persisted) woke(); }],
     [globalThis, "online", woke],
     [document, "visibilitychange", () => { if (document.visibilityState === "visible") woke(); }],
