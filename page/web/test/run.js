@@ -1,5 +1,6 @@
 // Runs the tests: `node test/run.js unit` what needs no browser, `node
 // test/run.js chromium` the rest in a real one, against the real server and a real sshd.
+// `bench` says what that costs.
 // It builds the server first, unless WSPROXY_BINARY names one. Names of files
 // behind that are those to be run.
 import { spawnSync } from "node:child_process";
@@ -11,8 +12,8 @@ import { buildForTests } from "./support/build.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const [kind, ...names] = process.argv.slice(2);
-if (kind !== "unit" && kind !== "chromium") {
-  console.error("usage: node test/run.js unit|chromium [FILE...]");
+if (!["unit", "chromium", "bench"].includes(kind)) {
+  console.error("usage: node test/run.js unit|chromium|bench [FILE...]");
   process.exit(2);
 }
 
@@ -25,7 +26,7 @@ try {
 
 async function run() {
   const env = { ...process.env };
-  if (kind === "chromium") {
+  if (kind !== "unit") {
     if (!env.WSPROXY_BINARY) {
       env.WSPROXY_BINARY = join(directory, "wsproxy");
       const root = join(here, "..", "..", "..");
@@ -35,8 +36,8 @@ async function run() {
     env.PAGE_TEST_FILES = join(directory, "page");
     await buildForTests(env.PAGE_TEST_FILES);
   }
-  const folder = kind === "unit" ? join(here, "unit") : here;
+  const folder = kind === "chromium" ? here : join(here, kind);
   const files = names.length > 0 ? names.map((name) => resolve(name))
-    : readdirSync(folder).filter((name) => name.endsWith(".test.js")).map((name) => join(folder, name));
+    : readdirSync(folder).filter((name) => name.endsWith(kind === "bench" ? ".js" : ".test.js")).map((name) => join(folder, name));
   return spawnSync(process.execPath, ["--test", "--test-concurrency=1", ...files], { env, stdio: "inherit" }).status ?? 1;
 }
