@@ -200,7 +200,7 @@ test("each refusal has its reason and a sentence", async (t) => {
   const other = newKey(sshd.path("other"), "other").publicKey.split(" ").slice(0, 2).join(" ");
   assert.equal((await failing({ password: sshd.password, knownHosts: `[127.0.0.1]:${sshd.port} ${other}\n` }, { hostKey: "remember" })).code, "hostkey");
   const web = await startTarget(t, (socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
-  assert.equal((await failing({ port: web.port })).code, "protocol");
+  assert.ok(["network", "protocol"].includes((await failing({ port: web.port })).code)); // it says no word of SSH, and ends
 });
 
 test("a changed host key is asked about as such, and a known one not at all", async (t) => {
