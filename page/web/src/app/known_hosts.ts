@@ -1,7 +1,7 @@
 // The host keys that were accepted, as lines of known_hosts: the same format as
 // OpenSSH's, so that a person can paste their own file, with host CAs.
 
-import type { Store } from "./storage.js";
+import type { Store } from "./storage.ts";
 
 const KEY = "known_hosts";
 

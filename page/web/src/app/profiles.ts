@@ -1,8 +1,8 @@
 // Places that a person goes to again. Passwords and keys are in a profile only
 // if they asked for it, and then sealed by a passphrase.
 
-import { type Sealed, seal, unseal } from "./secrets.js";
-import { type Store, readJSON } from "./storage.js";
+import { type Sealed, seal, unseal } from "./secrets.ts";
+import { type Store, readJSON } from "./storage.ts";
 
 /** How a person wants to prove who they are. */
 export type AuthChoice = "password" | "interactive" | "key" | "securitykey";

@@ -1,0 +1,85 @@
+// Dialogs: the browser's own, which keeps the focus inside and ends with Escape.
+// They come one after the other, so that two sessions' questions don't mix.
+import { freshId, h } from "./dom.ts";
+import { type IconName, icon } from "./icon.ts";
+
+export interface DialogParts {
+  title: string;
+  tone?: "plain" | "warning" | "danger";
+  icon?: IconName;
+  body: (Node | string)[];
+  /** Buttons, the first at the right; `submit` is what Enter does. */
+  buttons: { text: string; value: string; kind?: "primary" | "danger" | "plain"; submit?: boolean }[];
+  /** Has the focus at first; otherwise the first field or button. */
+  focus?: HTMLElement;
+  wide?: boolean;
+  /** Takes the dialog away unanswered. */
+  signal?: AbortSignal;
+}
+
+let turn: Promise<unknown> = Promise.resolve();
+
+/** Shows a dialog when those before it are done. Resolves with the button's value, or "" if it was closed. */
+export function ask(parts: DialogParts): Promise<string> {
+  const answer = turn.then(() => show(parts));
+  turn = answer.catch(() => undefined);
+  return answer;
+}
+
+function show(parts: DialogParts): Promise<string> {
+  if (parts.signal?.aborted) return Promise.resolve("");
+  const before = document.activeElement;
+  const title = freshId("title");
+  return new Promise((resolve) => {
+    let value = "";
+    const submit = parts.buttons.find((button) => button.submit);
+    const form = h("form", {
+      onsubmit: (event: SubmitEvent) => {
+        event.preventDefault();
+        if (!submit) return;
+        value = submit.value;
+        dialog.close();
+      },
+    },
+      h("header", {}, parts.icon ? h("span", { class: "dialog-icon" }, icon(parts.icon)) : null, h("h2", { id: title }, parts.title)),
+      h("div", { class: "dialog-body" }, ...parts.body),
+      parts.buttons.length ? h("footer", {}, ...parts.buttons.map((button) => h("button", {
+        type: button.submit ? "submit" : "button", class: `button ${button.kind ?? "plain"}`,
+        onclick: button.submit ? undefined : () => {
+          value = button.value;
+          dialog.close();
+        },
+      }, button.text))) : null);
+    const dialog = h("dialog", { class: `dialog ${parts.tone ?? "plain"}${parts.wide ? " wide" : ""}`, "aria-labelledby": title, role: parts.tone === "danger" ? "alertdialog" : null }, form);
+    const end = (): void => dialog.close();
+    dialog.addEventListener("close", () => {
+      parts.signal?.removeEventListener("abort", end);
+      dialog.remove();
+      if (before instanceof HTMLElement && before.isConnected) before.focus();
+      resolve(value);
+    });
+    parts.signal?.addEventListener("abort", end);
+    document.body.append(dialog);
+    dialog.showModal();
+    (parts.focus ?? form.querySelector<HTMLElement>("input, textarea, select, button"))?.focus();
+  });
+}
+
+/** A question with yes and no. */
+export async function confirm(title: string, text: string, yes: string, tone: "plain" | "danger" = "plain"): Promise<boolean> {
+  const answer = await ask({
+    title, tone, icon: tone === "danger" ? "warning" : undefined, body: [h("p", {}, text)],
+    buttons: [{ text: yes, value: "yes", kind: tone === "danger" ? "danger" : "primary", submit: true }, { text: "Cancel", value: "" }],
+  });
+  return answer === "yes";
+}
+
+/** A question for a line of text; undefined if it was not answered. */
+export async function askText(title: string, label: string, value = "", button = "OK"): Promise<string | undefined> {
+  const input = h("input", { type: "text", value, autocomplete: "off", spellcheck: "false", required: true, id: freshId("field") });
+  const answer = await ask({
+    title, body: [h("div", { class: "field" }, h("label", { for: input.id }, label), input)], focus: input,
+    buttons: [{ text: button, value: "ok", kind: "primary", submit: true }, { text: "Cancel", value: "" }],
+  });
+  return answer === "ok" ? input.value.trim() : undefined;
+}
