@@ -5,13 +5,17 @@ import { check, field, freshId, h } from "./dom.ts";
 import { icon } from "./icon.ts";
 import { KeyInput } from "./key_input.ts";
 import type { AuthChoice, JumpPlace, Profile, Secrets } from "./profiles.ts";
+import type { SecurityKey } from "../lib/index.ts";
 import { canSeal } from "./secrets.ts";
+import { SecurityKeyInput } from "./security_keys.ts";
+import type { Store } from "./storage.ts";
 
 /** All that a person has said of where to go and how to log in there. */
 export interface Target extends Place {
   auth: AuthChoice;
   password?: string;
   key?: { privateKey: string; passphrase?: string; certificate?: string };
+  securityKeys?: SecurityKey[];
   agentForward: boolean;
   jump?: JumpPlace;
 }
@@ -22,7 +26,7 @@ export interface SaveWish {
   passphrase?: string;
 }
 
-const choices: [AuthChoice, string][] = [["password", "Password"], ["key", "Key"], ["interactive", "Ask me"]];
+const choices: [AuthChoice, string][] = [["password", "Password"], ["key", "Key"], ["securitykey", "Security key"], ["interactive", "Ask me"]];
 
 export class ConnectForm {
   readonly element: HTMLFormElement;
@@ -31,6 +35,7 @@ export class ConnectForm {
   private user = h("input", { type: "text", name: "user", required: true, autocomplete: "username", spellcheck: "false", autocapitalize: "none" });
   private password = h("input", { type: "password", name: "password", autocomplete: "current-password" });
   private keyInput = new KeyInput();
+  private securityInput: SecurityKeyInput;
   private radios = new Map<AuthChoice, HTMLInputElement>();
   private panels: Record<AuthChoice, HTMLElement>;
   private forward = check("Forward my keys", {}, "Programs on the host may log in elsewhere with the key above. Only for hosts you trust.");
@@ -41,9 +46,11 @@ export class ConnectForm {
   private saveParts: HTMLElement;
   private more: HTMLDetailsElement;
 
-  constructor(connect: (target: Target, save: SaveWish | undefined) => void) {
+  constructor(store: Store, connect: (target: Target, save: SaveWish | undefined) => void) {
     const group = freshId("auth");
-    const tabs = choices.map(([value, text]) => {
+    this.securityInput = new SecurityKeyInput(store);
+    const offered = choices.filter(([choice]) => choice !== "securitykey" || SecurityKeyInput.isOffered());
+    const tabs = offered.map(([value, text]) => {
       const input = h("input", { type: "radio", name: group, value, id: `${group}-${value}`, onchange: () => this.showAuth() });
       this.radios.set(value, input);
       return h("div", {}, input, h("label", { for: input.id }, text));
@@ -52,7 +59,7 @@ export class ConnectForm {
       password: field("Password", this.password, "Leave it empty to be asked when you connect."),
       key: this.keyInput.element,
       interactive: h("p", { class: "hint" }, "The host asks what it wants to know, such as a one-time code. Each question appears when it is asked."),
-      securitykey: h("p", {}),
+      securitykey: this.securityInput.element,
     };
     this.saveParts = h("div", { class: "save-parts", hidden: true },
       field("Name", this.saveName),
@@ -147,8 +154,13 @@ export class ConnectForm {
       this.keyInput.complain("Drop, paste or make a key first.");
       return undefined;
     }
+    const securityKeys = auth === "securitykey" ? this.securityInput.value : undefined;
+    if (securityKeys?.length === 0) {
+      this.securityInput.complain("Make a key first, and add its line to ~/.ssh/authorized_keys on the host.");
+      return undefined;
+    }
     return {
-      ...place, auth, agentForward: this.forward.input.checked,
+      ...place, auth, securityKeys, agentForward: this.forward.input.checked,
       password: auth === "password" && this.password.value ? this.password.value : undefined,
       key: auth === "key" ? key : undefined,
       jump: jump && { ...jump, user: jump.user || place.user },

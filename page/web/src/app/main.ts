@@ -75,7 +75,7 @@ async function main(): Promise<void> {
     },
     closing: (tab: TabView) => void close(tab as SessionTab),
   });
-  const start = new StartPage(new Profiles(store), (info) => {
+  const start = new StartPage(store, new Profiles(store), (info) => {
     start.showRunning([]);
     void open(info).adopt(info);
   }, (target) => void open(target, target).connect());

@@ -8,6 +8,7 @@ import { field, freshId, h } from "./dom.ts";
 import { icon, mark } from "./icon.ts";
 import { say } from "./notice.ts";
 import type { Profile, Profiles, Secrets } from "./profiles.ts";
+import type { Store } from "./storage.ts";
 
 export class StartPage {
   readonly element: HTMLElement;
@@ -16,8 +17,8 @@ export class StartPage {
   private aside: HTMLElement;
   private running = h("div", { class: "running" });
 
-  constructor(private profiles: Profiles, private takeUp: (session: SessionInfo) => void, connect: (target: Target) => void) {
-    this.form = new ConnectForm((target, save) => {
+  constructor(store: Store, private profiles: Profiles, private takeUp: (session: SessionInfo) => void, connect: (target: Target) => void) {
+    this.form = new ConnectForm(store, (target, save) => {
       if (save) void this.save(target, save);
       connect(target);
     });
