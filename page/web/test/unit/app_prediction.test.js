@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { load } from "./load.js";
+import { load } from "../support/ts.js";
 
-const { Prediction } = await load("terminal/prediction.ts");
+const { Prediction } = await load("src/app/terminal/prediction.ts");
 
 // A screen whose far side is driven by hand, and a clock.
 class Far {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { load } from "./load.js";
+import { load } from "../support/ts.js";
 
-const { SentText } = await load("terminal/text_input.ts");
+const { SentText } = await load("src/app/terminal/text_input.ts");
 
 test("each character is sent once", () => {
   const text = new SentText();

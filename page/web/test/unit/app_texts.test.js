@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { load } from "./load.js";
+import { load } from "../support/ts.js";
 
-const { parsePlace, formatPlace } = await load("deep_link.ts");
-const { clipboardText } = await load("terminal/osc52.ts");
-const { pasteable, runsByItself } = await load("terminal/paste.ts");
+const { parsePlace, formatPlace } = await load("src/app/deep_link.ts");
+const { clipboardText } = await load("src/app/terminal/osc52.ts");
+const { pasteable, runsByItself } = await load("src/app/terminal/paste.ts");
 
 test("links and pasted places are read", () => {
   const cases = {

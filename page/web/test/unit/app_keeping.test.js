@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { load } from "./load.js";
+import { load } from "../support/ts.js";
 
-const { memoryStore } = await load("storage.ts");
-const { KnownHosts, hostName } = await load("known_hosts.ts");
-const { Profiles } = await load("profiles.ts");
-const { seal, unseal } = await load("secrets.ts");
+const { memoryStore } = await load("src/app/storage.ts");
+const { KnownHosts, hostName } = await load("src/app/known_hosts.ts");
+const { Profiles } = await load("src/app/profiles.ts");
+const { seal, unseal } = await load("src/app/secrets.ts");
 
 test("host keys are remembered once, and forgotten by host and port", () => {
   const store = memoryStore();
