@@ -61,7 +61,8 @@ function show(parts: DialogParts): Promise<string> {
     parts.signal?.addEventListener("abort", end);
     document.body.append(dialog);
     dialog.showModal();
-    (parts.focus ?? form.querySelector<HTMLElement>("input, textarea, select, button"))?.focus();
+    const first = parts.tone === "danger" ? "footer button" : "input, textarea, select, button";
+    (parts.focus ?? form.querySelector<HTMLElement>(first))?.focus();
   });
 }
 

@@ -85,7 +85,7 @@ async function main(): Promise<void> {
   const search = tool("Search in the terminal", "search", () => current()?.showSearch());
   const files = tool("Files", "files", () => current()?.toggle("files"));
   const share = tool("Share a port", "share", () => current()?.toggle("share"));
-  const closing = tool("Close this session", "close", () => {
+  const closing = tool("Close this session", "power", () => {
     const tab = current();
     if (tab) void close(tab);
   });

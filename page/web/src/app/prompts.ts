@@ -1,9 +1,10 @@
 // The questions that a login asks: passwords, codes, and whether a host's key is the right one.
 import type { HostKeyAnswer, HostKeyQuestion, Prompter, Question } from "../lib/index.ts";
 import { copyButton } from "./copy.ts";
+import { formatPlace } from "./deep_link.ts";
 import { ask, confirm } from "./dialog.ts";
 import { field, h } from "./dom.ts";
-import { type KnownHosts, hostName } from "./known_hosts.ts";
+import type { KnownHosts } from "./known_hosts.ts";
 
 /** More would not fit a screen, and no real login asks more. */
 const MOST_PROMPTS = 20;
@@ -54,7 +55,7 @@ async function askNewHost(question: HostKeyQuestion, signal: AbortSignal): Promi
   const answer = await ask({
     title: "Is this the right host?", icon: "shield", signal, wide: true,
     body: [
-      h("p", {}, "You connect to ", h("strong", {}, hostName(question.host, question.port)), " for the first time from this browser. Compare its fingerprint with what whoever runs the host tells you:"),
+      h("p", {}, "You connect to ", h("strong", {}, nameOf(question)), " for the first time from this browser. Compare its fingerprint with what whoever runs the host tells you:"),
       print(question.type, question.fingerprint),
       h("p", { class: "hint" }, "It is remembered, and you are warned if it ever changes."),
     ],
@@ -69,7 +70,7 @@ async function askNewHost(question: HostKeyQuestion, signal: AbortSignal): Promi
 
 // A loud stop. No button leads on: the old key is removed first, by typing the host's name, and then one connects anew.
 async function refuseHost(question: HostKeyQuestion, parts: PromptParts): Promise<HostKeyAnswer> {
-  const name = hostName(question.host, question.port);
+  const name = nameOf(question);
   const isRevoked = question.state === "revoked";
   const typed = h("input", { type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "none" });
   const remove = h("button", { type: "button", class: "button danger", disabled: true }, "Remove the old key");
@@ -94,9 +95,12 @@ async function refuseHost(question: HostKeyQuestion, parts: PromptParts): Promis
         field(`Type ${name} to remove the old key`, typed), remove, outcome),
     ],
     buttons: [{ text: "Don’t connect", value: "", kind: "primary", submit: true }],
-    focus: undefined,
   });
   return "refuse";
+}
+
+function nameOf({ host, port }: HostKeyQuestion): string {
+  return formatPlace({ user: "", host: host.toLowerCase(), port });
 }
 
 function print(type: string, fingerprint: string): HTMLElement {

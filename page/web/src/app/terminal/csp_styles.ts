@@ -8,15 +8,16 @@ export function allowTerminalStyles(): void {
   if (Object.hasOwn(document, "createElement")) return;
   const create = document.createElement;
   document.createElement = function (this: Document, name: string, options?: ElementCreationOptions): HTMLElement {
+    if (name === "style") return constructed(create.call(this, "template"));
     const element = create.call(this, name, options);
-    if (name === "style") return constructed(element as HTMLStyleElement);
     if (name === "span") Object.defineProperty(element, "setAttribute", { value: setAttribute });
     return element;
   } as typeof document.createElement;
 }
 
-// An empty style element that stands for a sheet: what is written into it goes there.
-function constructed(element: HTMLStyleElement): HTMLStyleElement {
+// An element that shows nothing and stands for a sheet: what is written into it goes there.
+// A style element would be reported even if it stays empty.
+function constructed(element: HTMLElement): HTMLElement {
   const sheet = new CSSStyleSheet();
   document.adoptedStyleSheets.push(sheet);
   let text = "";

@@ -49,7 +49,7 @@ export function takeTextInput(target: InputTarget): { flush(): void; dispose(): 
   const model = new SentText();
   const ends = new AbortController();
   let composing = false;
-  let wasKey = false; // the terminal has sent the last key itself
+  let key = ""; // the one that is down, which the terminal has sent itself
 
   const send = (): void => {
     const text = model.changed(field.value);
@@ -72,19 +72,22 @@ export function takeTextInput(target: InputTarget): { flush(): void; dispose(): 
 
   on("keydown", (event) => {
     if (event.keyCode === 229 || event.isComposing) {
-      wasKey = false;
+      key = "";
       event.stopPropagation();
       return;
     }
     if (isModifier(event)) return;
     if (composing) finish(); // a key such as Enter ends the word under way
-    wasKey = true;
+    key = event.key;
     model.synced(field.value);
+  });
+  on("keyup", () => {
+    key = "";
   });
   on("compositionstart", (event) => {
     event.stopPropagation();
     composing = true;
-    wasKey = false;
+    key = "";
   });
   on("compositionupdate", (event) => {
     event.stopPropagation();
@@ -97,7 +100,7 @@ export function takeTextInput(target: InputTarget): { flush(): void; dispose(): 
   });
   on("beforeinput", (event) => {
     const { inputType } = event as InputEvent;
-    if (!wasKey && !composing && inputType === "deleteContentBackward" && field.value === "") target.send(DELETE);
+    if (!key && !composing && inputType === "deleteContentBackward" && field.value === "") target.send(DELETE);
   });
   on("input", (event) => {
     event.stopPropagation();
@@ -105,7 +108,7 @@ export function takeTextInput(target: InputTarget): { flush(): void; dispose(): 
     if (input.inputType.startsWith("insertFrom")) { // pasted and dropped text is taken elsewhere
       field.value = "";
       model.synced("");
-    } else if (wasKey) {
+    } else if (isOf(key, input)) {
       model.synced(field.value);
     } else if (!composing || !input.isComposing && input.inputType !== "insertCompositionText") {
       send();
@@ -117,6 +120,11 @@ export function takeTextInput(target: InputTarget): { flush(): void; dispose(): 
     model.synced("");
   });
   return { flush: () => composing && finish(), dispose: () => ends.abort() };
+}
+
+// Whether the field was changed by a key that the terminal has sent: for screen readers it lets the field have it too.
+function isOf(key: string, { data, inputType }: InputEvent): boolean {
+  return data !== null && data === key || key === "Backspace" && inputType.startsWith("delete") || key === "Enter" && inputType.startsWith("insertLine");
 }
 
 function isModifier(event: KeyboardEvent): boolean {
