@@ -18,12 +18,13 @@ export async function buildApp() {
 
 /**
  * Serves the page with the policy of the real server, and leads WebSockets to
- * it. `cut` is a network that is gone, `mend` brings it back.
+ * it. `cut` is a network that is gone, `mend` brings it back,
+ * and `delay` makes it slow.
  *
  * @param {{port: number}} server
  */
 export async function serveApp({ directory, files }, server, settings = {}) {
-  let isCut = false;
+  let isCut = false, delay = 0;
   const lines = new Set();
   const listener = http.createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://page");
@@ -47,7 +48,8 @@ export async function serveApp({ directory, files }, server, settings = {}) {
       }
       far.write(`${request.method} ${request.url} HTTP/1.1\r\n${headers.join("\r\n")}\r\n\r\n`);
       far.write(head);
-      far.pipe(socket).pipe(far);
+      late(far, socket, () => delay);
+      late(socket, far, () => delay);
     });
     lines.add(socket);
     for (const end of [far, socket]) {
@@ -69,10 +71,20 @@ export async function serveApp({ directory, files }, server, settings = {}) {
     mend() {
       isCut = false;
     },
+    /** How many milliseconds each way takes from now on. */
+    delay(ms) {
+      delay = ms / 2;
+    },
     close() {
       listener.close();
       listener.closeAllConnections();
       for (const line of lines) line.destroy();
     },
   };
+}
+
+/** Passes bytes on after a while, in order. */
+function late(from, to, delay) {
+  from.on("data", (bytes) => delay() ? setTimeout(() => to.write(bytes), delay()) : to.write(bytes));
+  from.on("end", () => setTimeout(() => to.end(), delay()));
 }

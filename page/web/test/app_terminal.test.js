@@ -1,0 +1,190 @@
+// The looks: from the form to the shell, and what may go wrong on the way.
+import assert from "node:assert/strict";
+import test from "node:test";
+import { drawn, visit } from "./support/looks.js";
+import { newKey } from "./support/sshd.js";
+
+test("from the form by the host's key and the password to a shell", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  await page.open();
+  assert.equal(await page.tab.locator(".tab").count(), 0, "a link never connects");
+  await page.picture("form");
+  await page.accessible("form");
+  await page.connect();
+  await page.tab.getByRole("dialog", { name: "Is this the right host?" }).waitFor();
+  await page.picture("host-key");
+  await page.accessible("host key");
+  await page.button("Yes, connect").click();
+  await page.tab.getByRole("dialog", { name: "Password" }).waitFor();
+  await page.accessible("password");
+  await page.tab.keyboard.type("wrong");
+  await page.tab.keyboard.press("Enter");
+  await page.tab.getByText("That was not accepted. Try again.").waitFor();
+  await page.picture("wrong-password");
+  await page.tab.keyboard.type(page.sshd.password);
+  await page.tab.keyboard.press("Enter");
+  await page.connected();
+  await page.sees("$ ");
+  await page.type("ls -l --color=always /; printf '\\e]0;build box\\a'; echo $((6*7))-answer\r");
+  await page.sees("42-answer");
+  await page.tab.locator(".tab", { hasText: "build box" }).waitFor();
+  await page.picture("terminal");
+  await page.accessible("terminal");
+  await page.tab.emulateMedia({ colorScheme: "dark" });
+  await page.picture("terminal-dark");
+  await page.accessible("terminal, dark");
+  await page.type("exit 3\r");
+  await page.tab.getByText("The shell has ended with status 3.").waitFor();
+  await page.picture("ended");
+  await page.accessible("ended");
+  await page.button("Connect again").click(); // the host is known, the password is asked
+  await page.tab.getByRole("dialog", { name: "Password" }).waitFor();
+  await page.tab.keyboard.press("Escape");
+  await page.state("closed");
+  await page.button("Close the tab").click();
+  await page.tab.locator(".connect").waitFor();
+  await page.accessible("form, dark");
+  await page.button("Settings").click();
+  await page.tab.getByRole("dialog", { name: "Settings" }).waitFor();
+  await page.picture("settings");
+  await page.accessible("settings, dark");
+});
+
+test("a host's key that has changed stops everything, and no click leads on", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  const other = newKey(page.sshd.path("other"), "other");
+  await page.open();
+  const line = `[127.0.0.1]:${page.sshd.port} ${other.publicKey.split(" ").slice(0, 2).join(" ")}\n`;
+  await page.tab.evaluate((line) => { localStorage["wsproxy.known_hosts"] = line; }, line);
+  await page.connect();
+  const stop = page.tab.getByRole("alertdialog", { name: "Stop: this host's key has changed" });
+  await stop.waitFor();
+  await page.picture("host-key-changed");
+  await page.accessible("changed host key");
+  assert.deepEqual(await stop.locator("footer button").allTextContents(), ["Don’t connect"]);
+  await stop.getByText("The host was set up anew").click();
+  const remove = stop.getByRole("button", { name: "Remove the old key" });
+  assert.equal(await remove.isDisabled(), true);
+  await stop.getByRole("textbox").fill(`127.0.0.1:${page.sshd.port}`);
+  await remove.click();
+  await page.button("Don’t connect").click();
+  await page.tab.getByText("The host's key was not accepted").waitFor();
+  await page.button("Connect again").click();
+  await page.tab.getByRole("dialog", { name: "Is this the right host?" }).waitFor();
+});
+
+test("a lost network shows that it reconnects, and the session goes on where it was", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  await page.login();
+  await page.type("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo tick-$i-; sleep 1; done\r");
+  await page.sees("tick-2-");
+  page.site.cut();
+  await page.state("detached");
+  await page.tab.getByText(/^ \d+ s$/).filter({ hasText: /[89]|1\d/ }).waitFor();
+  await page.picture("reconnecting");
+  await page.accessible("reconnecting");
+  page.site.mend();
+  await page.connected();
+  await page.sees("tick-12-");
+  const text = await page.screen();
+  for (let i = 1; i <= 12; i++) assert.equal(text.split(`tick-${i}-`).length, 2, `line ${i} came once`);
+  await page.type("echo still-$((1+1))\r");
+  await page.sees("still-2");
+});
+
+test("a key that is pasted is described and logs in; a new one can be made", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  await page.open();
+  await page.tab.getByText("Key", { exact: true }).click();
+  await page.tab.getByRole("textbox", { name: "Private key" }).fill(page.sshd.privateKey);
+  await page.tab.locator(".key-outcome").getByText(page.sshd.publicKey.split(" ")[1]).waitFor();
+  await page.picture("key");
+  await page.accessible("key");
+  await page.connect();
+  await page.button("Yes, connect").click();
+  await page.connected();
+  await page.button("New session").click();
+  assert.equal(await page.tab.getByRole("textbox", { name: "Private key" }).inputValue(), "", "the form keeps no key");
+  await page.button("Make a new key").click();
+  await page.tab.locator(".key-outcome").getByText(/ssh-ed25519 AAAA/).waitFor();
+});
+
+test("every failure has its words and a way on", async (t) => {
+  const page = await visit(t, { stored: drawn, settings: { auth: true } });
+  await page.open();
+  await page.tab.getByLabel("Port", { exact: true }).fill("1");
+  await page.connect();
+  await page.tab.getByRole("dialog", { name: "This server asks for a token" }).waitFor();
+  await page.picture("token");
+  await page.tab.keyboard.type("a token");
+  await page.tab.keyboard.press("Enter");
+  await page.tab.getByText("The host can't be reached").waitFor();
+  await page.picture("unreachable");
+  await page.button("Change").click();
+  assert.equal(await page.tab.getByLabel("Port", { exact: true }).inputValue(), "1");
+  assert.ok(!page.tab.url().includes("token"));
+});
+
+test("a phone has a bar of keys, and nothing that sticks out", async (t) => {
+  const page = await visit(t, { stored: drawn, context: { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 } });
+  await page.open();
+  await page.picture("phone-form");
+  await page.login();
+  await page.type("sleep 1000\r");
+  await page.tab.getByRole("button", { name: "Control, for the next key" }).tap();
+  await page.type("c");
+  await page.sees("^C");
+  await page.type("echo");
+  for (const name of ["Vertical bar", "Slash", "Tilde", "Left", "Escape"]) await page.button(name).tap();
+  await page.sees("echo|/~");
+  await page.button("Control, for the next key").tap();
+  await page.type("c");
+  await page.type("ls /\r");
+  await page.sees("usr");
+  assert.equal(await page.tab.evaluate(() => document.documentElement.scrollWidth), 390);
+  await page.picture("phone");
+  await page.accessible("phone");
+});
+
+test("text that keyboards compose arrives once, whatever they send", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  await page.login();
+  await page.type("cat > typed\r");
+  const keyboard = await page.tab.context().newCDPSession(page.tab);
+  // A word as Android's keyboards compose it, then a correction of it.
+  for (const text of ["t", "te", "teh"]) await keyboard.send("Input.imeSetComposition", { text, selectionStart: text.length, selectionEnd: text.length });
+  await page.tab.locator(".composed", { hasText: "teh" }).waitFor();
+  await keyboard.send("Input.insertText", { text: "the " });
+  // Chinese by its sounds, and an emoji from a picker.
+  for (const text of ["n", "ni", "ni hao"]) await keyboard.send("Input.imeSetComposition", { text, selectionStart: text.length, selectionEnd: text.length });
+  await keyboard.send("Input.insertText", { text: "你好" });
+  await keyboard.send("Input.insertText", { text: "😀" });
+  await page.type("\rdone\r");
+  await page.tab.keyboard.press("Control+d");
+  await page.type("wc -l typed; md5sum < typed\r");
+  await page.sees("2 typed");
+  const { createHash } = await import("node:crypto");
+  await page.sees(createHash("md5").update("the 你好😀\ndone\n").digest("hex"));
+});
+
+test("typing on a slow network is shown at once, underlined, and no password is", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  await page.login();
+  page.site.delay(120);
+  const guess = page.tab.locator(".predicted .guess");
+  await page.type("echo a");
+  await page.sees("echo a");
+  for (let i = 0; i < 5 && !await guess.count(); i++) {
+    await page.type("bc");
+    await page.tab.waitForTimeout(20);
+  }
+  assert.ok(await guess.count() > 0, "what is typed is shown before its echo");
+  await page.tab.waitForFunction(() => document.querySelectorAll(".predicted .guess").length === 0);
+  await page.type("\r");
+  await page.type("read -s secret\r");
+  await page.tab.waitForTimeout(600);
+  for (const letter of "hunter2") {
+    await page.type(letter);
+    assert.equal(await guess.count(), 0);
+  }
+});
