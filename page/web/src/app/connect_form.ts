@@ -105,6 +105,16 @@ export class ConnectForm {
     if (password !== undefined) this.password.value = password;
   }
 
+  /** As it was before it was connected with, but for the password: it may have been the wrong one. */
+  refill(target: Target): void {
+    this.fill(target, "");
+    this.radios.get(target.auth)!.checked = true;
+    this.keyInput.value = target.key;
+    this.forward.input.checked = target.agentForward;
+    this.jump.value = target.jump ? formatPlace(target.jump) : "";
+    this.showAuth();
+  }
+
   fillProfile(profile: Profile, secrets: Secrets): void {
     this.fill(profile, secrets.password ?? "");
     const radio = this.radios.get(profile.auth);

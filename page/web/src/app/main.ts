@@ -62,7 +62,7 @@ async function main(): Promise<void> {
     },
     closing: (tab) => void close(tab),
     edit: (target) => {
-      start.form.fill(target);
+      start.form.refill(target);
       tabs.select(undefined);
     },
   };
@@ -111,6 +111,8 @@ async function main(): Promise<void> {
     tabs.select(undefined);
   };
   window.addEventListener("hashchange", follow);
+  // A file that is dropped beside its place would have the browser leave the page.
+  for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
   tabs.select(undefined);
   follow();
   warnBeforeUnload(() => tabs.all.some((tab) => (tab as SessionTab).isAlive));

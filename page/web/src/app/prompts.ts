@@ -35,7 +35,7 @@ async function askQuestion(question: Question, signal: AbortSignal): Promise<str
     type: echo ? "text" : "password", autocomplete: kind === "password" ? "current-password" : "one-time-code", spellcheck: "false", autocapitalize: "none",
   }));
   const title = kind === "passphrase" ? "The key is locked" : kind === "password" ? "Password" : question.name || "Login";
-  const who = kind === "passphrase" ? `The passphrase of ${question.name || "the key"} opens it. It stays in this page.` : `${host} asks ${user}.`;
+  const who = kind === "passphrase" ? `The passphrase of ${question.name || "the key"} opens it. It stays in this page.` : `Log in to ${host} as ${user}.`;
   const answer = await ask({
     title, icon: "key", focus: inputs[0], signal,
     body: [

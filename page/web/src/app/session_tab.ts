@@ -1,5 +1,5 @@
 // One tab: a session with its terminal, its panels, and what is said of its state.
-import { type PortShare, type Prompter, type SSHOptions, SSHError, SSHSession, type SessionInfo, type Shell, lifetime } from "../lib/index.ts";
+import { type PortShare, type Prompter, type SSHOptions, SSHError, SSHSession, type SessionInfo, type Shell } from "../lib/index.ts";
 import type { Target } from "./connect_form.ts";
 import { type Place, formatPlace } from "./deep_link.ts";
 import { freshId, h } from "./dom.ts";
@@ -11,7 +11,7 @@ import { confirmClose, prompterOf } from "./prompts.ts";
 import type { SettingsStore } from "./settings.ts";
 import { SharePanel } from "./share/panel.ts";
 import { StateView } from "./state_view.ts";
-import { keepingHint } from "./survival.ts";
+import { endsWithPage, keepingHint } from "./survival.ts";
 import { keyBar } from "./terminal/key_bar.ts";
 import { searchBar } from "./terminal/search_bar.ts";
 import { TerminalView } from "./terminal/view.ts";
@@ -53,7 +53,9 @@ export class SessionTab {
   private panels: { files?: FilesPanel; share?: SharePanel } = {};
   private drawer = h("div", { class: "drawer", hidden: true });
   private pane: HTMLElement;
+  private hint: HTMLElement | undefined;
   private isOpened = false;
+  private isUsed = false; // there is text of an earlier session
   private isGone = false;
 
   /** `target` is undefined for a session that was taken up: how one logged in there isn't known any more. */
@@ -76,7 +78,13 @@ export class SessionTab {
         around.edit(target);
       }),
     });
-    this.pane = h("div", { class: "pane" }, this.view.element, this.search.element, this.state.element);
+    this.pane = h("div", {
+      class: "pane",
+      // Files that are dragged over the terminal are meant for the host.
+      ondragenter: (event: DragEvent) => {
+        if (event.dataTransfer?.types.includes("Files") && this.stateName === "connected" && this.panel !== "files") this.toggle("files");
+      },
+    }, this.view.element, this.search.element, this.state.element);
     this.element = h("div", { class: "session", id: this.id, role: "tabpanel" },
       h("div", { class: "session-main" }, this.pane, this.drawer), keyBar(this.view));
   }
@@ -107,6 +115,8 @@ export class SessionTab {
     if (!target) return this.around.edit({ ...this.place, auth: "password", agentForward: false });
     const attempt = this.attempt = new AbortController();
     this.forgetPanels();
+    if (this.isUsed) this.view.renew();
+    this.isUsed = true;
     this.state.connecting(this.place.host);
     this.around.changed(this);
     try {
@@ -257,12 +267,12 @@ export class SessionTab {
     this.state.connected();
     this.around.changed(this);
     this.view.focus();
-    const { survivesReload } = lifetime();
-    const hint = survivesReload ? undefined : keepingHint(this.around.store, (line) => {
+    this.hint?.remove();
+    this.hint = endsWithPage() ? keepingHint(this.around.store, (line) => {
       this.view.press(line);
       this.view.focus();
-    });
-    if (hint) this.pane.append(hint);
+    }) : undefined;
+    if (this.hint) this.pane.append(this.hint);
   }
 
   private stop(): void {

@@ -26,10 +26,16 @@ export function keepingHint(store: Store, type: (line: string) => void): HTMLEle
   return element;
 }
 
+/** Whether sessions end with this page, as far as it can know: others of it may be open, or not. */
+export function endsWithPage(): boolean {
+  const { survivesReload, needsOtherPage } = lifetime();
+  return !survivesReload || needsOtherPage;
+}
+
 /** Has the browser ask before the page goes, where sessions would go with it. */
 export function warnBeforeUnload(isAlive: () => boolean): void {
   window.addEventListener("beforeunload", (event) => {
-    if (!isAlive() || lifetime().survivesReload) return;
+    if (!isAlive() || !endsWithPage()) return;
     event.preventDefault();
     event.returnValue = ""; // older browsers ask for it
   });

@@ -46,7 +46,7 @@ export class TokenSource {
     this.isWanted = true;
     const before = this.token;
     if (await this.request() && !(refused && this.token === before)) return true;
-    const input = h("input", { type: "password", autocomplete: "off", required: true });
+    const input = h("input", { type: "password", autocomplete: "off", required: true, pattern: "\\s*(Bearer\\s+)?[\\w.=\\-]+\\s*", title: "Letters, digits, dots, - and _" });
     const answer = await ask({
       title: "This server asks for a token", icon: "key", focus: input,
       body: [
@@ -56,7 +56,7 @@ export class TokenSource {
       buttons: [{ text: "Go on", value: "ok", kind: "primary", submit: true }, { text: "Cancel", value: "" }],
     });
     if (answer !== "ok") return false;
-    this.token = input.value.trim();
+    this.token = input.value.trim().replace(/^Bearer\s+/, "");
     return true;
   }
 

@@ -16,6 +16,7 @@ export function uploadOf(open: Opener, path: string, file: File): Transfer {
       isTried = true;
       await sftp.upload(path, file, { resume, signal, onProgress: ({ done, total }) => onProgress(done, total) });
     },
+    discard: async () => isTried ? (await open()).remove(`${path}.part`) : undefined,
   };
   return new Transfer("upload", file.name, mover);
 }

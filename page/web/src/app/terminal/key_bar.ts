@@ -34,7 +34,7 @@ export function keyBar(view: TerminalView): HTMLElement {
     }, text);
     return button;
   };
-  const ctrlKey = sticky("Ctrl", "Control, for the next key", () => ctrl = !ctrl);
+  const ctrlKey = sticky("Ctrl", "Ctrl, for the next key", () => ctrl = !ctrl);
   const altKey = sticky("Alt", "Alt, for the next key", () => alt = !alt);
   const update = (): void => {
     view.modify = !ctrl && !alt ? undefined : (text) => {
@@ -64,8 +64,8 @@ export function keyBar(view: TerminalView): HTMLElement {
     onpointerdown: (event: PointerEvent) => event.preventDefault(),
     onmousedown: (event: MouseEvent) => event.preventDefault(),
   },
-    key("Esc", "Escape", "\x1b"), key("Tab", "Tab", "\t"), ctrlKey, altKey,
+    key("Esc", "Esc", "\x1b"), key("Tab", "Tab", "\t"), ctrlKey, altKey,
     arrowKey("←", "Left", "D"), arrowKey("↑", "Up", "A"), arrowKey("↓", "Down", "B"), arrowKey("→", "Right", "C"),
     key("|", "Vertical bar", "|"), key("/", "Slash", "/"), key("~", "Tilde", "~"), key("-", "Minus", "-"),
-    key("Home", "Home", "\x1b[H"), key("End", "End", "\x1b[F"), key("PgUp", "Page up", "\x1b[5~"), key("PgDn", "Page down", "\x1b[6~"));
+    key("Home", "Home", "\x1b[H"), key("End", "End", "\x1b[F"), key("PgUp", "PgUp", "\x1b[5~"), key("PgDn", "PgDn", "\x1b[6~"));
 }

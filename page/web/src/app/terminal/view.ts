@@ -20,6 +20,9 @@ import { scrollByTouch } from "./touch.ts";
 
 const FONTS = 'ui-monospace, "SF Mono", Menlo, "Cascadia Mono", Consolas, "DejaVu Sans Mono", "Noto Sans Mono", "Roboto Mono", monospace';
 
+/** Of the font's own height. Less cuts underscores off in some fonts. */
+const LINE_HEIGHT = 1.1;
+
 export interface TerminalEvents {
   /** What is typed, pasted or answered, as bytes for the far side. */
   input(bytes: Uint8Array<ArrayBuffer>): void;
@@ -135,6 +138,12 @@ export class TerminalView {
     return true;
   }
 
+  /** Gets it ready for another session: what the last one has set is set back, its text stays. */
+  renew(): void {
+    this.terminal.write("\x1b[?1049l\x1b[?9;1000;1002;1003;1004;1005;1006;1015;2004l\x1b[?25h\x1b[!p\x1b[999B\r\n");
+    this.forgetPredictions();
+  }
+
   /** What it looks like after the session has moved on without it. */
   forgetPredictions(): void {
     this.prediction?.model.reset();
@@ -152,7 +161,7 @@ export class TerminalView {
     const { fontSize, fontFamily, scrollback, cursorBlink, screenReader, theme } = this.settings.current;
     const kind = resolved(theme);
     return {
-      fontSize, fontFamily: fontFamily ? `${fontFamily}, ${FONTS}` : FONTS, scrollback, cursorBlink, screenReaderMode: screenReader,
+      fontSize, lineHeight: LINE_HEIGHT, fontFamily: fontFamily ? `${fontFamily}, ${FONTS}` : FONTS, scrollback, cursorBlink, screenReaderMode: screenReader,
       theme: kind === "dark" ? dark : light, minimumContrastRatio: LEAST_CONTRAST[kind],
     };
   }
