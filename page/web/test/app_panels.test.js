@@ -93,7 +93,8 @@ test("a transfer is cancelled, and goes on where it was", async (t) => {
   await tab.getByText("Nothing here.").waitFor();
   const content = randomBytes(40_000_000);
   page.site.delay(40);
-  await tab.locator(".files input[type=file]").first().setInputFiles([{ name: "long.bin", mimeType: "application/octet-stream", buffer: content }]);
+  writeFileSync(sshd.path("long.bin"), content);
+  await tab.locator(".files input[type=file]").first().setInputFiles(sshd.path("long.bin"));
   await tab.locator(".transfer.running", { hasText: "long.bin" }).getByText(/of 40 MB · .*\/s/).waitFor();
   await page.picture("transfer");
   await page.button("Cancel long.bin").click();

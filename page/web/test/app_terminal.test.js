@@ -1,6 +1,7 @@
 // The looks: from the form to the shell, and what may go wrong on the way.
 import assert from "node:assert/strict";
 import test from "node:test";
+import { eventually } from "../../../client/js/test/support/wait.js";
 import { drawn, visit } from "./support/looks.js";
 import { newKey } from "./support/sshd.js";
 
@@ -153,11 +154,17 @@ test("text that keyboards compose arrives once, whatever they send", async (t) =
   await page.type("cat > typed\r");
   const keyboard = await page.tab.context().newCDPSession(page.tab);
   // A word as Android's keyboards compose it, then a correction of it.
-  for (const text of ["t", "te", "teh"]) await keyboard.send("Input.imeSetComposition", { text, selectionStart: text.length, selectionEnd: text.length });
+  const compose = (text) => keyboard.send("Input.imeSetComposition", { text, selectionStart: text.length, selectionEnd: text.length });
+  const composed = page.tab.locator(".composed", { hasText: "t" });
+  await eventually("the browser composes in the field", async () => {
+    await compose("t");
+    return composed.isVisible();
+  });
+  for (const text of ["te", "teh"]) await compose(text);
   await page.tab.locator(".composed", { hasText: "teh" }).waitFor();
   await keyboard.send("Input.insertText", { text: "the " });
   // Chinese by its sounds, and an emoji from a picker.
-  for (const text of ["n", "ni", "ni hao"]) await keyboard.send("Input.imeSetComposition", { text, selectionStart: text.length, selectionEnd: text.length });
+  for (const text of ["n", "ni", "ni hao"]) await compose(text);
   await keyboard.send("Input.insertText", { text: "你好" });
   await keyboard.send("Input.insertText", { text: "😀" });
   await page.type("\rdone\r");

@@ -10,7 +10,7 @@ export const dark: ITheme = {
 };
 
 export const light: ITheme = {
-  background: "#ffffff", foreground: "#1f2a2e", cursor: "#0b7a6b", cursorAccent: "#ffffff",
+  background: "#ffffff", foreground: "#1f2a2e", cursor: "#0a7163", cursorAccent: "#ffffff",
   selectionBackground: "#b9e3da", selectionInactiveBackground: "#dfe7e6",
   scrollbarSliderBackground: "#00000026", scrollbarSliderHoverBackground: "#00000040", scrollbarSliderActiveBackground: "#00000055",
   black: "#1f2a2e", red: "#b3261e", green: "#2c7a2f", yellow: "#8a5a00", blue: "#1f5fbf", magenta: "#8a3aa8", cyan: "#0b7285", white: "#6b777b",
