@@ -55,7 +55,10 @@ function show(parts: DialogParts): Promise<string> {
     dialog.addEventListener("close", () => {
       parts.signal?.removeEventListener("abort", end);
       dialog.remove();
-      if (before instanceof HTMLElement && before.isConnected) before.focus();
+      if (before instanceof HTMLElement && before.isConnected) {
+        before.blur(); // the browser has given it the focus, but not the caret: see TerminalView.focus
+        before.focus();
+      }
       resolve(value);
     });
     parts.signal?.addEventListener("abort", end);

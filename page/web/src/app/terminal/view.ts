@@ -106,6 +106,8 @@ export class TerminalView {
   }
 
   focus(): void {
+    // A field that got the focus back when a dialog closed has it without a caret, and input methods don't reach it.
+    if (document.activeElement === this.terminal.textarea) this.terminal.blur();
     this.terminal.focus();
   }
 
