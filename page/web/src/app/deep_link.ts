@@ -5,6 +5,8 @@ export interface Place {
   host: string;
   port: number;
   user: string;
+  /** Only of a link that has one, as that of a server for trying things out. */
+  password?: string;
 }
 
 export const SSH_PORT = 22;
@@ -20,14 +22,14 @@ export function parsePlace(text: string): Place | undefined {
   if (/^(ssh|sftp):\/\//i.test(rest)) rest = rest.replace(/^\w+:\/\//, "").replace(/[/?#].*$/s, "");
   else if (text.startsWith("#")) return undefined;
   const at = rest.lastIndexOf("@");
-  // ssh's links may hold parameters and even a password after the name: both are left out.
-  const user = at < 0 ? "" : rest.slice(0, at).replace(/[:;].*$/s, "");
+  // ssh's links may hold parameters after the name, which are left out, and even a password.
+  const [, user = "", password] = /^([^:;]*)[^:]*(?::(.*))?$/s.exec(rest.slice(0, Math.max(at, 0))) ?? [];
   const found = /^(?:\[([0-9a-f:.%]+)\]|([^:[\]]+)|([0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*))(?::(\d{1,5}))?$/i.exec(rest.slice(at + 1));
   if (!found) return undefined;
   const host = found[1] ?? found[2] ?? found[3] ?? "";
   const port = found[4] === undefined ? SSH_PORT : Number(found[4]);
   if (!host || /[\s\x00-\x1f\x7f<>"'`\\]/.test(host + user) || port < 1 || port > 65535) return undefined;
-  return { host, port, user };
+  return { host, port, user, ...(password && { password }) };
 }
 
 /** How a place is written for people, and in links. */

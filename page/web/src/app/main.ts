@@ -107,7 +107,8 @@ async function main(): Promise<void> {
   const follow = (): void => {
     const place = parsePlace(location.hash);
     if (!location.hash.startsWith("#") || !place) return;
-    start.form.fill(place);
+    start.form.fill(place, place.password);
+    if (place.password) history.replaceState(null, "", `#ssh://${formatPlace(place)}`); // it stays in no history
     tabs.select(undefined);
   };
   window.addEventListener("hashchange", follow);

@@ -26,6 +26,7 @@ export async function buildApp() {
 export async function serveApp({ directory, files }, server, settings = {}) {
   let isCut = false, delay = 0;
   const lines = new Set();
+  const upgrades = [];
   const listener = http.createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://page");
     if (pathname === "/web-terminal.json") {
@@ -35,10 +36,11 @@ export async function serveApp({ directory, files }, server, settings = {}) {
     }
     const name = pathname === "/" ? "index.html" : pathname.slice(1);
     if (!files[name]) return response.writeHead(404).end();
-    response.writeHead(200, { "Content-Type": files[name].type, "Content-Security-Policy": policy }).end(await readFile(join(directory, name)));
+    response.writeHead(200, { "Content-Type": files[name].type, "Content-Security-Policy": policy.replace("frame-ancestors 'none'", `frame-ancestors ${settings.ancestors?.join(" ") || "'none'"}`) }).end(await readFile(join(directory, name)));
   });
   listener.on("upgrade", (request, socket, head) => {
     if (isCut) return socket.destroy();
+    upgrades.push({ url: request.url, protocols: request.headers["sec-websocket-protocol"] ?? "" });
     const far = net.connect(server.port, "127.0.0.1", () => {
       const headers = [];
       for (let i = 0; i < request.rawHeaders.length; i += 2) {
@@ -63,6 +65,8 @@ export async function serveApp({ directory, files }, server, settings = {}) {
   });
   await new Promise((resolve) => listener.listen(0, "127.0.0.1", resolve));
   return {
+    /** The WebSockets that were asked for. */
+    upgrades,
     url: `http://127.0.0.1:${listener.address().port}/`,
     cut() {
       isCut = true;

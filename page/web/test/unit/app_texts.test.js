@@ -10,7 +10,8 @@ test("links and pasted places are read", () => {
   const cases = {
     "#ssh://ada@host.example:2222": { user: "ada", host: "host.example", port: 2222 },
     "#ssh://host.example": { user: "", host: "host.example", port: 22 },
-    "#ssh://ada:secret@host": { user: "ada", host: "host", port: 22 },
+    "#ssh://ada:secret@host": { user: "ada", host: "host", port: 22, password: "secret" },
+    "#ssh://ada;fingerprint=x@host": { user: "ada", host: "host", port: 22 },
     "#ssh://ada@[2001:db8::1]:22/": { user: "ada", host: "2001:db8::1", port: 22 },
     "#ssh%3A%2F%2Fada%40host": { user: "ada", host: "host", port: 22 },
     "ada@host:22": { user: "ada", host: "host", port: 22 },
@@ -24,7 +25,7 @@ test("links and pasted places are read", () => {
 });
 
 test("places are written as people write them", () => {
-  assert.equal(formatPlace({ user: "ada", host: "h", port: 22 }), "ada@h");
+  assert.equal(formatPlace({ user: "ada", host: "h", port: 22, password: "x" }), "ada@h");
   assert.equal(formatPlace({ user: "", host: "::1", port: 2222 }), "[::1]:2222");
 });
 
