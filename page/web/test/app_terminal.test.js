@@ -196,3 +196,72 @@ test("typing on a slow network is shown at once, underlined, and no password is"
     assert.equal(await guess.count(), 0);
   }
 });
+
+test("much output neither freezes the page nor keeps a key from the host, and a large paste arrives whole", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  const { tab } = page;
+  await page.login();
+  await tab.evaluate(() => {
+    globalThis.longest = 0;
+    let before = performance.now();
+    setInterval(() => {
+      globalThis.longest = Math.max(globalThis.longest, performance.now() - before);
+      before = performance.now();
+    }, 20);
+  });
+  await page.type("head -c 20000000 /dev/zero | tr '\\0' 'x' | fold -w 99; echo end-$((1+1))\r");
+  await page.sees("end-2");
+  t.diagnostic(`the page was busy for ${Math.round(await tab.evaluate(() => globalThis.longest))} ms at most`);
+  await page.type("yes\r");
+  await page.sees("y\ny\ny");
+  await tab.keyboard.press("Control+c");
+  await page.sees("^C");
+  await page.type("stty -echo; cat > pasted\r");
+  const text = Array.from({ length: 20_000 }, (_, i) => `${i} ${"paste ".repeat(8)}`).join("\n");
+  await tab.evaluate((text) => {
+    const data = new DataTransfer();
+    data.setData("text/plain", text);
+    document.querySelector(".xterm-helper-textarea").dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
+  }, text);
+  await tab.getByRole("dialog", { name: "Paste several lines?" }).getByRole("button", { name: "Paste" }).click();
+  await page.type("\r");
+  await tab.keyboard.press("Control+d");
+  await page.type("stty echo; md5sum < pasted\r");
+  const { createHash } = await import("node:crypto");
+  await page.sees(createHash("md5").update(`${text}\n`).digest("hex"));
+});
+
+test("search, tabs and the page's own keys", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  const { tab } = page;
+  await page.login();
+  await page.type("echo needle; echo needle\r");
+  await page.sees("needle\nneedle");
+  await tab.keyboard.press("Control+Shift+F");
+  await tab.getByRole("searchbox").fill("needle");
+  await tab.locator(".found", { hasText: "of 4" }).waitFor();
+  await page.accessible("search");
+  await page.picture("search");
+  await tab.keyboard.press("Escape");
+  const rows = await tab.evaluate(() => document.querySelectorAll(".xterm-rows > div").length);
+  await tab.keyboard.press("Control+Shift+=");
+  await tab.waitForFunction((rows) => document.querySelectorAll(".xterm-rows > div").length < rows, rows);
+  await page.type("stty size\r");
+  await page.sees(`${await tab.evaluate(() => document.querySelectorAll(".xterm-rows > div").length)} `);
+  await tab.keyboard.press("Shift+F6");
+  assert.equal(await tab.evaluate(() => document.activeElement.getAttribute("role")), "tab");
+  await page.button("New session").click();
+  await page.connect();
+  await tab.getByRole("dialog", { name: "Password" }).waitFor();
+  await tab.keyboard.type(page.sshd.password);
+  await tab.keyboard.press("Enter");
+  await eventually("two sessions", async () => await tab.locator('.tab[data-state="connected"]').count() === 2);
+  await page.type("echo second\r");
+  await page.sees("second");
+  await tab.keyboard.press("Alt+PageUp");
+  await page.sees("needle");
+  await tab.keyboard.press("Shift+F6");
+  await tab.keyboard.press("Delete");
+  await tab.getByRole("alertdialog").getByRole("button", { name: "Close" }).click();
+  await eventually("one session", async () => await tab.locator(".tab").count() === 1);
+});
