@@ -1,5 +1,6 @@
 // The panels beside the terminal: files, shared ports; and what is kept over a reload.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync, chownSync } from "node:fs";
 import http from "node:http";
@@ -38,6 +39,13 @@ test("files are listed, uploaded, downloaded, renamed and deleted", async (t) =>
   const download = await downloading;
   assert.equal(download.suggestedFilename(), "up.bin");
   assert.equal(hash(readFileSync(await download.path())), hash(content));
+
+  writeFileSync(join(home, "folder", "inside.txt"), "inside\n");
+  const archiving = tab.waitForEvent("download");
+  await page.button("Download folder").click();
+  const archived = await archiving;
+  assert.equal(archived.suggestedFilename(), "folder.tar");
+  assert.equal(execFileSync("tar", ["-xO", "folder/inside.txt"], { input: readFileSync(await archived.path()), encoding: "utf8" }), "inside\n");
 
   await page.button("Rename there.txt").click();
   await tab.getByRole("textbox", { name: "New name" }).fill("moved.txt");

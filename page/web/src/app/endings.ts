@@ -14,7 +14,7 @@ const words: Record<string, [title: string, advice: string]> = {
   keepalive: ["The host no longer answers", "It may be down, asleep or cut off from its network. Connect again when it is back."],
   auth: ["The login was refused", "Check the user's name, the password or the key, and whether the host lets this user in."],
   hostkey: ["The host's key was not accepted", "Nothing was sent to it. Compare the fingerprint with whoever runs the host before you connect again."],
-  unreachable: ["The host can't be reached", "Check its name and port, and whether it runs and lets connections in."],
+  unreachable: ["The host can't be reached", ""],
   blocked: ["This target is not allowed", "Whoever runs this server decides which hosts and ports it connects to."],
   token: ["The server wants a token", "Connect again with a valid one."],
   limit: ["The server is full", "It has as many connections as it may. Close some that you don't need, or try again in a while."],

@@ -14,6 +14,7 @@ import { StateView } from "./state_view.ts";
 import { endsWithPage, keepingHint } from "./survival.ts";
 import { keyBar } from "./terminal/key_bar.ts";
 import { searchBar } from "./terminal/search_bar.ts";
+import { resolved } from "./terminal/theme.ts";
 import { TerminalView } from "./terminal/view.ts";
 import type { TokenSource } from "./token.ts";
 import type { Store } from "./storage.ts";
@@ -70,7 +71,7 @@ export class SessionTab {
       },
       shortcut: (event) => around.shortcut(event),
     });
-    this.search = searchBar(this.view.search, () => this.view.focus());
+    this.search = searchBar(this.view.search, () => resolved(around.settings.current.theme), () => this.view.focus());
     this.state = new StateView({
       again: () => void this.connect(), close: () => around.closing(this), stop: () => this.stop(),
       edit: target && (() => {

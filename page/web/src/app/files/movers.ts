@@ -2,6 +2,7 @@
 import type { FileEntry, SFTP } from "../../lib/index.ts";
 import { joinPath } from "./format.ts";
 import { type Sink, chooseFolder, chooseSink, sinkIn } from "./save.ts";
+import { archive } from "./tar.ts";
 import { type Mover, Transfer } from "./transfers.ts";
 
 /** Gives the file transfer, a new one if the last has ended. */
@@ -47,6 +48,28 @@ function downloadMover(open: Opener, path: string, sink: Sink): Mover {
     },
     discard: () => sink.discard(),
   };
+}
+
+/** A folder as one archive, for browsers that let a page write no folders. It can't go on where it was. */
+export async function archiveOf(open: Opener, entry: FileEntry): Promise<Transfer | undefined> {
+  const name = `${entry.name}.tar`;
+  const sink = await chooseSink(name, 0);
+  return sink && new Transfer("download", name, {
+    async run(onProgress, signal) {
+      await sink.restart();
+      try {
+        for await (const bytes of archive(await open(), entry, signal)) {
+          await sink.write(bytes);
+          onProgress(sink.length, NaN);
+        }
+      } catch (error) {
+        await sink.pause();
+        throw error;
+      }
+      await sink.finish();
+    },
+    discard: () => sink.discard(),
+  });
 }
 
 /** Downloads a folder into one that the person chooses. Links are left out: they may lead anywhere. */

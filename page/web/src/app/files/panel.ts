@@ -6,7 +6,7 @@ import { icon, type IconName } from "../icon.ts";
 import { say } from "../notice.ts";
 import { readChosen, readDrop } from "./dropped.ts";
 import { formatDate, formatMode, formatSize, joinPath, parentPath } from "./format.ts";
-import { type Dropped, downloadFolder, downloadOf, uploadAll } from "./movers.ts";
+import { type Dropped, archiveOf, downloadFolder, downloadOf, uploadAll } from "./movers.ts";
 import { canChooseFolder } from "./save.ts";
 import { TransferList } from "./transfer_list.ts";
 import { type Transfer, Transfers } from "./transfers.ts";
@@ -143,7 +143,7 @@ export class FilesPanel {
       h("td", { class: "size" }, isFolder ? "" : formatSize(size)),
       h("td", { class: "date" }, modified ? formatDate(modified) : ""),
       h("td", { class: "actions" },
-        isFolder && !canChooseFolder() ? null : this.tool(`Download ${name}`, "download", () => void this.download(entry)),
+        this.tool(`Download ${name}`, "download", () => void this.download(entry)),
         this.tool(`Rename ${name}`, "rename", () => void this.rename(entry)),
         this.tool(`Delete ${name}`, "trash", () => void this.remove(entry))));
   }
@@ -158,8 +158,8 @@ export class FilesPanel {
 
   private download(entry: FileEntry): Promise<void> {
     return this.attempt(async () => {
-      if (entry.type === "directory") return downloadFolder(this.open, entry, (transfer) => this.transfers.add(transfer));
-      const transfer = await downloadOf(this.open, entry);
+      if (entry.type === "directory" && canChooseFolder()) return downloadFolder(this.open, entry, (transfer) => this.transfers.add(transfer));
+      const transfer = await (entry.type === "directory" ? archiveOf : downloadOf)(this.open, entry);
       if (transfer) this.transfers.add(transfer);
     });
   }

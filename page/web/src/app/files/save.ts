@@ -11,6 +11,8 @@ export interface Sink {
   pause(): Promise<void>;
   /** It is whole: gives it to the person. */
   finish(): Promise<void>;
+  /** Forgets what was written, to begin anew. */
+  restart(): Promise<void>;
   discard(): Promise<void>;
 }
 
@@ -86,10 +88,13 @@ function fileSink(handle: FileSystemFileHandle, private_?: { name: string; disca
       handOver(await handle.getFile(), private_.name);
       setTimeout(() => void private_.discard().catch(() => undefined), KEPT);
     },
-    async discard() {
+    async restart() {
       await stream?.abort().catch(() => undefined);
       stream = undefined;
       sink.length = 0;
+    },
+    async discard() {
+      await sink.restart();
       await private_?.discard();
     },
   };
@@ -113,9 +118,12 @@ function memorySink(name: string): Sink {
       handOver(new Blob(parts), name);
       parts = [];
     },
-    async discard() {
+    async restart() {
       parts = [];
       this.length = 0;
+    },
+    async discard() {
+      parts = [];
     },
   };
 }

@@ -3,15 +3,19 @@ import type { ISearchOptions, SearchAddon } from "@xterm/addon-search";
 import { h } from "../dom.ts";
 import { icon } from "../icon.ts";
 
-const decorations: ISearchOptions["decorations"] = {
-  matchBackground: "#6b5b1e", matchOverviewRuler: "#d9a514", activeMatchBackground: "#b3590b", activeMatchColorOverviewRuler: "#ff8c1a",
+type Colours = NonNullable<ISearchOptions["decorations"]>;
+
+const rulers = { matchOverviewRuler: "#d9a514", activeMatchColorOverviewRuler: "#ff8c1a" };
+const colours: Record<"light" | "dark", Colours> = {
+  light: { ...rulers, matchBackground: "#ffe9a8", activeMatchBackground: "#ffc46b", activeMatchBorder: "#b3590b" },
+  dark: { ...rulers, matchBackground: "#55481a", activeMatchBackground: "#8a5210", activeMatchBorder: "#ffb454" },
 };
 
-/** Makes the bar; `done` is called when it closes. */
-export function searchBar(search: SearchAddon, done: () => void): { element: HTMLElement; show(): void } {
+/** Makes the bar; `theme` tells what is searched in, `done` is called when it closes. */
+export function searchBar(search: SearchAddon, theme: () => "light" | "dark", done: () => void): { element: HTMLElement; show(): void } {
   const found = h("output", { class: "found", "aria-live": "polite" });
   let matchCase = false;
-  const options = (incremental: boolean): ISearchOptions => ({ caseSensitive: matchCase, incremental, decorations });
+  const options = (incremental: boolean): ISearchOptions => ({ caseSensitive: matchCase, incremental, decorations: colours[theme()] });
   const input = h("input", {
     type: "search", "aria-label": "Search in the terminal", placeholder: "Search", spellcheck: "false", autocomplete: "off",
     oninput: () => input.value ? search.findPrevious(input.value, options(true)) : clear(),
