@@ -135,7 +135,10 @@ async function takeUp(start: StartPage): Promise<void> {
 function followKeyboard(): void {
   const { visualViewport } = window;
   if (!visualViewport) return;
-  const fit = (): void => document.documentElement.style.setProperty("--height", `${visualViewport.height}px`);
+  const fit = (): void => {
+    // A page that a person has enlarged with two fingers keeps its size.
+    if (Math.abs(visualViewport.scale - 1) < 0.01) document.documentElement.style.setProperty("--height", `${visualViewport.height}px`);
+  };
   visualViewport.addEventListener("resize", fit);
   fit();
 }

@@ -41,6 +41,7 @@ async function askQuestion(question: Question, signal: AbortSignal): Promise<str
     body: [
       attempt > 1 ? h("p", { class: "wrong", role: "alert" }, kind === "passphrase" ? "That passphrase does not open the key." : "That was not accepted. Try again.") : "",
       h("p", {}, who),
+      kind === "password" ? h("input", { type: "text", autocomplete: "username", value: user, hidden: true }) : "", // for password managers
       question.instruction ? h("p", { class: "from-host" }, question.instruction) : "",
       ...prompts.map(({ text }, index) => field(text.trim().replace(/:$/, "") || "Answer", inputs[index]!)),
     ],

@@ -75,7 +75,7 @@ export class FilesPanel {
   private list: TransferList;
 
   focus(): void {
-    this.path.focus();
+    if (matchMedia("(pointer: fine)").matches) this.path.focus(); // a phone's keyboard would cover it
   }
 
   get isBusy(): boolean {

@@ -34,7 +34,7 @@ export class SharePanel {
   }
 
   focus(): void {
-    this.port.focus();
+    if (matchMedia("(pointer: fine)").matches) this.port.focus(); // a phone's keyboard would cover it
   }
 
   dispose(): void {
