@@ -55,6 +55,11 @@ var rules = []rule{
 	{packages: "metrics", only: []string{"messages"}, why: "gauges come as functions"},
 	{packages: "client/go/...", only: []string{"messages", "transport/wsock", "transport/wsock/kernel", "transport/wsock/replay", "client/go/..."}, why: "a client shares the wire with the server, frames, and replay"},
 
+	{packages: "page", only: nothing, why: "it is handed what the page must know of its server"},
+	{packages: "page/sshclient", only: nothing, why: "it is an SSH client over any connection"},
+	{packages: "page/sftpclient", only: nothing, why: "it transfers files over any connection"},
+	{packages: "page/wasm", only: []string{"page/sshclient", "page/sftpclient"}, why: "it binds these two to a page, and nothing else"},
+
 	{packages: "command/...", only: []string{"client/go", "config", "auth", "messages", "command/..."}, why: "commands are run elsewhere than the server"},
 	{packages: "command/cli", only: nothing, why: "all commands stand on it"},
 
@@ -66,12 +71,7 @@ var rules = []rule{
 	{packages: "transport/service", never: []string{"transport/relay", "transport/forward"}, why: "forward stands on service"},
 
 	{packages: "command/...", never: []string{"server", "transport/...", "actors/...", "metrics"}, why: "the other end knows the server by the wire"},
-	{packages: "page/sshclient", only: []string{"page/sshclient/..."}, why: "it is an SSH client, over any connection"},
-	{packages: "page/sshclient/knownhosts", only: nothing, why: "it is what is known, whoever asks"},
-	{packages: "page/sshclient/agent", only: nothing, why: "it knows keys by an interface"},
-	{packages: "page/sshclient/webauthn", only: nothing, why: "it is a format"},
-	{packages: "page/sftpclient", only: nothing, why: "it transfers files, over any stream"},
-	{packages: "page/wasm", only: []string{"page/sshclient", "page/sftpclient"}, why: "it binds them to JavaScript, and does nothing else"},
+	{packages: "internal/demo", only: nothing, why: "it starts the server's binary"},
 	{packages: "internal/attack/...", only: []string{"internal/attack/..."}, why: "it knows the server by the contract alone"},
 
 	// What is made of all the others is not known to them.
@@ -86,6 +86,7 @@ var privates = []struct {
 	why       string
 }{
 	{"transport/gossh", []string{"transport"}, "what one client needs is plugged in at the edge, by an interface"},
+	{"page", []string{"server"}, "the edge serves it without knowing what it is"},
 	{"server", []string{""}, "main runs it, and nobody else knows the whole"},
 	{"command", []string{""}, "main runs it, and it knows all commands"},
 	{"internal/testkit", []string{"internal/testkit/tunnelrig", "internal/testkit/buffers", "internal/testkit/desk"}, "only tests use it"},
@@ -262,12 +263,14 @@ func TestImportRulesCanBreak(t *testing.T) {
 		{"command/keys", "wsproxy/auth", true},
 		{"command/keys", "wsproxy/command", false},
 		{"command/cli", "wsproxy/command/keys", false},
-		{"page/sshclient", "wsproxy/messages", false},
-		{"page/sshclient", "wsproxy/page/sftpclient", false},
+		{"page", "wsproxy/config", false},
+		{"page/sshclient", "wsproxy/page", false},
 		{"page/sftpclient", "wsproxy/page/sshclient", false},
 		{"page/wasm", "wsproxy/page/sftpclient", true},
 		{"page/wasm", "wsproxy/client/go", false},
-		{"server", "wsproxy/page/sshclient", false},
+		{"server", "wsproxy/page", true},
+		{"transport", "wsproxy/page", false},
+		{"internal/demo", "wsproxy/server", false},
 		{"", "wsproxy/command", true},
 		{"server", "wsproxy/command", false},
 		{"server", "wsproxy/actors", true},

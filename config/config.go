@@ -36,6 +36,12 @@ type Config struct {
 	// AllowedOrigins judges the Origin header of a browser. (ALLOWED_ORIGINS)
 	AllowedOrigins netpolicy.Origins
 
+	// WebTerminal serves the page with a terminal at "/". (WEB_TERMINAL)
+	WebTerminal bool
+	// WebTerminalAncestors are the origins whose pages may have that one in a
+	// frame, as browsers write them; empty means none. (WEB_TERMINAL_ANCESTORS)
+	WebTerminalAncestors []string
+
 	// TunnelDomain is the domain whose subdomains are tunnels, lower-case;
 	// "" disables tunnels. (TUNNEL_DOMAIN)
 	TunnelDomain string

@@ -107,6 +107,10 @@ func TestLoadValues(t *testing.T) {
 		{[]string{"ALLOWED_ORIGINS=https://app.example.com,http://localhost:*"}, func(c *Config) {
 			c.AllowedOrigins = must(netpolicy.ParseOrigins("https://app.example.com,http://localhost:*"))
 		}},
+		{[]string{"WEB_TERMINAL=on"}, func(c *Config) { c.WebTerminal = true }},
+		{[]string{"WEB_TERMINAL=off", "WEB_TERMINAL_ANCESTORS=https://App.example.com:443/,localhost:5173"}, func(c *Config) {
+			c.WebTerminalAncestors = []string{"https://app.example.com", "http://localhost:5173", "https://localhost:5173"}
+		}},
 		{[]string{"TUNNEL_DOMAIN=Tunnel.Example.com"}, func(c *Config) {
 			tunnelsAt(c, "tunnel.example.com")
 		}},
@@ -225,7 +229,7 @@ func tunnelsAt(c *Config, domain string) {
 func TestBlanksAroundAValueSayNothing(t *testing.T) {
 	values := map[string]string{
 		"PORT": "80", "BIND": "127.0.0.1", "CLERK_JWKS_URL": "https://k.example/j", "JWT_ISSUER": "me", "JWT_AUDIENCE": "you",
-		"JWT_AUTHORIZED_PARTIES": "https://a.example", "ALLOWED_ORIGINS": "https://a.example", "TUNNEL_DOMAIN": "t.example",
+		"JWT_AUTHORIZED_PARTIES": "https://a.example", "ALLOWED_ORIGINS": "https://a.example", "WEB_TERMINAL": "on", "WEB_TERMINAL_ANCESTORS": "https://a.example", "TUNNEL_DOMAIN": "t.example",
 		"TUNNEL_PUBLIC_URL": "https://*.t.example", "TUNNEL_PORT_MIN": "9", "TUNNEL_PORT_MAX": "9", "TUNNEL_BIND": "::1",
 		"TUNNEL_RAW_HOST": "r.example", "MAX_CONNS_PER_IP": "7", "MAX_CONNS_PER_USER": "7", "MAX_TUNNEL_HTTP_PER_IP": "7",
 		"MAX_TUNNEL_HTTP": "7", "MAX_TUNNEL_TCP_CONNS": "7", "MAX_TUNNEL_TCP_CONNS_GLOBAL": "7", "MAX_HTTP_CONNS_PER_IP": "7", "MAX_HTTP_CONNS": "7", "MAX_TUNNEL_TCP_PER_IP": "7", "TUNNEL_TCP_IDLE_TIMEOUT": "7s", "BLOCKED_TARGETS": "none",

@@ -16,6 +16,7 @@ var contract = []struct{ name, shown string }{
 	{"JWT_AUDIENCE", "any"},
 	{"JWT_AUTHORIZED_PARTIES", "any"},
 	{"ALLOWED_ORIGINS", "*"},
+	{"WEB_TERMINAL", "off"}, {"WEB_TERMINAL_ANCESTORS", "none"},
 	{"TUNNEL_DOMAIN", "tunnels off"},
 	{"TUNNEL_PUBLIC_URL", "https://*.<TUNNEL_DOMAIN>"},
 	{"TUNNEL_PORT_MIN", "10000"},

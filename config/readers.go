@@ -140,6 +140,17 @@ func boolean(field func(*Config) *bool) reader {
 	}}
 }
 
+// onOff reads the words for what is turned on or off.
+func onOff(field func(*Config) *bool) reader {
+	return reader{"on or off", func(c *Config, text string) error {
+		if text != "on" && text != "off" {
+			return errUnreadable
+		}
+		*field(c) = text == "on"
+		return nil
+	}}
+}
+
 // oneOf reads one of the words.
 func oneOf(field func(*Config) *string, words ...string) reader {
 	last := len(words) - 1
@@ -221,6 +232,21 @@ func secret(field func(*Config) *string, shortest int) reader {
 		*field(c) = text
 		return nil
 	}}
+}
+
+// parseAncestors reads the origins of pages that may frame another. A policy can
+// name no others than those of the web.
+func parseAncestors(text string) ([]string, error) {
+	origins, err := netpolicy.ParseExactOrigins(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, origin := range origins {
+		if !strings.HasPrefix(origin, "http://") && !strings.HasPrefix(origin, "https://") || strings.Contains(origin, "[") {
+			return nil, fmt.Errorf("%q is no origin of http or https with a name or an IPv4 address, and a browser reads no other in a policy", origin)
+		}
+	}
+	return origins, nil
 }
 
 // parseDomain reads the domain of tunnels. What people write for all of its

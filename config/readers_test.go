@@ -36,6 +36,8 @@ func TestLoadErrors(t *testing.T) {
 		{"JWT_AUDIENCE", []string{"ws proxy", "\x00"}, text},
 		{"JWT_AUTHORIZED_PARTIES", []string{"client_id", "https://app.example.com/path", "https://*.example.com", "*", "https://u@app.example.com", "https://app.example.com?x", "null", ","}, origins},
 		{"ALLOWED_ORIGINS", []string{"none", "https://app.example.com/path", "https://app.example.com//", "app.example.com/path", ","}, origins},
+		{"WEB_TERMINAL", []string{"true", "1", "On", "yes"}, "must be on or off"},
+		{"WEB_TERMINAL_ANCESTORS", []string{"*", "https://*.example.com", "http://localhost:*", "null", "none", "app://-", "http://[::1]:80", "https://a.example/x", "https://a.example;script-src *", ","}, origins},
 		{"TUNNEL_DOMAIN", []string{".example.com", "example.com..", "https://example.com", "example.com:80", "*", "*.", "*.*.example.com", "a.*.example.com", "a..b", "-a.com", "a-.com", "ex_ample.com", "bücher.example", "127.0.0.1", "::1", strings.Repeat("a", 64) + ".com"}, domain},
 		{"TUNNEL_PUBLIC_URL", []string{"*.example.com", "https://example.com", "https://a.*.example.com", "https://*", "https://*.*.example.com", "https://x*.example.com", "https://*.example.com/path", "https://*.example.com?q", "https://*.example.com#f", "https://u@*.example.com", "ws://*.example.com", "https://*.example.com:0", "https://*.example.com:65536", "https://*.example.com:", "https://*.127.0.0.1"}, public},
 		{"TUNNEL_PORT_MIN", []string{"0", "65536", "low"}, somePort},

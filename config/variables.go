@@ -130,6 +130,16 @@ var variables = []variable{
 			return err
 		}}},
 
+	{name: "WEB_TERMINAL", fallback: "off",
+		help:   "on serves a terminal at /, if this build has its page; its own origin must be one of ALLOWED_ORIGINS",
+		reader: onOff(func(c *Config) *bool { return &c.WebTerminal })},
+	{name: "WEB_TERMINAL_ANCESTORS", unset: "none",
+		help: "origins of pages that may have the terminal in a frame, and give it its token, comma-separated",
+		reader: reader{"origins such as https://app.example.com, comma-separated", func(c *Config, text string) (err error) {
+			c.WebTerminalAncestors, err = parseAncestors(text)
+			return err
+		}}},
+
 	{name: "TUNNEL_DOMAIN", unset: "tunnels off",
 		help: "domain whose subdomains are tunnels",
 		reader: reader{"a DNS name such as tunnel.example.com, without scheme or port", func(c *Config, text string) (err error) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -13,6 +14,7 @@ import (
 	"wsproxy/auth"
 	"wsproxy/config"
 	"wsproxy/metrics"
+	"wsproxy/page"
 	"wsproxy/transport"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
@@ -22,6 +24,7 @@ import (
 // nothing that anybody else holds.
 type service struct {
 	config    config.Config
+	version   string // what this build calls itself, without the particulars behind it
 	log       *slog.Logger
 	system    *actor.ActorSystem
 	workers   *supervise.Workers // run its busy ones
@@ -43,7 +46,8 @@ func start(c config.Config, version string, log *slog.Logger) (s *service, err e
 }
 
 func startWith(c config.Config, version string, log *slog.Logger, inject func(any)) (s *service, err error) {
-	s = &service{config: c, log: log, failed: make(chan error, 2), inject: inject, stop: make(chan struct{}),
+	name, _, _ := strings.Cut(version, " (")
+	s = &service{config: c, version: strings.TrimPrefix(name, "wsproxy "), log: log, failed: make(chan error, 2), inject: inject, stop: make(chan struct{}),
 		shares: budget.NewShares(c.ResumeBufferTotal)}
 	go tendMemory(s.stop, counted(c), s.shares.Sessions)
 	defer func() {
@@ -106,6 +110,9 @@ func listenPort(l net.Listener) uint16 {
 func (s *service) warn() {
 	if !s.config.BlockDefault {
 		s.log.Warn("no target is blocked: BLOCKED_TARGETS is none, so relays lead into private networks and to this machine itself")
+	}
+	if s.config.WebTerminal && !page.Exists() {
+		s.log.Warn("there is no web terminal to serve: WEB_TERMINAL is on, but this build is without its page; make build puts it in where node and npm are installed")
 	}
 	for _, l := range s.config.Lookalikes {
 		s.log.Warn("an environment variable has no effect: its name looks like one of wsproxy's, but is none", "variable", l.Name, "looks_like", l.Meant)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"wsproxy/config"
+	"wsproxy/page"
 )
 
 // What an operator may not have meant is said at start, once, and without the
@@ -24,6 +25,7 @@ func TestWarningsAtStart(t *testing.T) {
 		"nothing odd":     {nil, nil},
 		"a list":          {[]string{"BLOCKED_TARGETS=8.8.8.0/24"}, nil},
 		"nothing blocked": {[]string{"BLOCKED_TARGETS=none"}, []string{"BLOCKED_TARGETS is none"}},
+		"no page":         {[]string{"WEB_TERMINAL=on"}, []string{"this build is without its page"}[:withoutPage()]},
 		"a slip":          {[]string{"MAX_CONN_PER_IP=s3cret"}, []string{`"variable":"MAX_CONN_PER_IP","looks_like":"MAX_CONNS_PER_IP"`}},
 	} {
 		c, err := config.Load(append(test.env, "PORT=0", "BIND=127.0.0.1"))
@@ -49,6 +51,14 @@ func TestWarningsAtStart(t *testing.T) {
 			t.Errorf("%s: a value is logged:\n%s", name, &out)
 		}
 	}
+}
+
+// withoutPage is 1 if this test is built without the page, as it is by default.
+func withoutPage() int {
+	if page.Exists() {
+		return 0
+	}
+	return 1
 }
 
 // With 0 for no limit a tunnel takes more of everything than any default lets

@@ -19,6 +19,7 @@ import (
 	"wsproxy/messages"
 	"wsproxy/metrics"
 	"wsproxy/netpolicy"
+	"wsproxy/page"
 	"wsproxy/transport"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
@@ -49,11 +50,28 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 	if s.verifier != nil {
 		edge.Auth = s.verifier // a nil *auth.Verifier in an interface would not be nil
 	}
+	if c.WebTerminal {
+		pages, err := page.New(s.pageOptions())
+		if err != nil {
+			return fmt.Errorf("the web terminal can't be served, see WEB_TERMINAL: %w", err)
+		}
+		edge.Pages = pages
+	}
 	if err := s.spawn(&edge, meter); err != nil {
 		return err
 	}
 	s.edge = transport.NewServer(edge)
 	return nil
+}
+
+// pageOptions is what the web terminal must know of this server.
+func (s *service) pageOptions() page.Options {
+	c := s.config
+	return page.Options{
+		Auth: c.JWKSURL != "", Version: s.version, Ancestors: c.WebTerminalAncestors,
+		Tunnels:     c.TunnelDomain != "",
+		TunnelNames: c.TunnelDomain != "" && c.TunnelNameSecret != "" && c.JWKSURL != "", // names belong to users
+	}
 }
 
 // spawn starts the actors, those first whom others ask, and introduces them to

@@ -40,6 +40,13 @@ type Authenticator interface {
 	Verify(ctx context.Context, token string) (auth.Identity, error)
 }
 
+// Pages answer for the paths that they have, which are none of the edge's own.
+// Their methods are called by many goroutines.
+type Pages interface {
+	Has(path string) bool
+	http.Handler
+}
+
 // A Meter counts refused requests. Its method is called by many goroutines.
 type Meter = forward.Meter
 
@@ -52,8 +59,8 @@ type Memory interface {
 	Add(n int64)
 }
 
-// Config is what the edge needs. All fields but Auth, Tunnels and the bounds are
-// required.
+// Config is what the edge needs. All fields but Auth, Tunnels, Pages and the bounds
+// are required.
 type Config struct {
 	Root        *actor.RootContext
 	Relays      *actor.PID
@@ -65,6 +72,7 @@ type Config struct {
 	DialTimeout time.Duration // bounds resolving, and dialling
 	Ping        time.Duration // between two pings to one WebSocket
 	Tunnels     *Tunnels      // nil disables tunnels
+	Pages       Pages         // nil for none
 	Meter       Meter
 	Resume      Resume
 	Log         *slog.Logger
@@ -211,6 +219,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/health", "/health/live", "/relay", "/tunnel", "/tunnel/ask":
 	default:
+		if s.config.Pages != nil && s.config.Pages.Has(r.URL.Path) {
+			s.config.Pages.ServeHTTP(w, r) // to the pages of no other origin
+			return
+		}
 		outside.Answer(w, r, http.StatusNotFound, "There is nothing here: wsproxy answers /health, /health/live, /relay, /tunnel and /tunnel/ask.")
 		return
 	}

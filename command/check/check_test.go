@@ -44,7 +44,7 @@ func TestNothingToSay(t *testing.T) {
 		private,
 		slices.Concat(private, []string{"TUNNEL_DOMAIN=t.example", "TUNNEL_NAME_SECRET=0123456789abcdef0123456789abcdef", "TRUSTED_PROXIES=10.0.0.0/8", "METRICS_ADDR=127.0.0.1:9090", "ALLOWED_TARGETS=10.1.0.0/16"}),
 		// What make run sets, with a key of keygen's.
-		{"BIND=127.0.0.1", "CLERK_JWKS_URL=https://k.example/jwks", "JWT_ISSUER=x", "TRUSTED_PROXIES=127.0.0.1", "ALLOWED_TARGETS=127.0.0.0/8,::1/128", "ALLOWED_ORIGINS=http://localhost:*", "TUNNEL_DOMAIN=tunnel.localhost", "TUNNEL_PUBLIC_URL=http://*.tunnel.localhost:8080", "TUNNEL_BIND=127.0.0.1", "LOG_FORMAT=text"},
+		{"BIND=127.0.0.1", "CLERK_JWKS_URL=https://k.example/jwks", "JWT_ISSUER=x", "TRUSTED_PROXIES=127.0.0.1", "ALLOWED_TARGETS=127.0.0.0/8,::1/128", "ALLOWED_ORIGINS=http://localhost:*", "TUNNEL_DOMAIN=tunnel.localhost", "TUNNEL_PUBLIC_URL=http://*.tunnel.localhost:8080", "TUNNEL_BIND=127.0.0.1", "LOG_FORMAT=text", "WEB_TERMINAL=on", "WEB_TERMINAL_ANCESTORS=https://app.example"},
 	} {
 		found := judged(t, roomy, environ...)
 		if found.Status != 0 || len(found.Warnings)+len(found.Notes) > 0 {
@@ -114,6 +114,7 @@ func TestFindings(t *testing.T) {
 		{environ: []string{"LOG_LEVEL=debug"}, variable: "LOG_LEVEL", note: "many lines"},
 		{environ: []string{"LOG_LEVEL=error"}, variable: "LOG_LEVEL", note: "who was refused"},
 		{environ: []string{"TUNNEL_PORT_MIN=9999"}, variable: "TUNNEL_PORT_MIN", note: "without TUNNEL_DOMAIN"},
+		{environ: []string{"WEB_TERMINAL_ANCESTORS=https://app.example"}, variable: "WEB_TERMINAL_ANCESTORS", note: "without WEB_TERMINAL=on"},
 		{base: none, environ: []string{"MAX_CONNS_PER_USER=3"}, variable: "MAX_CONNS_PER_USER", note: "no users"},
 		{environ: []string{"RESUME_TIMEOUT=0s", "RESUME_BUFFER=2MiB"}, variable: "RESUME_BUFFER", note: "RESUME_TIMEOUT=0"},
 		{environ: []string{"MAX_CONN_PER_IP=s3cret"}, variable: "MAX_CONN_PER_IP", warning: "looks like MAX_CONNS_PER_IP"},

@@ -140,6 +140,9 @@ func withoutEffect(v view) (warnings, notes []finding) {
 			}
 		}
 	}
+	if v.isSet("WEB_TERMINAL_ANCESTORS") && !v.WebTerminal {
+		notes = append(notes, say("WEB_TERMINAL_ANCESTORS", "it has no effect without WEB_TERMINAL=on"))
+	}
 	if v.isSet("MAX_CONNS_PER_USER") && !v.authenticated() {
 		notes = append(notes, say("MAX_CONNS_PER_USER", "it has no effect without CLERK_JWKS_URL: there are no users"))
 	}
