@@ -1,7 +1,26 @@
-FROM golang:1.26 AS build
-WORKDIR /src
+# Go compiles both: what runs in the browser, and the server.
+FROM golang:1.26 AS go
 
+# The page of the web terminal.
+FROM node:24 AS page
+COPY --from=go /usr/local/go /usr/local/go
+ENV PATH=/usr/local/go/bin:$PATH
+WORKDIR /src
 # Where modules come from; unset means Go's own default.
+ARG GOPROXY
+# Where npm has its packages from; unset means its own default.
+ARG NPM_CONFIG_REGISTRY
+
+# What it is built with is a layer of its own, which lives until it changes.
+COPY page/web/package.json page/web/package-lock.json page/web/.npmrc page/web/
+RUN cd page/web && npm ci --no-audit --no-fund --loglevel=error
+COPY go.mod go.sum ./
+COPY client/js client/js
+COPY page page
+RUN cd page/web && node build.mjs
+
+FROM go AS build
+WORKDIR /src
 ARG GOPROXY
 
 # The modules are a layer of their own, which lives until go.mod changes.
@@ -9,8 +28,9 @@ COPY go.mod go.sum ./
 RUN go mod download
 
 COPY . .
+COPY --from=page /src/page/dist page/dist
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/wsproxy .
+RUN CGO_ENABLED=0 go build -tags page -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/wsproxy .
 
 FROM scratch
 ARG VERSION=dev

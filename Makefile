@@ -7,6 +7,8 @@ BIN     ?= bin/wsproxy
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE   ?= wsproxy
 PREFIX  ?= /usr/local
+# Whether the binary has the page of the web terminal: auto, yes or no.
+PAGE    ?= auto
 
 # What `make run` sets; each can be given on the command line or in the environment.
 PORT              ?= 8080
@@ -14,6 +16,7 @@ BIND              ?= 127.0.0.1
 LOG_FORMAT        ?= text
 TUNNEL_DOMAIN     ?= tunnel.localhost
 TUNNEL_PUBLIC_URL ?= http://*.tunnel.localhost:$(PORT)
+WEB_TERMINAL      ?= on
 
 # Only a proxy that nobody else can reach may lead to this machine's own
 # services, and then no web page but those of this machine may use it: a
@@ -31,8 +34,8 @@ help: ## print this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 .PHONY: build
-build: ## build a static binary, bin/wsproxy
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o '$(BIN)' .
+build: ## build a static binary, bin/wsproxy, with the web terminal if node and npm are there
+	@tags=$$(PAGE='$(PAGE)' .ci/page) && set -x && CGO_ENABLED=0 go build $$tags -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o '$(BIN)' .
 
 .PHONY: install
 install: build ## install the binary, PREFIX=/usr/local
@@ -40,22 +43,31 @@ install: build ## install the binary, PREFIX=/usr/local
 	install -m 755 '$(BIN)' '$(DESTDIR)$(PREFIX)/bin/wsproxy'
 
 .PHONY: release
+release: PAGE := $(patsubst auto,yes,$(PAGE))
 release: ## build for linux, macOS and Windows into dist/, with checksums
-	@.ci/release '$(VERSION)' $(PLATFORMS)
+	@PAGE='$(PAGE)' .ci/release '$(VERSION)' $(PLATFORMS)
+
+# What the server of both is told.
+run demo: export PORT := $(PORT)
+run demo: export BIND := $(BIND)
+run demo: export LOG_FORMAT := $(LOG_FORMAT)
+run demo: export TUNNEL_DOMAIN := $(TUNNEL_DOMAIN)
+run demo: export TUNNEL_PUBLIC_URL := $(TUNNEL_PUBLIC_URL)
+run demo: export ALLOWED_TARGETS := $(ALLOWED_TARGETS)
+run demo: export ALLOWED_ORIGINS := $(ALLOWED_ORIGINS)
+run demo: export TUNNEL_BIND := $(TUNNEL_BIND)
+run demo: export TUNNEL_RAW_HOST := $(TUNNEL_RAW_HOST)
+run demo: export WEB_TERMINAL := $(WEB_TERMINAL)
 
 .PHONY: run
-run: export PORT := $(PORT)
-run: export BIND := $(BIND)
-run: export LOG_FORMAT := $(LOG_FORMAT)
-run: export TUNNEL_DOMAIN := $(TUNNEL_DOMAIN)
-run: export TUNNEL_PUBLIC_URL := $(TUNNEL_PUBLIC_URL)
-run: export ALLOWED_TARGETS := $(ALLOWED_TARGETS)
-run: export ALLOWED_ORIGINS := $(ALLOWED_ORIGINS)
-run: export TUNNEL_BIND := $(TUNNEL_BIND)
-run: export TUNNEL_RAW_HOST := $(TUNNEL_RAW_HOST)
 run: build ## build and run it on this machine, without any configuration
-	@BIN='$(BIN)' .ci/greet
+	@BIN='$(BIN)' PAGE='$(PAGE)' .ci/greet
 	@'$(BIN)'
+
+.PHONY: demo
+demo: build ## the same with a shell of yours to open in the browser, without an sshd
+	@CGO_ENABLED=0 go build -trimpath -o '$(BIN)-demo' ./internal/demo
+	@'$(BIN)-demo' -binary '$(BIN)'
 
 .PHONY: test
 test: ## all checks: format, vet, staticcheck, race tests, fuzzing, end to end, examples
