@@ -13,6 +13,16 @@ import (
 	"testing"
 )
 
+// makes is make in the tree, as if no other make ran this test.
+func makes(args ...string) *exec.Cmd {
+	cmd := exec.Command("make", args...)
+	cmd.Dir = ".."
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		return strings.HasPrefix(variable, "MAKE") || strings.HasPrefix(variable, "MFLAGS=")
+	})
+	return cmd
+}
+
 // makeRun is `make run` on a free port, as somebody who tries the server out
 // starts it, with the binary elsewhere than in the tree. The server's pid is
 // that of make's child. env is set beside the environment of this test.
@@ -20,12 +30,11 @@ func makeRun(t *testing.T, env ...string) *server {
 	t.Helper()
 	port := strconv.Itoa(tunnelPorts(t, 1))
 	s := &server{addr: "127.0.0.1:" + port, out: &output{}, exited: make(chan struct{})}
-	cmd := exec.Command(tunnelTool(t, "make"), "run", "PORT="+port, "BIN="+filepath.Join(t.TempDir(), "wsproxy"))
-	cmd.Dir = ".."
+	if _, err := pageBinary(); err != nil { // what make builds first takes a while
+		t.Fatal(err)
+	}
+	cmd := makes("run", "PORT="+port, "BIN="+filepath.Join(t.TempDir(), "wsproxy"))
 	cmd.Stdout, cmd.Stderr = s.out, s.out
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool {
-		return strings.HasPrefix(variable, "MAKE") || strings.HasPrefix(variable, "MFLAGS=") // of a make that runs this test
-	})
 	cmd.Env = append(cmd.Env, env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -66,7 +75,8 @@ func TestMakeRun(t *testing.T) {
 	t.Parallel()
 	curl := tunnelTool(t, "curl")
 	s := makeRun(t)
-	for _, said := range []string{"wsproxy listens on " + s.addr, "curl http://" + s.addr + "/health", "/wsproxy connect ws://" + s.addr + " %h %p", "/wsproxy expose ws://" + s.addr + " 3000", "/wsproxy --help", "Ctrl-C"} {
+	_, port, _ := strings.Cut(s.addr, ":")
+	for _, said := range []string{"wsproxy listens on " + s.addr, "curl http://" + s.addr + "/health", "/wsproxy connect ws://" + s.addr + " %h %p", "/wsproxy expose ws://" + s.addr + " 3000", "/wsproxy --help", "Ctrl-C", "open http://localhost:" + port + "/"} {
 		if !strings.Contains(s.log(), said) {
 			t.Errorf("it does not say %q", said)
 		}
@@ -85,11 +95,17 @@ func TestMakeRun(t *testing.T) {
 		t.Errorf("%s answers %q", hint[1], got)
 	}
 
+	// The page is there at both names of this machine, and may use the server.
+	for _, host := range []string{"localhost", "127.0.0.1"} {
+		if got := run("http://" + host + ":" + port + "/"); !strings.HasPrefix(strings.ToLower(got), "<!doctype html>") {
+			t.Errorf("at %s the page is %.100q", host, got)
+		}
+		echoed(t, open(t, s, relayPath(echoServer(t)), "Origin: http://"+host+":"+port), "hello")
+	}
 	relay := open(t, s, relayPath(echoServer(t)))
 	echoed(t, relay, "hello")
 	goodbye(t, relay)
 	c := tunnelOpen(t, s, tunnelScript{raw: tunnelEcho})
-	_, port, _ := strings.Cut(s.addr, ":")
 	if want := regexp.MustCompile(`^http://[0-9a-f]{16}\.tunnel\.localhost:` + port + `$`); !want.MatchString(c.url) {
 		t.Errorf("the tunnel's URL is %q", c.url)
 	}

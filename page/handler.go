@@ -50,7 +50,7 @@ type Handler struct {
 func New(o Options) (*Handler, error) {
 	dist, exists := built()
 	if !exists {
-		return &Handler{}, nil
+		return withoutPage(o), nil
 	}
 	return newHandler(dist, o)
 }
@@ -60,6 +60,8 @@ func Exists() bool {
 	_, exists := built()
 	return exists
 }
+
+func withoutPage(o Options) *Handler { return &Handler{policy: newPolicy(o.Ancestors)} }
 
 func newHandler(dist fs.FS, o Options) (*Handler, error) {
 	files, err := readFiles(dist)
@@ -179,7 +181,13 @@ func send(w http.ResponseWriter, content io.Reader) {
 }
 
 // A policy is the header that keeps the page from what it doesn't need.
-type policy struct{ before, after string }
+type policy struct {
+	before, after string
+	// alone keeps windows of other origins that open the page, or are opened by it,
+	// from knowing it. Applications that may give it a token may also open it in a
+	// window of its own.
+	alone bool
+}
 
 // newPolicy returns the policy for the page in frames of those origins, or in
 // none.
@@ -189,6 +197,7 @@ func newPolicy(ancestors []string) policy {
 		frames = strings.Join(ancestors, " ")
 	}
 	return policy{
+		alone: len(ancestors) == 0,
 		before: "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; " +
 			"img-src 'self' data:; font-src 'self'; worker-src 'self'; manifest-src 'self'; connect-src 'self'",
 		after: "; base-uri 'none'; form-action 'none'; frame-ancestors " + frames,
@@ -208,7 +217,9 @@ func (p policy) write(header http.Header, host string) {
 	header.Set("Content-Security-Policy", p.before+connect+p.after)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	if p.alone {
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	header.Set("Permissions-Policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()")
 }

@@ -266,6 +266,9 @@ func TestPolicy(t *testing.T) {
 		if got := w.Header().Get("Content-Security-Policy"); got != want {
 			t.Errorf("for the host %q it is\n%s, want\n%s", host, got, want)
 		}
+		if opener := w.Header().Get("Cross-Origin-Opener-Policy"); opener != "" {
+			t.Errorf("an application that opens it can't give it a token: %s", opener)
+		}
 	}
 }
 
@@ -294,9 +297,9 @@ func TestPageThatIsNotWhole(t *testing.T) {
 
 // A binary without the page says so, at / alone.
 func TestWithoutThePage(t *testing.T) {
-	h := &Handler{}
+	h := withoutPage(Options{})
 	response, body := ask(t, h, "GET", "/")
-	if !h.Has("/") || response.StatusCode != 404 || !strings.Contains(body, "make build") || response.Header.Get("Content-Type") != "text/plain; charset=utf-8" || response.Header.Get("Cache-Control") != "no-store" {
+	if !h.Has("/") || response.StatusCode != 404 || !strings.Contains(body, "make build") || response.Header.Get("Content-Type") != "text/plain; charset=utf-8" || response.Header.Get("Cache-Control") != "no-store" || !strings.HasPrefix(response.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 		t.Errorf("it says %d %v %q", response.StatusCode, response.Header, body)
 	}
 	for _, path := range []string{"/index.html", "/web-terminal.json", "/x"} {
