@@ -158,22 +158,27 @@ func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, f *file) {
 	send(w, content)
 }
 
-// What a client may take for the page. A slow one takes long for all of it, so
-// each piece has its time; one that takes less than a kilobyte a second will
-// never have a terminal.
+// How slowly a client may take the page. One on a poor network takes long for all
+// of it, so there is no time for the whole; but one that takes next to nothing
+// holds a connection that others want.
 const (
 	pieceSize = 32 << 10
-	pieceTime = 30 * time.Second
+	// slack is how long a client may take nothing, over the whole answer.
+	slack = 30 * time.Second
+	// slowest is what it takes beside that, in bytes a second: the page in a minute
+	// or two.
+	slowest = 16 << 10
 )
 
 // send writes a body. When it can't go on the answer stays shorter than it says,
 // and net/http closes the connection.
 func send(w http.ResponseWriter, content io.Reader) {
-	control := http.NewResponseController(w)
+	control, begun := http.NewResponseController(w), time.Now()
 	piece := make([]byte, pieceSize)
-	for {
+	for sent := 0; ; {
 		n, err := io.ReadFull(content, piece)
-		_ = control.SetWriteDeadline(time.Now().Add(pieceTime))
+		sent += n
+		_ = control.SetWriteDeadline(begun.Add(slack + time.Duration(sent)*time.Second/slowest))
 		if _, failed := w.Write(piece[:n]); failed != nil || err != nil {
 			return
 		}
