@@ -52,7 +52,7 @@ func makeRun(t *testing.T, env ...string) *server {
 		}
 		<-s.exited
 	})
-	eventually(t, patience, "a server that listens", func() bool {
+	eventually(t, 4*patience, "a server that listens", func() bool { // which is built first
 		if s.hasEnded() {
 			t.Fatalf("make run ended with %d:\n%s", s.code, s.log())
 		}
