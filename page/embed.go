@@ -10,7 +10,7 @@ import (
 // What lies there compressed is not taken as it is, too. A build that leaves
 // something uncompressed needs its kind here, which TestBuiltIn sees.
 //
-//go:embed dist/files.json dist/*.br dist/*.gz
+//go:embed dist/files.json dist/*.br dist/*.gz dist/*.png
 var dist embed.FS
 
 // built returns the page that is in this binary.
