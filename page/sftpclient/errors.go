@@ -65,7 +65,8 @@ func explain(err error, doing, path string) error {
 		return failure(CodePermission, err, "%s %s is not permitted.", doing, path)
 	case errors.Is(err, fs.ErrExist):
 		return failure(CodeExists, err, "%s is there already.", path)
-	case errors.Is(err, sftp.ErrSSHFxConnectionLost), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, sftp.ErrSSHFxConnectionLost), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		strings.HasPrefix(err.Error(), "failed to send packet"): // pkg/sftp says so, whatever the stream's error
 		return failure(CodeNetwork, err, "%s %s was cut off: the connection has ended.", doing, path)
 	case errors.As(err, &status):
 		if status.FxCode() == sftp.ErrSSHFxFailure {
