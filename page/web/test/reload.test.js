@@ -139,3 +139,15 @@ test("a page that is frozen for longer than the server's pings has its output af
     assert.equal(server.lines('"msg":"relay ended"').length, 0);
   }
 });
+
+test("a worker that can't be loaded is told as such", async (t) => {
+  for (const shared of [true, false]) {
+    const { page, sshd, line } = await setup(t);
+    const { error } = await page.run(async ({ useWorker, SSHSession, prompter, outcome }, { options, shared }) => {
+      useWorker("missing.js", { shared });
+      return outcome(SSHSession.connect({ ...options, prompts: prompter({}).prompts }));
+    }, { options: options(sshd, line), shared });
+    assert.equal(error.code, "worker");
+    assert.match(error.message, /Reload/);
+  }
+});

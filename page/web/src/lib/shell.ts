@@ -12,7 +12,7 @@ export class Shell {
   #info!: ShellInfo;
   #wire: Wire<ShellMethods>;
   #handler: DataHandler | undefined;
-  #early: { bytes: Bytes; isStderr: boolean }[] = [];
+  #early: { bytes: Bytes; isStderr: boolean; isReplay: boolean }[] = [];
   #handled: Promise<unknown> = Promise.resolve(); // all output so far
   #resolveClosed!: (ended: ShellEnded) => void;
 
@@ -32,9 +32,9 @@ export class Shell {
   private constructor(port: MessagePort) {
     this.closed = new Promise((resolve) => { this.#resolveClosed = resolve; });
     const methods: { [K in keyof ShellPageMethods]: (...args: Parameters<ShellPageMethods[K]>) => unknown } = {
-      data: (bytes, isStderr) => {
-        if (this.#handler) this.#handle(bytes, isStderr);
-        else this.#early.push({ bytes, isStderr });
+      data: (bytes, isStderr, isReplay) => {
+        if (this.#handler) this.#handle(bytes, isStderr, isReplay);
+        else this.#early.push({ bytes, isStderr, isReplay });
       },
       ended: (ended) => this.#finish(ended),
     };
@@ -55,7 +55,7 @@ export class Shell {
   /** What comes before a handler is set waits. */
   set onData(handler: DataHandler) {
     this.#handler = handler;
-    for (const { bytes, isStderr } of this.#early.splice(0)) this.#handle(bytes, isStderr);
+    for (const { bytes, isStderr, isReplay } of this.#early.splice(0)) this.#handle(bytes, isStderr, isReplay);
   }
 
   /** Is done when the bytes are on their way to the host. Rejects when the shell has ended. */
@@ -83,9 +83,9 @@ export class Shell {
     this.#wire.tell("close");
   }
 
-  #handle(bytes: Bytes, isStderr: boolean): void {
+  #handle(bytes: Bytes, isStderr: boolean, isReplay: boolean): void {
     const { length } = bytes;
-    const done = (async () => this.#handler!(bytes, isStderr))().catch(reportError).then(() => this.#wire.tell("ack", length));
+    const done = (async () => this.#handler!(bytes, isStderr, isReplay))().catch(reportError).then(() => this.#wire.tell("ack", length));
     this.#handled = Promise.all([this.#handled, done]);
   }
 

@@ -136,9 +136,11 @@ export type ShellEnded = GoShellEnded;
 
 /**
  * Gets a shell's output, piece after piece. No more than 256 KiB come before
- * its promises are done, so give back xterm's write callback as one.
+ * its promises are done, so give back xterm's write callback as one. `isReplay` is
+ * of a shell that was taken over, and of what was shown before: what the
+ * terminal answers to that was answered then, and is not to be sent again.
  */
-export type DataHandler = (bytes: Bytes, isStderr: boolean) => Promise<void> | void;
+export type DataHandler = (bytes: Bytes, isStderr: boolean, isReplay: boolean) => Promise<void> | void;
 
 export interface TransferProgress {
   /** Of the whole file, what was there before included. */

@@ -89,7 +89,7 @@ export interface ShellMethods {
 }
 
 export interface ShellPageMethods {
-  data(bytes: Bytes, isStderr: boolean): void;
+  data(bytes: Bytes, isStderr: boolean, isReplay: boolean): void;
   ended(ended: ShellEnded): void;
 }
 

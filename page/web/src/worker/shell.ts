@@ -56,7 +56,7 @@ export class WorkerShell {
     if (bytes.length > 0) {
       // It goes past the window: nothing else is on its way.
       void this.#credit.take(bytes.length);
-      wire.tellWith([bytes.buffer], "data", bytes, false);
+      wire.tellWith([bytes.buffer], "data", bytes, false, true);
     }
     for (const { bytes, isStderr, done } of this.#undelivered.splice(0)) {
       done(this.#deliver(bytes, isStderr));
@@ -89,7 +89,7 @@ export class WorkerShell {
       return void await new Promise<void>((resolve) => this.#undelivered.push({ bytes, isStderr, done: resolve }));
     }
     this.#tail.add(bytes);
-    this.#wire.tellWith([bytes.buffer], "data", bytes, isStderr);
+    this.#wire.tellWith([bytes.buffer], "data", bytes, isStderr, false);
   }
 
   #acknowledged(wire: Wire<ShellPageMethods>, length: number): void {

@@ -212,17 +212,19 @@ test("another page takes a session over, with its output so far and what came me
   const meanwhile = go.onData(encode("meanwhile\n"), false);
   const { wire, adopted } = await adopt();
   assert.deepEqual([adopted.info.label, adopted.info.state, adopted.shells.length], ["mine", "connected", 1]);
-  const got = { text: "" };
+  const got = { text: "", replayed: "" };
   const { port1, port2 } = new MessageChannel();
   t.after(() => port1.close());
-  const again = new Wire(port1, { data: (bytes) => {
+  const again = new Wire(port1, { data: (bytes, _, isReplay) => {
     got.text += Buffer.from(bytes);
+    if (isReplay) got.replayed += Buffer.from(bytes);
     again.tell("ack", bytes.length);
   }, ended: (ended) => { got.ended = ended; } });
   await wire.callWith([port2], "attachShell", adopted.shells[0].id, port2);
   await meanwhile;
   await go.onData(encode("after\n"), false);
   await eventually("all of it", () => got.text === "before\nmeanwhile\nafter\n");
+  assert.equal(got.replayed, "before\n");
   await again.call("write", encode("x"));
   assert.deepEqual(go.written, ["x"]);
   go.end({ status: 3 });
