@@ -6,8 +6,8 @@ import { openPage, openProfile } from "./support/browser.js";
 import { connect, openShell, options, setup } from "./support/session.js";
 
 /** A page with a shell in which something is under way. */
-async function begin(t, profile) {
-  const rig = await setup(t, { profile: profile ?? await openProfile(t) });
+async function begin(t, profile, host) {
+  const rig = await setup(t, { profile: profile ?? await openProfile(t), host });
   await connect(rig.page, { ...options(rig.sshd, rig.line), keys: [{ privateKey: rig.sshd.privateKey }], label: "mine" });
   await openShell(rig.page);
   await rig.page.run(async ({ state }) => {
@@ -50,6 +50,16 @@ test("a shell survives a reload while another page is open", async (t) => {
   const got = await takeOver(page);
   assert.equal(got.sessions.length, 1);
   assert.match(got.text, /shown-2/);
+});
+
+test("a page without TLS does the same as others, and says what lives on", async (t) => {
+  const { page } = await begin(t, undefined, "page.test");
+  assert.equal(await page.run(() => isSecureContext), false);
+  const lifetime = await page.run(({ lifetime }) => lifetime());
+  await page.reload();
+  const got = await takeOver(page);
+  t.diagnostic(`${JSON.stringify(lifetime)}, ${got.sessions.length} sessions after the reload`);
+  assert.equal(got.sessions.length, lifetime.survivesReload && !lifetime.needsOtherPage ? 1 : 0);
 });
 
 test("where the browser does not keep the worker, another page has to be open, and lifetime() says so", async (t) => {

@@ -18,6 +18,7 @@ before(async () => {
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
       "--disable-component-update", "--disable-sync",
+      "--host-resolver-rules=MAP page.test 127.0.0.1", // a page of this name has no secure context
     ],
   });
 });
