@@ -249,3 +249,17 @@ test("a person who gives up while it connects is done at once, and nothing is le
   assert.equal(error.error.code, "cancelled");
   await eventually("the relay has ended", () => server.lines('"msg":"relay ended"').length + server.lines('"msg":"session ended"').length > 0 || server.log.includes("client_"));
 });
+
+test("a command without a terminal has stdin, stdout, stderr and a status", async (t) => {
+  const { page, sshd, line } = await setup(t);
+  await connect(page, { ...options(sshd, line), keys: [{ privateKey: sshd.privateKey }] });
+  const got = await page.run(async ({ state }) => {
+    const shell = await state.session.shell({ cols: 80, rows: 24, term: "", command: "cat; echo trouble >&2; exit 3" });
+    const out = ["", ""];
+    shell.onData = (bytes, isStderr) => { out[Number(isStderr)] += new TextDecoder().decode(bytes); };
+    await shell.write("in and\nout");
+    await shell.closeInput();
+    return [await shell.closed, out];
+  });
+  assert.deepEqual(got, [{ status: 3 }, ["in and\nout", "trouble\n"]]);
+});

@@ -122,7 +122,7 @@ export interface SessionInfo {
 }
 
 export interface ShellOptions {
-  /** Default: xterm-256color. */
+  /** Default: xterm-256color. Empty: no terminal, so that stderr comes apart and input can end. */
   term?: string;
   cols: number;
   rows: number;

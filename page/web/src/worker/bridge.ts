@@ -199,7 +199,7 @@ export interface GoShell {
   /** Is done when the bytes are on their way. The bytes are copied at the call. */
   write(bytes: Bytes): Promise<void>;
   /** The end of the input, as Ctrl-D is not. */
-  closeInput?(): void;
+  closeInput(): void;
   resize(cols: number, rows: number): void;
   /** Without SIG, such as `INT`. */
   signal(name: string): void;

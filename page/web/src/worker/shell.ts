@@ -39,7 +39,7 @@ export class WorkerShell {
     this.detach();
     const methods: { [K in keyof ShellMethods]: (...args: Parameters<ShellMethods[K]>) => unknown } = {
       write: (bytes) => this.#go.write(bytesOf(bytes)),
-      closeInput: () => this.#go.closeInput?.(),
+      closeInput: () => this.#go.closeInput(),
       resize: (cols, rows) => {
         const size = { cols: sizeOf(cols), rows: sizeOf(rows) };
         Object.assign(this.info.options, size);

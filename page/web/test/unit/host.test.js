@@ -42,7 +42,7 @@ class Client {
       options, onData, written: [], sizes: [], closed, end,
       write: async (bytes) => { shell.written.push(String(Buffer.from(bytes))); },
       resize: (...size) => { shell.sizes.push(size); },
-      signal: () => {}, close: () => end({ status: 0 }),
+      signal: () => {}, closeInput: () => {}, close: () => end({ status: 0 }),
     };
     this.shells.push(shell);
     return shell;
