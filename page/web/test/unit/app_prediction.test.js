@@ -211,3 +211,79 @@ test("switched off it neither shows nor keeps anything", () => {
   assert.equal(far.shown(), undefined);
   assert.equal(far.prediction.nextCheck(), undefined);
 });
+
+// A far side with a line editor, as shells have, and the time that a key takes.
+class Shell {
+  constructor(latency, random) {
+    Object.assign(this, { latency, random, cols: 60, time: 0, line: "", at: 0, queue: [], rows: [this.blank()], cursorX: 0, cursorRow: 0 });
+    this.prediction = new Prediction(() => this.time);
+    this.ideal = { line: "", at: 0 };
+    this.draw({ line: "", at: 0, row: 0 });
+  }
+  blank() {
+    return Array(60).fill(" ");
+  }
+  row(row) {
+    return [...(this.rows[row] ?? this.blank())];
+  }
+  static edit(state, key) {
+    const { line, at } = state;
+    if (key === "\x7f") return at > 0 ? { ...state, line: line.slice(0, at - 1) + line.slice(at), at: at - 1 } : state;
+    if (key === "\x1b[D") return { ...state, at: Math.max(0, at - 1) };
+    if (key === "\x1b[C") return { ...state, at: Math.min(line.length, at + 1) };
+    if (key === "\r") return { line: "", at: 0, row: (state.row ?? 0) + 1 };
+    return { ...state, line: line.slice(0, at) + key + line.slice(at), at: at + 1 };
+  }
+  draw({ line, at, row }) {
+    this.rows[row] = [...`$ ${line}`.padEnd(60)];
+    this.cursorX = 2 + at;
+    this.cursorRow = row;
+    this.far = { line, at, row };
+  }
+  type(key) {
+    this.prediction.typed(key, this);
+    this.ideal = Shell.edit({ row: 0, ...this.ideal }, key);
+    this.queue.push({ key, ideal: this.ideal, due: this.time + this.latency * (0.7 + 0.6 * this.random()) });
+    this.queue.forEach((entry, i) => { if (i) entry.due = Math.max(entry.due, this.queue[i - 1].due); });
+  }
+  after(ms) {
+    for (const end = this.time + ms; this.time < end;) {
+      this.time += 5;
+      let isNews = false;
+      while (this.queue.length && this.queue[0].due <= this.time) {
+        this.draw(Shell.edit(this.far, this.queue.shift().key));
+        isNews = true;
+      }
+      if (isNews || this.prediction.nextCheck() < 6) this.prediction.checked(this);
+    }
+  }
+}
+
+test("whatever is typed at whatever speed, what is shown is what the shell will show", () => {
+  let seed = 7;
+  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  let shown = 0, looked = 0;
+  for (let round = 0; round < 60; round++) {
+    const shell = new Shell(60 + 300 * random(), random);
+    for (let i = 0; i < 120; i++) {
+      const dice = random();
+      const key = dice < 0.75 ? "abcdef gh"[Math.floor(random() * 9)] : dice < 0.85 ? "\x7f" : dice < 0.92 ? "\x1b[D" : dice < 0.96 ? "\x1b[C" : "\r";
+      if (shell.ideal.line.length > 40 && key.length === 1 && key >= " " && key !== "\x7f") continue;
+      shell.type(key);
+      looked++;
+      const view = shell.prediction.shown();
+      if (view && view.row === (shell.ideal.row ?? 0)) {
+        shown++;
+        const row = shell.row(view.row);
+        for (const { x, text } of view.cells) row[x] = text;
+        // What it was after the last key that could be predicted: it stays until its echo.
+        const right = shell.queue.map(({ ideal }) => ideal).some(({ line, at }) => row.join("").trimEnd() === `$ ${line}`.trimEnd() && view.cursorX === 2 + at);
+        assert.ok(right, `"${row.join("").trimEnd()}" ${view.cursorX} for "$ ${shell.ideal.line}" ${2 + shell.ideal.at}`);
+      }
+      shell.after(20 + 300 * random());
+    }
+    shell.after(5000);
+    assert.equal(shell.prediction.shown(), undefined);
+  }
+  assert.ok(shown / looked > 0.4, `only ${(100 * shown / looked).toFixed()} % of the keys were shown at once`);
+});

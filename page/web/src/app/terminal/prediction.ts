@@ -57,6 +57,7 @@ export class Prediction {
   private baseX = 0;
   private leftmost = 0; // a backspace is predicted no farther
   private blind = false; // typed keys are under way that were not predicted
+  private blindRow = -1; // where the cursor was then
   private closing = false; // what is predicted stays until it is echoed, and nothing follows it
   private pending: { text: string; at: number }[] = [];
   private lastTyped = 0;
@@ -68,6 +69,7 @@ export class Prediction {
   typed(data: string, screen: Screen): void {
     if (!this.enabled) return;
     if (this.blind && !this.steps.length && this.quiet()) this.see();
+    if (!this.blind) this.blindRow = screen.cursorRow;
     this.lastTyped = this.now();
     if (data.length > 16 || data.startsWith("\x1b[200~")) return this.pause(); // a paste
     const keys = data.match(/\x1b(?:\[|O)[0-9;]*[A-Za-z~]|\x1b.|[\s\S]/gu) ?? [];
@@ -108,6 +110,7 @@ export class Prediction {
   /** To be called after output was parsed, and when `nextCheck` has passed. */
   checked(screen: Screen): void {
     if (!this.enabled) return;
+    if (!this.blind) this.blindRow = screen.cursorRow;
     if (this.blind && !this.steps.length) this.findPlace(screen);
     if (!this.steps.length) return;
     const now = this.now();
@@ -115,15 +118,17 @@ export class Prediction {
     if (this.closing && screen.cursorRow > this.row && same(cells, this.last().cells)) {
       return this.confirm(this.steps.length - 1, now); // the line was echoed, and its end too
     }
+    const is = (state: { cells: string[]; cursorX: number }): boolean => state.cursorX === screen.cursorX && same(cells, state.cells);
     if (screen.cursorRow === this.row) {
-      for (let i = this.steps.length - 1; i >= 0; i--) {
-        if (this.steps[i]!.cursorX === screen.cursorX && same(cells, this.steps[i]!.cells)) return this.confirm(i, now);
-      }
-      if (screen.cursorX === this.baseX && same(cells, this.base)) {
+      // States may repeat, as when a character is deleted again: the earliest is taken for the one.
+      if (is({ cells: this.base, cursorX: this.baseX })) {
         this.oddSince = undefined;
-        if (now - this.steps[0]!.at > this.expiry()) this.doubt(); // nothing echoes here
-        return;
+        if (now - this.steps[0]!.at <= this.expiry()) return;
+        const again = this.steps.map(is).lastIndexOf(true);
+        return again < 0 ? this.doubt() : this.confirm(again, now); // if none, nothing echoes here
       }
+      const echoed = this.steps.findIndex(is);
+      if (echoed >= 0) return this.confirm(echoed, now);
     }
     this.oddSince ??= now;
     if (now - this.oddSince >= MISMATCH_PATIENCE) this.doubt();
@@ -222,14 +227,15 @@ export class Prediction {
     this.pending = [];
   }
 
-  // Keys were typed that were not predicted. The place is known again when the text before
-  // the cursor ends with what was typed, or when nothing can be under way any more.
+  // Keys were typed that were not predicted. The place is known again when the text before the
+  // cursor of another line ends with what was typed, or when nothing can be under way any more.
   private findPlace(screen: Screen): void {
     if (this.quiet()) return this.see();
+    if (screen.cursorRow === this.blindRow) return; // the text may have stood there before
     const before = screen.row(screen.cursorRow).slice(0, screen.cursorX).join("");
     for (let k = this.pending.length; k > 0; k--) {
       const echoed = this.pending.slice(0, k).map((key) => key.text).join("");
-      if (!before.endsWith(echoed)) continue;
+      if (!echoed.trim() || !before.endsWith(echoed)) continue;
       const rest = this.pending.slice(k);
       this.see();
       this.begin(screen);
@@ -252,11 +258,17 @@ function same(a: string[], b: string[]): boolean {
   return a.length === b.length && a.every((cell, x) => cell === b[x]);
 }
 
-// Text right of the cursor moves along up to the first gap: beyond two blanks stands something of its own.
+/** So many blanks in a row part a line from what stands beside it, such as a prompt at the right margin. */
+const GAP = 8;
+
+// Text right of the cursor moves along with it, up to the first gap.
 function gap(cells: string[], from: number): number {
-  let x = from;
-  while (x < cells.length - 1 && !(cells[x] === " " && cells[x + 1] === " ")) x++;
-  return x;
+  let blanks = 0;
+  for (let x = from; x < cells.length; x++) {
+    blanks = cells[x] === " " ? blanks + 1 : 0;
+    if (blanks === GAP) return x - GAP + 1;
+  }
+  return cells.length - 1;
 }
 
 function insert(cells: string[], x: number, text: string): void {
