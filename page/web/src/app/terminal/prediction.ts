@@ -27,6 +27,8 @@ export const SHOW_ABOVE = 40;
 export const HIDE_BELOW = 30;
 /** A screen that fits no expected state for so long is something else; output may come in pieces. */
 const MISMATCH_PATIENCE = 40;
+/** Nothing that was typed is under way any more after so many echo times, and a little. */
+const QUIET_FACTOR = 2;
 /** A prediction is given up after so many echo times, and not before the least below. */
 const EXPIRY_FACTOR = 3;
 const EXPIRY_LEAST = 600;
@@ -123,7 +125,7 @@ export class Prediction {
       // States may repeat, as when a character is deleted again: the earliest is taken for the one.
       if (is({ cells: this.base, cursorX: this.baseX })) {
         this.oddSince = undefined;
-        if (now - this.steps[0]!.at <= this.expiry()) return;
+        if (now - this.steps[0]!.at <= this.expiry() && !(this.closing && is(this.last()))) return;
         const again = this.steps.map(is).lastIndexOf(true);
         return again < 0 ? this.doubt() : this.confirm(again, now); // if none, nothing echoes here
       }
@@ -219,7 +221,7 @@ export class Prediction {
 
   // Nothing that was typed can be under way any more.
   private quiet(): boolean {
-    return this.now() - this.lastTyped > (this.echoTime ?? EXPIRY_LEAST) * 1.5 + 20;
+    return this.now() - this.lastTyped > (this.echoTime ?? EXPIRY_LEAST) * QUIET_FACTOR + 50;
   }
 
   private see(): void {
