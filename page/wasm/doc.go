@@ -9,7 +9,4 @@
 // Every function that takes time returns a Promise. Errors are Error objects with a code and a
 // message for people. api.pending is a Set of the functions that reject what is under way: should the
 // program end, which it never does by itself, whoever runs it calls them all.
-//
-// build.args has the arguments of go build, one a line. They turn inlining off, which makes the
-// compressed program a tenth smaller, but where bytes are encrypted, which would take twice as long.
 package main
