@@ -34,8 +34,9 @@ test("what was cancelled or has failed goes on; a failure keeps its words", asyn
   transfers.add(transfer);
   transfers.cancel(transfer);
   assert.equal(transfer.state, "cancelled");
+  transfers.resume(transfer); // before the first try has come to its end
+  assert.equal(transfer.state, "waiting");
   await settled();
-  transfers.resume(transfer);
   runs[1].reject(new Error("The disk is full."));
   await settled();
   assert.deepEqual([transfer.state, transfer.error], ["failed", "The disk is full."]);

@@ -78,12 +78,12 @@ export class Transfers {
   }
 
   resume(transfer: Transfer): void {
-    if (transfer.state !== "failed" && transfer.state !== "cancelled" || this.running.has(transfer)) return;
+    if (transfer.state !== "failed" && transfer.state !== "cancelled") return;
     transfer.state = "waiting";
     transfer.error = "";
     transfer.restarted();
     this.changed(transfer);
-    this.next();
+    this.next(); // or when what was cancelled has come to its end
   }
 
   dismiss(transfer: Transfer): void {
