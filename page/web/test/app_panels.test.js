@@ -151,7 +151,7 @@ test("a shell that outlives a reload is taken up again", async (t) => {
   const other = await page.tab.context().newPage(); // keeps the worker where the browser ends it with its last page
   await other.goto(page.site.url);
   await page.login();
-  await page.type("echo before-$((1+1)); n=41\r");
+  await page.type("echo before-$((1+1)); n=41; printf '\\e[c'; read -rs -d c answer\r"); // asks the terminal what it is
   await page.sees("before-2");
   await page.tab.bringToFront();
   await page.tab.reload();
@@ -161,6 +161,7 @@ test("a shell that outlives a reload is taken up again", async (t) => {
   await page.sees("before-2");
   await page.type("echo after-$((n+1))\r");
   await page.sees("after-42");
+  assert.ok(!(await page.screen()).includes("1;2c"), "what was asked long ago is not answered again");
 });
 
 test("places are kept with their secrets only under a passphrase", async (t) => {

@@ -252,7 +252,7 @@ export class SessionTab {
 
   private attach(shell: Shell): void {
     this.shell = shell;
-    shell.onData = (bytes) => this.view.write(bytes);
+    shell.onData = (bytes, _, isReplay) => isReplay ? this.view.replay(bytes) : this.view.write(bytes);
     void shell.closed.then((ended) => {
       const { session } = this;
       if (this.isGone || this.shell !== shell || !session || session.state === "closed") return;

@@ -45,6 +45,7 @@ export class TerminalView {
   private ends: (() => void)[] = [];
   private composed = h("div", { class: "composed", "aria-hidden": "true" });
   private hasWebGL = false;
+  private replays = 0; // pieces of earlier output that are on their way to the screen
 
   constructor(private settings: SettingsStore, events: TerminalEvents) {
     allowTerminalStyles();
@@ -60,6 +61,7 @@ export class TerminalView {
     terminal.loadAddon(new WebLinksAddon((_, uri) => void openLink(uri)));
     const encoder = new TextEncoder();
     terminal.onData((data) => {
+      if (this.replays && data.startsWith("\x1b")) return; // an answer to a question of long ago
       const text = this.modify ? this.modify(data) : data;
       this.prediction?.typed(text);
       events.input(encoder.encode(text));
@@ -70,7 +72,7 @@ export class TerminalView {
     terminal.attachCustomKeyEventHandler((event) => event.type !== "keydown" || !events.shortcut(event));
     terminal.parser.registerOscHandler(52, (data) => {
       const text = clipboardText(data);
-      if (text === undefined) return true;
+      if (text === undefined || this.replays) return true;
       if (settings.current.clipboard) copyText(text).then(() => say("A program has copied text."), (error: Error) => say(error.message));
       else say("A program wanted to copy text. The settings allow it.");
       return true;
@@ -103,6 +105,13 @@ export class TerminalView {
   /** Done when the bytes are on the screen: what holds the far side up. */
   write(bytes: Uint8Array): Promise<void> {
     return new Promise((resolve) => this.terminal.write(bytes, resolve));
+  }
+
+  /** The same with output that was shown before: nothing in it is answered or obeyed again. */
+  async replay(bytes: Uint8Array): Promise<void> {
+    this.replays++;
+    await this.write(bytes);
+    this.replays--;
   }
 
   focus(): void {
