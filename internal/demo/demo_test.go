@@ -85,12 +85,11 @@ func TestTerminal(t *testing.T) {
 	w.until("24 80\r\n")
 	w.until("xterm-256color\r\n")
 	w.until("/dev/\r\n")
-	w.typed("trap 'stty size' WINCH; echo re''ady\r")
-	w.until("ready\r\n")
 	if err := pty.Setsize(w.File, &pty.Winsize{Rows: 40, Cols: 133}); err != nil {
 		t.Fatal(err)
 	}
-	w.typed("\r")
+	// The keys may be there before the size is.
+	w.typed("until stty size | grep '^40 133$'; do sleep 0.02; done\r")
 	w.until("40 133\r\n")
 	// The interrupt key ends what is in the foreground, and not the shell.
 	w.typed("echo be''gun; sleep 1000\r")

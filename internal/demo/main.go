@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -36,9 +37,17 @@ func main() {
 
 // run runs both servers until a signal comes, or the one that was started ends.
 func run(binary string, signals <-chan os.Signal, out io.Writer) error {
-	host, err := ownHost(os.Getenv("BIND"))
+	bind := cmp.Or(os.Getenv("BIND"), "127.0.0.1")
+	host, err := ownHost(bind)
 	if err != nil {
 		return err
+	}
+	// Else whoever listens there would be taken for the server.
+	port := cmp.Or(os.Getenv("PORT"), "8080")
+	if l, err := net.Listen("tcp", net.JoinHostPort(bind, port)); err != nil || port == "0" {
+		return fmt.Errorf("the server needs a port of its own, such as by make demo PORT=8081: %w", cmp.Or(err, errors.New("it is 0")))
+	} else {
+		l.Close()
 	}
 	shells, err := listen()
 	if err != nil {
@@ -48,6 +57,7 @@ func run(binary string, signals <-chan os.Signal, out io.Writer) error {
 
 	server := exec.Command(binary)
 	server.Stdout, server.Stderr = out, os.Stderr
+	server.Env = append(os.Environ(), "BIND="+bind, "PORT="+port)
 	// A key that is pressed must not reach it twice: the signal is passed on.
 	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := server.Start(); err != nil {
@@ -56,7 +66,7 @@ func run(binary string, signals <-chan os.Signal, out io.Writer) error {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Wait() }()
 
-	address := "http://" + net.JoinHostPort(host, os.Getenv("PORT"))
+	address := "http://" + net.JoinHostPort(host, port)
 	ready := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
@@ -86,7 +96,7 @@ func run(binary string, signals <-chan os.Signal, out io.Writer) error {
 // ownHost is what the page is reached at: BIND must be of this machine alone.
 func ownHost(bind string) (string, error) {
 	switch bind {
-	case "", "127.0.0.1", "localhost":
+	case "127.0.0.1", "localhost":
 		return "localhost", nil // a name, which security keys ask for
 	case "::1":
 		return bind, nil

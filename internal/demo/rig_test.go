@@ -106,7 +106,9 @@ func (r *rig) window(size pty.Winsize, args ...string) *window {
 		r.t.Fatal(err)
 	}
 	w := &window{File: f, t: r.t, cmd: cmd, in: bufio.NewReader(f)}
+	late := time.AfterFunc(4*patience, func() { _ = cmd.Process.Kill() }) // then until fails
 	r.t.Cleanup(func() {
+		late.Stop()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		f.Close()
