@@ -15,6 +15,16 @@ function held(name) {
   return { transfer: new Transfer("upload", name, mover), runs };
 }
 
+// What movers need of a browser, and what was handed over in the end.
+let handedOver;
+globalThis.window = {};
+globalThis.document = { createElement: () => ({ click() {} }) };
+URL.createObjectURL = (blob) => {
+  handedOver = blob;
+  return "blob:";
+};
+const { downloadOf } = await load("src/app/files/movers.ts");
+
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 test("three run at once, the others wait their turn", async () => {
@@ -81,4 +91,34 @@ test("sizes, times and modes as people read them", () => {
   assert.equal(formatMode(0o755, "directory"), "drwxr-xr-x");
   assert.equal(formatMode(0o640, "file"), "-rw-r-----");
   assert.deepEqual([joinPath("/", "a"), joinPath("/a", "b"), parentPath("/a/b/"), parentPath("/a"), parentPath("/")], ["/a", "/a/b", "/a", "/", "/"]);
+});
+
+test("a download goes on where it was, and begins anew if the file is another one by now", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let file = { text: "first file", modified: 1 }, isCut = true;
+  const asked = [];
+  const sftp = {
+    stat: async () => ({ size: file.text.length, modified: file.modified }),
+    download(path, { from }) {
+      asked.push(from);
+      const parts = isCut ? [file.text.slice(from, from + 3), undefined] : [file.text.slice(from)];
+      return new ReadableStream({
+        pull(controller) {
+          if (!parts.length) return controller.close();
+          const part = parts.shift();
+          if (part === undefined) throw new Error("cut");
+          controller.enqueue(new TextEncoder().encode(part));
+        },
+      }, { highWaterMark: 0 });
+    },
+  };
+  const { mover } = await downloadOf(async () => sftp, { name: "f", path: "/f", size: 10 });
+  const run = () => mover.run(() => {}, new AbortController().signal);
+  await assert.rejects(run(), /cut/);
+  await assert.rejects(run(), /cut/);
+  file = { text: "other file", modified: 2 };
+  isCut = false;
+  await run();
+  assert.deepEqual(asked, [0, 3, 0]);
+  assert.equal(await handedOver.text(), "other file");
 });

@@ -29,9 +29,14 @@ export async function downloadOf(open: Opener, entry: FileEntry): Promise<Transf
 }
 
 function downloadMover(open: Opener, path: string, sink: Sink): Mover {
+  let begun = ""; // what the file was when the kept bytes were read
   return {
     async run(onProgress, signal) {
       const sftp = await open();
+      const { size, modified } = await sftp.stat(path);
+      // The rest of another file would not fit to what is there.
+      if (begun !== `${size} ${modified}`) await sink.restart();
+      begun = `${size} ${modified}`;
       const reader = sftp.download(path, { from: sink.length, signal, onProgress: ({ done, total }) => onProgress(done, total) }).getReader();
       try {
         for (;;) {
