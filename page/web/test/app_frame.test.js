@@ -39,6 +39,15 @@ test("an allowed application has the page in a frame and gives it the token", as
   assert.ok(!page.tab.frames().some((frame) => frame.url().includes("secret")), "the password is gone from the address");
 });
 
+test("a server that wants no token has nobody asked for one", async (t) => {
+  const origin = await application(t);
+  const page = await visit(t, { stored: drawn, settings: { ancestors: [origin] } });
+  const frame = await embed(page, origin, "a.b.c");
+  await frame.locator(".connect-button").click();
+  await frame.getByRole("dialog", { name: "Is this the right host?" }).waitFor();
+  assert.equal(await page.tab.evaluate(() => globalThis.wishes), 0);
+});
+
 test("another application is neither asked nor heard", async (t) => {
   const origin = await application(t);
   const page = await visit(t, { stored: drawn, settings: { auth: true, ancestors: [origin] } });

@@ -114,6 +114,30 @@ test("a transfer is cancelled, and goes on where it was", async (t) => {
   assert.equal(hash(readFileSync(join(sshd.home, "long.bin"))), hash(content));
 });
 
+test("a transfer that was cut with its session goes on in the next one", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  const { tab, sshd } = page;
+  await page.login();
+  await page.button("Files").click();
+  await tab.getByText("Nothing here.").waitFor();
+  const content = randomBytes(40_000_000);
+  page.site.delay(40);
+  writeFileSync(sshd.path("long.bin"), content);
+  await tab.locator(".files input[type=file]").first().setInputFiles(sshd.path("long.bin"));
+  await tab.locator(".transfer.running", { hasText: "long.bin" }).getByText(/of 40 MB · .*\/s/).waitFor();
+  await page.type("exit\r");
+  await tab.getByText("The session has ended", { exact: true }).waitFor();
+  await tab.locator(".transfer.failed", { hasText: "long.bin" }).waitFor();
+  page.site.delay(0);
+  await page.button("Go on with long.bin").click();
+  await tab.locator(".transfer.failed", { hasText: "Connect again first." }).waitFor();
+  await page.button("Connect again").click();
+  await page.connected();
+  await page.button("Go on with long.bin").click();
+  await tab.locator(".transfer.done", { hasText: "long.bin" }).waitFor();
+  assert.equal(hash(readFileSync(join(sshd.home, "long.bin"))), hash(content));
+});
+
 test("a port of the host is shared, used and stopped", async (t) => {
   const page = await visit(t, { stored: drawn });
   const { tab, server } = page;

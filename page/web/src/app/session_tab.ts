@@ -115,7 +115,7 @@ export class SessionTab {
     if (this.attempt || this.isAlive) return;
     if (!target) return this.around.edit({ ...this.place, auth: "password", agentForward: false });
     const attempt = this.attempt = new AbortController();
-    this.forgetPanels();
+    this.forgetShares();
     if (this.isUsed) this.view.renew();
     this.isUsed = true;
     this.state.connecting(this.place.host);
@@ -173,7 +173,8 @@ export class SessionTab {
     this.isGone = true;
     this.attempt?.abort();
     this.session?.close();
-    this.forgetPanels();
+    this.panels.files?.dispose();
+    this.panels.share?.dispose();
     this.state.dispose();
     this.view.dispose();
     this.element.remove();
@@ -187,7 +188,7 @@ export class SessionTab {
   toggle(name: "files" | "share"): void {
     const { drawer } = this;
     if (!drawer.hidden && drawer.dataset.panel === name) return this.hideDrawer();
-    if (!this.session || this.session.state === "closed") return say("Connect first.");
+    if (!this.session && !this.panels[name]) return say("Connect first.");
     const panel = name === "files" ? this.panels.files ??= this.makeFiles() : this.panels.share ??= this.makeShare([]);
     drawer.dataset.panel = name;
     drawer.replaceChildren(panel.element);
@@ -207,18 +208,23 @@ export class SessionTab {
   }
 
   private makeFiles(): FilesPanel {
-    return new FilesPanel(() => this.session!.sftp(), () => this.hideDrawer());
+    return new FilesPanel(async () => this.running.sftp(), () => this.hideDrawer());
   }
 
   private makeShare(shares: PortShare[]): SharePanel {
-    return new SharePanel((options) => this.session!.sharePort(options), shares, this.around.tunnelNames, () => this.hideDrawer());
+    return new SharePanel(async (options) => this.running.sharePort(options), shares, this.around.tunnelNames, () => this.hideDrawer());
   }
 
-  private forgetPanels(): void {
-    this.panels.files?.dispose();
+  private get running(): SSHSession {
+    if (!this.session || this.session.state === "closed") throw new SSHError("The session has ended. Connect again first.", "network");
+    return this.session;
+  }
+
+  // Shared ports ended with their session. Files stay: a transfer that was cut with it goes on in the next one.
+  private forgetShares(): void {
     this.panels.share?.dispose();
-    this.panels = {};
-    this.drawer.hidden = true;
+    delete this.panels.share;
+    if (this.panel === "share") this.drawer.hidden = true;
   }
 
   private prompter(signal: AbortSignal): Prompter {

@@ -15,6 +15,7 @@ export class TokenSource {
   private token: string | undefined;
   private waiting = new Set<(token: string | undefined) => void>();
   private giver: Window | null;
+  private isSilent = false; // the giver has not answered in time, and is not waited for again
 
   constructor(private origins: string[], private isWanted: boolean) {
     this.giver = window.parent !== window ? window.parent : window.opener as Window | null;
@@ -24,6 +25,7 @@ export class TokenSource {
       const data = event.data as { type?: unknown; token?: unknown } | null;
       if (data?.type !== "wsproxy-token" || typeof data.token !== "string") return;
       this.token = data.token;
+      this.isSilent = false;
       for (const tell of this.waiting) tell(data.token);
       this.waiting.clear();
     });
@@ -37,7 +39,7 @@ export class TokenSource {
 
   /** For every connect and reconnect: a token may have run out meanwhile. */
   readonly get = async (): Promise<string | undefined> => {
-    if (this.giver && this.origins.length) return await this.request() ?? this.token;
+    if (this.isWanted && this.giver && this.origins.length) return await this.request() ?? this.token;
     return this.token;
   };
 
@@ -68,8 +70,12 @@ export class TokenSource {
         this.waiting.delete(done);
         resolve(token);
       };
-      const timer = setTimeout(() => done(undefined), PATIENCE);
-      this.waiting.add(done);
+      const timer = setTimeout(() => {
+        this.isSilent = true;
+        done(undefined);
+      }, PATIENCE);
+      if (this.isSilent) done(undefined);
+      else this.waiting.add(done);
       // The message holds no secret, and the browser delivers it to that origin alone.
       for (const origin of this.origins) this.giver!.postMessage({ type: "wsproxy-token-wanted" }, origin);
     });
