@@ -23,18 +23,20 @@ const (
 
 // A Client transfers files. Any goroutine may call its methods.
 type Client struct {
-	sftp *sftp.Client
-	over chan struct{}
+	sftp     *sftp.Client
+	listings *listings
+	over     chan struct{}
 }
 
 // New starts SFTP over a stream to a server's subsystem, which it owns from then on.
 func New(stream io.ReadWriteCloser) (*Client, error) {
-	client, err := sftp.NewClientPipe(stream, stream, sftp.MaxConcurrentRequestsPerFile(inFlight), sftp.UseFstat(true))
+	listed := &listings{}
+	client, err := sftp.NewClientPipe(&countedStream{ReadWriteCloser: stream, names: listed.add}, stream, sftp.MaxConcurrentRequestsPerFile(inFlight), sftp.UseFstat(true))
 	if err != nil {
 		stream.Close()
 		return nil, failure(CodeFailed, err, "The server transfers no files: it does not speak SFTP (%s).", said(err.Error()))
 	}
-	c := &Client{sftp: client, over: make(chan struct{})}
+	c := &Client{sftp: client, listings: listed, over: make(chan struct{})}
 	go func() {
 		_ = client.Wait()
 		close(c.over)
@@ -75,7 +77,7 @@ func (c *Client) RealPath(ctx context.Context, p string) (string, error) {
 // List returns what is in a directory, without "." and "..", in no order.
 func (c *Client) List(ctx context.Context, p string) ([]Entry, error) {
 	return run(ctx, "Listing", p, func() ([]Entry, error) {
-		infos, err := c.sftp.ReadDirContext(ctx, p)
+		infos, err := c.readDir(ctx, p)
 		if err != nil {
 			return nil, err
 		}

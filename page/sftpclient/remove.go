@@ -34,7 +34,7 @@ func (c *Client) remove(ctx context.Context, p string, isDir, recursive bool, de
 	if depth > maxDepth {
 		return failure(CodeFailed, nil, "%s is nested too deeply to be removed.", p)
 	}
-	infos, err := c.sftp.ReadDirContext(ctx, p)
+	infos, err := c.readDir(ctx, p)
 	if err != nil {
 		return gone(err, p)
 	}

@@ -39,8 +39,17 @@ func (c *Client) Read(ctx context.Context, p string, from int64, onChunk func(da
 		if _, err := file.Seek(from, io.SeekStart); err != nil {
 			return ReadResult{}, err
 		}
-		chunks := &chunkWriter{ctx: ctx, position: from, onChunk: onChunk, buffer: make([]byte, 0, readChunk)}
-		if _, err := file.WriteTo(chunks); err != nil {
+		chunks := &chunkWriter{ctx: ctx, position: from, onChunk: onChunk, buffer: make([]byte, 0, readChunk), whole: info.Mode().IsRegular()}
+		if _, err := file.WriteTo(chunks); errors.Is(err, errShort) {
+			// What was asked for ahead is behind a gap. One after the other nothing is.
+			if _, err = file.Seek(chunks.position+int64(len(chunks.buffer)), io.SeekStart); err == nil {
+				chunks.whole = false
+				_, err = io.CopyBuffer(chunks, struct{ io.Reader }{file}, make([]byte, packet))
+			}
+			if err != nil {
+				return ReadResult{}, err
+			}
+		} else if err != nil {
 			return ReadResult{}, err
 		}
 		if err := chunks.flush(); err != nil {
@@ -50,15 +59,29 @@ func (c *Client) Read(ctx context.Context, p string, from int64, onChunk func(da
 	})
 }
 
+// packet is how much is asked for at once.
+const packet = 32 << 10
+
+// errShort ends a reading ahead.
+var errShort = errors.New("the server has sent less than was asked for, and not at the end")
+
 // A chunkWriter makes larger pieces of packets.
 type chunkWriter struct {
 	ctx      context.Context
 	position int64 // of the buffer's first byte
 	onChunk  func([]byte, int64) error
 	buffer   []byte
+	// whole says that all packets but the last one are of full length. Of a file that grows, or from a server that
+	// sends less at once, they aren't, and what was asked for ahead leaves a gap behind each.
+	whole bool
+	short bool // the last one was not
 }
 
 func (w *chunkWriter) Write(p []byte) (int, error) {
+	if w.whole && w.short && len(p) > 0 {
+		return 0, errShort
+	}
+	w.short = len(p) < packet
 	written := 0
 	for len(p) > 0 {
 		n := copy(w.buffer[len(w.buffer):cap(w.buffer)], p)
