@@ -16,14 +16,20 @@ const (
 	// together is how many small requests are under way at once. It hides the time that
 	// each takes there and back, and stays below what servers queue.
 	together = 16
-	// inFlight is how many packets of a file are under way at once. With 32 KiB each it makes 2 MiB, as
-	// much as the window of the channel beneath.
-	inFlight = 64
+	// ahead is how many bytes of a file are under way at once: as much as the window of the channel
+	// beneath.
+	ahead = 2 << 20
+	// smallPacket is how many bytes of a file are in a packet that every server takes.
+	smallPacket = 32 << 10
+	// largePacket is the same for servers that tell their limits. All that are known to do so take 255 KiB
+	// or more. Each packet has an answer, which costs a browser as much as some of the bytes do.
+	largePacket = 128 << 10
 )
 
 // A Client transfers files. Any goroutine may call its methods.
 type Client struct {
 	sftp     *sftp.Client
+	packet   int // bytes of a file in one packet
 	listings *listings
 	over     chan struct{}
 }
@@ -31,12 +37,19 @@ type Client struct {
 // New starts SFTP over a stream to a server's subsystem, which it owns from then on.
 func New(stream io.ReadWriteCloser) (*Client, error) {
 	listed := &listings{}
-	client, err := sftp.NewClientPipe(&countedStream{ReadWriteCloser: stream, names: listed.add}, stream, sftp.MaxConcurrentRequestsPerFile(inFlight), sftp.UseFstat(true))
+	client, err := sftp.NewClientPipe(&countedStream{ReadWriteCloser: stream, names: listed.add}, stream,
+		sftp.MaxConcurrentRequestsPerFile(ahead/smallPacket), sftp.UseFstat(true))
 	if err != nil {
 		stream.Close()
 		return nil, failure(CodeFailed, err, "The server transfers no files: it does not speak SFTP (%s).", said(err.Error()))
 	}
-	c := &Client{sftp: client, listings: listed, over: make(chan struct{})}
+	c := &Client{sftp: client, packet: smallPacket, listings: listed, over: make(chan struct{})}
+	if _, ok := client.HasExtension("limits@openssh.com"); ok {
+		// What the server has is known only now, when nobody uses the client yet.
+		c.packet = largePacket
+		_ = sftp.MaxPacketUnchecked(largePacket)(client)
+		_ = sftp.MaxConcurrentRequestsPerFile(ahead / largePacket)(client)
+	}
 	go func() {
 		_ = client.Wait()
 		close(c.over)
