@@ -71,6 +71,13 @@ var rules = []rule{
 	{packages: "transport/service", never: []string{"transport/relay", "transport/forward"}, why: "forward stands on service"},
 
 	{packages: "command/...", never: []string{"server", "transport/...", "actors/...", "metrics"}, why: "the other end knows the server by the wire"},
+	{packages: "page/sshclient", only: []string{"page/sshclient/..."}, why: "it is an SSH client, over any connection"},
+	{packages: "page/sshclient/knownhosts", only: nothing, why: "it is what is known, whoever asks"},
+	{packages: "page/sshclient/agent", only: nothing, why: "it knows keys by an interface"},
+	{packages: "page/sshclient/webauthn", only: nothing, why: "it is a format"},
+	{packages: "page/sshclient/pkcs8", only: nothing, why: "it is a format"},
+	{packages: "page/sftpclient", only: nothing, why: "it transfers files, over any stream"},
+	{packages: "page/wasm", only: []string{"page/sshclient", "page/sftpclient"}, why: "it binds them to JavaScript, and does nothing else"},
 	{packages: "internal/demo", only: nothing, why: "it starts the server's binary"},
 	{packages: "internal/attack/...", only: []string{"internal/attack/..."}, why: "it knows the server by the contract alone"},
 

@@ -14,11 +14,11 @@ import (
 )
 
 // keygen makes a key of a kind by ssh-keygen, whose passphrase costs a test no time.
-func keygen(t *testing.T, kind, passphrase, comment string) (private, public string) {
+func keygen(t *testing.T, kind, passphrase, comment string, more ...string) (private, public string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "key")
 	args := []string{"-q", "-a", "1", "-t", kind, "-N", passphrase, "-C", comment, "-f", file}
-	if out, err := exec.Command("ssh-keygen", args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("ssh-keygen", append(args, more...)...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	read := func(file string) string {
@@ -70,7 +70,7 @@ func TestOtherTextIsDescribed(t *testing.T) {
 		{"", "no private key"},
 		{"nonsense", "no private key"},
 		{"PuTTY-User-Key-File-3: ssh-ed25519\n", "PuTTY"},
-		{"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMA==\n-----END ENCRYPTED PRIVATE KEY-----\n", "PKCS #8"},
+		{"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMA==\n-----END ENCRYPTED PRIVATE KEY-----\n", "no encrypted PKCS #8"},
 		{"-----BEGIN OPENSSH PRIVATE KEY-----\nMA==\n-----END OPENSSH PRIVATE KEY-----\n", "can't be read"},
 		{"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n", "can't be read"},
 	} {

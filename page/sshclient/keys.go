@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"wsproxy/page/sshclient/agent"
+	"wsproxy/page/sshclient/pkcs8"
 )
 
 // maxPassphrases is how often a key's passphrase is asked for.
@@ -24,6 +25,7 @@ type privateKey struct {
 	name       string
 	askFor     func(q Question) ([]string, error)
 	mu         sync.Mutex // held while a person is asked, so that it is done once
+	sealed     *pkcs8.Key // what is in the text, if that is its format
 	public     ssh.PublicKey
 	signer     ssh.MultiAlgorithmSigner // nil while it is locked
 	skip       *Error                   // why it is used no more
@@ -137,8 +139,13 @@ func readKey(text string) (*privateKey, *Error) {
 		}
 		return nil, failure(CodeProtocol, nil, "This is no private key: it has no line that begins with -----BEGIN.")
 	}
-	if block.Type == "ENCRYPTED PRIVATE KEY" {
-		return nil, failure(CodeFailed, nil, "Keys that are encrypted as PKCS #8 can't be read. Convert it by ssh-keygen -p -f FILE.")
+	if block.Type == pkcs8.BlockType {
+		sealed, err := pkcs8.Read(block.Bytes)
+		if err != nil {
+			return nil, failure(CodeFailed, err, "The private key can't be read: %s. Convert it by ssh-keygen -p -f FILE.", err)
+		}
+		key.sealed = sealed
+		return key, nil
 	}
 	raw, err := ssh.ParseRawPrivateKey(key.text)
 	var missing *ssh.PassphraseMissingError
@@ -233,7 +240,7 @@ func (k *privateKey) unlock() error {
 				return k.skip
 			}
 		}
-		raw, err := ssh.ParseRawPrivateKeyWithPassphrase(k.text, []byte(passphrase))
+		raw, err := k.decrypt(passphrase)
 		if errors.Is(err, x509.IncorrectPasswordError) {
 			continue
 		}
@@ -247,6 +254,21 @@ func (k *privateKey) unlock() error {
 		}
 	}
 	return nil
+}
+
+// decrypt fails with x509.IncorrectPasswordError.
+func (k *privateKey) decrypt(passphrase string) (any, error) {
+	if k.sealed == nil {
+		return ssh.ParseRawPrivateKeyWithPassphrase(k.text, []byte(passphrase))
+	}
+	plain, err := k.sealed.Decrypt(passphrase)
+	switch {
+	case errors.Is(err, pkcs8.ErrPassphrase):
+		return nil, x509.IncorrectPasswordError
+	case err != nil:
+		return nil, err
+	}
+	return x509.ParsePKCS8PrivateKey(plain)
 }
 
 // PublicKey, Sign, SignWithAlgorithm and Algorithms make a key an ssh.MultiAlgorithmSigner.

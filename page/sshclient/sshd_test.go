@@ -167,6 +167,7 @@ func TestKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	encrypted, encryptedPublic := keygen(t, "ed25519", "secret", "mine")
+	pkcs8, pkcs8Public := keygen(t, "ecdsa", "secret", "pkcs8", "-m", "PKCS8")
 	other, _ := keygen(t, "ed25519", "secret", "other")
 	line := func(key any) string {
 		public, err := ssh.NewPublicKey(key)
@@ -175,7 +176,7 @@ func TestKeys(t *testing.T) {
 		}
 		return string(ssh.MarshalAuthorizedKey(public))
 	}
-	permit(t, s, line(rsaKey.Public()), line(ecKey.Public()), encryptedPublic)
+	permit(t, s, line(rsaKey.Public()), line(ecKey.Public()), encryptedPublic, pkcs8Public)
 
 	crlf := strings.ReplaceAll("  "+string(pkcs1), "\n", "\r\n") + "\r\n"
 	for _, test := range []struct {
@@ -191,6 +192,7 @@ func TestKeys(t *testing.T) {
 		{name: "passphrase asked for", keys: []Key{{PrivateKey: encrypted}}, answers: [][]string{{"wrong"}, {"secret"}}, kinds: []string{KindPassphrase, KindPassphrase + "!"}},
 		{name: "a wrong one given", keys: []Key{{PrivateKey: encrypted, Passphrase: "wrong"}}, answers: [][]string{{"secret"}}, kinds: []string{KindPassphrase}},
 		{name: "old PEM, which hides the public half", keys: []Key{{PrivateKey: string(pem.EncodeToMemory(oldBlock))}}, answers: [][]string{{"secret"}}, kinds: []string{KindPassphrase}},
+		{name: "encrypted PKCS #8", keys: []Key{{PrivateKey: pkcs8}}, answers: [][]string{{"wrong"}, {"secret"}}, kinds: []string{KindPassphrase, KindPassphrase + "!"}},
 		{name: "a key that the server doesn't want is not decrypted", keys: []Key{{PrivateKey: other}, {PrivateKey: string(sec1)}}},
 		{name: "a passed over key", keys: []Key{{PrivateKey: encrypted}, {PrivateKey: string(sec1)}}, answers: [][]string{{""}}, kinds: []string{KindPassphrase}},
 		{name: "given up", keys: []Key{{PrivateKey: encrypted}, {PrivateKey: string(sec1)}}, kinds: []string{KindPassphrase}, code: CodeCancelled},
