@@ -8,6 +8,7 @@ import { build } from "esbuild";
 import { startTarget } from "../../../../client/js/test/support/peers.js";
 import { common } from "../../build.mjs";
 import { connect, options, setup } from "../support/session.js";
+import { cpuTime } from "./cpu.js";
 
 const size = 50 << 20;
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
@@ -50,15 +51,16 @@ test("50 MB of files, and as much over a relay alone", async (t) => {
       for await (const bytes of relay.readable) void bytes;
     },
   };
-  const took = {};
+  const took = {}, cost = {};
   for (let round = 0; round < 3; round++) {
     for (const [name, way] of Object.entries(ways)) {
-      const began = Date.now();
+      const began = Date.now(), before = cpuTime();
       await page.run(way, { url: line.url, sink, source, size });
       (took[name] ??= []).push(Date.now() - began);
+      (cost[name] ??= []).push(cpuTime() - before);
     }
   }
-  for (const name of Object.keys(ways)) t.diagnostic(`${name}: ${(size / 1000 / median(took[name])).toFixed(1)} MB/s`);
+  for (const name of Object.keys(ways)) t.diagnostic(`${name}: ${(size / 1000 / median(took[name])).toFixed(1)} MB/s, ${median(cost[name])} ms of CPU in all`);
 });
 
 test("from a keystroke to its echo, beside ssh over the same relay", async (t) => {

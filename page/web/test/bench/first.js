@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { chromium } from "playwright-core";
 import { startServer } from "../../../../client/js/test/support/server.js";
 import { startSSHD } from "../support/sshd.js";
+import { cpuTime } from "./cpu.js";
 
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 const executablePath = process.env.CHROMIUM ?? execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim();
@@ -24,7 +25,7 @@ test("a first visit", async (t) => {
   await new Promise((resolve) => counter.listen(0, "127.0.0.1", resolve));
   t.after(() => counter.close());
   const known = `[127.0.0.1]:${sshd.port} ${sshd.hostPublicKey}`;
-  const took = { form: [], shell: [], bytes: [] };
+  const took = { form: [], shell: [], bytes: [], cpu: [] };
   for (let round = 0; round < 5; round++) {
     const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
     try {
@@ -34,6 +35,7 @@ test("a first visit", async (t) => {
         localStorage["wsproxy.known_hosts"] = known;
       }, known);
       sent = 0;
+      const cpuBefore = cpuTime("chromium");
       const began = performance.now();
       await tab.goto(`http://127.0.0.1:${counter.address().port}/#ssh://${sshd.user}@127.0.0.1:${sshd.port}`, { waitUntil: "commit" });
       await tab.locator("input[name=password]").fill(sshd.password);
@@ -41,10 +43,11 @@ test("a first visit", async (t) => {
       await tab.locator(".connect-button").click();
       await tab.locator(".xterm-rows", { hasText: "$" }).waitFor();
       took.shell.push(performance.now() - began);
+      took.cpu.push(cpuTime("chromium") - cpuBefore);
       took.bytes.push(sent);
     } finally {
       await browser.close();
     }
   }
-  t.diagnostic(`${(median(took.bytes) / 1e6).toFixed(2)} MB; the form after ${Math.round(median(took.form))} ms, a prompt of the shell after ${Math.round(median(took.shell))} ms (at best ${Math.round(took.shell[0])} ms)`);
+  t.diagnostic(`${(median(took.bytes) / 1e6).toFixed(2)} MB; ${median(took.cpu)} ms of CPU in the browser; the form after ${Math.round(median(took.form))} ms, a prompt of the shell after ${Math.round(median(took.shell))} ms (at best ${Math.round(took.shell[0])} ms)`);
 });
