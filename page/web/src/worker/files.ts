@@ -42,11 +42,15 @@ async function read(go: GoSFTP, path: string, from: number, port: MessagePort) {
   });
   try {
     wire.tell("size", (await go.stat(path)).size);
+    let end = from;
     const result = await go.read(path, { from }, async (bytes) => {
       await credit.take(bytes.length);
+      end += bytes.length;
       wire.tellWith([bytes.buffer], "data", bytes);
     }, stop.signal);
-    return result;
+    if (end < result.size) throw new SSHError(`${path} became shorter while it was read.`, "failed");
+    // What was sent is what the page waits for: sizes of files that grow, and of those that have none, say less.
+    return { ...result, size: end };
   } finally {
     // The port is not ended here: the page still acknowledges what is on its way, and ends it.
   }

@@ -15,13 +15,20 @@ export interface Head {
   fields: Map<string, string>;
 }
 
+/** Requests of one connection without an answer. Who asks more without waiting is followed no further. */
+const mostAsked = 1000;
+/** Of a path, and of a method, what is kept for being shown, in characters. */
+const mostPath = 1000, mostMethod = 40;
+
 /** What a head says of its body: its length, `chunked`, or `end` for all that still comes. */
 export type Body = number | "chunked" | "end";
 
 export class HTTPReader {
   #onHead: (head: Head) => Body;
   #state: "head" | "size" | "skip" | "trailer" | "over" = "head";
-  #line = ""; // what has come of a head, a size or a trailer
+  #line = ""; // what has come of a line
+  #lines: string[] = []; // of a head, those before it
+  #length = 0; // of them
   #left = 0; // bytes to skip
   #isChunk = false; // what is skipped
 
@@ -46,46 +53,57 @@ export class HTTPReader {
       // Enough for what is shown; bytes beyond ASCII are told as they are.
       for (let i = 0; i < part.length; i += 8192) this.#line += String.fromCharCode(...part.subarray(i, i + 8192));
       at = next;
-      if (this.#line.length > (this.#state === "size" ? mostLine : mostHead)) this.#state = "over";
+      if (this.#length + this.#line.length > (this.#state === "size" ? mostLine : mostHead)) this.stop();
       else if (end >= 0) this.#endOfLine();
     }
   }
 
+  /** Reads no more. */
+  stop(): void {
+    this.#state = "over";
+    this.#line = "";
+    this.#lines = [];
+  }
+
+  // Each line is looked at once: a head of a great many must not take longer than its bytes do.
   #endOfLine(): void {
-    const text = this.#line;
+    const text = this.#line.replace(/\r?\n$/, "");
+    const isEnd = text === "";
+    this.#line = "";
     if (this.#state === "head") {
-      if (text === "\r\n" || text === "\n") this.#line = ""; // allowed before a request
-      else if (/\r?\n\r?\n$/.test(text)) this.#head(text);
+      if (!isEnd) {
+        this.#lines.push(text);
+        this.#length += text.length + 2;
+      } else if (this.#lines.length > 0) this.#head(); // before a request empty lines are allowed
     } else if (this.#state === "trailer") {
-      if (!/^\r?\n$|\n\r?\n$/.test(text)) return;
-      this.#line = "";
-      this.#state = "head";
-    } else {
-      this.#line = "";
-      if (/^\r?\n$/.test(text)) return; // behind a chunk's bytes
-      const size = /^([0-9a-f]{1,12})[ \t]*(;|\r?\n)/i.exec(text);
-      if (!size) this.#state = "over";
+      if (isEnd) this.#state = "head";
+    } else if (!isEnd) { // which is behind a chunk's bytes
+      const size = /^([0-9a-f]{1,12})[ \t]*(;|$)/i.exec(text);
+      if (!size) this.stop();
       else this.#skip(parseInt(size[1]!, 16), true);
     }
   }
 
-  #head(text: string): void {
-    this.#line = "";
-    const [first, ...lines] = text.split(/\r?\n/);
+  #head(): void {
+    const [first, ...lines] = this.#lines;
+    this.#lines = [];
+    this.#length = 0;
     const start = /^(\S+) (\S+)/.exec(first!);
-    if (!start) {
-      this.#state = "over";
-      return;
-    }
+    if (!start) return this.stop();
     const fields = new Map<string, string>();
     for (const line of lines) {
       const colon = line.indexOf(":");
       if (colon > 0) fields.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
     }
     const body = this.#onHead({ start: [start[1]!, start[2]!], fields });
+    if (this.#isOver) return; // by whom it was told
     if (body === "chunked") [this.#state, this.#isChunk] = ["size", true];
-    else if (body === "end" || !Number.isSafeInteger(body) || body < 0) this.#state = "over";
+    else if (body === "end" || !Number.isSafeInteger(body) || body < 0) this.stop();
     else this.#skip(body, false);
+  }
+
+  get #isOver(): boolean {
+    return this.#state === "over";
   }
 
   #skip(length: number, isChunk: boolean): void {
@@ -105,8 +123,13 @@ export class Exchange {
   /** @param onRequest returns what is to be told of its answer */
   constructor(onRequest: (method: string, path: string) => (status: number) => void) {
     this.requests = new HTTPReader(({ start: [method, target], fields }) => {
+      if (this.#asked.length >= mostAsked) {
+        this.requests.stop();
+        this.answers.stop();
+        return "end";
+      }
       const path = target.replace(/[?#].*$/s, "");
-      this.#asked.push({ isHead: method === "HEAD", answered: onRequest(method, path) });
+      this.#asked.push({ isHead: method === "HEAD", answered: onRequest(method.slice(0, mostMethod), path.slice(0, mostPath)) });
       return chunked(fields) ? "chunked" : Number(fields.get("content-length") ?? 0);
     });
     this.answers = new HTTPReader(({ start: [, text], fields }) => {

@@ -60,3 +60,21 @@ test("what is no HTTP, or too long, is left alone", () => {
     assert.deepEqual(follow([["requests", "POST /x HTTP/1.1\r\nContent-Length: -4\r\n\r\nGET /y HTTP/1.1\r\n\r\n"]], size), [["POST", "/x", 0]]);
   }
 });
+
+test("what a visitor sends to be a burden is followed no further than a request", () => {
+  const count = { requests: 0 };
+  const kept = [];
+  const asking = () => new Exchange((method, path) => {
+    count.requests++;
+    kept.push(method.length + path.length);
+    return () => {};
+  });
+  const began = performance.now();
+  for (let i = 0; i < 20; i++) asking().requests.read(encode(`GET / HTTP/1.1\n${"a\n".repeat(32_000)}`));
+  assert.ok(performance.now() - began < 2000, `20 heads of many lines take ${performance.now() - began} ms`);
+  const one = asking();
+  for (let i = 0; i < 10; i++) one.requests.read(encode("GET / HTTP/1.1\n\n".repeat(1000)));
+  assert.equal(count.requests, 1000, "without an answer");
+  asking().requests.read(encode(`${"M".repeat(20_000)} /${"p".repeat(40_000)} HTTP/1.1\r\n\r\n`));
+  assert.ok(Math.max(...kept) < 2000, `${Math.max(...kept)} characters are kept of a request`);
+});
