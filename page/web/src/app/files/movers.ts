@@ -2,7 +2,7 @@
 import type { FileEntry, SFTP } from "../../lib/index.ts";
 import { joinPath } from "./format.ts";
 import { type Sink, chooseFolder, chooseSink, sinkIn } from "./save.ts";
-import { archive } from "./tar.ts";
+import { DEEPEST, archive } from "./tar.ts";
 import { type Mover, Transfer } from "./transfers.ts";
 
 /** Gives the file transfer, a new one if the last has ended. */
@@ -81,14 +81,28 @@ export async function archiveOf(open: Opener, entry: FileEntry): Promise<Transfe
 export async function downloadFolder(open: Opener, entry: FileEntry, add: (transfer: Transfer) => void): Promise<void> {
   const target = await chooseFolder();
   if (!target) return;
-  const walk = async (path: string, folder: FileSystemDirectoryHandle): Promise<void> => {
+  const walk = async (path: string, folder: FileSystemDirectoryHandle, depth: number): Promise<void> => {
+    if (depth > DEEPEST) throw new Error(`${entry.name} is nested too deeply to be downloaded.`);
+    const taken = new Map<string, number>();
     for (const child of await (await open()).list(path)) {
-      const name = child.name.replace(/[/\\:]/g, "_");
-      if (child.type === "directory") await walk(child.path, await folder.getDirectoryHandle(name, { create: true }));
-      else if (child.type === "file") add(new Transfer("download", child.name, downloadMover(open, child.path, await sinkIn(folder, name))));
+      if (child.type !== "directory" && child.type !== "file") continue;
+      const name = localName(child.name, taken);
+      if (child.type === "directory") await walk(child.path, await folder.getDirectoryHandle(name, { create: true }), depth + 1);
+      else add(new Transfer("download", child.name, downloadMover(open, child.path, await sinkIn(folder, name))));
     }
   };
-  await walk(entry.path, await target.getDirectoryHandle(entry.name, { create: true }));
+  await walk(entry.path, await target.getDirectoryHandle(localName(entry.name, new Map()), { create: true }), 0);
+}
+
+/** A name that every system's disk can have, and no other of the folder has: not all tell capitals from small letters. */
+function localName(name: string, taken: Map<string, number>): string {
+  const allowed = name.replace(/[\x00-\x1f\x7f"*/:<>?\\|]/g, "_").replace(/[. ]$/, "_");
+  const first = allowed.toLowerCase();
+  let free = allowed, n = taken.get(first) ?? 1;
+  while (taken.has(free.toLowerCase())) free = `${allowed}_${++n}`;
+  taken.set(first, n); // where to go on: a host can have a great many of them
+  taken.set(free.toLowerCase(), taken.get(free.toLowerCase()) ?? 1);
+  return free;
 }
 
 /** A file on its way up, with its path below the folder that was dropped. */

@@ -5,20 +5,24 @@ const BLOCK = 512;
 /** What the header of old fits; the rest is in a pax header before it. */
 const LONGEST_NAME = 100, LARGEST_SIZE = 0o77777777777;
 
+/** Deeper than folders are; a host can make some up without end. */
+export const DEEPEST = 100;
+
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** The archive's bytes. Links are left out: they may lead anywhere. */
 export async function* archive(sftp: Pick<SFTP, "list" | "download">, folder: FileEntry, signal: AbortSignal): AsyncGenerator<Bytes> {
-  yield* entries(sftp, folder, folder.name, signal);
+  yield* entries(sftp, folder, folder.name, signal, 0);
   yield new Uint8Array(2 * BLOCK);
 }
 
-async function* entries(sftp: Pick<SFTP, "list" | "download">, folder: FileEntry, name: string, signal: AbortSignal): AsyncGenerator<Bytes> {
+async function* entries(sftp: Pick<SFTP, "list" | "download">, folder: FileEntry, name: string, signal: AbortSignal, depth: number): AsyncGenerator<Bytes> {
   signal.throwIfAborted();
+  if (depth > DEEPEST) throw new Error(`${name.slice(0, name.indexOf("/"))} is nested too deeply to be downloaded.`);
   yield* head(`${name}/`, 0, folder);
   for (const entry of await sftp.list(folder.path)) {
     const path = `${name}/${entry.name}`;
-    if (entry.type === "directory") yield* entries(sftp, entry, path, signal);
+    if (entry.type === "directory") yield* entries(sftp, entry, path, signal, depth + 1);
     if (entry.type !== "file") continue;
     yield* head(path, entry.size, entry);
     yield* content(sftp, entry, signal);

@@ -14,6 +14,7 @@ import { allowTerminalStyles } from "./csp_styles.ts";
 import { clipboardText } from "./osc52.ts";
 import { pasteable, runsByItself } from "./paste.ts";
 import { PredictionView } from "./prediction_view.ts";
+import { boundRepeats } from "./repeats.ts";
 import { takeTextInput } from "./text_input.ts";
 import { LEAST_CONTRAST, dark, light, onSystemTheme, resolved } from "./theme.ts";
 import { scrollByTouch } from "./touch.ts";
@@ -22,6 +23,9 @@ const FONTS = 'ui-monospace, "SF Mono", Menlo, "Cascadia Mono", Consolas, "DejaV
 
 /** Of the font's own height. Less cuts underscores off in some fonts. */
 const LINE_HEIGHT = 1.1;
+
+/** Bytes that are parsed in one go. */
+const PIECE = 4 << 10;
 
 export interface TerminalEvents {
   /** What is typed, pasted or answered, as bytes for the far side. */
@@ -70,6 +74,7 @@ export class TerminalView {
     terminal.onResize(({ cols, rows }) => events.resized(cols, rows));
     terminal.onTitleChange((title) => events.titled(title));
     terminal.attachCustomKeyEventHandler((event) => event.type !== "keydown" || !events.shortcut(event));
+    boundRepeats(terminal);
     terminal.parser.registerOscHandler(52, (data) => {
       const text = clipboardText(data);
       if (text === undefined || this.replays) return true;
@@ -104,7 +109,12 @@ export class TerminalView {
 
   /** Done when the bytes are on the screen: what holds the far side up. */
   write(bytes: Uint8Array): Promise<void> {
-    return new Promise((resolve) => this.terminal.write(bytes, resolve));
+    return new Promise((resolve) => {
+      // Only between two pieces does xterm.js let the page go on, and some sequences take a thousand times as long as text.
+      let from = 0;
+      for (; bytes.length - from > PIECE; from += PIECE) this.terminal.write(bytes.subarray(from, from + PIECE));
+      this.terminal.write(bytes.subarray(from), resolve);
+    });
   }
 
   /** The same with output that was shown before: nothing in it is answered or obeyed again. */
