@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,6 +93,11 @@ func connect(ctx context.Context, conn net.Conn, o Options, hooks Hooks, outer *
 	if o.User == "" || o.Host == "" || o.Port < 1 || o.Port > 65535 {
 		conn.Close()
 		return nil, failure(CodeFailed, nil, "A login needs a user, a host and a port from 1 to 65535.")
+	}
+	// In known_hosts these make a pattern, a list or another line: what is remembered of one host would be of others, too.
+	if strings.ContainsFunc(o.Host, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("*?!,|@#[]", r) }) {
+		conn.Close()
+		return nil, failure(CodeFailed, nil, "%q is not the name or address of a host.", Printable(o.Host, maxReason))
 	}
 	caller := ctx
 	ctx, cancel := context.WithCancel(ctx)
