@@ -22,6 +22,10 @@ const (
 
 	// maxMessage is far above what is signed for a login; it bounds what a server makes us keep.
 	maxMessage = 256 << 10
+
+	// maxChannels is how many programs may ask at once. Each may have a message kept, so a server must not have any
+	// number of them.
+	maxChannels = 64
 )
 
 // A Key can be listed and used.
@@ -41,14 +45,23 @@ func Serve(client *ssh.Client, keys []Key) {
 	a := &agent{keys: keys}
 	channels := client.HandleChannelOpen("auth-agent@openssh.com")
 	go func() {
+		free := make(chan struct{}, maxChannels)
 		for offered := range channels {
+			select {
+			case free <- struct{}{}:
+			default:
+				_ = offered.Reject(ssh.ResourceShortage, "the agent is asked by too many programs at once")
+				continue
+			}
 			channel, requests, err := offered.Accept()
 			if err != nil {
+				<-free
 				continue
 			}
 			go ssh.DiscardRequests(requests)
 			go func() { _, _ = io.Copy(io.Discard, channel.Stderr()) }()
 			go func() {
+				defer func() { <-free }()
 				defer channel.Close()
 				a.answerAll(channel)
 			}()

@@ -15,7 +15,6 @@ test("sequences that repeat something without end do not freeze the terminal", a
     await page.type(`clear; printf "${sequence}\\n"; echo ${name}-$((6*7))\r`);
     await page.sees(`${name}-42`);
     t.diagnostic(`${name}: ${Date.now() - began} ms`);
-    assert.ok(Date.now() - began < 10_000, `${name} takes ${Date.now() - began} ms`);
   }
   // Many of them take their time, but the page goes on meanwhile.
   await page.tab.evaluate(() => {
@@ -29,4 +28,34 @@ test("sequences that repeat something without end do not freeze the terminal", a
   const longest = await page.tab.evaluate(() => globalThis.longest);
   t.diagnostic(`longest task: ${Math.round(longest)} ms`);
   assert.ok(longest < 4000, `the page stands still for ${longest} ms`);
+});
+
+test("a link that comes while the form is filled takes no password along", async (t) => {
+  const page = await visit(t);
+  await page.open();
+  await page.tab.locator("input[name=password]").fill("for the host before");
+  await page.tab.evaluate(() => { location.hash = "#ssh://root@elsewhere.example:2222"; });
+  await page.tab.waitForFunction(() => document.querySelector("input[name=host]").value === "elsewhere.example");
+  assert.equal(await page.tab.locator("input[name=password]").inputValue(), "");
+});
+
+test("whatever the browser has kept, the page comes up and shows it as text", async (t) => {
+  const bad = "<img src=x onerror=\"globalThis.broken=1\">";
+  const profile = (more) => ({ id: "1", name: bad, host: bad, port: 22, user: bad, auth: "password", ...more });
+  for (const profiles of [
+    [profile()], [profile({ id: "2", name: "jump", jump: {} })], [profile({ name: "jump", jump: { host: 5, port: "x", user: null } })], [profile({ name: "jump", jump: 7, auth: "toString" })],
+    [profile({ name: "port", port: 1e300, sealed: { rounds: "x" } })], [null, 5, [], { id: 1 }], { length: 3 },
+  ]) {
+    const page = await visit(t, { stored: { profiles, settings: { fontSize: "x", theme: bad, scrollback: -1 }, security_keys: [null, { publicKey: bad, application: "127.0.0.1", credentialId: "x" }], known_hosts: bad } });
+    await page.open();
+    const place = page.tab.locator(".place-button").first();
+    if (await place.count()) {
+      await place.click();
+      if (profiles[0].sealed) await page.tab.keyboard.press("Escape");
+    }
+    await page.button("Settings").click();
+    await page.tab.getByRole("dialog", { name: "Settings" }).waitFor();
+    assert.equal(await page.tab.evaluate(() => globalThis.broken), undefined);
+    await page.tab.context().close();
+  }
 });

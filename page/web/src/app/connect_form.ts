@@ -97,8 +97,15 @@ export class ConnectForm {
     (!this.host.value ? this.host : !this.user.value ? this.user : this.auth === "password" ? this.password : this.host).focus();
   }
 
-  /** Fills in a place, from a link. Nothing is connected. */
-  fill(place: Partial<Place>, password?: string): void {
+  /** Fills in a place from a link, which may be anybody's: what was typed for another place does not go there. Nothing is connected. */
+  fillLink(place: Place): void {
+    this.forgetSecrets();
+    this.jump.value = "";
+    this.forward.input.checked = false;
+    this.fill(place, place.password ?? "");
+  }
+
+  private fill(place: Partial<Place>, password?: string): void {
     if (place.host !== undefined) this.host.value = place.host;
     if (place.port !== undefined) this.port.value = String(place.port);
     if (place.user !== undefined) this.user.value = place.user;

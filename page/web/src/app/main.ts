@@ -107,7 +107,7 @@ async function main(): Promise<void> {
   const follow = (): void => {
     const place = parsePlace(location.hash);
     if (!location.hash.startsWith("#") || !place) return;
-    start.form.fill(place, place.password);
+    start.form.fillLink(place);
     if (place.password) history.replaceState(null, "", `#ssh://${formatPlace(place)}`); // it stays in no history
     tabs.select(undefined);
   };

@@ -73,6 +73,10 @@ export class Profiles {
 
 function isProfile(value: unknown): value is Profile {
   const profile = value as Profile;
-  return typeof profile === "object" && profile !== null && typeof profile.id === "string" && typeof profile.name === "string" &&
-    typeof profile.host === "string" && typeof profile.port === "number" && typeof profile.user === "string";
+  return isPlace(value) && typeof profile.id === "string" && typeof profile.name === "string" && (profile.jump === undefined || isPlace(profile.jump));
+}
+
+function isPlace(value: unknown): value is JumpPlace {
+  const place = value as JumpPlace;
+  return typeof place === "object" && place !== null && typeof place.host === "string" && typeof place.port === "number" && typeof place.user === "string";
 }
