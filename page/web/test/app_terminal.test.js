@@ -13,8 +13,13 @@ test("from the form by the host's key and the password to a shell", async (t) =>
   await page.accessible("form");
   await page.connect();
   await page.tab.getByRole("dialog", { name: "Is this the right host?" }).waitFor();
+  assert.equal(await page.tab.evaluate(() => document.activeElement.textContent), "Yes, connect", "Enter answers the question");
   await page.picture("host-key");
   await page.accessible("host key");
+  const copy = page.button("Copy the fingerprint");
+  for (let i = 0; i < 3; i++) await copy.click();
+  await page.tab.locator("dialog .notice").waitFor();
+  assert.equal(await page.tab.locator(".notice").count(), 1, "what is said again is there once");
   await page.button("Yes, connect").click();
   await page.tab.getByRole("dialog", { name: "Password" }).waitFor();
   await page.accessible("password");

@@ -10,7 +10,7 @@ export interface DialogParts {
   body: (Node | string)[];
   /** Buttons, the first at the right; `submit` is what Enter does. */
   buttons: { text: string; value: string; kind?: "primary" | "danger" | "plain"; submit?: boolean }[];
-  /** Has the focus at first; otherwise the first field or button. */
+  /** Has the focus at first; otherwise the first field, or else the first of `buttons`. */
   focus?: HTMLElement;
   wide?: boolean;
   /** Takes the dialog away unanswered. */
@@ -64,8 +64,8 @@ function show(parts: DialogParts): Promise<string> {
     parts.signal?.addEventListener("abort", end);
     document.body.append(dialog);
     dialog.showModal();
-    const first = parts.tone === "danger" ? "footer button" : "input, textarea, select, button";
-    (parts.focus ?? form.querySelector<HTMLElement>(first))?.focus();
+    const field = parts.tone === "danger" ? null : form.querySelector<HTMLElement>("input, textarea, select");
+    (parts.focus ?? field ?? form.querySelector<HTMLElement>("footer button"))?.focus();
   });
 }
 
