@@ -1,6 +1,6 @@
 // Runs the tests: `node test/run.js unit` what needs no browser, `node
 // test/run.js chromium` the rest in a real one, against the real server and a real sshd.
-// `bench` says what that costs.
+// `bench` says what that costs, and `pictures` makes those of the documents anew.
 // It builds the server first, unless WSPROXY_BINARY names one. Names of files
 // behind that are those to be run.
 import { spawnSync } from "node:child_process";
@@ -12,8 +12,8 @@ import { buildForTests } from "./support/build.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const [kind, ...names] = process.argv.slice(2);
-if (!["unit", "chromium", "bench"].includes(kind)) {
-  console.error("usage: node test/run.js unit|chromium|bench [FILE...]");
+if (!["unit", "chromium", "bench", "pictures"].includes(kind)) {
+  console.error("usage: node test/run.js unit|chromium|bench|pictures [FILE...]");
   process.exit(2);
 }
 
@@ -38,6 +38,6 @@ async function run() {
   }
   const folder = kind === "chromium" ? here : join(here, kind);
   const files = names.length > 0 ? names.map((name) => resolve(name))
-    : readdirSync(folder).filter((name) => name.endsWith(kind === "bench" ? ".js" : ".test.js")).map((name) => join(folder, name));
+    : readdirSync(folder).filter((name) => name.endsWith(kind === "unit" || kind === "chromium" ? ".test.js" : ".js")).map((name) => join(folder, name));
   return spawnSync(process.execPath, ["--test", "--test-concurrency=1", ...files], { env, stdio: "inherit" }).status ?? 1;
 }

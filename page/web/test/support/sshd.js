@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inTime, patience } from "../../../../client/js/test/support/wait.js";
 
-/** The user who can log in, and the password. */
-const user = "ada", password = "correct horse";
+/** The password of the user who can log in. */
+const password = "correct horse";
 const uid = 64_321; // nobody else's
 
 /**
@@ -15,10 +15,11 @@ const uid = 64_321; // nobody else's
  * lists of users of its own, mounted for it alone, so it needs root.
  *
  * @param {import("node:test").TestContext} t it ends with the test
- * @param {{config?: string, port?: number, pam?: string}} [options] config: more lines of
- *   sshd_config, which come first; pam: it asks as this PAM configuration says
+ * @param {{config?: string, port?: number, pam?: string, user?: string, homeAt?: string}} [options]
+ *   config: more lines of sshd_config, which come first; pam: it asks as this PAM
+ *   configuration says; homeAt: the folder that the user has the home at
  */
-export async function startSSHD(t, { config = "", port, pam } = {}) {
+export async function startSSHD(t, { config = "", port, pam, user = "ada", homeAt } = {}) {
   if (process.getuid() !== 0) throw new Error("an sshd with a user of its own needs root");
   const directory = mkdtempSync(join(tmpdir(), "wsproxy-sshd-"));
   chmodSync(directory, 0o755);
@@ -33,7 +34,7 @@ export async function startSSHD(t, { config = "", port, pam } = {}) {
   newKey(path("host"), "host");
   const hash = execFileSync("perl", ["-e", 'print crypt($ARGV[0], q($6$saltsalt$))', password], { encoding: "utf8" });
   const add = (name, line) => writeFileSync(path(name), `${readFileSync(`/etc/${name}`, "utf8")}${line}\n`, { mode: name === "shadow" ? 0o600 : 0o644 });
-  add("passwd", `${user}:x:${uid}:${uid}::${home}:/bin/bash`);
+  add("passwd", `${user}:x:${uid}:${uid}::${homeAt ?? home}:/bin/bash`);
   add("group", `${user}:x:${uid}:`);
   add("shadow", `${user}:${hash}:19000:0:99999:7:::`);
   port ??= await freePort();
@@ -55,7 +56,9 @@ MaxStartups 100
   mkdirSync("/run/sshd", { recursive: true });
   const own = { passwd: "passwd", group: "group", shadow: "shadow", ...(pam && { pam: "pam.d/sshd" }) };
   if (pam) writeFileSync(path("pam"), pam);
-  const mount = Object.entries(own).map(([name, at]) => `mount --bind ${path(name)} /etc/${at}`).join(" && ");
+  const mounts = Object.entries(own).map(([name, at]) => `mount --bind ${path(name)} /etc/${at}`);
+  if (homeAt) mounts.push(`mount --bind ${home} ${homeAt}`);
+  const mount = mounts.join(" && ");
   const daemon = spawn("unshare", ["--mount", "sh", "-c", `${mount} && exec /usr/sbin/sshd -D -e -f ${path("config")}`], {
     stdio: ["ignore", "ignore", "pipe"],
   });
