@@ -151,7 +151,7 @@ test("raw TCP: half-close by the peer, the service's end, and a reset", async (t
   assert.ok(seen.counts.bytesIn >= 2 << 20 && seen.counts.bytesOut >= 2 << 20);
 });
 
-test("a port on which nobody listens is a 502, and says so", async (t) => {
+test("a port on which nobody listens is a 502, and says so until it is there", async (t) => {
   const nobody = await closedPort();
   const { server, view, look } = await share(t, nobody.port);
   assert.equal((await ask(server, view.url)).status, 502);
@@ -161,6 +161,11 @@ test("a port on which nobody listens is a 502, and says so", async (t) => {
   });
   t.diagnostic(seen.message);
   assert.ok(seen.message.includes(`can't reach localhost:${nobody.port}`), seen.message);
+  const service = http.createServer((request, response) => response.end("here"));
+  await new Promise((resolve) => service.listen(nobody.port, "127.0.0.1", resolve));
+  t.after(() => service.close().closeAllConnections());
+  assert.equal((await ask(server, view.url)).status, 200);
+  await eventually("nothing is said any more", async () => (await look()).message === "");
 });
 
 test("a share goes on when the line was cut, and ends with its session", async (t) => {

@@ -114,6 +114,7 @@ export class WorkerShare {
     const mine = new Set<SharedRequest & { isOpen: boolean }>();
     try {
       const service = await this.#client.dial(this.#options.host, this.#options.port);
+      if (this.#state === "open") this.#message = ""; // what an earlier connection has met is over
       const exchange = protocol === "http/1.1" ? new Exchange((method, path) => this.#asked(method, path, mine)) : undefined;
       const inbound = counting((bytes) => {
         counts.bytesIn += bytes.length;
