@@ -108,15 +108,23 @@ func TestPageFiles(t *testing.T) {
 		if !file.Immutable {
 			cache = "no-cache"
 		}
+		packed := strings.HasSuffix(name, ".png") // by itself: it lies there as it is
+		vary := "Accept-Encoding"
+		if packed {
+			vary = ""
+		}
 		tags := make(map[string]bool)
 		for _, c := range []struct{ accept, coding, suffix string }{{"identity", "", ""}, {"gzip, br;q=0.1", "gzip", ".gz"}, {"gzip, deflate, br, zstd", "br", ".br"}} {
+			if packed {
+				c.coding, c.suffix = "", ""
+			}
 			want := built(t, name+c.suffix)
 			response, body := s.get(t, "GET", path, "", "Accept-Encoding", c.accept)
 			got := response.Header
 			if response.StatusCode != 200 || !bytes.Equal(body, want) || int(response.ContentLength) != len(want) || got.Get("Content-Encoding") != c.coding {
 				t.Errorf("%s with %q: %d, %d bytes of %d, coding %q", path, c.accept, response.StatusCode, len(body), len(want), got.Get("Content-Encoding"))
 			}
-			if got.Get("Content-Type") != file.Type || got.Get("Cache-Control") != cache || got.Get("Vary") != "Accept-Encoding" || got.Get("X-Content-Type-Options") != "nosniff" {
+			if got.Get("Content-Type") != file.Type || got.Get("Cache-Control") != cache || got.Get("Vary") != vary || got.Get("X-Content-Type-Options") != "nosniff" {
 				t.Errorf("%s has the headers %v", path, got)
 			}
 			policy := got.Get("Content-Security-Policy")
@@ -129,7 +137,7 @@ func TestPageFiles(t *testing.T) {
 				t.Errorf("%s has a lax policy: %q", path, policy)
 			}
 			tag := got.Get("ETag")
-			if tags[tag] || !strings.HasPrefix(tag, `"`+file.Hash) {
+			if tags[tag] && !packed || !strings.HasPrefix(tag, `"`+file.Hash) {
 				t.Errorf("%s with %q has the tag %s, hash %s", path, c.accept, tag, file.Hash)
 			}
 			tags[tag] = true
@@ -141,6 +149,9 @@ func TestPageFiles(t *testing.T) {
 			if same.StatusCode != 304 || len(none) > 0 || same.Header.Get("ETag") != tag || same.Header.Get("Cache-Control") != cache {
 				t.Errorf("%s again: %d %v, %d bytes", path, same.StatusCode, same.Header, len(none))
 			}
+		}
+		if packed {
+			continue
 		}
 		if r, err := gzip.NewReader(bytes.NewReader(built(t, name+".gz"))); err != nil {
 			t.Error(err)

@@ -7,8 +7,8 @@ import (
 	"io/fs"
 )
 
-// What lies there compressed is not taken as it is, too. A build that leaves
-// something uncompressed needs its kind here, which TestBuiltIn sees.
+// What lies there compressed is not taken as it is, too. A build that leaves other
+// kinds than pictures uncompressed needs them here, which TestBuiltIn sees.
 //
 //go:embed dist/files.json dist/*.br dist/*.gz dist/*.png
 var dist embed.FS

@@ -29,6 +29,7 @@ const (
 // A Client transfers files. Any goroutine may call its methods.
 type Client struct {
 	sftp     *sftp.Client
+	packet   int // bytes of a file in one packet
 	listings *listings
 	over     chan struct{}
 }
@@ -36,12 +37,19 @@ type Client struct {
 // New starts SFTP over a stream to a server's subsystem, which it owns from then on.
 func New(stream io.ReadWriteCloser) (*Client, error) {
 	listed := &listings{}
-	client, err := sftp.NewClientPipe(&countedStream{ReadWriteCloser: stream, names: listed.add}, stream, sftp.MaxConcurrentRequestsPerFile(inFlight), sftp.UseFstat(true))
+	client, err := sftp.NewClientPipe(&countedStream{ReadWriteCloser: stream, names: listed.add}, stream,
+		sftp.MaxConcurrentRequestsPerFile(ahead/smallPacket), sftp.UseFstat(true))
 	if err != nil {
 		stream.Close()
 		return nil, failure(CodeFailed, err, "The server transfers no files: it does not speak SFTP (%s).", said(err.Error()))
 	}
-	c := &Client{sftp: client, listings: listed, over: make(chan struct{})}
+	c := &Client{sftp: client, packet: smallPacket, listings: listed, over: make(chan struct{})}
+	if _, ok := client.HasExtension("limits@openssh.com"); ok {
+		// What the server has is known only now, when nobody uses the client yet.
+		c.packet = largePacket
+		_ = sftp.MaxPacketUnchecked(largePacket)(client)
+		_ = sftp.MaxConcurrentRequestsPerFile(ahead / largePacket)(client)
+	}
 	go func() {
 		_ = client.Wait()
 		close(c.over)

@@ -39,12 +39,12 @@ func (c *Client) Read(ctx context.Context, p string, from int64, onChunk func(da
 		if _, err := file.Seek(from, io.SeekStart); err != nil {
 			return ReadResult{}, err
 		}
-		chunks := &chunkWriter{ctx: ctx, position: from, onChunk: onChunk, buffer: make([]byte, 0, readChunk), whole: info.Mode().IsRegular()}
+		chunks := &chunkWriter{ctx: ctx, position: from, onChunk: onChunk, buffer: make([]byte, 0, readChunk), packet: c.packet, whole: info.Mode().IsRegular()}
 		if _, err := file.WriteTo(chunks); errors.Is(err, errShort) {
 			// What was asked for ahead is behind a gap. One after the other nothing is.
 			if _, err = file.Seek(chunks.position+int64(len(chunks.buffer)), io.SeekStart); err == nil {
 				chunks.whole = false
-				_, err = io.CopyBuffer(chunks, struct{ io.Reader }{file}, make([]byte, packet))
+				_, err = io.CopyBuffer(chunks, struct{ io.Reader }{file}, make([]byte, c.packet))
 			}
 			if err != nil {
 				return ReadResult{}, err
@@ -59,9 +59,6 @@ func (c *Client) Read(ctx context.Context, p string, from int64, onChunk func(da
 	})
 }
 
-// packet is how much is asked for at once.
-const packet = 32 << 10
-
 // errShort ends a reading ahead.
 var errShort = errors.New("the server has sent less than was asked for, and not at the end")
 
@@ -71,6 +68,7 @@ type chunkWriter struct {
 	position int64 // of the buffer's first byte
 	onChunk  func([]byte, int64) error
 	buffer   []byte
+	packet   int // bytes that are asked for at once
 	// whole says that all packets but the last one are of full length. Of a file that grows, or from a server that
 	// sends less at once, they aren't, and what was asked for ahead leaves a gap behind each.
 	whole bool
@@ -81,7 +79,7 @@ func (w *chunkWriter) Write(p []byte) (int, error) {
 	if w.whole && w.short && len(p) > 0 {
 		return 0, errShort
 	}
-	w.short = len(p) < packet
+	w.short = len(p) < w.packet
 	written := 0
 	for len(p) > 0 {
 		n := copy(w.buffer[len(w.buffer):cap(w.buffer)], p)
