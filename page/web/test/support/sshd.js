@@ -23,7 +23,8 @@ export async function startSSHD(t, { config = "", port, pam, user = "ada", homeA
   if (process.getuid() !== 0) throw new Error("an sshd with a user of its own needs root");
   const directory = mkdtempSync(join(tmpdir(), "wsproxy-sshd-"));
   chmodSync(directory, 0o755);
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  // A shell that was hung up may write its history into its home meanwhile.
+  t.after(() => rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }));
   const path = (name) => join(directory, name);
   const home = path("home");
   mkdirSync(join(home, ".ssh"), { recursive: true });
