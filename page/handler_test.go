@@ -309,32 +309,6 @@ func TestWithoutThePage(t *testing.T) {
 	}
 }
 
-// What this very build has is whole, if it has a page.
-func TestBuiltIn(t *testing.T) {
-	h, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !h.Has("/") || h.Has("/web-terminal.json") != Exists() {
-		t.Errorf("there is a page: %v, and settings: %v", Exists(), h.Has("/web-terminal.json"))
-	}
-	for path, f := range h.files {
-		for _, as := range f.forms {
-			if as.coding != "" {
-				continue
-			}
-			content, err := as.open(h.dist)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n, err := io.Copy(io.Discard, content); err != nil || n != as.size {
-				t.Errorf("%s has %d bytes, %v; the list says %d", path, n, err, as.size)
-			}
-			content.Close()
-		}
-	}
-}
-
 // pausing is a ResponseWriter that knows its deadlines.
 type pausing struct {
 	http.ResponseWriter

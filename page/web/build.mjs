@@ -158,7 +158,8 @@ async function compile() {
   await mkdir(cache, { recursive: true });
   const out = join(cache, `ssh.${process.pid}.wasm`);
   try {
-    await run("go", ["build", "-trimpath", "-ldflags", "-s -w", "-o", out, "./wasm"], {
+    // Without the commit in it, the same source has the same name, and browsers keep what they have.
+    await run("go", ["build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, "./wasm"], {
       cwd: page, env: { ...process.env, GOOS: "js", GOARCH: "wasm", CGO_ENABLED: "0", GOFLAGS: "-pgo=off" },
     });
     return await readFile(out);
