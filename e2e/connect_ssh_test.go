@@ -41,7 +41,7 @@ func newConnectRig(t *testing.T, binary, url string, flags ...string) *connectRi
 	UserKnownHostsFile /dev/null
 	LogLevel ERROR
 	ProxyCommand %s connect %s %s %%h %%p
-`, r.sshd.addr.Port, r.sshd.user, r.sshd.keyFile, binary, strings.Join(flags, " "), url)
+`, r.sshd.addr.Port, r.sshd.User, r.sshd.keyFile, binary, strings.Join(flags, " "), url)
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func (r *connectRig) run(t *testing.T, status int, in io.Reader, out io.Writer, 
 	var failed *exec.ExitError
 	err := cmd.Run()
 	if got := cmd.ProcessState.ExitCode(); got != status || err != nil && !errors.As(err, &failed) || stderr.Len() > 0 {
-		t.Errorf("%s %q: %v, want exit status %d, and nothing but silence: %s\n%s", name, args, err, status, &stderr, r.sshd.out)
+		t.Errorf("%s %q: %v, want exit status %d, and nothing but silence: %s\n%s", name, args, err, status, &stderr, r.sshd.Log())
 	}
 }
 

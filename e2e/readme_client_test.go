@@ -42,7 +42,7 @@ func (r *readme) throughSSH(t *testing.T, line string) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = sent.reader(), got, &stderr
 	var failed *exec.ExitError
 	if err := cmd.Run(); !errors.As(err, &failed) || failed.ExitCode() != 42 {
-		t.Fatalf("%s: %v, want exit status 42\n%s%s", line, err, &stderr, d.out)
+		t.Fatalf("%s: %v, want exit status 42\n%s%s", line, err, &stderr, d.Log())
 	}
 	got.expect(t, sent)
 }

@@ -79,13 +79,13 @@ func TestResumeSCPThroughCuts(t *testing.T) {
 	run := func(from, to string) {
 		cmd := exec.CommandContext(t.Context(), scp, append(append([]string(nil), options...), from, to)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("scp %s %s: %v, %s\n%s", from, to, err, out, d.out)
+			t.Errorf("scp %s %s: %v, %s\n%s", from, to, err, out, d.Log())
 		}
 	}
 	began := time.Now()
 	var both sync.WaitGroup
-	both.Go(func() { run(from, d.user+"@127.0.0.1:"+there) })
-	both.Go(func() { run(d.user+"@127.0.0.1:"+from, back) })
+	both.Go(func() { run(from, d.User+"@127.0.0.1:"+there) })
+	both.Go(func() { run(d.User+"@127.0.0.1:"+from, back) })
 	both.Wait()
 	taken := 0
 	for _, c := range sessions() {
@@ -111,10 +111,10 @@ func resumeSSH(t *testing.T, via resumeVia, d *sshd) (*ssh.Client, *resumeClient
 	t.Helper()
 	conn := resumeOpen(t, via, relayPath(d.addr), hasty)
 	c, channels, requests, err := ssh.NewClientConn(conn, d.addr.String(), &ssh.ClientConfig{
-		User: d.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(d.signer)}, HostKeyCallback: ssh.FixedHostKey(d.hostKey),
+		User: d.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(d.Signer)}, HostKeyCallback: ssh.FixedHostKey(d.HostKey),
 	})
 	if err != nil {
-		t.Fatalf("no SSH: %v\n%s", err, d.out)
+		t.Fatalf("no SSH: %v\n%s", err, d.Log())
 	}
 	client := ssh.NewClient(c, channels, requests)
 	t.Cleanup(func() { client.Close() })

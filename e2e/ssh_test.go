@@ -83,13 +83,13 @@ func dialSSH(t *testing.T, s *server, d *sshd) (*ssh.Client, *wsConn) {
 		return answer(text)
 	})
 	c, channels, requests, err := ssh.NewClientConn(conn, d.addr.String(), &ssh.ClientConfig{
-		User:            d.user,
-		Auth:            []ssh.AuthMethod{ssh.PublicKeys(d.signer)},
-		HostKeyCallback: ssh.FixedHostKey(d.hostKey),
+		User:            d.User,
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(d.Signer)},
+		HostKeyCallback: ssh.FixedHostKey(d.HostKey),
 		Timeout:         patience,
 	})
 	if err != nil {
-		t.Fatalf("no SSH: %v\n%s", err, d.out)
+		t.Fatalf("no SSH: %v\n%s", err, d.Log())
 	}
 	client := ssh.NewClient(c, channels, requests)
 	t.Cleanup(func() { client.Close() })
@@ -279,8 +279,8 @@ func TestSSHOutlivesAKilledSSHD(t *testing.T) {
 	}
 
 	// Nobody listens any more.
-	_ = d.process.Kill()
-	<-d.exited
+	_ = d.Process.Kill()
+	<-d.Exited
 	expectClosed(t, dial(t, s, d.addr), websocket.CloseInternalServerErr, "cannot reach target")
 }
 

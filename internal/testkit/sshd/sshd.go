@@ -31,7 +31,8 @@ type Server struct {
 	Signer  ssh.Signer    // the same
 	HostKey ssh.PublicKey // by which it is known
 	Dir     string        // is HOME of its sessions
-	process *os.Process
+	Process *os.Process
+	Exited  <-chan struct{} // closed when it has ended
 	log     *buffer
 }
 
@@ -119,8 +120,8 @@ func (s *Server) run(t testing.TB, path, config string) bool {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.process = cmd.Process
 	exited := make(chan struct{})
+	s.Process, s.Exited = cmd.Process, exited
 	go func() {
 		_ = cmd.Wait()
 		close(exited)
