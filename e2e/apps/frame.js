@@ -2,10 +2,9 @@
 // port; on stdin comes, as JSON, the document of the application, and where the
 // terminal is. The application is asked for at two names, one of which may have the
 // terminal. Prints what came of each.
-import { execFileSync } from "node:child_process";
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.js";
 
 let document = "";
 const application = createServer((_, response) => response.writeHead(200, { "Content-Type": "text/html; charset=utf-8" }).end(document));
@@ -16,15 +15,7 @@ console.log(port);
 const line = await new Promise((resolve) => createInterface({ input: process.stdin }).once("line", resolve));
 const { html, terminal } = JSON.parse(line);
 document = html;
-const executablePath = process.env.CHROMIUM ?? execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim();
-const browser = await chromium.launch({
-  executablePath,
-  // Nothing but the loopback interface is asked for; root has no sandbox.
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * 127.0.0.1",
-  ],
-});
+const browser = await launch();
 const seen = {};
 try {
   for (const [name, host] of [["allowed", "127.0.0.1"], ["other", "localhost"]]) {

@@ -1,12 +1,11 @@
 // A Vite dev server, and a browser that looks at it through a tunnel. Prints the
 // server's port; on stdin comes the page's address from outside, and where its host is.
 // Then it changes a file and waits until the page shows that without loading anew.
-import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { chromium } from "playwright-core";
 import { createServer } from "vite";
+import { launch } from "./browser.js";
 
 const root = process.argv[2];
 const text = join(root, "text.js");
@@ -32,15 +31,7 @@ console.log(vite.httpServer.address().port);
 
 const [line] = await new Promise((resolve) => createInterface({ input: process.stdin }).once("line", (l) => resolve([l])));
 const [url, address] = line.split(" ");
-const executablePath = process.env.CHROMIUM ?? execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim();
-const browser = await chromium.launch({
-  executablePath,
-  // Nothing but the loopback interface is asked for; root has no sandbox.
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", `--host-resolver-rules=MAP * ${address}`,
-  ],
-});
+const browser = await launch(address);
 try {
   const tab = await browser.newPage();
   const errors = [];

@@ -2,19 +2,10 @@
 // address and a password: the link fills the form, the host's key is compared, and
 // what is typed is run. Arguments: the address, the password, the fingerprint, and
 // what to type. Prints what was seen of it, as JSON, when the shell has ended.
-import { execFileSync } from "node:child_process";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.js";
 
 const [address, password, fingerprint, typed] = process.argv.slice(2);
-const executablePath = process.env.CHROMIUM ?? execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim();
-const browser = await chromium.launch({
-  executablePath,
-  // Nothing but the loopback interface is asked for; root has no sandbox.
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * 127.0.0.1",
-  ],
-});
+const browser = await launch();
 const seen = { filled: "", connectedByItself: false, errors: [], violations: [], outside: [], failed: [] };
 try {
   const context = await browser.newContext();
