@@ -22,6 +22,9 @@ const (
 	resumeAckAfter = 400 * time.Millisecond
 	// resumeAhead is how much may wait in a client for the server.
 	resumeAhead = 1 << 20
+	// resumeStuck is how long a reader or writer waits, for a test that is stuck
+	// shall say where. It is longer than what tests let both wait.
+	resumeStuck = 4 * patience
 )
 
 var errResumeTaken = errors.New("another WebSocket has taken the session over")

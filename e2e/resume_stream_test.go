@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -86,8 +87,10 @@ func (c *resumeClient) pass(n uint64) {
 func (c *resumeClient) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.in) == 0 && !c.inEnd && c.err == nil {
-		c.changed.Wait()
+	for begin := time.Now(); len(c.in) == 0 && !c.inEnd && c.err == nil; c.changed.Wait() {
+		if time.Since(begin) > resumeStuck {
+			return 0, fmt.Errorf("nothing has come for %v, position is %d", resumeStuck, c.position)
+		}
 	}
 	if len(c.in) == 0 && c.inEnd {
 		return 0, io.EOF
@@ -107,8 +110,10 @@ func (c *resumeClient) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for written := 0; ; {
-		for len(c.out) >= resumeAhead && c.err == nil {
-			c.changed.Wait()
+		for begin := time.Now(); len(c.out) >= resumeAhead && c.err == nil; c.changed.Wait() {
+			if time.Since(begin) > resumeStuck {
+				return written, fmt.Errorf("nothing goes for %v, %d is acknowledged of %d", resumeStuck, c.base, c.next)
+			}
 		}
 		if c.err != nil || c.outEnd || c.bye != 0 {
 			return written, errors.Join(net.ErrClosed, c.err)
