@@ -168,12 +168,15 @@ func TestRawConnectionLines(t *testing.T) {
 			_, _ = io.Copy(io.Discard, outside)
 			outside.Close()
 		}},
-		{"eof", "", 5, 3, func(_ *testing.T, _ *tunnelClient, outside *net.TCPConn, inside *tunnelRawConn) {
+		{"eof", "", 5, 3, func(t *testing.T, c *tunnelClient, outside *net.TCPConn, inside *tunnelRawConn) {
 			_, _ = io.WriteString(outside, "hello")
 			outside.CloseWrite()
 			_, _ = io.Copy(io.Discard, struct{ io.Reader }{inside})
 			_, _ = io.WriteString(inside, "bye")
-			_, _ = io.ReadFull(outside, make([]byte, 3)) // or the client's end might be noted first
+			_, _ = io.ReadFull(outside, make([]byte, 3))
+			// The peer's end is noted when the client has been told. Before that is certain the
+			// client's might be noted first: what was sent after it has come, too.
+			tunnelGet(t, tunnelHTTP(t), s, c.host, "/")
 			_ = inside.Close()
 			_, _ = io.Copy(io.Discard, outside)
 			outside.Close()
