@@ -70,6 +70,7 @@ func runTests(m *testing.M) int {
 	binaryPath = filepath.Join(dir, "wsproxy")
 	build := exec.Command("go", "build", "-race", "-pgo=off", "-o", binaryPath, ".")
 	build.Dir = ".."
+	build.Env = append(os.Environ(), "CGO_ENABLED=1") // as the race detector needs it
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: the server can't be built: %v\n%s", err, out)
 		return 1
