@@ -48,7 +48,7 @@ func startDemo(t *testing.T) *demo {
 			t.Logf("make demo says:\n%s", d.said)
 		}
 	})
-	greeting := regexp.MustCompile(`Open +(http://localhost:` + d.port + `/)#ssh://demo@(127\.0\.0\.1):(\d+)\n +Password +(\S+)\n +Host key +(SHA256:\S+)\n`)
+	greeting := regexp.MustCompile(`Open +(http://localhost:` + d.port + `/)#ssh://demo:(\w+)@(127\.0\.0\.1):(\d+)\n +Password +(\w+) \(the link has filled it in\)\n +Host key +(SHA256:\S+)\n`)
 	eventually(t, 4*patience, "a greeting", func() bool {
 		select {
 		case <-over:
@@ -57,7 +57,10 @@ func startDemo(t *testing.T) *demo {
 		}
 		found := greeting.FindStringSubmatch(d.said.String())
 		if found != nil {
-			d.page, d.host, d.sshPort, d.password, d.key = found[1], found[2], found[3], found[4], found[5]
+			d.page, d.host, d.sshPort, d.password, d.key = found[1], found[3], found[4], found[5], found[6]
+			if found[2] != d.password {
+				t.Errorf("the link's password is %s, the one that is shown %s", found[2], d.password)
+			}
 		}
 		return found != nil
 	})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -33,7 +34,7 @@ func forward(asked ssh.NewChannel) {
 	}
 	conn, err := net.DialTimeout("tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))), dialTime)
 	if err != nil {
-		_ = asked.Reject(ssh.ConnectionFailed, err.Error())
+		_ = asked.Reject(ssh.ConnectionFailed, fmt.Sprintf("nothing answers on port %d of %s", to.Port, to.Host))
 		return
 	}
 	defer conn.Close()

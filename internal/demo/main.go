@@ -130,14 +130,14 @@ func greet(out io.Writer, address string, s *sshServer) {
 		who = u.Username
 	}
 	fmt.Fprintf(out, `
-  Open         %s/#ssh://%s@%s
-  Password     %s
+  Open         %s/#ssh://%s:%s@%s
+  Password     %s (the link has filled it in)
   Host key     %s
 
 It is %s, as %s, on this machine alone. Without a browser: ssh -p %d %s@127.0.0.1
 Ctrl-C ends it, and every shell that was opened.
 
-`, address, demoUser, s.address(), s.password, s.fingerprint(), shell(), who, s.port(), demoUser)
+`, address, demoUser, s.password, s.address(), s.password, s.fingerprint(), shell(), who, s.port(), demoUser)
 	if !hasPage(address) {
 		fmt.Fprint(out, "This build of the server is without its page: make build says why.\n\n")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -12,6 +13,9 @@ import (
 // maxAsked is how often a person is asked for a password, or by the server, before
 // the login is given up. OpenSSH's client does the same.
 const maxAsked = 3
+
+// methodPublicKey is RFC 4252's name of logging in by a key.
+const methodPublicKey = "publickey"
 
 // A login chooses how to authenticate, one method after the other. x/crypto calls it from
 // one goroutine.
@@ -33,6 +37,8 @@ type login struct {
 	noQuestions  bool // keyboard-interactive has come to nothing without a question
 	questioned   bool // the last method has asked something
 	last         string
+	offered      string   // fingerprint of the key that the last method has offered, or empty
+	refusedKeys  []string // fingerprints of those that the server has seen and not taken
 	banners      int
 	failed       *Error // which ends the login
 	keyFault     *Error // the last of a key that could not be used
@@ -89,7 +95,10 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 		l.passed, l.asked, l.noQuestions = len(c.PartialSuccessMethods), 0, false
 	} else if l.last == KindKeyboardInteractive && !l.questioned {
 		l.noQuestions = true
+	} else if l.last == methodPublicKey && l.offered != "" {
+		l.refusedKeys = append(l.refusedKeys, l.offered)
 	}
+	l.offered = ""
 	l.allowed = c.AllowedMethods
 	method, name := l.choose()
 	l.last, l.questioned = name, false
@@ -102,11 +111,17 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 // choose returns the next method, or nil when there is none left.
 func (l *login) choose() (ssh.AuthMethod, string) {
 	may := func(method string) bool { return slices.Contains(l.allowed, method) }
-	if may("publickey") && len(l.offers) > 0 {
+	if may(methodPublicKey) && len(l.offers) > 0 {
 		// One at a time: a key that can't sign must not keep the others from being tried.
 		signer := l.offers[0]
 		l.offers = l.offers[1:]
-		return ssh.PublicKeysCallback(func() ([]ssh.Signer, error) { return l.ready(signer) }), "publickey"
+		return ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
+			ready, err := l.ready(signer)
+			if len(ready) > 0 {
+				l.offered = ssh.FingerprintSHA256(signer.PublicKey())
+			}
+			return ready, err
+		}), methodPublicKey
 	}
 	if may(KindPassword) && l.o.Password != "" && !l.passwordUsed {
 		l.passwordUsed = true
@@ -139,10 +154,25 @@ func (l *login) refused() *Error {
 		return failure(CodeAuth, l.keyFault, "%s has refused the login of %s. It takes: %s. %s", l.o.Host, l.o.User, takes, l.keyFault.Message)
 	case l.asked >= maxAsked:
 		return failure(CodeAuth, nil, "%s has refused the login of %s: the password or the answers were wrong.", l.o.Host, l.o.User)
-	case slices.Contains(l.allowed, "publickey") && len(l.keys)+len(l.o.SecurityKeys) == 0:
+	case slices.Contains(l.allowed, methodPublicKey) && len(l.keys)+len(l.o.SecurityKeys) == 0:
 		return failure(CodeAuth, nil, "%s has refused the login of %s. It takes: %s. No key was given.", l.o.Host, l.o.User, takes)
 	}
 	return failure(CodeAuth, nil, "%s has refused the login of %s. It takes: %s.", l.o.Host, l.o.User, takes)
+}
+
+// keysNote says why keys have not let the person in, who is asked for something else now.
+func (l *login) keysNote() string {
+	switch n := len(l.refusedKeys); {
+	case l.keyFault != nil:
+		return l.keyFault.Message
+	case n == 1:
+		return l.o.Host + " has not taken the key " + l.refusedKeys[0] + " for " + l.o.User + "."
+	case n > 1:
+		return l.o.Host + " has taken none of the " + strconv.Itoa(n) + " keys for " + l.o.User + "."
+	case len(l.keys)+len(l.o.SecurityKeys) > 0 && l.passed == 0 && !slices.Contains(l.allowed, methodPublicKey):
+		return l.o.Host + " takes no keys."
+	}
+	return ""
 }
 
 // ask asks and checks what is answered.
@@ -173,7 +203,7 @@ func (l *login) askPassword() (string, error) {
 	answers, err := l.ask(Question{
 		Kind:    KindPassword,
 		Prompts: []Prompt{{Text: "Password"}},
-		Attempt: l.asked,
+		Attempt: l.asked, Note: l.keysNote(),
 	})
 	if err != nil {
 		return "", err
@@ -200,7 +230,7 @@ func (l *login) keyboardInteractive() ssh.AuthMethod {
 			l.passwordUsed = true
 			return []string{l.o.Password}, nil
 		}
-		q := Question{Kind: KindKeyboardInteractive, Name: name, Instruction: instruction, Attempt: l.asked}
+		q := Question{Kind: KindKeyboardInteractive, Name: name, Instruction: instruction, Attempt: l.asked, Note: l.keysNote()}
 		for i, text := range texts {
 			q.Prompts = append(q.Prompts, Prompt{Text: Printable(text, maxPrompt), Echo: echos[i]})
 		}

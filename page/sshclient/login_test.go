@@ -83,6 +83,60 @@ func TestWrongPasswordEnds(t *testing.T) {
 	h.expectKinds(t, KindPassword, KindPassword+"!", KindPassword+"!!")
 }
 
+// Whoever has chosen a key is told why a password is asked for.
+func TestRefusedKeysAreTold(t *testing.T) {
+	var keys []Key
+	var prints []string
+	for range 2 {
+		key, err := GenerateKey("", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, prints = append(keys, Key{PrivateKey: key.Private}), append(prints, key.Fingerprint)
+	}
+	refusing := func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, errWrong }
+	for _, test := range []struct {
+		name   string
+		keys   []Key
+		config ssh.ServerConfig
+		want   string
+	}{
+		{"one", keys[:1], ssh.ServerConfig{PublicKeyCallback: refusing, PasswordCallback: takesPassword}, "host.example has not taken the key " + prints[0] + " for me."},
+		{"two", keys, ssh.ServerConfig{PublicKeyCallback: refusing, PasswordCallback: takesPassword}, "host.example has taken none of the 2 keys for me."},
+		{"no keys there", keys[:1], ssh.ServerConfig{PasswordCallback: takesPassword}, "host.example takes no keys."},
+		{"no keys here", nil, ssh.ServerConfig{PublicKeyCallback: refusing, PasswordCallback: takesPassword}, ""},
+		{"questions", keys[:1], ssh.ServerConfig{PublicKeyCallback: refusing, KeyboardInteractiveCallback: takesAnswers([]string{"right"})}, "host.example has not taken the key " + prints[0] + " for me."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := &testHooks{answers: [][]string{{"wrong"}, {"RIGHT"}, {"right"}}}
+			o := options()
+			o.Keys = test.keys
+			_, _ = connectTo(t, serve(t, &test.config), o, h)
+			for _, q := range h.asked {
+				if q.Note != test.want {
+					t.Errorf("the note is %q, not %q", q.Note, test.want)
+				}
+			}
+			if len(h.asked) < 2 {
+				t.Errorf("%d questions", len(h.asked))
+			}
+		})
+	}
+	// A key that was right, and not enough, has not been refused.
+	h := &testHooks{answers: [][]string{{"right"}}}
+	o := options()
+	o.Keys = keys[:1]
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+		return nil, &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{PasswordCallback: takesPassword}}
+	}}
+	if _, err := connectTo(t, serve(t, config), o, h); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.asked) != 1 || h.asked[0].Note != "" {
+		t.Errorf("asked %+v", h.asked)
+	}
+}
+
 func TestGivingUpEnds(t *testing.T) {
 	h := &testHooks{answers: [][]string{nil}}
 	_, err := connectTo(t, serve(t, &ssh.ServerConfig{PasswordCallback: takesPassword}), options(), h)

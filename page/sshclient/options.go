@@ -72,7 +72,8 @@ type Question struct {
 	Name        string // of what is asked for: the server's title, or a key's name
 	Instruction string
 	Prompts     []Prompt
-	Attempt     int // from 1
+	Attempt     int    // from 1
+	Note        string // a sentence about keys that have come to nothing before, or empty
 }
 
 // A Prompt is one line of a question.

@@ -19,7 +19,7 @@ func (h hooks) Ask(ctx context.Context, q sshclient.Question) ([]string, error) 
 	}
 	value, err := call(ctx, h.Value, "ask", map[string]any{
 		"kind": q.Kind, "host": q.Host, "user": q.User, "name": q.Name,
-		"instruction": q.Instruction, "prompts": prompts, "attempt": q.Attempt,
+		"instruction": q.Instruction, "prompts": prompts, "attempt": q.Attempt, "note": q.Note,
 	})
 	if err != nil || !value.InstanceOf(arrayClass) {
 		return nil, err

@@ -164,6 +164,12 @@ test("a port of the host is shared, used and stopped", async (t) => {
   assert.ok(await tab.getByRole("img", { name: `QR code of http://${host}` }).count() > 0);
   await page.picture("share");
   await page.accessible("share");
+  await new Promise((resolve) => origin.close(resolve).closeAllConnections());
+  assert.match(await get("/nobody"), /can't reach|nothing|no service|refused/i);
+  await tab.locator(".share-state", { hasText: "Nothing answers" }).waitFor();
+  await page.button("Close this session").click();
+  await tab.getByRole("alertdialog").getByText("So does the shared port.").waitFor();
+  await tab.getByRole("alertdialog").getByRole("button", { name: "Cancel" }).click();
   await page.button("Stop").click();
   await tab.getByRole("alertdialog").getByRole("button", { name: "Stop" }).click();
   await tab.locator(".share-state.closed").waitFor();
@@ -186,6 +192,10 @@ test("a shell that outlives a reload is taken up again", async (t) => {
   await page.type("echo after-$((n+1))\r");
   await page.sees("after-42");
   assert.ok(!(await page.screen()).includes("1;2c"), "what was asked long ago is not answered again");
+  await page.type("exit\r");
+  await page.button("Connect again").click(); // how one logged in is not known any more
+  await page.tab.locator(".connect").waitFor();
+  await eventually("the tab is gone", async () => await page.tab.locator(".tab").count() === 0);
 });
 
 test("places are kept with their secrets only under a passphrase", async (t) => {

@@ -1,5 +1,6 @@
 // The looks: from the form to the shell, and what may go wrong on the way.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import test from "node:test";
 import { eventually } from "../../../client/js/test/support/wait.js";
 import { drawn, visit } from "./support/looks.js";
@@ -113,6 +114,44 @@ test("a key that is pasted is described and logs in; a new one can be made", asy
   assert.equal(await page.tab.getByRole("textbox", { name: "Private key" }).inputValue(), "", "the form keeps no key");
   await page.button("Make a new key").click();
   await page.tab.locator(".key-outcome").getByText(/ssh-ed25519 AAAA/).waitFor();
+});
+
+test("a key that the host does not take is told before anything else is asked", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  await page.open();
+  await page.tab.getByRole("radio", { name: "Key", exact: true }).check();
+  await page.tab.getByRole("textbox", { name: "Private key" }).fill(newKey(page.sshd.path("stranger"), "stranger").privateKey);
+  await page.connect();
+  await page.button("Yes, connect").click();
+  const asked = page.tab.getByRole("dialog", { name: "Password" });
+  await asked.getByText(/has not taken the key SHA256:/).waitFor();
+  await page.accessible("refused key");
+  await page.picture("key-refused");
+  // Given up, and connected again: the first line of the shell is that of the terminal.
+  await page.tab.keyboard.press("Escape");
+  await page.state("closed");
+  await page.button("Connect again").click();
+  await asked.waitFor();
+  await page.tab.keyboard.type(page.sshd.password);
+  await page.tab.keyboard.press("Enter");
+  await page.connected();
+  await page.sees("$ ");
+  assert.match((await page.screen()).split("\n")[0], /\$/);
+});
+
+test("what is typed while it connects is for the shell that comes", async (t) => {
+  const page = await visit(t, { stored: drawn });
+  const hostKey = readFileSync(page.sshd.path("host.pub"), "utf8").split(" ").slice(0, 2).join(" ");
+  await page.open();
+  await page.tab.evaluate((line) => { localStorage["wsproxy.known_hosts"] = line; }, `[127.0.0.1]:${page.sshd.port} ${hostKey}\n`);
+  await page.tab.reload();
+  await page.tab.locator("input[name=password]").fill(page.sshd.password);
+  await page.connect();
+  await page.type("echo early-$((1+1))\r");
+  await page.connected();
+  await page.sees("early-2");
+  const [first] = (await page.screen()).split("early-2");
+  assert.ok(first.includes("echo early-$((1+1))"), first);
 });
 
 test("every failure has its words and a way on", async (t) => {

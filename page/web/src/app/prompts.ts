@@ -40,6 +40,7 @@ async function askQuestion(question: Question, signal: AbortSignal): Promise<str
     title, icon: "key", focus: inputs[0], signal,
     body: [
       attempt > 1 ? h("p", { class: "wrong", role: "alert" }, kind === "passphrase" ? "That passphrase does not open the key." : "That was not accepted. Try again.") : "",
+      question.note ? h("p", { class: "wrong" }, question.note) : "",
       h("p", {}, who),
       kind === "password" ? h("input", { type: "text", autocomplete: "username", value: user, hidden: true }) : "", // for password managers
       question.instruction ? h("p", { class: "from-host" }, question.instruction) : "",
@@ -109,6 +110,6 @@ function print(type: string, fingerprint: string): HTMLElement {
 }
 
 /** Before a session's shell is thrown away. */
-export function confirmClose(place: string): Promise<boolean> {
-  return confirm("Close the session?", `The shell on ${place} ends, and what runs in it.`, "Close", "danger");
+export function confirmClose(place: string, shares: number): Promise<boolean> {
+  return confirm("Close the session?", `The shell on ${place} ends, and what runs in it.${shares ? ` So ${shares === 1 ? "does the shared port" : `do the ${shares} shared ports`}.` : ""}`, "Close", "danger");
 }

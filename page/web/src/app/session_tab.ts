@@ -39,6 +39,9 @@ export interface Surroundings {
 /** What a paste is cut into: the far side gets other keys between. */
 const PIECE = 32 << 10;
 
+/** Keys that are kept until the shell is there; more are no typing. */
+const EARLY = 1000;
+
 export class SessionTab {
   readonly id = freshId("session");
   readonly element: HTMLElement;
@@ -56,7 +59,7 @@ export class SessionTab {
   private pane: HTMLElement;
   private hint: HTMLElement | undefined;
   private isOpened = false;
-  private isUsed = false; // there is text of an earlier session
+  private early: Uint8Array<ArrayBuffer>[] = []; // typed before the shell is there
   private isGone = false;
 
   /** `target` is undefined for a session that was taken up: how one logged in there isn't known any more. */
@@ -113,11 +116,13 @@ export class SessionTab {
   async connect(refusedToken = false): Promise<void> {
     const { target } = this;
     if (this.attempt || this.isAlive) return;
-    if (!target) return this.around.edit({ ...this.place, auth: "password", agentForward: false });
+    if (!target) {
+      this.around.closing(this);
+      return this.around.edit({ ...this.place, auth: "password", agentForward: false });
+    }
     const attempt = this.attempt = new AbortController();
     this.forgetShares();
-    if (this.isUsed) this.view.renew();
-    this.isUsed = true;
+    this.view.renew();
     this.state.connecting(this.place.host);
     this.around.changed(this);
     try {
@@ -130,6 +135,7 @@ export class SessionTab {
       this.connected();
     } catch (error) {
       this.attempt = undefined;
+      this.early = [];
       if (this.isGone) return;
       const { code, message } = error as SSHError;
       if (code === "token" && !refusedToken && !attempt.signal.aborted) return this.connect(true);
@@ -166,7 +172,7 @@ export class SessionTab {
 
   /** Asks if there is something to lose; false if the person changed their mind. */
   async mayClose(): Promise<boolean> {
-    return this.stateName !== "connected" && this.stateName !== "detached" || await confirmClose(formatPlace(this.place));
+    return this.stateName !== "connected" && this.stateName !== "detached" || await confirmClose(formatPlace(this.place), this.session?.shares.size ?? 0);
   }
 
   dispose(): void {
@@ -258,6 +264,7 @@ export class SessionTab {
 
   private attach(shell: Shell): void {
     this.shell = shell;
+    for (const bytes of this.early.splice(0)) this.send(bytes);
     shell.onData = (bytes, _, isReplay) => isReplay ? this.view.replay(bytes) : this.view.write(bytes);
     void shell.closed.then((ended) => {
       const { session } = this;
@@ -290,7 +297,11 @@ export class SessionTab {
   // In order, and piece by piece: the shell takes what the host has room for.
   private send(bytes: Uint8Array<ArrayBuffer>): void {
     const { shell } = this;
-    if (!shell) return;
+    if (!shell) {
+      // Whoever types while it connects means the shell that comes, as at any terminal.
+      if (this.attempt && this.early.length < EARLY) this.early.push(bytes);
+      return;
+    }
     for (let from = 0; from < bytes.length; from += PIECE) {
       const piece = bytes.slice(from, from + PIECE);
       this.sending = this.sending.then(() => this.shell === shell ? shell.write(piece) : undefined).catch(() => undefined); // its end says why

@@ -221,6 +221,8 @@ export interface ShareView {
   counts: ShareCounts;
   /** The latest 100, the newest first. */
   requests: SharedRequest[];
+  /** Whether the latest connection has found nobody at the port. */
+  isUnanswered: boolean;
   /** Why it is lost or has ended, or the latest connection failed; a sentence. */
   message: string;
 }

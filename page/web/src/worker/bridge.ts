@@ -110,6 +110,8 @@ export interface Question {
   prompts: { text: string; echo: boolean }[];
   /** 1 for the first. Higher: the answer before was wrong. */
   attempt: number;
+  /** A sentence about keys that have come to nothing before; empty if there were none. */
+  note: string;
 }
 
 export interface HostKeyQuestion {

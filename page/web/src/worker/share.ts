@@ -19,6 +19,7 @@ export class WorkerShare {
   #stop = new AbortController();
   #state: ShareState = "open";
   #message = "";
+  #isUnanswered = false;
   #counts = { requests: 0, connections: 0, open: 0, bytesIn: 0, bytesOut: 0 };
   #requests: (SharedRequest & { isOpen: boolean })[] = []; // the newest last
   #changed: () => void;
@@ -86,6 +87,7 @@ export class WorkerShare {
       rawHost: rawHost ?? new URL(url).hostname,
       ...(credentials !== undefined && { credentials }),
       state: this.#state,
+      isUnanswered: this.#isUnanswered,
       counts: { ...this.#counts },
       requests: this.#requests.map(({ isOpen, ...request }) => isOpen ? { ...request, ms: now - request.time } : request).reverse(),
       message: this.#message,
@@ -113,7 +115,7 @@ export class WorkerShare {
     this.#change();
     const mine = new Set<SharedRequest & { isOpen: boolean }>();
     try {
-      const service = await this.#client.dial(this.#options.host, this.#options.port);
+      const service = await this.#dial();
       if (this.#state === "open") this.#message = ""; // what an earlier connection has met is over
       const exchange = protocol === "http/1.1" ? new Exchange((method, path) => this.#asked(method, path, mine)) : undefined;
       const inbound = counting((bytes) => {
@@ -141,6 +143,17 @@ export class WorkerShare {
       counts.open--;
       for (const request of mine) close(request);
       this.#change();
+    }
+  }
+
+  async #dial(): Promise<Awaited<ReturnType<GoClient["dial"]>>> {
+    try {
+      const service = await this.#client.dial(this.#options.host, this.#options.port);
+      this.#isUnanswered = false;
+      return service;
+    } catch (error) {
+      this.#isUnanswered = true;
+      throw error;
     }
   }
 

@@ -36,17 +36,18 @@ export function shareCard(share: PortShare, gone: () => void): { element: HTMLEl
     timer = undefined;
     drawn = performance.now();
     const view = share.view;
-    state.textContent = stateWords[view.state];
-    state.className = `share-state ${view.state}`;
+    const isUnanswered = view.state === "open" && view.isUnanswered;
+    state.textContent = isUnanswered ? "Nothing answers" : stateWords[view.state];
+    state.className = `share-state ${isUnanswered ? "lost" : view.state}`;
     message.textContent = view.message;
     message.hidden = !view.message;
     if (view.url !== shownURL) {
       shownURL = view.url;
       link.href = /^https?:/.test(view.url) ? view.url : "#";
-      link.textContent = view.url.replace(/\/$/, "");
+      link.textContent = link.title = view.url.replace(/\/$/, "");
       code.replaceChildren(...view.url ? [qrCode(view.url)] : []);
     }
-    raw.textContent = `${view.rawHost}:${view.rawPort}`;
+    raw.textContent = raw.title = `${view.rawHost}:${view.rawPort}`;
     rawLine.hidden = !view.rawPort;
     counts.requests.textContent = String(view.counts.requests);
     counts.open.textContent = `${view.counts.open} of ${view.counts.connections}`;

@@ -161,7 +161,9 @@ export class TerminalView {
 
   /** Gets it ready for another session: what the last one has set is set back, its text stays. */
   renew(): void {
-    this.terminal.write("\x1b[?1049l\x1b[?9;1000;1002;1003;1004;1005;1006;1015;2004l\x1b[?25h\x1b[!p\x1b[999B\r\n");
+    const { cursorX, cursorY, baseY } = this.terminal.buffer.normal;
+    const isEmpty = cursorX + cursorY + baseY === 0;
+    this.terminal.write(`\x1b[?1049l\x1b[?9;1000;1002;1003;1004;1005;1006;1015;2004l\x1b[?25h\x1b[!p${isEmpty ? "" : "\x1b[999B\r\n"}`);
     this.forgetPredictions();
   }
 
