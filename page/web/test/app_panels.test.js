@@ -109,9 +109,21 @@ test("a transfer is cancelled, and goes on where it was", async (t) => {
   await tab.locator(".transfer.cancelled").waitFor();
   page.site.delay(0);
   assert.ok(existsSync(join(sshd.home, "long.bin.part")));
+  await tab.locator(".listing .entry", { hasText: "long.bin.part" }).waitFor();
   await page.button("Go on with long.bin").click();
   await tab.locator(".transfer.done", { hasText: "long.bin" }).waitFor();
   assert.equal(hash(readFileSync(join(sshd.home, "long.bin"))), hash(content));
+  // Whoever dismisses what was cancelled has nothing left of it.
+  page.site.delay(40);
+  writeFileSync(sshd.path("other.bin"), content);
+  await tab.locator(".files input[type=file]").first().setInputFiles(sshd.path("other.bin"));
+  await tab.locator(".transfer.running", { hasText: "other.bin" }).getByText(/of 40 MB · .*\/s/).waitFor();
+  await page.button("Cancel other.bin").click();
+  const rest = tab.locator(".listing .entry", { hasText: "other.bin.part" });
+  await rest.waitFor();
+  await page.button("Dismiss other.bin").click();
+  await rest.waitFor({ state: "detached" });
+  assert.ok(!existsSync(join(sshd.home, "other.bin.part")));
 });
 
 test("a transfer that was cut with its session goes on in the next one", async (t) => {

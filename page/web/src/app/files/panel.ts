@@ -209,6 +209,6 @@ export class FilesPanel {
 
   private transferChanged(transfer: Transfer | undefined): void {
     this.list.update(transfer);
-    if (transfer?.state === "done" && transfer.kind === "upload" && !this.transfers.isBusy) void this.go(this.folder);
+    if (transfer?.isOver && transfer.kind === "upload" && !this.transfers.isBusy) void this.go(this.folder);
   }
 }

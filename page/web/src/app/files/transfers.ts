@@ -89,7 +89,7 @@ export class Transfers {
   dismiss(transfer: Transfer): void {
     this.cancel(transfer);
     this.all.splice(this.all.indexOf(transfer), 1);
-    if (transfer.state !== "done") void transfer.mover.discard?.().catch(() => undefined);
+    if (transfer.state !== "done") void transfer.mover.discard?.().catch(() => undefined).then(() => this.changed(transfer));
     this.changed(undefined);
   }
 
