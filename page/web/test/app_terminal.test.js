@@ -279,6 +279,11 @@ test("search, tabs and the page's own keys", async (t) => {
   const page = await visit(t, { stored: drawn });
   const { tab } = page;
   await page.login();
+  await page.type("printf '\\e]8;;https://example.com/there\\e\\\\a-link\\e]8;;\\e\\\\\\n'\r");
+  await page.sees("\na-link");
+  const { x, y } = await tab.locator(".xterm-rows > div", { hasText: /^a-link\s*$/ }).boundingBox();
+  await tab.mouse.move(x + 20, y + 5);
+  await tab.waitForFunction(() => document.querySelector(".terminal").title === "https://example.com/there");
   await page.type("echo needle; echo needle\r");
   await page.sees("needle\nneedle");
   await tab.keyboard.press("Control+Shift+F");

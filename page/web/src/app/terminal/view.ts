@@ -24,6 +24,9 @@ const FONTS = 'ui-monospace, "SF Mono", Menlo, "Cascadia Mono", Consolas, "DejaV
 /** Of the font's own height. Less cuts underscores off in some fonts. */
 const LINE_HEIGHT = 1.1;
 
+/** Characters of a link's target that are shown before it is opened. */
+const LONGEST_HINT = 300;
+
 /** Bytes that are parsed in one go. */
 const PIECE = 4 << 10;
 
@@ -56,7 +59,12 @@ export class TerminalView {
     this.terminal = new Terminal({
       allowProposedApi: true, // decorations of the search, and graphemes
       ...this.options(), macOptionIsMeta: false, rightClickSelectsWord: false, scrollOnUserInput: true,
-      linkHandler: { activate: (_, uri) => void openLink(uri) },
+      // The text of such a link says nothing of where it leads.
+      linkHandler: {
+        activate: (_, uri) => void openLink(uri),
+        hover: (_, uri) => this.element.title = uri.slice(0, LONGEST_HINT),
+        leave: () => this.element.title = "",
+      },
     });
     const { terminal } = this;
     terminal.loadAddon(this.fit);
