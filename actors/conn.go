@@ -368,7 +368,7 @@ func (a *conn) report() {
 	}
 	in, out := a.stream.Moved()
 	reason := cmp.Or(a.stream.Ended(), a.reason, messages.CloseClient)
-	a.needs.Meter.RawEnded(reason, in, out)
+	a.needs.Meter.RawEnded(reason, time.Since(a.started))
 	a.log.Info("raw connection ended", "conn", a.stream.ID(), "peer", a.stream.RemoteAddr(), "reason", string(reason),
 		"bytes_in", in, "bytes_out", out, "duration_ms", time.Since(a.started).Milliseconds())
 	a.started = time.Time{}

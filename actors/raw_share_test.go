@@ -166,7 +166,7 @@ func TestIdleRawConnectionIsReset(t *testing.T) {
 		v.wantStream(busy, "")
 		v.pass(idle/4 + time.Second)
 		v.wantStream(busy, "abort idle")
-		if n := r.meter.of("raw ended idle 3 4"); n != 2 {
+		if n := r.meter.of("raw ended idle"); n != 3 {
 			t.Errorf("counted were %v", r.meter.counts)
 		}
 		v.end()

@@ -347,7 +347,7 @@ func (a *tunnel) end(ctx actor.Context) {
 		return
 	}
 	sent, received := a.open.Mux.Moved()
-	a.needs.Meter.TunnelEnded(a.reason)
+	a.needs.Meter.TunnelEnded(a.reason, time.Since(a.started))
 	a.log(ctx).Info("tunnel ended", "reason", string(a.reason), "bytes_to_client", sent, "bytes_from_client", received,
 		"duration_ms", time.Since(a.started).Milliseconds())
 }

@@ -91,7 +91,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 		if r.limits, err = limits.Spawn(r.system, r.book, nil, log); err != nil {
 			t.Fatal(err)
 		}
-		if r.ports, err = ports.Spawn(r.system, rigFirstPort, rigLastPort, log); err != nil {
+		if r.ports, err = ports.Spawn(r.system, rigFirstPort, rigLastPort, nil, log); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,11 +15,11 @@ import (
 // and return at once.
 type TunnelMeter interface {
 	TunnelStarted()
-	TunnelEnded(reason messages.Reason)
+	// TunnelEnded is called once for each TunnelStarted, with how long it has lasted.
+	TunnelEnded(reason messages.Reason, lasted time.Duration)
 	RawStarted()
-	// RawEnded is called once for each RawStarted. in and out are payload
-	// bytes from and to the outside peer.
-	RawEnded(reason messages.CloseReason, in, out int64)
+	// RawEnded is called once for each RawStarted, with how long it has lasted.
+	RawEnded(reason messages.CloseReason, lasted time.Duration)
 	// HandlerRestarted is called when a tunnel's handler failed and began anew.
 	HandlerRestarted()
 }

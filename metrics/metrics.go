@@ -15,19 +15,14 @@ import (
 // goroutines; none waits.
 type Metrics struct {
 	registry *prometheus.Registry
-	relays   prometheus.Gauge
-	ended    *prometheus.CounterVec
-	bytes    *prometheus.CounterVec
 	refused  *prometheus.CounterVec
-
-	tunnels      prometheus.Gauge
-	tunnelsEnded *prometheus.CounterVec
-	restarts     prometheus.Counter
-	raw          prometheus.Gauge
-	rawEnded     *prometheus.CounterVec
-	rawBytes     *prometheus.CounterVec
-
-	resume resume
+	relays   kind
+	tunnels  kind
+	raw      kind
+	restarts prometheus.Counter
+	resume   resume
+	times    times
+	http     *prometheus.CounterVec
 }
 
 // New returns counters at zero, together with those of the Go runtime and of
@@ -35,31 +30,20 @@ type Metrics struct {
 func New() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		relays: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "wsproxy_relay_sessions", Help: "Relay sessions that are alive."}),
-		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wsproxy_relay_sessions_ended_total", Help: "Relay sessions that have ended, by reason."}, []string{"reason"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wsproxy_relay_bytes_total", Help: "Payload bytes of ended relay sessions, up to the target or down from it."}, []string{"direction"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wsproxy_requests_refused_total", Help: "Requests refused before any upgrade, by endpoint and reason."}, []string{"endpoint", "reason"}),
-		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "wsproxy_tunnels", Help: "Tunnels that are alive."}),
-		tunnelsEnded: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wsproxy_tunnels_ended_total", Help: "Tunnels that have ended, by reason."}, []string{"reason"}),
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wsproxy_tunnel_restarts_total", Help: "Times that a tunnel's handler failed and began anew."}),
-		raw: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "wsproxy_raw_connections", Help: "Raw TCP connections of tunnels that are alive."}),
-		rawEnded: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wsproxy_raw_connections_ended_total", Help: "Raw TCP connections that have ended, by reason."}, []string{"reason"}),
-		rawBytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wsproxy_raw_bytes_total", Help: "Payload bytes of ended raw TCP connections, in from the outside peer or out to it."}, []string{"direction"}),
 	}
-	m.registry.MustRegister(m.relays, m.ended, m.bytes, m.refused,
-		m.tunnels, m.tunnelsEnded, m.restarts, m.raw, m.rawEnded, m.rawBytes,
+	m.registry.MustRegister(m.refused, m.restarts,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	lasted := newLasted(m.registry)
+	m.relays = newKind(m.registry, "wsproxy_relay_sessions", "Relay sessions", lasted.WithLabelValues("relay"), relayEnds())
+	m.tunnels = newKind(m.registry, "wsproxy_tunnels", "Tunnels", lasted.WithLabelValues("tunnel"), tunnelEnds())
+	m.raw = newKind(m.registry, "wsproxy_raw_connections", "Raw TCP connections of tunnels", lasted.WithLabelValues("raw"), rawEnds())
 	m.resume = newResume(m.registry)
+	m.times = newTimes(m.registry)
+	m.http = newHTTP(m.registry)
 	return m
 }
 
@@ -68,6 +52,9 @@ type Keys struct {
 	Fetches  uint64 // fetches that have ended
 	Failures uint64 // those of them that failed
 	Usable   int    // keys that tokens can be checked with now
+
+	LastSuccess time.Time // end of the last good fetch; zero = none yet
+	Waiting     int       // requests that wait for a key now
 }
 
 // WatchKeys shows what read says, each time that somebody asks for /metrics. It
@@ -83,6 +70,17 @@ func (m *Metrics) WatchKeys(read func() Keys) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "wsproxy_jwks_keys", Help: "Keys that tokens can be checked with."},
 			func() float64 { return float64(read().Usable) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wsproxy_jwks_last_success_timestamp_seconds", Help: "When the key set was last fetched, in seconds since 1970; 0 if it never was."},
+			func() float64 {
+				if last := read().LastSuccess; !last.IsZero() {
+					return float64(last.UnixMilli()) / 1000
+				}
+				return 0
+			}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wsproxy_jwks_waiting_requests", Help: "Requests that wait for a key that is not known yet."},
+			func() float64 { return float64(read().Waiting) }),
 	)
 }
 
@@ -93,43 +91,34 @@ func (m *Metrics) HTTP() *http.Server {
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 }
 
-// RelayStarted counts a relay session that begins.
-func (m *Metrics) RelayStarted() { m.relays.Inc() }
-
-// RelayEnded counts a relay session that has ended, and its payload bytes: up to
-// the target, and down from it.
-func (m *Metrics) RelayEnded(reason messages.Reason, up, down int64) {
-	m.relays.Dec()
-	m.ended.WithLabelValues(string(reason)).Inc()
-	m.bytes.WithLabelValues("up").Add(float64(up))
-	m.bytes.WithLabelValues("down").Add(float64(down))
-}
-
 // Refused counts a request that was refused before any upgrade.
 func (m *Metrics) Refused(endpoint string, reason messages.Reason) {
 	m.refused.WithLabelValues(endpoint, string(reason)).Inc()
 }
 
-// TunnelStarted counts a tunnel that begins.
-func (m *Metrics) TunnelStarted() { m.tunnels.Inc() }
+// RelayStarted counts a relay session that begins.
+func (m *Metrics) RelayStarted() { m.relays.start() }
 
-// TunnelEnded counts a tunnel that has ended.
-func (m *Metrics) TunnelEnded(reason messages.Reason) {
-	m.tunnels.Dec()
-	m.tunnelsEnded.WithLabelValues(string(reason)).Inc()
+// RelayEnded counts a relay session that has ended, and how long it has lasted.
+func (m *Metrics) RelayEnded(reason messages.Reason, lasted time.Duration) {
+	m.relays.end(string(reason), lasted)
+}
+
+// TunnelStarted counts a tunnel that begins.
+func (m *Metrics) TunnelStarted() { m.tunnels.start() }
+
+// TunnelEnded counts a tunnel that has ended, and how long it has lasted.
+func (m *Metrics) TunnelEnded(reason messages.Reason, lasted time.Duration) {
+	m.tunnels.end(string(reason), lasted)
 }
 
 // HandlerRestarted counts a failure of a tunnel's handler that it began anew after.
 func (m *Metrics) HandlerRestarted() { m.restarts.Inc() }
 
 // RawStarted counts a raw connection that begins.
-func (m *Metrics) RawStarted() { m.raw.Inc() }
+func (m *Metrics) RawStarted() { m.raw.start() }
 
-// RawEnded counts a raw connection that has ended, and its payload bytes: in from
-// the outside peer, and out to it.
-func (m *Metrics) RawEnded(reason messages.CloseReason, in, out int64) {
-	m.raw.Dec()
-	m.rawEnded.WithLabelValues(string(reason)).Inc()
-	m.rawBytes.WithLabelValues("in").Add(float64(in))
-	m.rawBytes.WithLabelValues("out").Add(float64(out))
+// RawEnded counts a raw connection that has ended, and how long it has lasted.
+func (m *Metrics) RawEnded(reason messages.CloseReason, lasted time.Duration) {
+	m.raw.end(string(reason), lasted)
 }

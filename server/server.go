@@ -78,7 +78,8 @@ func startWith(c config.Config, version string, log *slog.Logger, inject func(an
 	if s.verifier != nil {
 		meter.WatchKeys(func() metrics.Keys {
 			stats := s.verifier.Stats()
-			return metrics.Keys{Fetches: stats.Fetches, Failures: stats.Failures, Usable: stats.Keys}
+			return metrics.Keys{Fetches: stats.Fetches, Failures: stats.Failures, Usable: stats.Keys,
+				LastSuccess: stats.LastSuccess, Waiting: stats.Waiting}
 		})
 	}
 	if err = s.wire(ownPorts, meter); err != nil {

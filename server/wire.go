@@ -42,13 +42,14 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 		DialTimeout: c.DialTimeout,
 		Ping:        c.PingInterval,
 		Meter:       meter,
+		Observer:    meter,
 		Log:         s.log,
 
 		MaxConnsPerPeer: c.MaxHTTPConnsPerIP,
 		MaxConns:        c.MaxHTTPConns,
 	}
 	if s.verifier != nil {
-		edge.Auth = s.verifier // a nil *auth.Verifier in an interface would not be nil
+		edge.Auth = countAuthentications(s.verifier, meter) // a nil *auth.Verifier in an interface would not be nil
 	}
 	if c.WebTerminal {
 		pages, err := page.New(s.pageOptions())
@@ -61,6 +62,7 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 		return err
 	}
 	s.edge = transport.NewServer(edge)
+	s.watch(meter)
 	return nil
 }
 
@@ -122,11 +124,13 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 // them.
 func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*transport.Tunnels, error) {
 	c := s.config
-	lender, err := ports.Spawn(s.system, c.TunnelPortMin, c.TunnelPortMax, s.log)
+	lender, err := ports.Spawn(s.system, c.TunnelPortMin, c.TunnelPortMax,
+		meter.WatchPorts(int(c.TunnelPortMax)-int(c.TunnelPortMin)+1), s.log)
 	if err != nil {
 		return nil, err
 	}
 	memory := budget.NewPool(c.TunnelBufferTotal)
+	meter.WatchTunnelBuffer(memory.Held)
 	owner, err := actors.SpawnTunnels(s.system, actors.Tunnels{
 		Limits: limits, Ports: lender, Memory: memory, Meter: meter, Log: s.log,
 		PublicURL: c.TunnelPublicURL, RawHost: c.TunnelRawHost, Credentials: c.TunnelForwardCredentials,

@@ -47,6 +47,7 @@ func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)
 // attached to what the session's actors hold. It answers the request in any
 // case.
 func (s *Server) begin(w http.ResponseWriter, r *http.Request, protocol string, ask func(answer chan messages.Admission), attach func(*wsock.Conn) bool) {
+	began := time.Now()
 	session, reason := s.admit(r, ask)
 	if session == nil {
 		s.refuse(w, r, refusalFor(reason))
@@ -57,6 +58,9 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, protocol string, 
 	if client == nil {
 		abandon()
 		return
+	}
+	if s.config.Observer != nil {
+		s.config.Observer.ShookHands(r.URL.Path[1:], time.Since(began))
 	}
 	if !attach(client) {
 		s.host.Refuse(client, s.whyUnattached())

@@ -50,6 +50,15 @@ type Pages interface {
 // A Meter counts refused requests. Its method is called by many goroutines.
 type Meter = forward.Meter
 
+// An Observer is told how long things take, and what comes of them. Its methods are
+// called by many goroutines.
+type Observer interface {
+	relay.Observer
+	outside.Observer
+	// ShookHands is told how long a client has waited for its WebSocket.
+	ShookHands(endpoint string, took time.Duration)
+}
+
 // Memory counts the bytes that are held for requests against a bound. Its
 // methods are called by many goroutines.
 type Memory interface {
@@ -59,8 +68,8 @@ type Memory interface {
 	Add(n int64)
 }
 
-// Config is what the edge needs. All fields but Auth, Tunnels, Pages and the bounds
-// are required.
+// Config is what the edge needs. All fields but Auth, Tunnels, Pages, Observer and the
+// bounds are required.
 type Config struct {
 	Root        *actor.RootContext
 	Relays      *actor.PID
@@ -74,6 +83,7 @@ type Config struct {
 	Tunnels     *Tunnels      // nil disables tunnels
 	Pages       Pages         // nil for none
 	Meter       Meter
+	Observer    Observer // nil for none
 	Resume      Resume
 	Log         *slog.Logger
 
@@ -139,7 +149,7 @@ type Server struct {
 func NewServer(c Config) *Server {
 	host := wsock.NewHost(c.Root, c.Keepalive, c.Log)
 	s := &Server{config: c, conns: newConns(c), host: host, relays: &relay.Settings{
-		Host: host, Policy: c.Policy, DialTimeout: c.DialTimeout, Ping: c.Ping,
+		Host: host, Policy: c.Policy, DialTimeout: c.DialTimeout, Ping: c.Ping, Observer: c.Observer,
 	}}
 	var lasting *resume.Settings
 	if c.Resume.Timeout > 0 {
@@ -193,6 +203,19 @@ func (s *Server) HTTP() *http.Server {
 // sessions are refused by the actors.
 func (s *Server) Drain() { s.draining.Store(true) }
 
+// IsDraining reports whether Drain was called.
+func (s *Server) IsDraining() bool { return s.draining.Load() }
+
+// Flows are what the sessions have moved so far. Its fields may be read at any time.
+func (s *Server) Flows() *wsock.Flows { return &s.host.Flows }
+
+// Conns returns how many connections to the HTTP listener are no sessions.
+func (s *Server) Conns() int {
+	s.conns.mu.Lock()
+	defer s.conns.mu.Unlock()
+	return s.conns.all.count
+}
+
 // AnnounceRestart fixes when the clients of now are told to come back. Called
 // once, before the actors are told to end their sessions.
 func (s *Server) AnnounceRestart() { s.host.AnnounceRestart() }
@@ -202,8 +225,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	endpoint := "own"
+	if s.config.Observer != nil {
+		observed := outside.Observe(w)
+		w = observed
+		defer func() { observed.Tell(s.config.Observer, endpoint) }() // it may panic
+	}
 	if s.config.Tunnels != nil {
 		if subdomain, ours := s.config.Tunnels.subdomain(r.Host); ours {
+			endpoint = "http"
 			s.gateway.Forward(w, r, subdomain)
 			return
 		}
@@ -225,6 +255,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		outside.Answer(w, r, http.StatusNotFound, "There is nothing here: wsproxy answers /health, /health/live, /relay, /tunnel and /tunnel/ask.")
 		return
+	}
+	if r.URL.Path == "/relay" || r.URL.Path == "/tunnel" {
+		endpoint = r.URL.Path[1:]
 	}
 	s.allowOrigin(w, r)
 	switch {

@@ -34,9 +34,9 @@ type stand struct {
 
 type noMeter struct{}
 
-func (noMeter) RelayStarted()                            {}
-func (noMeter) RelayEnded(messages.Reason, int64, int64) {}
-func (noMeter) Refused(string, messages.Reason)          {}
+func (noMeter) RelayStarted()                             {}
+func (noMeter) RelayEnded(messages.Reason, time.Duration) {}
+func (noMeter) Refused(string, messages.Reason)           {}
 
 func (noMeter) SessionDetached(string)                                {}
 func (noMeter) SessionResumed(string, time.Duration)                  {}

@@ -13,6 +13,7 @@ import (
 
 	"wsproxy/auth"
 	"wsproxy/messages"
+	"wsproxy/transport/outside"
 	"wsproxy/transport/wsock"
 )
 
@@ -56,6 +57,9 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, protocol string
 		abandon()
 		switch {
 		case bare.early != nil:
+			if observed, ok := w.(*outside.Observed); ok {
+				observed.Became(http.StatusBadRequest)
+			}
 			s.refuseEarly(r, bare.early)
 		case status == http.StatusInternalServerError:
 			s.refuse(w, r, refusalFor(messages.ReasonInternal))

@@ -10,10 +10,14 @@ import (
 )
 
 // Spawn starts the actor that lends the raw ports first to last, both
-// included. A failure loses one request, and no port.
-func Spawn(system *actor.ActorSystem, first, last uint16, log *slog.Logger) (*actor.PID, error) {
-	free := newPool(first, last)
-	props := supervise.Guarded(log, func() actor.Actor { return &ports{pool: free} },
+// included. A failure loses one request, and no port. free, if it is not nil, is told
+// how many are free whenever that may have changed; it must not block.
+func Spawn(system *actor.ActorSystem, first, last uint16, free func(n int), log *slog.Logger) (*actor.PID, error) {
+	if free == nil {
+		free = func(int) {}
+	}
+	lent := newPool(first, last)
+	props := supervise.Guarded(log, func() actor.Actor { return &ports{pool: lent, free: free} },
 		actor.WithGuardian(supervise.Resume))
 	return system.Root.SpawnNamed(props, "ports")
 }
@@ -21,10 +25,12 @@ func Spawn(system *actor.ActorSystem, first, last uint16, log *slog.Logger) (*ac
 // ports lends raw ports. Like slots, they belong to PIDs and come back when
 // their holder ends.
 type ports struct {
-	pool *pool // outlives this incarnation
+	pool *pool       // outlives this incarnation
+	free func(n int) // told how many are
 }
 
 func (a *ports) Receive(ctx actor.Context) {
+	defer func() { a.free(len(a.pool.free)) }()
 	switch m := ctx.Message().(type) {
 	case *messages.TakePort:
 		if m.Last {

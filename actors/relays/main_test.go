@@ -81,8 +81,7 @@ type tally struct {
 	mu      sync.Mutex
 	started int
 	ended   map[messages.Reason]int
-	up      int64
-	down    int64
+	lasted  time.Duration
 	lasting []string // what became of sessions that may outlive their WebSocket
 }
 
@@ -92,15 +91,14 @@ func (m *tally) RelayStarted() {
 	m.started++
 }
 
-func (m *tally) RelayEnded(reason messages.Reason, up, down int64) {
+func (m *tally) RelayEnded(reason messages.Reason, lasted time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ended == nil {
 		m.ended = make(map[messages.Reason]int)
 	}
 	m.ended[reason]++
-	m.up += up
-	m.down += down
+	m.lasted += lasted
 }
 
 func (m *tally) add(event string) {

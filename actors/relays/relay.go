@@ -294,7 +294,7 @@ func (a *relay) end(ctx actor.Context, reason messages.Reason) {
 		return
 	}
 	up, down := a.open.Pair.Moved()
-	a.needs.Meter.RelayEnded(reason, up, down)
+	a.needs.Meter.RelayEnded(reason, time.Since(a.started))
 	a.log(ctx).Info("relay ended", "reason", string(reason), "bytes_up", up, "bytes_down", down,
 		"duration_ms", time.Since(a.started).Milliseconds())
 }

@@ -3,6 +3,7 @@ package relays
 import (
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -15,9 +16,8 @@ import (
 // once, and return at once.
 type Meter interface {
 	RelayStarted()
-	// RelayEnded is called once for each RelayStarted. up and down are payload
-	// bytes to and from the target.
-	RelayEnded(reason messages.Reason, up, down int64)
+	// RelayEnded is called once for each RelayStarted, with how long it has lasted.
+	RelayEnded(reason messages.Reason, lasted time.Duration)
 }
 
 // Needs is what the relays actor needs.

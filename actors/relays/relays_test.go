@@ -161,7 +161,7 @@ func TestSessionTellsItsLifeInTwoLines(t *testing.T) {
 		fields["reason"], fields["bytes_up"], fields["bytes_down"] = "target_ended", int64(123), int64(456)
 		fields["duration_ms"] = int64(1500)
 		wantOneLine(t, h.lines, "relay ended", fields)
-		if h.meter.started != 1 || len(h.meter.ended) != 1 || h.meter.ended[messages.ReasonTargetEnded] != 1 || h.meter.up != 123 || h.meter.down != 456 {
+		if h.meter.started != 1 || len(h.meter.ended) != 1 || h.meter.ended[messages.ReasonTargetEnded] != 1 || h.meter.lasted != 1500*time.Millisecond {
 			t.Errorf("the meter has counted %+v", h.meter)
 		}
 		if len(v.calls) != 1 { // moved

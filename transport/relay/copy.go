@@ -46,7 +46,7 @@ func (u *upPump) take(data []byte, _, end bool) (refused messages.Reason) {
 		u.full = true
 		return ""
 	}
-	u.pair.up.Add(int64(len(data)))
+	u.pair.movedUp(int64(len(data)))
 	return ""
 }
 
@@ -119,7 +119,7 @@ func (p *Pair) pumpDown() messages.Reason {
 			}
 			return client.Failure(err)
 		}
-		p.down.Add(int64(n))
+		p.movedDown(int64(n))
 	}
 	return messages.ReasonTargetEnded
 }

@@ -53,7 +53,16 @@ type life interface {
 	WasCut() bool
 }
 
-// Settings are what all pairs share. All fields but Resume are
+// An Observer is told how long what targets need took. Its methods are called by many
+// goroutines.
+type Observer interface {
+	// LookedUp is told of look-ups, and whether the target was refused.
+	LookedUp(took time.Duration, refused bool)
+	// Dialed is told of dials, and why one has failed, or "".
+	Dialed(took time.Duration, failure messages.Reason)
+}
+
+// Settings are what all pairs share. All fields but Resume and Observer are
 // required.
 type Settings struct {
 	Host        *wsock.Host
@@ -61,7 +70,8 @@ type Settings struct {
 	DialTimeout time.Duration // bounds resolving, and dialling
 	Ping        time.Duration // between two pings to a service behind Cloudflare Access
 	// Resume is for sessions that outlive their WebSocket; nil if there are none.
-	Resume *resume.Settings
+	Resume   *resume.Settings
+	Observer Observer // nil for none
 }
 
 // NewPair returns a pair that leads to target, by plain TCP or, if access is
@@ -99,9 +109,19 @@ func (p *Pair) Own(owner *actor.PID) { p.life.Own(owner) }
 // Moved returns the payload bytes copied so far.
 func (p *Pair) Moved() (up, down int64) { return p.up.Load(), p.down.Load() }
 
+func (p *Pair) movedUp(n int64) {
+	p.up.Add(n)
+	p.settings.Host.Flows.Relays.FromClient.Add(n)
+}
+
+func (p *Pair) movedDown(n int64) {
+	p.down.Add(n)
+	p.settings.Host.Flows.Relays.ToClient.Add(n)
+}
+
 // Resolve looks the target up and judges its addresses.
 func (p *Pair) Resolve() {
-	refused := true
+	refused, began := true, time.Now()
 	wsock.StartPump(p.life.Log(), "resolve", func() {
 		ctx, cancel := context.WithTimeout(p.life.Closing(), p.settings.DialTimeout)
 		defer cancel()
@@ -112,6 +132,9 @@ func (p *Pair) Resolve() {
 		}
 		p.addrs, refused = addrs, false
 	}, func() {
+		if p.settings.Observer != nil && !p.target.Literal() {
+			p.settings.Observer.LookedUp(time.Since(began), refused)
+		}
 		p.life.Tell(&messages.TargetResolved{Refused: refused})
 	})
 }
@@ -121,7 +144,7 @@ func (p *Pair) Resolve() {
 func (p *Pair) Dial() {
 	p.dialed = make(chan struct{})
 	boundaries := p.access != nil // Dial's pump lets go of it
-	failure := messages.ReasonInternal
+	failure, began := messages.ReasonInternal, time.Now()
 	wsock.StartPump(p.life.Log(), "dial", func() {
 		var blocked *netpolicy.BlockedError
 		switch err := p.dial(); {
@@ -135,6 +158,9 @@ func (p *Pair) Dial() {
 			p.life.Log().Debug("target not reached", "target", p.target.String(), "error", err)
 		}
 	}, func() {
+		if p.settings.Observer != nil {
+			p.settings.Observer.Dialed(time.Since(began), failure)
+		}
 		p.life.Tell(&messages.TargetDialed{Failure: failure})
 		close(p.dialed)
 	})
@@ -174,7 +200,7 @@ func (p *Pair) dial() error {
 // been reached: half of it must not look like all.
 func (p *Pair) connected(ctx context.Context, to upstream) error {
 	settled := context.AfterFunc(ctx, func() { _ = to.SetWriteDeadline(wsock.LongAgo) })
-	p.up.Add(p.early.open(to))
+	p.movedUp(p.early.open(to))
 	if !settled() {
 		to.abort()
 		return context.Cause(ctx)

@@ -46,7 +46,7 @@ func (u *lastingUp) Try(data []byte, _, end bool) (n int) {
 		return len(data)
 	}
 	n, err := p.upstream.try(data, end)
-	p.up.Add(int64(n))
+	p.movedUp(int64(n))
 	if err != nil {
 		u.full = true
 		return len(data)
@@ -64,7 +64,7 @@ func (u *lastingUp) Take(data []byte, _, end bool) {
 		u.full = true // it may still have sent bytes; the down pump finds their end
 		return
 	}
-	p.up.Add(int64(len(data)))
+	p.movedUp(int64(len(data)))
 }
 
 func (u *lastingUp) End() {
@@ -135,7 +135,7 @@ func (p *Pair) pumpDownLasting() (reason messages.Reason, again bool) {
 		if !p.lasting.Send(replay.Message{Payload: buf[wsock.ServerHeader : wsock.ServerHeader+n], Buf: buf}) {
 			break
 		}
-		p.down.Add(int64(n))
+		p.movedDown(int64(n))
 	}
 	return messages.ReasonTargetEnded, false // the session closes, for whatever reason
 }

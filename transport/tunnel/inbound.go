@@ -61,7 +61,7 @@ func (m *Mux) startReading() {
 	in := m.newInbound()
 	m.session.Read("tunnel in", wsock.Receiver{
 		Texts: true, Boundaries: true, Wait: in.waitForRoom, Payload: in.payload,
-		Received: func(n int) { m.received.Add(int64(n)) },
+		Received: m.movedIn,
 	})
 }
 

@@ -134,6 +134,16 @@ func (m *Mux) HTTPTimeout() time.Duration { return m.settings.HTTPTimeout }
 // Moved returns the bytes of all frames, to the client and from it.
 func (m *Mux) Moved() (sent, received int64) { return m.sent.Load(), m.received.Load() }
 
+func (m *Mux) movedOut(n int) {
+	m.sent.Add(int64(n))
+	m.settings.Host.Flows.Tunnels.ToClient.Add(int64(n))
+}
+
+func (m *Mux) movedIn(n int) {
+	m.received.Add(int64(n))
+	m.settings.Host.Flows.Tunnels.FromClient.Add(int64(n))
+}
+
 // Control sends a control message.
 func (m *Mux) Control(message []byte) { m.queue.Control(m.frameControl(message)) }
 
@@ -346,6 +356,6 @@ func (m *Mux) pumpOut() messages.Reason {
 			m.queue.Clear()
 			return client.Failure(err)
 		}
-		m.sent.Add(int64(size))
+		m.movedOut(size)
 	}
 }

@@ -90,7 +90,7 @@ func (s *lastingIn) Take(data []byte, text, end bool) {
 }
 
 func (s *lastingIn) take(data []byte, text, end bool) {
-	s.mux.received.Add(int64(len(data)))
+	s.mux.movedIn(len(data))
 	if !s.mux.discards() {
 		s.in.take(data, text, end)
 	}
@@ -153,7 +153,7 @@ func (m *Mux) pumpOutLasting() messages.Reason {
 		if !sent {
 			break
 		}
-		m.sent.Add(int64(size))
+		m.movedOut(size)
 	}
 	m.queue.Clear()
 	return messages.ReasonShutdown // the Mux is closing, for whatever reason

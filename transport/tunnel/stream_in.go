@@ -66,6 +66,9 @@ func (s *Stream) pumpIn() {
 // allows.
 func (s *Stream) sendData(buf *wsock.Buffer, from, n int) {
 	s.in.Add(int64(n))
+	if s.isRaw() {
+		s.mux.settings.Host.Flows.Raw.ToClient.Add(int64(n))
+	}
 	s.touch()
 	s.mux.memory.Add(wsock.BufferSize) // the frame's, until it is written or dropped
 	s.allowed -= n
@@ -78,6 +81,10 @@ func (s *Stream) sendData(buf *wsock.Buffer, from, n int) {
 	}
 	s.queue.Send(sendqueue.Data(buf, s.id, from, n), false)
 }
+
+// isRaw reports whether it counts as a raw connection: nothing of this process speaks
+// over it.
+func (s *Stream) isRaw() bool { return s.protocol == "" }
 
 // touch notes that something moves.
 func (s *Stream) touch() {

@@ -73,6 +73,9 @@ func (s *Stream) writeOut(chunks [][]byte) bool {
 // peer.
 func (s *Stream) wrote(n, memory int) {
 	s.out.Add(int64(n))
+	if s.isRaw() {
+		s.mux.settings.Host.Flows.Raw.FromClient.Add(int64(n))
+	}
 	s.touch()
 	s.mu.Lock()
 	if !s.over {

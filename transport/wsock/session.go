@@ -12,6 +12,8 @@ import (
 
 // A Host is what the sessions of a process share. Any goroutine may use it.
 type Host struct {
+	Flows Flows // what its sessions move
+
 	root       *actor.RootContext
 	keepalive  *Keepalive
 	log        *slog.Logger

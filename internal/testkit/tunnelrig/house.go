@@ -52,11 +52,11 @@ const domain = ".t.example"
 
 type deafMeter struct{}
 
-func (deafMeter) TunnelStarted()                              {}
-func (deafMeter) TunnelEnded(messages.Reason)                 {}
-func (deafMeter) RawStarted()                                 {}
-func (deafMeter) RawEnded(messages.CloseReason, int64, int64) {}
-func (deafMeter) HandlerRestarted()                           {}
+func (deafMeter) TunnelStarted()                               {}
+func (deafMeter) TunnelEnded(messages.Reason, time.Duration)   {}
+func (deafMeter) RawStarted()                                  {}
+func (deafMeter) RawEnded(messages.CloseReason, time.Duration) {}
+func (deafMeter) HandlerRestarted()                            {}
 
 // NewHouse returns a House that lives until the test's end.
 func NewHouse(t testing.TB, s HouseSettings) *House {
@@ -72,7 +72,7 @@ func NewHouse(t testing.TB, s HouseSettings) *House {
 	}
 	h.Limits = spawned(limits.Spawn(h.System, limits.NewBook(ledger.Bounds{}), nil, log))
 	tunnels := spawned(actors.SpawnTunnels(h.System, actors.Tunnels{
-		Limits: h.Limits, Ports: spawned(ports.Spawn(h.System, 1, 1, log)), PublicURL: "http://*" + domain,
+		Limits: h.Limits, Ports: spawned(ports.Spawn(h.System, 1, 1, nil, log)), PublicURL: "http://*" + domain,
 		PortTries: 0, MaxHTTP: 100, MaxConns: 200, StallTimeout: 50 * time.Millisecond, Memory: h.Memory, Meter: deafMeter{}, Log: log,
 	}))
 	set := settings(t, h.System, h.Memory, s.Timeout)
