@@ -333,6 +333,8 @@ func TestFailedListenerIsOpenedAgain(t *testing.T) {
 	c, other := openRestartTunnel(t, server), openRestartTunnel(t, server)
 	rounds, stop := c.traffic()
 	otherRounds, stopOther := other.traffic()
+	// The kernel ends connections that nobody has accepted yet with their listener.
+	awaitTrue(t, "traffic", func() bool { return t.Failed() || rounds.Load() > 0 && otherRounds.Load() > 0 })
 
 	taken := takePort(t, c.port) // so that the tunnel has no port for as long as the test wants
 	before, otherBefore := rounds.Load(), otherRounds.Load()
