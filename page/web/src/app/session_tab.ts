@@ -135,10 +135,10 @@ export class SessionTab {
       this.connected();
     } catch (error) {
       this.attempt = undefined;
-      this.early = [];
       if (this.isGone) return;
       const { code, message } = error as SSHError;
       if (code === "token" && !refusedToken && !attempt.signal.aborted) return this.connect(true);
+      this.early = [];
       // A password that was refused is asked for the next time.
       if (code === "auth") target.password = undefined;
       this.session?.close();
