@@ -224,15 +224,15 @@ func TestMetrics(t *testing.T) {
 	refusals := map[string]string{"address_limit": relayPath(sinkServer(t)), "bad_target": "/relay?host=127.1&port=22", "target_refused": relayPathTo("127.0.0.1", "22")}
 	for reason, path := range refusals {
 		ask(t, s, "GET", path, handshake...)
-		eventually(t, patience, reason, has(fmt.Sprintf(`wsproxy_requests_refused_total{endpoint="relay",reason=%q} 1`, reason)))
+		eventually(t, patience, reason, has(fmt.Sprintf(`wsproxy_refused_total{endpoint="relay",reason=%q} 1`, reason)))
 	}
 	ask(t, s, "GET", "/tunnel")
-	eventually(t, patience, "no_tunnels", has(`wsproxy_requests_refused_total{endpoint="tunnel",reason="no_tunnels"} 1`))
+	eventually(t, patience, "no_tunnels", has(`wsproxy_refused_total{endpoint="tunnel",reason="no_tunnels"} 1`))
 	goodbye(t, ws)
 	eventually(t, patience, "no session", has("wsproxy_relay_sessions 0", `wsproxy_relay_sessions_ended_total{reason="client_closed"} 1`,
 		`wsproxy_relay_bytes_total{direction="up"} 1234`, `wsproxy_relay_bytes_total{direction="down"} 1234`))
 	ask(t, s, "GET", relayPath(sinkServer(t)))
-	eventually(t, patience, "not_websocket", has(`wsproxy_requests_refused_total{endpoint="relay",reason="not_websocket"} 1`))
+	eventually(t, patience, "not_websocket", has(`wsproxy_refused_total{endpoint="relay",reason="not_websocket"} 1`))
 
 	if r := ask(t, s, "GET", "/metrics"); r.status != 404 {
 		t.Errorf("/metrics for everyone: status %d, want 404", r.status)

@@ -111,7 +111,7 @@ func (s *server) refusals(t *testing.T, endpoint, reason string) int {
 	_, body := get(t, "http://"+addr+"/metrics")
 	n := 0
 	for line := range strings.Lines(body) {
-		if value, ok := strings.CutPrefix(line, fmt.Sprintf("wsproxy_requests_refused_total{endpoint=%q,reason=%q} ", endpoint, reason)); ok {
+		if value, ok := strings.CutPrefix(line, fmt.Sprintf("wsproxy_refused_total{endpoint=%q,reason=%q} ", endpoint, reason)); ok {
 			_, _ = fmt.Sscan(value, &n)
 		}
 	}

@@ -31,7 +31,7 @@ func New() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wsproxy_requests_refused_total", Help: "Requests refused before any upgrade, by endpoint and reason."}, []string{"endpoint", "reason"}),
+			Name: "wsproxy_refused_total", Help: "Requests refused before any upgrade, by endpoint and reason."}, []string{"endpoint", "reason"}),
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wsproxy_tunnel_restarts_total", Help: "Times that a tunnel's handler failed and began anew."}),
 	}

@@ -43,7 +43,7 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 		`wsproxy_relay_bytes_total{direction="down"} 4`,
 		`wsproxy_tunnel_bytes_total{direction="from_client"} 7`,
 		`wsproxy_tunnel_bytes_total{direction="to_client"} 8`,
-		`wsproxy_requests_refused_total{endpoint="relay",reason="` + string(messages.ReasonOrigin) + `"} 1`,
+		`wsproxy_refused_total{endpoint="relay",reason="` + string(messages.ReasonOrigin) + `"} 1`,
 		"wsproxy_tunnels 1",
 		"wsproxy_tunnel_restarts_total 1",
 		"wsproxy_raw_connections 0",
