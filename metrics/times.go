@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -75,13 +76,11 @@ func (m *Metrics) ShookHands(endpoint string, took time.Duration) {
 	m.times.handshake.WithLabelValues(endpoint).Observe(took.Seconds())
 }
 
-// HTTPEndpoints are whose answers Answered counts: those of the WebSockets' endpoints,
-// of tunnels' hosts ("http"), and all others of the proxy's own.
+// endpointHTTP are the hosts of tunnels, endpointOwn all answers of the proxy's own that
+// are no WebSocket endpoint's.
 const (
-	EndpointRelay  = "relay"
-	EndpointTunnel = "tunnel"
-	EndpointHTTP   = "http"
-	EndpointOwn    = "own"
+	endpointHTTP = "http"
+	endpointOwn  = "own"
 )
 
 // classAborted stands for answers that were cut before their head.
@@ -90,7 +89,7 @@ const classAborted = "aborted"
 func newHTTP(registry *prometheus.Registry) *prometheus.CounterVec {
 	v := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wsproxy_http_responses_total", Help: "HTTP answers, by endpoint and class of status."}, []string{"endpoint", "class"})
-	for _, endpoint := range []string{EndpointRelay, EndpointTunnel, EndpointHTTP, EndpointOwn} {
+	for _, endpoint := range append(slices.Clone(endpoints), endpointHTTP, endpointOwn) {
 		for class := 1; class <= 5; class++ {
 			v.WithLabelValues(endpoint, className(100*class))
 		}
@@ -107,11 +106,11 @@ func className(status int) string {
 	return strconv.Itoa(status/100) + "xx"
 }
 
-// Answered counts an HTTP answer: its final status, 101 included, or 0 if it was cut
+// Answered counts an HTTP answer of "relay", "tunnel", "http" or "own": its final status, 101 included, or 0 if it was cut
 // before one; after how long its head came, and after how long it was over.
 func (m *Metrics) Answered(endpoint string, status int, first, whole time.Duration) {
 	m.http.WithLabelValues(endpoint, className(status)).Inc()
-	if endpoint != EndpointHTTP || status == 0 {
+	if endpoint != endpointHTTP || status == 0 {
 		return
 	}
 	m.times.first.Observe(first.Seconds())

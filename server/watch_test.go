@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -41,21 +40,8 @@ func startWatched(t *testing.T, env ...string) (s *service, address string, scra
 // wantLines waits until all of these lines are shown.
 func wantLines(t *testing.T, scrape func() string, lines ...string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		shown := scrape()
-		missing := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return strings.Contains(shown, "\n"+line+"\n") })
-		if len(missing) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			for _, line := range missing {
-				name, _, _ := strings.Cut(line, " ")
-				t.Errorf("/metrics doesn't say %s, but %q", line, regexp.MustCompile("(?m)^"+regexp.QuoteMeta(name)+" .*$").FindString(shown))
-			}
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
+	for _, line := range lines {
+		awaitTrue(t, line, func() bool { return strings.Contains(scrape(), "\n"+line+"\n") })
 	}
 }
 
