@@ -215,7 +215,7 @@ func TestBytesEventsForLong(t *testing.T) {
 			t.Fatalf("event %d is %q %q, %v", events, id, data, err)
 		}
 		sent, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimPrefix(data, "data: ")), 10, 64)
-		worst = max(worst, time.Since(time.UnixMilli(sent)))
+		worst = max(worst, elapsed(time.UnixMilli(sent)))
 		events++
 	}
 	t.Logf("%d events, the latest %v late", events, worst)

@@ -50,7 +50,7 @@ func TestBytesEvents(t *testing.T) {
 		began := time.Now()
 		events <- fmt.Sprint(i)
 		line, err := in.ReadString('\n')
-		took = append(took, time.Since(began))
+		took = append(took, elapsed(began))
 		if blank, _ := in.ReadString('\n'); line != fmt.Sprintf("data: %d\n", i) || blank != "\n" || err != nil {
 			t.Fatalf("event %d is %q, %v", i, line, err)
 		}

@@ -57,6 +57,7 @@ func TestMain(m *testing.M) {
 	if parallel.Value.String() == parallel.DefValue {
 		_ = parallel.Value.Set("6")
 	}
+	go machine.watch()
 	os.Exit(runTests(m))
 }
 

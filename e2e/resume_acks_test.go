@@ -27,15 +27,18 @@ func meter(t *testing.T) (net.Addr, *atomic.Int64) {
 	}), &n
 }
 
-// ackOf waits for an ack of at least a position, and returns when it came.
-func (h *resumeHand) ackOf(t *testing.T, position uint64) time.Time {
+// ackOf waits for an ack of at least a position.
+func (h *resumeHand) ackOf(t *testing.T, position uint64) {
 	t.Helper()
-	for {
-		n := h.mustNote(t, "ack")
-		if n.position >= position {
-			return time.Now()
-		}
+	for h.mustNote(t, "ack").position < position {
 	}
+}
+
+// ackWithin is ackOf, and says how long it has taken since then; see elapsed.
+func (h *resumeHand) ackWithin(t *testing.T, position uint64, began time.Time) time.Duration {
+	t.Helper()
+	h.ackOf(t, position)
+	return elapsed(began)
 }
 
 // What was passed on is acknowledged within a second, and each quarter of what may
@@ -57,7 +60,7 @@ func TestResumeAcksAreDue(t *testing.T) {
 			send(1)
 			eventually(t, patience, "a byte arrives", func() bool { return arrived.Load() == int64(sent) })
 			began := time.Now()
-			if d := h.ackOf(t, sent).Sub(began); d > time.Second+resumeAckSlack {
+			if d := h.ackWithin(t, sent, began); d > time.Second+resumeAckSlack {
 				t.Errorf("one byte is acknowledged after %v", d)
 			}
 		}
@@ -68,7 +71,7 @@ func TestResumeAcksAreDue(t *testing.T) {
 			for range 17 {
 				send(1 << 10)
 			}
-			quick = h.ackOf(t, from+1).Sub(began) < 700*time.Millisecond
+			quick = h.ackWithin(t, from+1, began) < 700*time.Millisecond
 			h.ackOf(t, sent)
 		}
 		if !quick {
@@ -89,14 +92,14 @@ func TestResumeAcksAreDue(t *testing.T) {
 		}
 		began := time.Now()
 		send(1)
-		if d := h.ackOf(t, sent).Sub(began); d > time.Second+resumeAckSlack {
+		if d := h.ackWithin(t, sent, began); d > time.Second+resumeAckSlack {
 			t.Errorf("one message is acknowledged after %v", d)
 		}
 		quick := false
 		for try := 0; try < 10 && !quick; try++ {
 			from, began := sent, time.Now()
 			send(17)
-			quick = h.ackOf(t, from+1).Sub(began) < 700*time.Millisecond
+			quick = h.ackWithin(t, from+1, began) < 700*time.Millisecond
 			h.ackOf(t, sent)
 		}
 		if !quick {
@@ -129,7 +132,7 @@ func TestResumedIsFollowedByAnAck(t *testing.T) {
 			t.Errorf("resumed says position %d, limit %d", n.position, n.limit)
 		}
 		began := time.Now()
-		if n := h.mustNote(t, "ack"); n.position != 5 || n.limit < 5+resumeFirst || time.Since(began) > time.Second {
+		if n := h.mustNote(t, "ack"); n.position != 5 || n.limit < 5+resumeFirst || elapsed(began) > time.Second {
 			t.Errorf("the ack %d, limit %d, comes after %v", n.position, n.limit, time.Since(began))
 		}
 		_ = h.ack(0, resumeFirst)

@@ -120,7 +120,7 @@ func TestShutdownWaitsForDeadClients(t *testing.T) {
 	if code := s.wait(patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if took := time.Since(signalled); took > 500*time.Millisecond+lingers+slack {
+	if took := elapsed(signalled); took > 500*time.Millisecond+lingers+slack {
 		t.Errorf("it took %v to end", took)
 	}
 }
@@ -171,7 +171,7 @@ func TestSecondSignalIgnored(t *testing.T) {
 	signalled := time.Now()
 	s.signal(syscall.SIGTERM)
 	s.wait(patience)
-	if took := time.Since(signalled); !s.hasEnded() || took > slack {
+	if took := elapsed(signalled); !s.hasEnded() || took > slack {
 		t.Errorf("after the second signal it ran for %v", took)
 	}
 
@@ -192,7 +192,7 @@ func TestSecondSignalIgnored(t *testing.T) {
 	signalled = time.Now()
 	s.signal(syscall.SIGTERM)
 	s.wait(patience)
-	if took := time.Since(signalled); !s.hasEnded() || took > slack {
+	if took := elapsed(signalled); !s.hasEnded() || took > slack {
 		t.Errorf("after the second signal it ran for %v", took)
 	}
 }

@@ -88,7 +88,7 @@ func TestBytesWithTheHandshakePass(t *testing.T) {
 			goodbye(t, ws)
 			return true
 		})
-		if took := time.Since(began); took > lingers-time.Second {
+		if took := elapsed(began); took > lingers-time.Second {
 			t.Errorf("%s: the place was free after %v", path, took)
 		}
 		if err := wire.CloseWrite(); err != nil {
@@ -161,7 +161,7 @@ func TestClientThatLeavesDuringTheDialHoldsASlot(t *testing.T) {
 			left := time.Now()
 			plain := relayPath(deaf)
 			eventually(t, patience, "a free slot", func() bool { return ask(t, s, "GET", plain).status == http.StatusUpgradeRequired })
-			if took := time.Since(left); took > time.Second+slack {
+			if took := elapsed(left); took > time.Second+slack {
 				t.Errorf("the slot was free after %v, want a second", took)
 			}
 			if end := s.waitLog(t, "relay ended"); end["reason"] != "client_closed" && end["reason"] != "client_gone" {

@@ -123,7 +123,7 @@ func TestTunnelDrainStuck(t *testing.T) {
 	}
 	s.signal(syscall.SIGTERM)
 	began := time.Now()
-	if code := s.wait(patience); code != 0 || time.Since(began) > 15*time.Second {
+	if code := s.wait(patience); code != 0 || elapsed(began) > 15*time.Second {
 		t.Errorf("exit code %d after %v", code, time.Since(began))
 	}
 }
@@ -161,7 +161,7 @@ func TestTunnelDrainTwice(t *testing.T) {
 			}
 			began := time.Now()
 			s.signal(syscall.SIGTERM)
-			if code := s.wait(patience / 2); code != 0 || time.Since(began) > atOnce {
+			if code := s.wait(patience / 2); code != 0 || elapsed(began) > atOnce {
 				t.Errorf("exit code %d after %v", code, time.Since(began))
 			}
 			c.waitEnd(t)
@@ -180,7 +180,7 @@ func TestTunnelDrainIdleConnection(t *testing.T) {
 	s.waitLog(t, "draining")
 	began := time.Now()
 	c.bye(t)
-	if code := s.wait(patience); code != 0 || time.Since(began) > atOnce {
+	if code := s.wait(patience); code != 0 || elapsed(began) > atOnce {
 		t.Errorf("exit code %d after %v", code, time.Since(began))
 	}
 	if _, err := idle.in.ReadByte(); err == nil {
