@@ -133,8 +133,13 @@ func TestConnectOpenSSHThroughCuts(t *testing.T) {
 		r.wantFile(t, dir+"/there", 6, size)
 		r.wantFile(t, dir+"/back", 6, size)
 	}
-	if strings.Count(s.log(), `"msg":"relay resumed"`) < 5 {
-		t.Error("hardly any session was taken up: the cuts test nothing")
+	// On a machine that is quick all of it may have fallen between two cuts.
+	for began := time.Now(); strings.Count(s.log(), `"msg":"relay resumed"`) < 5 && !t.Failed(); {
+		if time.Since(began) > patience {
+			t.Fatal("hardly any session was taken up: the cuts test nothing")
+		}
+		r.run(t, 0, nil, io.Discard, "scp", "-q", "-F", r.config, "from", "there:"+r.dir+"/scp/there")
+		r.wantFile(t, "scp/there", 6, size)
 	}
 	p.calm.Store(true)
 	eventually(t, patience, "all relays have ended in order", func() bool {
