@@ -36,7 +36,16 @@ func TestResumeManyDetached(t *testing.T) {
 	s := resumePlainServer(t, "METRICS_ADDR=127.0.0.1:0", "TRUSTED_PROXIES=127.0.0.1/32",
 		fmt.Sprintf("RESUME_TIMEOUT=%ds", 15+many/50),
 		"RESUME_BUFFER=1MiB", fmt.Sprintf("RESUME_BUFFER_TOTAL=%dMiB", total>>20))
-	far := floodServer(t)
+	// All of them with large send buffers would make the kernel short of memory for
+	// TCP, and everything on this machine slow.
+	far := target(t, func(conn *net.TCPConn) {
+		_ = conn.SetWriteBuffer(32 << 10)
+		for block := make([]byte, 64<<10); ; {
+			if _, err := conn.Write(block); err != nil {
+				return
+			}
+		}
+	})
 	warm := resumeBegin(t, s.direct(), relayPath(far))
 	warm.receive(t, resumeFirst)
 	goroutines, descriptors := s.metricLike(t, "go_goroutines"), s.descriptors(t)
