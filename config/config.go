@@ -151,6 +151,9 @@ type Config struct {
 	// ShutdownTimeout is how long sessions may go on after the first signal.
 	// (SHUTDOWN_TIMEOUT)
 	ShutdownTimeout time.Duration
+	// ShutdownDelay is how long after the first signal new sessions are still let in,
+	// while /health says already that the server leaves. (SHUTDOWN_DELAY)
+	ShutdownDelay time.Duration
 
 	// MetricsAddr is the address of the listener for /metrics, as net.Listen
 	// takes it; "" is off. (METRICS_ADDR)

@@ -196,8 +196,8 @@ func TestLoadValues(t *testing.T) {
 		}},
 		// What a session may hold is a bound, and no promise.
 		{[]string{"RESUME_BUFFER=4MiB", "RESUME_BUFFER_TOTAL=1MiB"}, func(c *Config) { c.ResumeBuffer, c.ResumeBufferTotal = 4<<20, 1<<20 }},
-		{[]string{"DIAL_TIMEOUT=1.5s", "PING_INTERVAL=1h", "SHUTDOWN_TIMEOUT=24h"}, func(c *Config) {
-			c.DialTimeout, c.PingInterval, c.ShutdownTimeout = 1500*time.Millisecond, time.Hour, 24*time.Hour
+		{[]string{"DIAL_TIMEOUT=1.5s", "PING_INTERVAL=1h", "SHUTDOWN_TIMEOUT=24h", "SHUTDOWN_DELAY=1h"}, func(c *Config) {
+			c.DialTimeout, c.PingInterval, c.ShutdownTimeout, c.ShutdownDelay = 1500*time.Millisecond, time.Hour, 24*time.Hour, time.Hour
 		}},
 		{[]string{"METRICS_ADDR=127.0.0.1:9090"}, func(c *Config) { c.MetricsAddr = "127.0.0.1:9090" }},
 		{[]string{"METRICS_ADDR=:0"}, func(c *Config) { c.MetricsAddr = ":0" }},
@@ -235,7 +235,7 @@ func TestBlanksAroundAValueSayNothing(t *testing.T) {
 		"MAX_TUNNEL_HTTP": "7", "MAX_TUNNEL_TCP_CONNS": "7", "MAX_TUNNEL_TCP_CONNS_GLOBAL": "7", "MAX_HTTP_CONNS_PER_IP": "7", "MAX_HTTP_CONNS": "7", "MAX_TUNNEL_TCP_PER_IP": "7", "TUNNEL_TCP_IDLE_TIMEOUT": "7s", "BLOCKED_TARGETS": "none",
 		"ALLOWED_TARGETS": "10.0.0.0/8", "ALLOWED_PORTS": "22", "TRUSTED_PROXIES": "10.0.0.0/8", "TUNNEL_CONTROL_FRAMES": "gossh",
 		"TUNNEL_BUFFER": "1MiB", "TUNNEL_BUFFER_TOTAL": "2MiB", "TUNNEL_STALL_TIMEOUT": "7s", "TUNNEL_FORWARD_CREDENTIALS": "true",
-		"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "TUNNEL_NAME_SECRET": strings.Repeat("x", 32), "RESUME_TIMEOUT": "7s", "RESUME_BUFFER": "2MiB", "RESUME_BUFFER_TOTAL": "3MiB", "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s",
+		"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "TUNNEL_NAME_SECRET": strings.Repeat("x", 32), "RESUME_TIMEOUT": "7s", "RESUME_BUFFER": "2MiB", "RESUME_BUFFER_TOTAL": "3MiB", "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s", "SHUTDOWN_DELAY": "7s",
 		"METRICS_ADDR": ":9090", "LOG_LEVEL": "warn", "LOG_FORMAT": "text",
 	}
 	var plain, blanks, nothing []string

@@ -51,6 +51,7 @@ var contract = []struct{ name, shown string }{
 	{"DIAL_TIMEOUT", "10s"},
 	{"PING_INTERVAL", "30s"},
 	{"SHUTDOWN_TIMEOUT", "4s"},
+	{"SHUTDOWN_DELAY", "0s"},
 	{"METRICS_ADDR", "off"},
 	{"LOG_LEVEL", "info"},
 	{"LOG_FORMAT", "json"},

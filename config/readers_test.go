@@ -70,6 +70,7 @@ func TestLoadErrors(t *testing.T) {
 		{"RESUME_BUFFER_TOTAL", []string{"-1", "1025GiB", "much"}, "must be a size such as 512KiB, 32MiB or 1GiB, from 0 to 1024GiB"},
 		{"DIAL_TIMEOUT", []string{"0", "10", "2h"}, timeout},
 		{"PING_INTERVAL", []string{"0", "30", "2h"}, timeout},
+		{"SHUTDOWN_DELAY", []string{"-1s", "30", "2h"}, "must be a duration such as 500ms, 30s or 2m, from 10ms to 1h, or 0s"},
 		{"SHUTDOWN_TIMEOUT", []string{"0", "30", "25h"}, "must be a duration such as 500ms, 30s or 2m, from 10ms to 24h"},
 		{"METRICS_ADDR", []string{"9090", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "example.com:9090", ":", "::1:9090"}, listen},
 		{"LOG_LEVEL", []string{"INFO", "loud", "info+1"}, "must be debug, info, warn or error"},

@@ -266,6 +266,9 @@ var variables = []variable{
 	{name: "SHUTDOWN_TIMEOUT", fallback: "4s",
 		help:   "how long sessions may go on after SIGTERM; 5 s more until the end",
 		reader: duration(func(c *Config) *time.Duration { return &c.ShutdownTimeout }, minTimeout, maxShutdown)},
+	{name: "SHUTDOWN_DELAY", fallback: "0s",
+		help:   "how long after SIGTERM /health says 503 before new sessions are refused; SHUTDOWN_TIMEOUT begins then",
+		reader: durationOrNever(func(c *Config) *time.Duration { return &c.ShutdownDelay }, minTimeout, maxTimeout)},
 
 	{name: "METRICS_ADDR", unset: "off",
 		help: "address of a second listener with /metrics, such as 127.0.0.1:9090",

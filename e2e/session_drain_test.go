@@ -104,6 +104,42 @@ func TestDrainingEndsWhatLives(t *testing.T) {
 	}
 }
 
+// For SHUTDOWN_DELAY a balancer is told to move on while new sessions are still let in.
+// That is no part of SHUTDOWN_TIMEOUT.
+func TestDrainingBeginsAfterItsDelay(t *testing.T) {
+	t.Parallel()
+	const delay = 3 * time.Second
+	s := start(t, allowLoopback(), "SHUTDOWN_DELAY="+delay.String(), "SHUTDOWN_TIMEOUT=1s")
+	far := echoServer(t)
+	signalled := time.Now()
+	s.signal(syscall.SIGTERM)
+	s.waitLog(t, `"msg":"shutting down`)
+	eventually(t, patience, "/health answers 503", func() bool { code, _ := get(t, s.url("/health")); return code == 503 })
+	ws := dial(t, s, far)
+	echo(t, ws, "after the signal")
+	if took := time.Since(signalled); took > delay {
+		t.Fatalf("the machine is too slow: %v passed before anything was tested", took)
+	}
+	eventually(t, patience, "a new relay is refused", func() bool {
+		ws, response, err := dialWS(t, relayURL(s, far), nil)
+		if err == nil {
+			ws.Close()
+		}
+		return err != nil && response != nil && response.StatusCode == 503
+	})
+	if took := time.Since(signalled); took < delay {
+		t.Errorf("a new relay is refused %v after the signal, before %v have passed", took, delay)
+	}
+	expectClosed(t, ws, websocket.CloseGoingAway, "restart, retry within 1 s")
+	if took := time.Since(signalled); took < delay+time.Second {
+		t.Errorf("closed %v after the signal, before the %v and 1 s", took, delay)
+	}
+	ws.Close()
+	if code := s.wait(lingers + slack); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // Neither a client that doesn't answer the close, nor one that doesn't even
 // read, holds the end up by more than the 5 s that the protocol has for it.
 func TestShutdownWaitsForDeadClients(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 // serve waits for a signal, drains and ends (protocol, section 12). The error
 // says why a listener ended before that; after a signal there is none.
 func (s *service) serve(signals <-chan os.Signal) error {
+	var sig os.Signal
 	select {
 	case err := <-s.failed:
 		s.log.Error("wsproxy ends because it can't listen any more", "error", err)
@@ -18,8 +19,7 @@ func (s *service) serve(signals <-chan os.Signal) error {
 		defer cancel()
 		s.close(last)
 		return err
-	case sig := <-signals:
-		s.log.Info("draining: no new sessions; a second signal ends at once", "signal", sig.String(), "at_most", s.config.ShutdownTimeout.String())
+	case sig = <-signals:
 	}
 	second, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -32,6 +32,12 @@ func (s *service) serve(signals <-chan os.Signal) error {
 		}
 	}()
 
+	if delay := s.config.ShutdownDelay; delay > 0 {
+		s.log.Info("shutting down: /health answers 503; new sessions are refused after the delay; a second signal ends at once", "signal", sig.String(), "delay", delay.String())
+		s.edge.Leave()
+		wait(second, nil, delay) // sessions or not: others are on their way here
+	}
+	s.log.Info("draining: no new sessions; a second signal ends at once", "signal", sig.String(), "at_most", s.config.ShutdownTimeout.String())
 	s.edge.Drain()
 	ended := s.drain()
 	wait(second, ended, s.config.ShutdownTimeout)
@@ -48,7 +54,7 @@ func (s *service) serve(signals <-chan os.Signal) error {
 	return nil
 }
 
-// wait waits for the sessions to end, at most for d, and no longer than ctx.
+// wait waits for ended, if it is not nil, at most for d, and no longer than ctx.
 func wait(ctx context.Context, ended <-chan struct{}, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

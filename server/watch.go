@@ -51,6 +51,7 @@ func limitsOf(c config.Config) []metrics.Limit {
 		seconds("DIAL_TIMEOUT", c.DialTimeout),
 		seconds("PING_INTERVAL", c.PingInterval),
 		seconds("SHUTDOWN_TIMEOUT", c.ShutdownTimeout),
+		seconds("SHUTDOWN_DELAY", c.ShutdownDelay),
 	}
 }
 

@@ -176,7 +176,7 @@ func TestEveryBoundIsShown(t *testing.T) {
 	if shown["MAX_CONNS_PER_IP"] != 7 || shown["RESUME_BUFFER"] != 2<<20 || shown["DIAL_TIMEOUT"] != 1.5 {
 		t.Errorf("the bounds are %v", shown)
 	}
-	bounds := regexp.MustCompile(`^MAX_|_MAX_BODY$|_BUFFER(_TOTAL)?$|_TIMEOUT$|_INTERVAL$`)
+	bounds := regexp.MustCompile(`^MAX_|_MAX_BODY$|_BUFFER(_TOTAL)?$|_TIMEOUT$|_DELAY$|_INTERVAL$`)
 	for _, setting := range c.Settings(nil) {
 		if _, ok := shown[setting.Name]; ok != bounds.MatchString(setting.Name) {
 			t.Errorf("whether %s is shown: %v", setting.Name, ok)

@@ -2,9 +2,9 @@ package transport
 
 import "net/http"
 
-// health says whether new sessions are welcome, for a load balancer.
+// health says whether new sessions had better come here, for a load balancer.
 func (s *Server) health(w http.ResponseWriter) {
-	if s.draining.Load() {
+	if s.leaving.Load() {
 		say(w, http.StatusServiceUnavailable, "draining")
 		return
 	}

@@ -142,7 +142,8 @@ type Server struct {
 	relays   *relay.Settings  // shared by all relay sessions
 	tunnels  *tunnel.Settings // shared by all tunnels; nil without them
 	gateway  *forward.Gateway // to the tunnels; nil without them
-	draining atomic.Bool
+	leaving  atomic.Bool      // whether /health says so
+	draining atomic.Bool      // whether new sessions are refused
 }
 
 // NewServer returns a server that is ready to answer. It starts nothing.
@@ -199,12 +200,19 @@ func (s *Server) HTTP() *http.Server {
 	return server
 }
 
-// Drain makes /health answer 503, so that a load balancer moves on. New
-// sessions are refused by the actors.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Leave makes /health answer 503, so that a load balancer moves on. New sessions
+// are as welcome as before, since it takes a load balancer some time.
+func (s *Server) Leave() { s.leaving.Store(true) }
 
-// IsDraining reports whether Drain was called.
-func (s *Server) IsDraining() bool { return s.draining.Load() }
+// Drain does what Leave does, and says that new sessions are refused from now on,
+// which is for the actors to do.
+func (s *Server) Drain() {
+	s.leaving.Store(true)
+	s.draining.Store(true)
+}
+
+// IsDraining reports whether Leave or Drain was called: whether the shutdown has begun.
+func (s *Server) IsDraining() bool { return s.leaving.Load() }
 
 // Flows are what the sessions have moved so far. Its fields may be read at any time.
 func (s *Server) Flows() *wsock.Flows { return &s.host.Flows }

@@ -301,12 +301,13 @@ func TestHealthSaysThatTheServerDrains(t *testing.T) {
 	for _, want := range []struct {
 		status int
 		body   string
-	}{{200, "ok"}, {503, "draining"}} {
+		then   func()
+	}{{200, "ok", d.Leave}, {503, "draining", d.Drain}, {503, "draining", func() {}}} {
 		answer := d.serve(httptest.NewRequest(http.MethodGet, "/health", nil))
 		if body, _ := io.ReadAll(answer.Body); answer.StatusCode != want.status || string(body) != want.body {
 			t.Errorf("%d %q, want %d %q", answer.StatusCode, body, want.status, want.body)
 		}
-		d.Drain()
+		want.then()
 	}
 }
 

@@ -109,6 +109,7 @@ func TestFindings(t *testing.T) {
 		{environ: []string{"RESUME_BUFFER=2MiB", "RESUME_BUFFER_TOTAL=1MiB"}, variable: "RESUME_BUFFER", warning: "no session ever"},
 		{environ: []string{tunnels, "TUNNEL_BUFFER_TOTAL=36MiB", "TUNNEL_BUFFER=10MiB"}, variable: "TUNNEL_MAX_BODY", warning: "a quarter"},
 		{environ: []string{tunnels, "TUNNEL_BUFFER_TOTAL=64MiB", "TUNNEL_BUFFER=32MiB"}, variable: "TUNNEL_BUFFER", note: "a quarter"},
+		{environ: []string{"SHUTDOWN_DELAY=2s"}, variable: "SHUTDOWN_DELAY", warning: "beyond the 10s"},
 		{environ: []string{"SHUTDOWN_TIMEOUT=6s"}, variable: "SHUTDOWN_TIMEOUT", warning: "beyond the 10s"},
 		{environ: []string{"PING_INTERVAL=60s"}, variable: "PING_INTERVAL", note: "front proxies"},
 		{environ: []string{"LOG_LEVEL=debug"}, variable: "LOG_LEVEL", note: "many lines"},

@@ -56,6 +56,9 @@ func times(v view) (warnings, notes []finding) {
 	if v.ShutdownTimeout+closeTime > engineKill {
 		warnings = append(warnings, say("SHUTDOWN_TIMEOUT", "with the %s for closing, %s is beyond the %s after which container engines kill, and sessions then are cut; make the engine's time longer (stop_grace_period, terminationGracePeriodSeconds, TimeoutStopSec), and --accept this", closeTime, v.ShutdownTimeout, engineKill))
 	}
+	if v.ShutdownTimeout+closeTime <= engineKill && v.ShutdownDelay+v.ShutdownTimeout+closeTime > engineKill {
+		warnings = append(warnings, say("SHUTDOWN_DELAY", "%s before SHUTDOWN_TIMEOUT, which is %s, and the %s for closing are beyond the %s after which container engines kill, and sessions then are cut; make the engine's time longer (stop_grace_period, terminationGracePeriodSeconds, TimeoutStopSec), and --accept this", v.ShutdownDelay, v.ShutdownTimeout, closeTime, engineKill))
+	}
 	if v.PingInterval >= proxyIdle {
 		notes = append(notes, say("PING_INTERVAL", "many front proxies end a WebSocket that is silent for %s, so that idle sessions will be lost: stay below", proxyIdle))
 	}
