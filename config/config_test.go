@@ -225,26 +225,28 @@ func tunnelsAt(c *Config, domain string) {
 	c.TunnelDomain, c.TunnelPublicURL, c.TunnelRawHost = domain, "https://*."+domain, domain
 }
 
+// samples are a value for each variable that is not its default.
+var samples = map[string]string{
+	"PORT": "80", "BIND": "127.0.0.1", "CLERK_JWKS_URL": "https://k.example/j", "JWT_ISSUER": "me", "JWT_AUDIENCE": "you",
+	"JWT_AUTHORIZED_PARTIES": "https://a.example", "ALLOWED_ORIGINS": "https://a.example", "WEB_TERMINAL": "on", "WEB_TERMINAL_ANCESTORS": "https://a.example", "TUNNEL_DOMAIN": "t.example",
+	"TUNNEL_PUBLIC_URL": "https://*.t.example", "TUNNEL_PORT_MIN": "9", "TUNNEL_PORT_MAX": "9", "TUNNEL_BIND": "::1",
+	"TUNNEL_RAW_HOST": "r.example", "MAX_CONNS_PER_IP": "7", "MAX_CONNS_PER_USER": "7", "MAX_TUNNEL_HTTP_PER_IP": "7",
+	"MAX_TUNNEL_HTTP": "7", "MAX_TUNNEL_TCP_CONNS": "7", "MAX_TUNNEL_TCP_CONNS_GLOBAL": "7", "MAX_HTTP_CONNS_PER_IP": "7", "MAX_HTTP_CONNS": "7", "MAX_TUNNEL_TCP_PER_IP": "7", "TUNNEL_TCP_IDLE_TIMEOUT": "7s", "BLOCKED_TARGETS": "none",
+	"ALLOWED_TARGETS": "10.0.0.0/8", "ALLOWED_PORTS": "22", "TRUSTED_PROXIES": "10.0.0.0/8", "TUNNEL_CONTROL_FRAMES": "gossh",
+	"TUNNEL_BUFFER": "1MiB", "TUNNEL_BUFFER_TOTAL": "2MiB", "TUNNEL_STALL_TIMEOUT": "7s", "TUNNEL_FORWARD_CREDENTIALS": "true",
+	"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "TUNNEL_NAME_SECRET": strings.Repeat("x", 32), "RESUME_TIMEOUT": "7s", "RESUME_BUFFER": "2MiB", "RESUME_BUFFER_TOTAL": "3MiB", "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s", "SHUTDOWN_DELAY": "7s",
+	"METRICS_ADDR": ":9090", "LOG_LEVEL": "warn", "LOG_FORMAT": "text",
+}
+
 // Editors, quoting and files with another system's line ends leave blanks.
 func TestBlanksAroundAValueSayNothing(t *testing.T) {
-	values := map[string]string{
-		"PORT": "80", "BIND": "127.0.0.1", "CLERK_JWKS_URL": "https://k.example/j", "JWT_ISSUER": "me", "JWT_AUDIENCE": "you",
-		"JWT_AUTHORIZED_PARTIES": "https://a.example", "ALLOWED_ORIGINS": "https://a.example", "WEB_TERMINAL": "on", "WEB_TERMINAL_ANCESTORS": "https://a.example", "TUNNEL_DOMAIN": "t.example",
-		"TUNNEL_PUBLIC_URL": "https://*.t.example", "TUNNEL_PORT_MIN": "9", "TUNNEL_PORT_MAX": "9", "TUNNEL_BIND": "::1",
-		"TUNNEL_RAW_HOST": "r.example", "MAX_CONNS_PER_IP": "7", "MAX_CONNS_PER_USER": "7", "MAX_TUNNEL_HTTP_PER_IP": "7",
-		"MAX_TUNNEL_HTTP": "7", "MAX_TUNNEL_TCP_CONNS": "7", "MAX_TUNNEL_TCP_CONNS_GLOBAL": "7", "MAX_HTTP_CONNS_PER_IP": "7", "MAX_HTTP_CONNS": "7", "MAX_TUNNEL_TCP_PER_IP": "7", "TUNNEL_TCP_IDLE_TIMEOUT": "7s", "BLOCKED_TARGETS": "none",
-		"ALLOWED_TARGETS": "10.0.0.0/8", "ALLOWED_PORTS": "22", "TRUSTED_PROXIES": "10.0.0.0/8", "TUNNEL_CONTROL_FRAMES": "gossh",
-		"TUNNEL_BUFFER": "1MiB", "TUNNEL_BUFFER_TOTAL": "2MiB", "TUNNEL_STALL_TIMEOUT": "7s", "TUNNEL_FORWARD_CREDENTIALS": "true",
-		"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "TUNNEL_NAME_SECRET": strings.Repeat("x", 32), "RESUME_TIMEOUT": "7s", "RESUME_BUFFER": "2MiB", "RESUME_BUFFER_TOTAL": "3MiB", "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s", "SHUTDOWN_DELAY": "7s",
-		"METRICS_ADDR": ":9090", "LOG_LEVEL": "warn", "LOG_FORMAT": "text",
-	}
 	var plain, blanks, nothing []string
 	for _, v := range variables {
-		if values[v.name] == "" {
+		if samples[v.name] == "" {
 			t.Errorf("%s has no value here", v.name)
 		}
-		plain = append(plain, v.name+"="+values[v.name])
-		blanks = append(blanks, v.name+"= \t"+values[v.name]+"\r\n ")
+		plain = append(plain, v.name+"="+samples[v.name])
+		blanks = append(blanks, v.name+"= \t"+samples[v.name]+"\r\n ")
 		nothing = append(nothing, v.name+"= \t\r\n")
 	}
 	want, err := Load(plain)

@@ -2,7 +2,7 @@
 //
 // One table, in variables.go, has all that there is to know about each
 // variable: loading, --help and the error messages come from it, and tests
-// hold the documents and compose.yaml to it.
+// hold the documents and compose.yaml to it, whose lines they write with -update.
 //
 // main calls [Load] and [WriteHelp]; the server gets the [Config]. The package
 // may know of the project only auth and netpolicy, whose parsers it calls. It

@@ -41,27 +41,3 @@ func TestDocumentsListEveryVariable(t *testing.T) {
 		}
 	}
 }
-
-// What compose.yaml sets for wsproxy is read, and what it takes from .env is
-// passed on under its own name.
-func TestComposeSetsWhatIsRead(t *testing.T) {
-	text := read(t, "compose.yaml")
-	_, service, found := strings.Cut(text, "\n  wsproxy:\n")
-	service, _, alsoFound := strings.Cut(service, "\n  caddy:\n")
-	if !found || !alsoFound {
-		t.Fatal("there is no service wsproxy before caddy")
-	}
-	set := regexp.MustCompile(`(?m)^      ([A-Z][A-Z0-9_]*): (.*)$`).FindAllStringSubmatch(service, -1)
-	if len(set) < 5 {
-		t.Fatalf("it sets %d variables", len(set))
-	}
-	for _, pair := range set {
-		name, value := pair[1], pair[2]
-		if !isOurs(name) && name != "GOMEMLIMIT" {
-			t.Errorf("it sets %s, which nobody reads", name)
-		}
-		if strings.HasPrefix(value, "${") && !strings.HasPrefix(value, "${"+name+":") {
-			t.Errorf("it sets %s to %s", name, value)
-		}
-	}
-}

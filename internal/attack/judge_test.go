@@ -19,7 +19,7 @@ func TestReadCompose(t *testing.T) {
 	if d.memory != 1<<30 || d.descriptors != 65536 {
 		t.Errorf("%d bytes of memory and %d descriptors, want 1 GiB and 65,536", d.memory, d.descriptors)
 	}
-	for _, want := range []string{"GOMEMLIMIT=700MiB", "RESUME_BUFFER_TOTAL=64MiB", "ALLOWED_ORIGINS=*", "TRUSTED_PROXIES=172.30.99.2/32"} {
+	for _, want := range []string{"GOMEMLIMIT=700MiB", "RESUME_BUFFER_TOTAL=64MiB", "SHUTDOWN_TIMEOUT=30s", "TRUSTED_PROXIES=172.30.99.2/32,"} {
 		if !slices.Contains(d.env, want) {
 			t.Errorf("%s is not in %q", want, d.env)
 		}
