@@ -37,7 +37,9 @@ func (s *service) serve(signals <-chan os.Signal) error {
 		s.edge.Leave()
 		wait(second, nil, delay) // sessions or not: others are on their way here
 	}
-	s.log.Info("draining: no new sessions; a second signal ends at once", "signal", sig.String(), "at_most", s.config.ShutdownTimeout.String())
+	if second.Err() == nil {
+		s.log.Info("draining: no new sessions; a second signal ends at once", "signal", sig.String(), "at_most", s.config.ShutdownTimeout.String())
+	}
 	s.edge.Drain()
 	ended := s.drain()
 	wait(second, ended, s.config.ShutdownTimeout)
