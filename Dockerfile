@@ -47,7 +47,7 @@ COPY --from=build /out/wsproxy /wsproxy
 USER 65532:65532
 EXPOSE 8080
 
-# 503 while draining counts as unhealthy, which is what it is for. Give the
-# container at least SHUTDOWN_TIMEOUT and 5 s more between SIGTERM and SIGKILL.
+# 503 while draining counts as unhealthy, which is what it is for. Give the container
+# at least SHUTDOWN_DELAY, SHUTDOWN_TIMEOUT and 5 s between SIGTERM and SIGKILL.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 CMD ["/wsproxy", "healthcheck"]
 ENTRYPOINT ["/wsproxy"]

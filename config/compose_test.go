@@ -148,7 +148,6 @@ func composeValue(t *testing.T, pattern string, env map[string]string) string {
 
 // Whatever the shutdown is set to, wsproxy itself ends before the engine kills it.
 func TestComposeWaitsForTheLongestShutdown(t *testing.T) {
-	const closes = 5 * time.Second // protocol, section 12
 	grace, err := time.ParseDuration(composeValue(t, "stop_grace_period: (.*)", nil))
 	if longest := maxTimeout + maxShutdown + closes; err != nil || grace <= longest {
 		t.Errorf("stop_grace_period is %v, %v; a shutdown takes up to %v", grace, err, longest)
