@@ -43,6 +43,7 @@ var nothing = []string{}
 // rules are those of docs/architecture.md, one for one.
 var rules = []rule{
 	{packages: "messages", only: nothing, why: "everything stands on it"},
+	{packages: "messages/refused", only: []string{"messages"}, why: "edge and actors say it alike"},
 	{packages: "auth", only: []string{"messages"}, why: "who is asking is a question of its own"},
 	{packages: "netpolicy", only: []string{"messages"}, why: "where to and where from is a question of its own"},
 	{packages: "transport/wsock/kernel", only: nothing, why: "it is what the kernel says"},

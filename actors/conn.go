@@ -43,6 +43,7 @@ type conn struct {
 	needs  *Tunnels
 	mux    messages.Mux
 	stream messages.Stream
+	tunnel string           // its subdomain
 	claims []messages.Claim // what it takes of the limits; nil if it is no raw connection
 	joined bool             // it is joined to an outside peer's connection
 	log    *slog.Logger
@@ -82,8 +83,8 @@ const (
 	connEnded
 )
 
-func newConn(needs *Tunnels, mux messages.Mux, stream messages.Stream, claims []messages.Claim, credit bool, log *slog.Logger) *conn {
-	return &conn{needs: needs, mux: mux, stream: stream, claims: claims, credit: credit, window: ledger.Window{Room: mux.Widen}, log: log}
+func newConn(needs *Tunnels, mux messages.Mux, stream messages.Stream, tunnel string, claims []messages.Claim, credit bool, log *slog.Logger) *conn {
+	return &conn{needs: needs, mux: mux, stream: stream, tunnel: tunnel, claims: claims, credit: credit, window: ledger.Window{Room: mux.Widen}, log: log}
 }
 
 func (a *conn) Receive(ctx actor.Context) {
@@ -168,9 +169,12 @@ func (a *conn) refused(ctx actor.Context, m *messages.Refused) {
 		ctx.Send(ctx.Parent(), &slotWanted{a.stream.ID(), m})
 		return
 	}
-	a.log.Debug("raw connection refused", "peer", a.stream.RemoteAddr(), "reason", string(m.Reason))
+	a.turnAway(ctx, m.Reason)
+}
+
+func (a *conn) turnAway(ctx actor.Context, reason messages.Reason) {
 	a.state = connClosing
-	a.stream.Reject()
+	a.needs.turnAway(a.stream, a.tunnel, reason)
 	a.end(ctx)
 }
 
@@ -275,9 +279,7 @@ func (a *conn) clientEnded(ctx actor.Context) {
 func (a *conn) leave(ctx actor.Context) {
 	switch a.state {
 	case connClaiming:
-		a.state = connClosing
-		a.stream.Reject()
-		a.end(ctx)
+		a.turnAway(ctx, messages.ReasonTunnelGone)
 	case connOpen, connHalfClosed, connClientEnded:
 		a.reason = messages.CloseTunnelEnded
 		a.endWrite(ctx)

@@ -242,9 +242,22 @@ func (a *handler) answerUnknown(id string) {
 // way. Its conn asks for what is shared with other tunnels.
 func (a *handler) accepted(ctx actor.Context, m *messages.Accepted) {
 	stream, own := m.Stream, m.Protocol != ""
-	if a.closed != "" || a.conns[stream.ID()] != nil || !own && a.isFull() && !a.makeRoom(ctx, a.crowding(m.Count)) {
-		a.log.Debug("raw connection refused", "peer", stream.RemoteAddr(), "reason", string(messages.ReasonRawLimit))
+	refusal := messages.Reason("")
+	switch {
+	case a.closed != "":
+		refusal = gone(a.closed)
+	case a.conns[stream.ID()] != nil:
+		refusal = messages.ReasonInternal
+	case !own && a.isFull() && !a.makeRoom(ctx, a.crowding(m.Count)):
+		refusal = messages.ReasonRawFull
+	}
+	switch {
+	case refusal == "":
+	case own:
 		stream.Reject()
+		return
+	default:
+		a.needs.turnAway(stream, a.owner.Tunnel, refusal)
 		return
 	}
 	var claims []messages.Claim
@@ -254,7 +267,7 @@ func (a *handler) accepted(ctx actor.Context, m *messages.Accepted) {
 		claims = a.owner.RawClaims(m.Count)
 	}
 	props := supervise.Guarded(a.needs.Log, func() actor.Actor {
-		return newConn(a.needs, a.mux, stream, claims, a.credit, a.log)
+		return newConn(a.needs, a.mux, stream, a.owner.Tunnel, claims, a.credit, a.log)
 	}, a.needs.Workers.Option())
 	a.came++
 	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream, order: a.came, own: own, count: m.Count, claims: claims}

@@ -118,24 +118,28 @@ func TestTunnelsAndUsersHavePartsOfAllRawConnections(t *testing.T) {
 	})
 }
 
-// What the limits say reaches the log as a typed reason.
+// What the limits say is told as a typed reason, and so is that the tunnel has too many.
 func TestRefusalsOfRawConnectionsAreTyped(t *testing.T) {
 	for _, c := range []struct {
 		bounds Bounds
+		most   int
 		reason messages.Reason
 	}{
-		{Bounds{RawAddress: 1, RawTunnel: 1, RawUser: 1, Raw: 1}, messages.ReasonRawAddress},
-		{Bounds{RawTunnel: 1, RawUser: 1, Raw: 1}, messages.ReasonRawTunnel},
-		{Bounds{RawUser: 1, Raw: 1}, messages.ReasonRawUser},
-		{Bounds{Raw: 1}, messages.ReasonRawLimit},
+		{Bounds{RawAddress: 1, RawTunnel: 1, RawUser: 1, Raw: 1}, 2, messages.ReasonRawAddress},
+		{Bounds{RawTunnel: 1, RawUser: 1, Raw: 1}, 2, messages.ReasonRawTunnel},
+		{Bounds{RawUser: 1, Raw: 1}, 2, messages.ReasonRawUser},
+		{Bounds{Raw: 1}, 2, messages.ReasonRawLimit},
+		{Bounds{}, 1, messages.ReasonRawFull},
 	} {
-		inRig(t, rigOptions{bounds: c.bounds}, func(r *tunnelRig) {
+		inRig(t, rigOptions{bounds: c.bounds, needs: Tunnels{MaxConns: c.most}}, func(r *tunnelRig) {
 			v := r.ready()
 			v.comesFrom(v4, "1", taken)
-			v.comesFrom(v4, "2", rejected)
-			if lines := r.log.of("raw connection refused"); len(lines) != 1 || lines[0].fields["reason"] != string(c.reason) {
-				t.Errorf("logged is %v, want %s", lines, c.reason)
+			told := rejected
+			if c.most == 1 {
+				told = "reject" // nobody owns it
 			}
+			v.comesFrom(v4, "2", told)
+			r.wantRefused(c.reason)
 		})
 	}
 }

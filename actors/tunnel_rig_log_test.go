@@ -4,14 +4,19 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+
+	"wsproxy/messages"
+	"wsproxy/messages/refused"
 )
 
 // A rigLog keeps the lines of the log.
 type rigLog struct {
-	mu    sync.Mutex
-	lines []rigLine
+	mu      sync.Mutex
+	lines   []rigLine
+	refused []refused.Refusal
 }
 
 type rigLine struct {
@@ -77,4 +82,30 @@ func (h rigHandler) Handle(_ context.Context, r slog.Record) error {
 	defer h.log.mu.Unlock()
 	h.log.lines = append(h.log.lines, line)
 	return nil
+}
+
+// Refused is told of raw connections that are refused.
+func (l *rigLog) Refused(no refused.Refusal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused = append(l.refused, no)
+}
+
+// wantRefused fails unless raw connections of tunnels that are there were refused, for
+// these reasons.
+func (r *tunnelRig) wantRefused(reasons ...messages.Reason) {
+	r.t.Helper()
+	r.settle()
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	var got []messages.Reason
+	for _, no := range r.log.refused {
+		if got = append(got, no.Reason); !refused.IsKnown(refused.Raw, no.Reason) || no.Endpoint != refused.Raw ||
+			no.Source.String() != "203.0.113.9" || !messages.IsSubdomain(no.Subdomain) {
+			r.t.Errorf("it is told of %+v", no)
+		}
+	}
+	if !slices.Equal(got, reasons) {
+		r.t.Errorf("refused for %q, want %q", got, reasons)
+	}
 }

@@ -97,6 +97,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	}
 	needs := options.needs
 	needs.Limits, needs.Ports, needs.Meter, needs.Log = r.limits, r.ports, r.meter, log
+	needs.Refused = r.log
 	needs.Memory = (*rigPool)(&r.excess)
 	needs.Lasting = sessions.Terms{Timeout: rigPatience, Endpoint: "tunnel", Meter: r.meter, Limits: r.limits}
 	needs.PublicURL, needs.RawHost, needs.Credentials = "https://*.t.example", "raw.example", true

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -9,6 +10,7 @@ import (
 	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 )
 
 // A TunnelMeter counts tunnels. Its methods are called by many actors at once,
@@ -55,9 +57,20 @@ type Tunnels struct {
 	Log     *slog.Logger
 	// Workers run handlers and conns. They may be nil.
 	Workers *supervise.Workers
+	// Refused is told of raw connections that are refused. It may be nil.
+	Refused refused.Recorder
 	// Inject, if not nil, is called with each message that a handler gets,
 	// before it is handled: a seam to make handlers fail in tests.
 	Inject func(message any)
+}
+
+// turnAway refuses a raw connection to the tunnel of a subdomain.
+func (n *Tunnels) turnAway(stream messages.Stream, subdomain string, reason messages.Reason) {
+	stream.Reject()
+	if n.Refused != nil {
+		peer, _ := netip.ParseAddrPort(stream.RemoteAddr())
+		n.Refused.Refused(refused.Refusal{Endpoint: refused.Raw, Reason: reason, Source: peer.Addr().Unmap(), Subdomain: subdomain})
+	}
 }
 
 // HandlerPID returns where the requests for a subdomain go if its tunnel has

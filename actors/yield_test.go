@@ -120,9 +120,7 @@ func TestHalfClosedConnectionGivesWayToTheLimitOfAllTunnels(t *testing.T) {
 		r.wantTaken(2, 0, 3)
 		w.accepts("4")
 		w.wantStream(others, "endwrite")
-		if lines := r.log.of("raw connection refused"); len(lines) != 1 || lines[0].fields["reason"] != "raw_limit" {
-			t.Errorf("logged is %v", lines)
-		}
+		r.wantRefused(messages.ReasonRawLimit)
 	})
 }
 

@@ -23,7 +23,7 @@ func TestBytesNoService(t *testing.T) {
 			t.Errorf("%s: %d %q", method, reply.status, reply.body)
 		}
 	}
-	if n := r.s.refusals(t, "forward", "service_refused"); n != 2 {
+	if n := r.s.refusals(t, "http", "service_refused"); n != 2 {
 		t.Errorf("counted %d times", n)
 	}
 }

@@ -225,6 +225,9 @@ func TestMetrics(t *testing.T) {
 	for reason, path := range refusals {
 		ask(t, s, "GET", path, handshake...)
 		eventually(t, patience, reason, has(fmt.Sprintf(`wsproxy_refused_total{endpoint="relay",reason=%q} 1`, reason)))
+		if line := s.waitLog(t, fmt.Sprintf(`"msg":"refused","endpoint":"relay","reason":%q`, reason)); line["level"] != "INFO" || line["source"] != "127.0.0.1" || (line["target"] == nil) != (reason == "bad_target") {
+			t.Errorf("the line is %v", line)
+		}
 	}
 	ask(t, s, "GET", "/tunnel")
 	eventually(t, patience, "no_tunnels", has(`wsproxy_refused_total{endpoint="tunnel",reason="no_tunnels"} 1`))

@@ -116,7 +116,7 @@ func (l *leakTest) requests(t *testing.T, s *server, target net.Addr) {
 	} {
 		for _, lines := range [][]string{nil, handshake} {
 			_, _ = request(s.addr, "GET", path, append(l.everywhere(), lines...)...)
-			_, _ = request(s.addr, "GET", path, append(lines, "Origin: https://"+l.secret("Origin")+".example")...)
+			_, _ = request(s.addr, "GET", path, append(lines, "Origin: https://x.example/"+l.secret("an Origin that is none"))...)
 			_, _ = request(s.addr, "GET", path, lines...)
 		}
 	}

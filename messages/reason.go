@@ -47,7 +47,6 @@ const (
 
 // Reasons that a request is refused for, before any upgrade.
 const (
-	ReasonUnauthorized  Reason = "unauthorized"
 	ReasonOrigin        Reason = "origin"
 	ReasonBadTarget     Reason = "bad_target"
 	ReasonTargetRefused Reason = "target_refused" // blocked, port not allowed, or a name that does not resolve
@@ -82,7 +81,8 @@ const (
 	ReasonAnswerLate     Reason = "answer_late"     // no answer within TUNNEL_HTTP_TIMEOUT
 	ReasonServiceRefused Reason = "service_refused" // the client has no service for it
 	ReasonServiceEnded   Reason = "service_ended"   // the service's connection ended before the answer's head
-	ReasonRawLimit       Reason = "raw_limit"       // too many raw connections
+	ReasonRawLimit       Reason = "raw_limit"       // all tunnels together have too many raw connections
+	ReasonRawFull        Reason = "raw_full"        // the tunnel has too many raw connections
 	ReasonRawAddress     Reason = "raw_address"     // the source address has too many raw connections of this tunnel
 	ReasonRawTunnel      Reason = "raw_tunnel"      // the tunnel has its part of the raw connections of all
 	ReasonRawUser        Reason = "raw_user"        // the user's tunnels have their part of the raw connections of all

@@ -31,7 +31,7 @@ func New() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wsproxy_refused_total", Help: "Requests refused before any upgrade, by endpoint and reason."}, []string{"endpoint", "reason"}),
+			Name: "wsproxy_refused_total", Help: "Requests and connections that were refused, by endpoint and reason."}, []string{"endpoint", "reason"}),
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wsproxy_tunnel_restarts_total", Help: "Times that a tunnel's handler failed and began anew."}),
 	}
@@ -91,7 +91,15 @@ func (m *Metrics) HTTP() *http.Server {
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 }
 
-// Refused counts a request that was refused before any upgrade.
+// ShowRefused has the refusals of an endpoint shown from now on, for each of these
+// reasons: an increase from nothing is none for whoever asks by rates.
+func (m *Metrics) ShowRefused(endpoint string, reasons []messages.Reason) {
+	for _, reason := range reasons {
+		m.refused.WithLabelValues(endpoint, string(reason))
+	}
+}
+
+// Refused counts a request or a connection that was refused, also after its upgrade.
 func (m *Metrics) Refused(endpoint string, reason messages.Reason) {
 	m.refused.WithLabelValues(endpoint, string(reason)).Inc()
 }

@@ -23,6 +23,7 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 	m.RelayStarted()
 	m.RelayStarted()
 	m.RelayEnded(messages.ReasonTargetReset, 2*time.Minute)
+	m.ShowRefused("relay", []messages.Reason{messages.ReasonOrigin, messages.ReasonDraining})
 	m.Refused("relay", messages.ReasonOrigin)
 	m.TunnelStarted()
 	m.HandlerRestarted()
@@ -44,6 +45,7 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 		`wsproxy_tunnel_bytes_total{direction="from_client"} 7`,
 		`wsproxy_tunnel_bytes_total{direction="to_client"} 8`,
 		`wsproxy_refused_total{endpoint="relay",reason="` + string(messages.ReasonOrigin) + `"} 1`,
+		`wsproxy_refused_total{endpoint="relay",reason="draining"} 0`,
 		"wsproxy_tunnels 1",
 		"wsproxy_tunnel_restarts_total 1",
 		"wsproxy_raw_connections 0",

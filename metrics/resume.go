@@ -13,7 +13,6 @@ import (
 type resume struct {
 	detached *prometheus.GaugeVec
 	resumed  *prometheus.CounterVec
-	refused  *prometheus.CounterVec
 	away     *prometheus.HistogramVec
 }
 
@@ -23,8 +22,6 @@ var (
 	// outcomes are what becomes of a session that has lost its WebSocket, beside
 	// being resumed.
 	outcomes = []messages.Reason{messages.ReasonResumeTimeout, messages.ReasonGaveWay, messages.ReasonShutdown}
-	// refusals are of GETs that would take a session up.
-	refusals = []messages.Reason{messages.ReasonNoSession, messages.ReasonOldAttempt, messages.ReasonNotContinued}
 )
 
 const (
@@ -42,8 +39,6 @@ func newResume(registry *prometheus.Registry) resume {
 			Name: "wsproxy_sessions_detached", Help: "Sessions that have lost their WebSocket and wait for another one."}, []string{"endpoint"}),
 		resumed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wsproxy_sessions_resumed_total", Help: "Times that a session was taken up by another WebSocket."}, []string{"endpoint"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wsproxy_resume_refused_total", Help: "WebSockets that would have taken a session up and were refused, by endpoint and reason."}, []string{"endpoint", "reason"}),
 		away: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "wsproxy_session_away_seconds", Help: "How long sessions were without a WebSocket, by endpoint and by what became of them.",
 			Buckets: awayBuckets}, []string{"endpoint", "outcome"}),
@@ -56,11 +51,8 @@ func newResume(registry *prometheus.Registry) resume {
 		for _, outcome := range outcomes {
 			r.away.WithLabelValues(endpoint, string(outcome))
 		}
-		for _, reason := range refusals {
-			r.refused.WithLabelValues(endpoint, string(reason))
-		}
 	}
-	registry.MustRegister(r.detached, r.resumed, r.refused, r.away)
+	registry.MustRegister(r.detached, r.resumed, r.away)
 	return r
 }
 
@@ -99,9 +91,4 @@ func (m *Metrics) SessionGivenUp(endpoint string, reason messages.Reason, away t
 func (m *Metrics) back(endpoint, outcome string, away time.Duration) {
 	m.resume.detached.WithLabelValues(endpoint).Dec()
 	m.resume.away.WithLabelValues(endpoint, outcome).Observe(away.Seconds())
-}
-
-// ResumeRefused counts a WebSocket that was closed instead of taking a session up.
-func (m *Metrics) ResumeRefused(endpoint string, reason messages.Reason) {
-	m.resume.refused.WithLabelValues(endpoint, string(reason)).Inc()
 }

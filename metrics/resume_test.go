@@ -37,9 +37,6 @@ func TestSeriesOfResumedSessionsAreThereFromTheStart(t *testing.T) {
 	names := []string{"wsproxy_resume_buffer_bytes"}
 	for _, endpoint := range []string{"relay", "tunnel"} {
 		names = append(names, `wsproxy_sessions_detached{endpoint="`+endpoint+`"}`, `wsproxy_sessions_resumed_total{endpoint="`+endpoint+`"}`)
-		for _, reason := range []string{"no_session", "old_attempt", "not_continued"} {
-			names = append(names, `wsproxy_resume_refused_total{endpoint="`+endpoint+`",reason="`+reason+`"}`)
-		}
 		for _, outcome := range []string{"resumed", "resume_timeout", "gave_way", "shutdown", "other"} {
 			names = append(names, `wsproxy_session_away_seconds_count{endpoint="`+endpoint+`",outcome="`+outcome+`"}`)
 		}
@@ -67,7 +64,6 @@ func TestSessionsThatWereAwayAreCounted(t *testing.T) {
 	m.SessionGivenUp("relay", messages.ReasonGaveWay, time.Minute)
 	m.SessionGivenUp("relay", messages.ReasonShutdown, time.Minute)
 	m.SessionGivenUp("relay", messages.ReasonInternal, time.Minute)
-	m.ResumeRefused("tunnel", messages.ReasonOldAttempt)
 	held = 4 << 20 // it is asked when somebody looks
 	lines := shown(m)
 	for name, want := range map[string]string{
@@ -86,8 +82,7 @@ func TestSessionsThatWereAwayAreCounted(t *testing.T) {
 		`wsproxy_session_away_seconds_count{endpoint="relay",outcome="shutdown"}`:                 "1",
 		`wsproxy_session_away_seconds_count{endpoint="relay",outcome="other"}`:                    "1",
 
-		`wsproxy_resume_refused_total{endpoint="tunnel",reason="old_attempt"}`: "1",
-		`wsproxy_resume_buffer_bytes`:                                          "4.194304e+06",
+		`wsproxy_resume_buffer_bytes`: "4.194304e+06",
 	} {
 		if lines[name] != want {
 			t.Errorf("%s is %q, want %s", name, lines[name], want)

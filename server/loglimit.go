@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -34,7 +35,8 @@ type limitedHandler struct {
 // A logKey says of what kind a line is.
 type logKey struct {
 	message, reason, source string
-	peer, refusal           bool // it is about an outside peer, or about a refusal, and no session
+	address                 netip.Addr // in the place of source, of a refusal
+	peer, refusal           bool       // it is about an outside peer, or about a refusal, and no session
 }
 
 func newLimitedHandler(h slog.Handler) *limitedHandler {
@@ -57,8 +59,6 @@ func (k logKey) with(a slog.Attr) logKey {
 		if host, _, err := net.SplitHostPort(a.Value.String()); err == nil {
 			k.source = host
 		}
-	case "endpoint":
-		k.refusal = true
 	}
 	return k
 }

@@ -5,9 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"wsproxy/messages"
+	"wsproxy/messages/refused"
+	"wsproxy/metrics"
 )
 
 // lines returns what a log's lines say, and empties it.
@@ -29,27 +34,28 @@ func TestOneLineASecondForEachReasonAndSource(t *testing.T) {
 		var out bytes.Buffer
 		log := slog.New(newLimitedHandler(slog.NewJSONHandler(&out, nil)))
 		tunnel := log.With("tunnel", "0123456789abcdef", "source", "192.0.2.1")
-		refused := func(reason, source string) {
-			log.Info("refused", "endpoint", "http", "reason", reason, "source", source)
+		no := newRefusals(metrics.New(), log)
+		refuse := func(reason messages.Reason, source string) {
+			no.Refused(refused.Refusal{Endpoint: refused.HTTP, Reason: reason, Source: netip.MustParseAddr(source)})
 		}
 		for i := range 1000 {
 			tunnel.Info("raw connection started", "peer", fmt.Sprintf("203.0.113.9:%d", i))
-			refused("no_tunnel", "203.0.113.9")
-			refused("memory", "203.0.113.9")
+			refuse("no_tunnel", "203.0.113.9")
+			refuse("memory", "203.0.113.9")
 		}
 		tunnel.Info("raw connection started", "peer", "[2001:db8::1]:1000")
-		refused("memory", "203.0.113.10")
+		refuse("memory", "203.0.113.10")
 		if got := lines(t, &out); len(got) != 5 || got[3]["left_out"] != 999.0 || got[4]["left_out"] != 999.0 {
 			t.Errorf("written is %v", got)
 		}
 		time.Sleep(logPause - 1)
-		refused("memory", "203.0.113.9")
+		refuse("memory", "203.0.113.9")
 		if got := lines(t, &out); len(got) != 0 {
 			t.Errorf("before the second is over: %v", got)
 		}
 		time.Sleep(time.Nanosecond)
-		refused("memory", "203.0.113.9")
-		refused("memory", "203.0.113.9")
+		refuse("memory", "203.0.113.9")
+		refuse("memory", "203.0.113.9")
 		if got := lines(t, &out); len(got) != 1 || got[0]["left_out"] != 1.0 {
 			t.Errorf("when the second is over: %v", got)
 		}
@@ -61,10 +67,12 @@ func TestTwentyLinesASecondOfOneReason(t *testing.T) {
 		var out bytes.Buffer
 		limited := newLimitedHandler(slog.NewJSONHandler(&out, nil))
 		log := slog.New(limited)
+		no := newRefusals(metrics.New(), log)
 		const many = 5000
 		for second := range 30 {
 			for i := range many {
-				log.Info("refused", "endpoint", "http", "reason", "no_tunnel", "source", fmt.Sprintf("10.%d.%d.%d", second, i>>8, i&255))
+				source := netip.AddrFrom4([4]byte{10, byte(second), byte(i >> 8), byte(i)})
+				no.Refused(refused.Refusal{Endpoint: refused.HTTP, Reason: messages.ReasonNoTunnel, Source: source})
 			}
 			if got := lines(t, &out); len(got) != logMost || second > 0 && got[0]["left_out"] != float64(many-logMost) {
 				t.Errorf("second %d: %d lines, the first is %v", second, len(got), got[0])

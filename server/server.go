@@ -33,6 +33,7 @@ type service struct {
 	keepalive *wsock.Keepalive
 	shares    *budget.Shares // what sessions that outlive their WebSocket hold
 	edge      *transport.Server
+	refusals  *refusals
 	servers   []*http.Server
 	failed    chan error    // a listener that ended before it was closed
 	stop      chan struct{} // closed at the end
@@ -75,6 +76,7 @@ func startWith(c config.Config, version string, log *slog.Logger, inject func(an
 	}
 	s.warn()
 	meter := metrics.New()
+	s.refusals = newRefusals(meter, log)
 	if s.verifier != nil {
 		meter.WatchKeys(func() metrics.Keys {
 			stats := s.verifier.Stats()

@@ -41,7 +41,7 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 		Keepalive:   s.keepalive,
 		DialTimeout: c.DialTimeout,
 		Ping:        c.PingInterval,
-		Meter:       meter,
+		Refused:     s.refusals,
 		Observer:    meter,
 		Log:         s.log,
 
@@ -99,7 +99,7 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 		Timeout: c.ResumeTimeout, Buffer: c.ResumeBuffer, Shares: s.shares,
 		Relay:  func(id string) *actor.PID { return relays.PID(s.system, id) },
 		Tunnel: func(id string) *actor.PID { return actors.PID(s.system, id) },
-		Exists: s.exists, Meter: meter,
+		Exists: s.exists,
 	}
 	meter.WatchResume(edge.Resume.Shares.Held)
 	edge.Relays, err = relays.Spawn(s.system, relays.Needs{
@@ -139,8 +139,8 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 		MaxHTTPPerAddress: httpPerAddress(c), MaxConnsPerAddress: c.MaxTunnelTCPPerIP,
 		StallTimeout: c.TunnelStallTimeout, RawIdle: c.TunnelTCPIdleTimeout,
 		Lasting: sessions.Terms{Timeout: c.ResumeTimeout, Endpoint: "tunnel", Meter: meter, Limits: limits},
-		Workers: s.workers,
-		Inject:  s.inject,
+		Workers: s.workers, Refused: s.refusals,
+		Inject: s.inject,
 	})
 	if err != nil {
 		return nil, err

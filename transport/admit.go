@@ -15,18 +15,19 @@ import (
 // target's name. It is a safety net: all that is left to do takes microseconds.
 const admissionGrace = 10 * time.Second
 
-// admit asks for a session and waits for the word of its actor. ask must see to
-// it that answer gets one. If nobody waits for the session any more when it is
+// admit asks for a session and waits for the word of its actor, or returns why there
+// is none. ask must see to it that answer gets one. If nobody waits for the session any more when it is
 // admitted, it hears so.
 func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)) (*actor.PID, messages.Reason) {
 	answer := make(chan messages.Admission, 1)
 	ask(answer)
-	late := time.NewTimer(s.config.DialTimeout + admissionGrace)
+	late, reason := time.NewTimer(s.config.DialTimeout+admissionGrace), messages.ReasonInternal
 	defer late.Stop()
 	select {
 	case a := <-answer:
 		return a.Session, a.Refusal
 	case <-r.Context().Done():
+		reason = messages.ReasonAbandoned
 	case <-late.C:
 	}
 	go func() {
@@ -40,21 +41,25 @@ func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)
 		case <-timeout.C:
 		}
 	}()
-	return nil, messages.ReasonInternal
+	return nil, reason
 }
 
 // begin makes a session of a request: admitted first, then upgraded, then
 // attached to what the session's actors hold. It answers the request in any
 // case.
-func (s *Server) begin(w http.ResponseWriter, r *http.Request, protocol string, ask func(answer chan messages.Admission), attach func(*wsock.Conn) bool) {
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, who *applicant, protocol string, ask func(answer chan messages.Admission), attach func(*wsock.Conn) bool) {
 	began := time.Now()
 	session, reason := s.admit(r, ask)
 	if session == nil {
-		s.refuse(w, r, refusalFor(reason))
+		no := refusalFor(reason)
+		if reason == messages.ReasonAbandoned {
+			no.reason = reason
+		}
+		s.refuse(w, r, who, no)
 		return
 	}
 	abandon := sync.OnceFunc(func() { s.config.Root.Send(session, &messages.Abandoned{}) })
-	client := s.upgrade(w, r, protocol, abandon)
+	client := s.upgrade(w, r, who, protocol, abandon)
 	if client == nil {
 		abandon()
 		return
@@ -63,7 +68,9 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, protocol string, 
 		s.config.Observer.ShookHands(r.URL.Path[1:], time.Since(began))
 	}
 	if !attach(client) {
-		s.host.Refuse(client, s.whyUnattached())
+		reason := s.whyUnattached()
+		s.record(r, who, reason)
+		s.host.Refuse(client, reason)
 		return
 	}
 	s.config.Root.Send(session, &messages.Upgraded{})

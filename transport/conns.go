@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 )
 
@@ -16,7 +17,7 @@ import (
 type conns struct {
 	perPeer, most int // bounds; 0 = any number
 	sources       netpolicy.Sources
-	meter         Meter
+	recorder      refused.Recorder
 
 	mu    sync.Mutex
 	all   connGroup                   // under mu
@@ -54,7 +55,7 @@ type links struct{ older, newer *edgeConn }
 
 func newConns(c Config) *conns {
 	return &conns{
-		perPeer: c.MaxConnsPerPeer, most: c.MaxConns, sources: c.Sources, meter: c.Meter,
+		perPeer: c.MaxConnsPerPeer, most: c.MaxConns, sources: c.Sources, recorder: c.Refused,
 		peers: make(map[netip.Prefix]*connGroup), headers: make(map[*edgeConn]*headerHold),
 	}
 }
@@ -64,11 +65,11 @@ func newConns(c Config) *conns {
 func (s *conns) enter(c *edgeConn, peer netip.Addr) bool {
 	victim, ok := s.admit(c, peer)
 	if victim != nil {
-		s.meter.Refused("http", messages.ReasonConnIdle)
+		victim.refused(s.recorder, messages.ReasonConnIdle)
 		_ = victim.TCPConn.Close() // whoever reads it closes the rest
 	}
 	if !ok {
-		s.meter.Refused("http", messages.ReasonConnLimit)
+		c.refused(s.recorder, messages.ReasonConnLimit)
 	}
 	return ok
 }

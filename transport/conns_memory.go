@@ -48,7 +48,7 @@ func (s *conns) forget(c *edgeConn) {
 func (s *conns) makeRoom(c *edgeConn, n int64) bool {
 	victims := s.crowding(c, n)
 	for _, victim := range victims {
-		s.meter.Refused("http", messages.ReasonMemory)
+		victim.refused(s.recorder, messages.ReasonMemory)
 		_ = victim.TCPConn.Close() // whoever reads it closes the rest
 	}
 	return len(victims) > 0

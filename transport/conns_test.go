@@ -27,7 +27,7 @@ func newCrowd(t *testing.T, perPeer, most int, trusted ...string) *crowd {
 	for _, p := range trusted {
 		prefixes = append(prefixes, netip.MustParsePrefix(p))
 	}
-	return &crowd{newConns(Config{MaxConnsPerPeer: perPeer, MaxConns: most, Sources: netpolicy.NewSources(prefixes), Meter: meter}), meter, t}
+	return &crowd{newConns(Config{MaxConnsPerPeer: perPeer, MaxConns: most, Sources: netpolicy.NewSources(prefixes), Refused: meter}), meter, t}
 }
 
 // come has a connection come from a peer. It is nil if there is no room.

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/transport/outside"
 	"wsproxy/transport/wsock"
 )
@@ -73,9 +75,12 @@ type edgeConn struct {
 
 // enter counts the connection as one that is no session. It reports whether
 // there is room for it.
-func (c *edgeConn) enter() bool {
+func (c *edgeConn) enter() bool { return c.server.conns.enter(c, c.peer()) }
+
+// peer returns the address of who has connected.
+func (c *edgeConn) peer() netip.Addr {
 	peer, _ := c.RemoteAddr().(*net.TCPAddr)
-	return c.server.conns.enter(c, peer.AddrPort().Addr())
+	return peer.AddrPort().Addr().Unmap()
 }
 
 func (c *edgeConn) left() { c.server.conns.leave(c) }
@@ -154,7 +159,7 @@ func (c *edgeConn) receive(p []byte) *refusal {
 
 // answer writes an answer where net/http expects the rest of a request.
 func (c *edgeConn) answer(no *refusal) {
-	c.server.config.Meter.Refused("http", no.reason)
+	c.refused(c.server.config.Refused, no.reason)
 	c.DiscardOnClose()
 	_ = c.SetWriteDeadline(time.Now().Add(messages.Linger))
 	_, _ = c.Conn.Write(no.bare())
@@ -211,7 +216,9 @@ func (s *Server) received(w http.ResponseWriter, r *http.Request) (writer http.R
 	s.conns.work(c) // unless it was seen to come
 	seen := !c.receives.Swap(false) && !c.scan.partly
 	if !seen && countFields(r) > maxFields {
-		s.config.Meter.Refused("http", tooManyFields.reason)
+		s.config.Refused.Refused(refused.Refusal{
+			Endpoint: refused.HTTP, Reason: tooManyFields.reason, Source: s.config.Sources.OfRequest(r), Origin: r.Header.Get("Origin"),
+		})
 		c.DiscardOnClose()
 		outside.Answer(lastAnswer{w}, r, tooManyFields.status, tooManyFields.sentence)
 		return nil, false
@@ -277,10 +284,10 @@ func (c *edgeConn) Write(p []byte) (int, error) {
 		switch {
 		case !bytes.HasPrefix(rest, ownHeader):
 		case bytes.HasPrefix(line, []byte("431 ")):
-			c.server.config.Meter.Refused("http", messages.ReasonHeaderTooBig)
+			c.refused(c.server.config.Refused, messages.ReasonHeaderTooBig)
 			c.DiscardOnClose()
 		default:
-			c.server.config.Meter.Refused("http", messages.ReasonBadRequest)
+			c.refused(c.server.config.Refused, messages.ReasonBadRequest)
 			c.DiscardOnClose()
 		}
 	}

@@ -2,12 +2,16 @@ package transport
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
+	"wsproxy/auth"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/outside"
 )
@@ -18,6 +22,38 @@ type refusal struct {
 	status   int
 	reason   messages.Reason
 	sentence string
+}
+
+// An applicant is who asks for a session, as far as that is known.
+type applicant struct {
+	endpoint refused.Endpoint
+	source   netip.Addr // as judged
+	user     string     // "" for anyone, and until the token was checked
+	// Where to: the target of a relay, and a tunnel's subdomain if it has a name.
+	target    func() string
+	subdomain string
+	cause     func() error // more than the reason of a refusal says; may be nil
+}
+
+// tokenReasons are what a token is refused for, as everybody hears of it. Of a client
+// that has gone nobody does.
+var tokenReasons = map[auth.Reason]messages.Reason{
+	auth.ReasonMissing: refused.TokenMissing, auth.ReasonMalformed: refused.TokenMalformed, auth.ReasonAlgorithm: refused.TokenAlgorithm,
+	auth.ReasonNoKeyID: refused.TokenNoKeyID, auth.ReasonUnknownKey: refused.TokenUnknownKey, auth.ReasonSignature: refused.TokenSignature,
+	auth.ReasonExpired: refused.TokenExpired, auth.ReasonNotYetValid: refused.TokenNotYetValid, auth.ReasonIssuer: refused.TokenIssuer,
+	auth.ReasonAudience: refused.TokenAudience, auth.ReasonAuthorizedParty: refused.TokenAuthorizedParty,
+	auth.ReasonSubject: refused.TokenSubject, auth.ReasonKeysUnavailable: refused.KeysUnavailable,
+	auth.ReasonCanceled: messages.ReasonAbandoned,
+}
+
+// tokenReason returns why a token was refused.
+func tokenReason(err error) messages.Reason {
+	if no, ok := errors.AsType[*auth.Error](err); ok {
+		if reason, ok := tokenReasons[no.Reason]; ok {
+			return reason
+		}
+	}
+	return messages.ReasonInternal
 }
 
 // refusalFor returns the answer for a reason that an actor refused a session
@@ -43,8 +79,8 @@ func refusalFor(reason messages.Reason) refusal {
 }
 
 // refuse answers a request that no session comes of.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
-	s.count(r, no)
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, who *applicant, no refusal) {
+	s.record(r, who, no.reason)
 	switch no.status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, section 11.6.1
@@ -58,12 +94,25 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	outside.Answer(w, r, no.status, no.sentence)
 }
 
-// count counts and logs a refusal.
-func (s *Server) count(r *http.Request, no refusal) {
-	endpoint := strings.TrimPrefix(r.URL.Path, "/")
-	s.config.Meter.Refused(endpoint, no.reason)
-	s.config.Log.Debug("request refused", "endpoint", endpoint, "status", no.status,
-		"reason", string(no.reason), "source", s.config.Sources.OfRequest(r).String())
+// record has a refusal counted and logged. A client that has gone was refused nothing.
+func (s *Server) record(r *http.Request, who *applicant, reason messages.Reason) {
+	if reason == messages.ReasonAbandoned {
+		return
+	}
+	no := refused.Refusal{
+		Endpoint: who.endpoint, Reason: reason, Source: who.source, User: who.user,
+		Target: who.target, Subdomain: who.subdomain, Origin: r.Header.Get("Origin"),
+	}
+	if who.cause != nil && reason == messages.ReasonTargetRefused {
+		no.Cause = who.cause()
+	}
+	s.config.Refused.Refused(no)
+}
+
+// refused has a connection that is no session's, or its request that was not read,
+// counted and logged as refused.
+func (c *edgeConn) refused(recorder refused.Recorder, reason messages.Reason) {
+	recorder.Refused(refused.Refusal{Endpoint: refused.HTTP, Reason: reason, Source: c.peer()})
 }
 
 // Answers to requests whose header is more than the server takes.

@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/auth"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/relay"
 )
@@ -23,38 +24,64 @@ const maxAccessValue = 512
 // actor makes them.
 func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 	query, _ := url.ParseQuery(r.URL.RawQuery) // what is malformed is missing, and refused as such
+	who := &applicant{endpoint: refused.Relay, source: s.config.Sources.OfRequest(r), target: func() string { return targetOf(query) }}
 	user, no := s.authenticate(r, query)
 	if no != nil {
-		s.refuse(w, r, *no)
+		s.refuse(w, r, who, *no)
 		return
 	}
+	who.user = user
 	if !s.originAllowed(r) {
-		s.refuse(w, r, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
+		s.refuse(w, r, who, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
 		return
 	}
 	if token, given := auth.ResumeToken(r.Header); given {
-		s.takeUp(w, r, takeUp{endpoint: "relay", unit: messages.UnitBytes, find: s.config.Resume.Relay, token: token, user: user, query: query})
+		s.takeUp(w, r, who, takeUp{unit: messages.UnitBytes, find: s.config.Resume.Relay, token: token, query: query})
 		return
 	}
 	target, access, err := parseRelay(query)
 	if err != nil {
-		s.refuse(w, r, refusal{http.StatusBadRequest, messages.ReasonBadTarget, err.Error()})
+		s.refuse(w, r, who, refusal{http.StatusBadRequest, messages.ReasonBadTarget, err.Error()})
 		return
 	}
 
-	source := s.config.Sources.OfRequest(r)
+	source := who.source
 	lasting := s.relays.Resume != nil && auth.OffersResume(r.Header)
 	pair, protocol := relay.NewPair(s.relays, target, access), auth.SelectSubprotocol(r.Header)
 	if lasting {
 		pair, protocol = relay.NewLastingPair(s.relays, target, access, whose(user, source)), auth.SelectResume(r.Header)
 	}
-	s.begin(w, r, protocol, func(answer chan messages.Admission) {
+	who.cause = pair.Refusal
+	pair.OnBlocked(s.whenBlocked(r, who, target))
+	s.begin(w, r, who, protocol, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Relays, &messages.OpenRelay{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Target: target.String(), Resume: lasting, Lookup: !target.Literal(),
 			Upgrade: isHandshake(r), Pair: pair, Answer: answer,
 		})
 	}, pair.Attach)
+}
+
+// whenBlocked returns what a pair calls whose target turns out to be blocked when it is
+// dialled. It keeps nothing of the request, whose header may be long.
+func (s *Server) whenBlocked(r *http.Request, who *applicant, target netpolicy.Target) func(cause error) {
+	no := refused.Refusal{
+		Endpoint: who.endpoint, Reason: messages.ReasonTargetBlocked, Source: who.source, User: who.user,
+		Target: target.String, Origin: strings.Clone(refused.Origin(r.Header.Get("Origin"))),
+	}
+	return func(cause error) {
+		no.Cause = cause
+		s.config.Refused.Refused(no)
+	}
+}
+
+// targetOf returns where a relay is to lead, for the log; "" if that can't be read.
+func targetOf(query url.Values) string {
+	target, _, err := parseRelay(query)
+	if err != nil {
+		return ""
+	}
+	return target.String()
 }
 
 // parseRelay reads where a relay is to lead: to a host and port, or to a

@@ -12,7 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/auth"
-	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/forward"
@@ -47,9 +47,6 @@ type Pages interface {
 	http.Handler
 }
 
-// A Meter counts refused requests. Its method is called by many goroutines.
-type Meter = forward.Meter
-
 // An Observer is told how long things take, and what comes of them. Its methods are
 // called by many goroutines.
 type Observer interface {
@@ -82,7 +79,7 @@ type Config struct {
 	Ping        time.Duration // between two pings to one WebSocket
 	Tunnels     *Tunnels      // nil disables tunnels
 	Pages       Pages         // nil for none
-	Meter       Meter
+	Refused     refused.Recorder
 	Observer    Observer // nil for none
 	Resume      Resume
 	Log         *slog.Logger
@@ -103,13 +100,6 @@ type Resume struct {
 	// nil if there can be none. There need be none.
 	Relay, Tunnel func(id string) *actor.PID
 	Exists        func(session *actor.PID) bool
-	Meter         ResumeMeter
-}
-
-// A ResumeMeter counts WebSockets that were refused a session that they wanted to take
-// up. Its method is called by many goroutines.
-type ResumeMeter interface {
-	ResumeRefused(endpoint string, reason messages.Reason)
 }
 
 // Tunnels is what the edge needs for tunnels. All fields are required, but for
@@ -168,7 +158,7 @@ func NewServer(c Config) *Server {
 		s.gateway = forward.NewGateway(forward.Settings{
 			Root: c.Root, Limits: t.Limits, Handler: t.Handler, Exists: t.Exists, Sources: c.Sources,
 			HTTPTimeout: t.HTTPTimeout, MaxBody: t.MaxBody, ForwardCredentials: t.ForwardCredentials,
-			Meter: c.Meter, Log: c.Log,
+			Refused: c.Refused, Log: c.Log,
 		})
 	}
 	return s

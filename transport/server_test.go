@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -20,6 +19,7 @@ import (
 	"wsproxy/auth"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/wsock"
 )
@@ -32,16 +32,27 @@ type desk struct {
 	refusals
 }
 
-// refusals is a Meter.
+// refusals is a Recorder.
 type refusals struct {
 	mu   sync.Mutex
 	list []string
+	last refused.Refusal
 }
 
-func (r *refusals) Refused(endpoint string, reason messages.Reason) {
+func (r *refusals) Refused(no refused.Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.list = append(r.list, endpoint+" "+string(reason))
+	pair := string(no.Endpoint) + " " + string(no.Reason)
+	if !refused.IsKnown(no.Endpoint, no.Reason) {
+		pair += ", which the table has not"
+	}
+	r.list, r.last = append(r.list, pair), no
+}
+
+func (r *refusals) latest() refused.Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
 }
 
 func (r *refusals) take() []string {
@@ -57,10 +68,15 @@ type onlyToken string
 
 func (o onlyToken) Verify(_ context.Context, token string) (auth.Identity, error) {
 	if token != string(o) {
-		return auth.Identity{}, errors.New("The token is not the one.")
+		return auth.Identity{}, &wrongToken{auth.Error{Reason: auth.ReasonSignature}}
 	}
 	return auth.Identity{Subject: "ann"}, nil
 }
+
+type wrongToken struct{ cause auth.Error }
+
+func (*wrongToken) Error() string   { return "The token is not the one." }
+func (e *wrongToken) Unwrap() error { return &e.cause }
 
 func newDesk(t testing.TB, change func(*Config)) *desk {
 	t.Helper()
@@ -75,7 +91,7 @@ func newDesk(t testing.TB, change func(*Config)) *desk {
 	d := &desk{Probe: testkit.NewProbe(t, system)}
 	config := Config{
 		Root: system.Root, Relays: d.PID, Policy: netpolicy.New(netpolicy.Options{}), Origins: origins,
-		Keepalive: keepalive, DialTimeout: testkit.Patience, Ping: time.Hour, Meter: &d.refusals, Log: slog.New(slog.DiscardHandler),
+		Keepalive: keepalive, DialTimeout: testkit.Patience, Ping: time.Hour, Refused: &d.refusals, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&config)
@@ -194,8 +210,8 @@ func TestFirstFailingCheckAnswers(t *testing.T) {
 		status  int
 		reason  string
 	}{
-		{plain("/relay?host=&port=0", "Origin", "https://evil.example"), 401, "unauthorized"},
-		{plain("/relay?host=&port=0&token=bad", "Origin", "https://evil.example"), 401, "unauthorized"},
+		{plain("/relay?host=&port=0", "Origin", "https://evil.example"), 401, "token_signature"},
+		{plain("/relay?host=&port=0&token=bad", "Origin", "https://evil.example"), 401, "token_signature"},
 		{plain("/relay?host=&port=0&token=good", "Origin", "https://evil.example"), 403, "origin"},
 		{plain("/relay?token=good&host=a.example&port=22", "Origin", "https://app.example.com", "Origin", "https://app.example.com"), 403, "origin"},
 		{plain("/relay?token=good&host=a.example&port=22", "Origin", ""), 403, "origin"},

@@ -20,6 +20,7 @@ import (
 	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport"
 	"wsproxy/transport/budget"
@@ -36,12 +37,11 @@ type noMeter struct{}
 
 func (noMeter) RelayStarted()                             {}
 func (noMeter) RelayEnded(messages.Reason, time.Duration) {}
-func (noMeter) Refused(string, messages.Reason)           {}
+func (noMeter) Refused(refused.Refusal)                   {}
 
 func (noMeter) SessionDetached(string)                                {}
 func (noMeter) SessionResumed(string, time.Duration)                  {}
 func (noMeter) SessionGivenUp(string, messages.Reason, time.Duration) {}
-func (noMeter) ResumeRefused(string, messages.Reason)                 {}
 
 func newStand(t testing.TB) *stand {
 	t.Helper()
@@ -61,9 +61,9 @@ func newStand(t testing.TB) *stand {
 	keepalive := wsock.NewKeepalive(30 * time.Second)
 	server := transport.NewServer(transport.Config{
 		Root: system.Root, Relays: owner, Policy: netpolicy.New(netpolicy.Options{}), Keepalive: keepalive,
-		DialTimeout: 10 * time.Second, Ping: 30 * time.Second, Meter: noMeter{}, Log: log,
+		DialTimeout: 10 * time.Second, Ping: 30 * time.Second, Refused: noMeter{}, Log: log,
 		Resume: transport.Resume{
-			Timeout: time.Hour, Buffer: 1 << 20, Shares: budget.NewShares(1 << 30), Meter: noMeter{},
+			Timeout: time.Hour, Buffer: 1 << 20, Shares: budget.NewShares(1 << 30),
 			Relay: func(id string) *actor.PID { return relays.PID(system, id) },
 			Exists: func(pid *actor.PID) bool {
 				_, exists := system.ProcessRegistry.Get(pid)

@@ -17,22 +17,20 @@ import (
 // A takeUp is a request to go on with a session on another WebSocket (protocol,
 // section 9). Who asks and from where was judged.
 type takeUp struct {
-	endpoint string // relay or tunnel
-	unit     string // the name of the position
-	find     func(id string) *actor.PID
-	token    string
-	user     string
-	query    url.Values
+	unit  string // the name of the position
+	find  func(id string) *actor.PID
+	token string
+	query url.Values
 }
 
 // takeUp goes on with a session, or says why not in the close frame, which a browser
 // can read. Until it is accepted the WebSocket is a connection that is no session.
-func (s *Server) takeUp(w http.ResponseWriter, r *http.Request, t takeUp) {
+func (s *Server) takeUp(w http.ResponseWriter, r *http.Request, who *applicant, t takeUp) {
 	if !isHandshake(r) {
-		s.refuse(w, r, refusalFor(messages.ReasonNotWebSocket))
+		s.refuse(w, r, who, refusalFor(messages.ReasonNotWebSocket))
 		return
 	}
-	client := s.upgrade(w, r, auth.SelectResume(r.Header), func() {})
+	client := s.upgrade(w, r, who, auth.SelectResume(r.Header), func() {})
 	if client == nil {
 		return
 	}
@@ -45,10 +43,8 @@ func (s *Server) takeUp(w http.ResponseWriter, r *http.Request, t takeUp) {
 		s.conns.work(conn)
 		defer s.conns.leave(conn)
 	}
-	if reason := s.askToTakeUp(t, client); reason != "" {
-		s.config.Resume.Meter.ResumeRefused(t.endpoint, reason)
-		s.config.Log.Debug("a session was not taken up", "endpoint", t.endpoint, "reason", string(reason),
-			"source", s.config.Sources.OfRequest(r).String())
+	if reason := s.askToTakeUp(who, t, client); reason != "" {
+		s.record(r, who, reason)
 		if counts {
 			s.conns.rest(conn) // who doesn't read its refusal gives way
 		}
@@ -62,7 +58,7 @@ const existsLook = 20 * time.Millisecond
 
 // askToTakeUp asks the session's actor, and returns its answer: "" if the WebSocket is
 // the session's now.
-func (s *Server) askToTakeUp(t takeUp, client *wsock.Conn) messages.Reason {
+func (s *Server) askToTakeUp(who *applicant, t takeUp, client *wsock.Conn) messages.Reason {
 	id, secret, ok := strings.Cut(t.token, ".")
 	if !ok || len(t.token) > messages.MaxResumeToken || !isTokenID(id) || s.config.Resume.Timeout == 0 {
 		return messages.ReasonNoSession
@@ -72,7 +68,7 @@ func (s *Server) askToTakeUp(t takeUp, client *wsock.Conn) messages.Reason {
 		return messages.ReasonNoSession
 	}
 	answer := make(chan messages.Reason, 1)
-	ask := &messages.TakeUp{Secret: secret, User: t.user, WebSocket: client, Answer: answer}
+	ask := &messages.TakeUp{Secret: secret, User: who.user, WebSocket: client, Answer: answer}
 	ask.Attempt, _ = readPosition(t.query.Get("attempt"))
 	ask.Position, ask.Readable = readPosition(t.query.Get(t.unit))
 	s.config.Root.Send(session, ask)

@@ -9,18 +9,19 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 )
 
-// refusedTakeUps counts them. It is a ResumeMeter.
+// refusedTakeUps counts them. It is a Recorder.
 type refusedTakeUps chan messages.Reason
 
-func (r refusedTakeUps) ResumeRefused(_ string, reason messages.Reason) { r <- reason }
+func (r refusedTakeUps) Refused(no refused.Refusal) { r <- no.Reason }
 
 // Who is refused a session, and doesn't leave, keeps nobody from the listener.
 func TestRefusedTakeUpsGiveWay(t *testing.T) {
 	const most = 3
-	refused := make(refusedTakeUps, most)
-	d := newDesk(t, func(c *Config) { c.MaxConns, c.Resume.Meter = most, refused })
+	reasons := make(refusedTakeUps, most+1) // and of the one that gives way
+	d := newDesk(t, func(c *Config) { c.MaxConns, c.Refused = most, reasons })
 	address, _ := d.listen(t)
 	text := strings.Replace(handshakeText, "\r\n\r\n", "\r\nSec-WebSocket-Protocol: wsproxy.resume, resume.abc.def\r\n\r\n", 1)
 	for range most {
@@ -28,7 +29,7 @@ func TestRefusedTakeUpsGiveWay(t *testing.T) {
 		if answer, err := http.ReadResponse(conn, nil); err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatalf("%v, %v", answer, err)
 		}
-		if reason := testkit.Receive(t, refused); reason != messages.ReasonNoSession {
+		if reason := testkit.Receive(t, reasons); reason != messages.ReasonNoSession {
 			t.Errorf("refused for %s", reason)
 		}
 		if first, payload, err := testkit.ReadFrame(conn); first != 0x88 || err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"wsproxy/auth"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/forward"
 	"wsproxy/transport/gossh"
@@ -17,41 +18,44 @@ import (
 // tunnel answers /tunnel: it registers a tunnel. The checks stand in the order
 // in which their answers take precedence (protocol, section 2).
 func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
+	who := &applicant{endpoint: refused.Tunnel, source: s.config.Sources.OfRequest(r)}
 	if s.config.Tunnels == nil {
-		s.refuse(w, r, refusal{http.StatusNotFound, messages.ReasonNoTunnels, "Tunnels are not enabled on this server: TUNNEL_DOMAIN is not set."})
+		s.refuse(w, r, who, refusal{http.StatusNotFound, messages.ReasonNoTunnels, "Tunnels are not enabled on this server: TUNNEL_DOMAIN is not set."})
 		return
 	}
 	query, _ := url.ParseQuery(r.URL.RawQuery) // what is malformed is missing
 	user, no := s.authenticate(r, query)
 	if no != nil {
-		s.refuse(w, r, *no)
+		s.refuse(w, r, who, *no)
 		return
 	}
+	who.user = user
 	if !s.originAllowed(r) {
-		s.refuse(w, r, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
+		s.refuse(w, r, who, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
 		return
 	}
 	if token, given := auth.ResumeToken(r.Header); given {
-		s.takeUp(w, r, takeUp{endpoint: "tunnel", unit: messages.UnitMessages, find: s.config.Resume.Tunnel, token: token, user: user, query: query})
+		s.takeUp(w, r, who, takeUp{unit: messages.UnitMessages, find: s.config.Resume.Tunnel, token: token, query: query})
 		return
 	}
 	asked, no := parseTunnel(query, s.config.Tunnels.Dialect)
 	if no != nil {
-		s.refuse(w, r, *no)
+		s.refuse(w, r, who, *no)
 		return
 	}
+	who.subdomain = s.config.Tunnels.subdomainOf(user, asked.name)
 
-	source := s.config.Sources.OfRequest(r)
+	source := who.source
 	lasting, protocol := false, auth.SelectSubprotocol(r.Header)
 	if s.tunnels.Resume != nil && asked.bytes && auth.OffersResume(r.Header) { // and flow=credit, without which there is no http=bytes
 		lasting, protocol = true, auth.SelectResume(r.Header)
 	}
 	mux := tunnel.New(s.tunnels, s.dialect(asked), tunnel.Options{Credit: asked.credit, User: whose(user, source), Lasting: lasting})
-	s.begin(w, r, protocol, func(answer chan messages.Admission) {
+	s.begin(w, r, who, protocol, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Credit: asked.credit, Bytes: asked.bytes, NoRaw: asked.noRaw, Resume: lasting,
-			Subdomain: s.config.Tunnels.subdomainOf(user, asked.name),
+			Subdomain: who.subdomain,
 			Upgrade:   isHandshake(r), Mux: mux, Answer: answer,
 		})
 	}, mux.Attach)

@@ -25,7 +25,7 @@ func (s *Server) authenticate(r *http.Request, query url.Values) (user string, n
 	}
 	identity, err := s.config.Auth.Verify(r.Context(), auth.TokenFrom(query, r.Header))
 	if err != nil {
-		return "", &refusal{http.StatusUnauthorized, messages.ReasonUnauthorized, err.Error()}
+		return "", &refusal{http.StatusUnauthorized, tokenReason(err), err.Error()}
 	}
 	return identity.Subject, nil
 }
@@ -50,7 +50,7 @@ func isHandshake(r *http.Request) bool {
 // Before it answers it calls abandon, which gives the session's slot back: the
 // client may go on sending for some seconds. The HTTP handler must return soon:
 // its goroutine and its buffers live as long as it does.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, protocol string, abandon func()) *wsock.Conn {
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, who *applicant, protocol string, abandon func()) *wsock.Conn {
 	bare := &bareWriter{ResponseWriter: w}
 	handshake := upgrader // a copy, for its Error
 	handshake.Error = func(_ http.ResponseWriter, r *http.Request, status int, _ error) {
@@ -60,11 +60,11 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, protocol string
 			if observed, ok := w.(*outside.Observed); ok {
 				observed.Became(http.StatusBadRequest)
 			}
-			s.refuseEarly(r, bare.early)
+			s.refuseEarly(r, who, bare.early)
 		case status == http.StatusInternalServerError:
-			s.refuse(w, r, refusalFor(messages.ReasonInternal))
+			s.refuse(w, r, who, refusalFor(messages.ReasonInternal))
 		default:
-			s.refuse(w, r, refusalFor(messages.ReasonNotWebSocket))
+			s.refuse(w, r, who, refusalFor(messages.ReasonNotWebSocket))
 		}
 	}
 	var answer http.Header
@@ -117,10 +117,10 @@ func (w *bareWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // refuseEarly answers a handshake with which bytes have come: a client must not
 // send any before it has the answer. The connection is not net/http's any more.
-func (s *Server) refuseEarly(r *http.Request, conn net.Conn) {
+func (s *Server) refuseEarly(r *http.Request, who *applicant, conn net.Conn) {
 	defer conn.Close()
 	no := refusalFor(messages.ReasonEarlyBytes)
-	s.count(r, no)
+	s.record(r, who, no.reason)
 	if c, ok := conn.(*edgeConn); ok && !c.enter() { // it left when it was hijacked
 		return
 	}

@@ -82,7 +82,7 @@ func newBytesRig(t *testing.T, conns int, timeout time.Duration) *bytesRig {
 	})
 	g := newGateway(false)
 	r.gateway = g
-	g.settings.Root, g.settings.Meter, g.settings.HTTPTimeout = r.System.Root, r.meter, timeout
+	g.settings.Root, g.settings.Refused, g.settings.HTTPTimeout = r.System.Root, r.meter, timeout
 	g.settings.Exists = func(handler *actor.PID) bool { return true }
 	r.front = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		x := &exchange{

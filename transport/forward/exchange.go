@@ -29,15 +29,15 @@ const cancelLooks = 40
 // An exchange is one HTTP request to a tunnel. It belongs to the goroutine of
 // its HTTP handler.
 type exchange struct {
-	gateway *Gateway
-	w       http.ResponseWriter
-	r       *http.Request
-	handler *actor.PID
-	id      string
-	source  netip.Addr
-	answer  chan messages.Answer
-
-	deadline time.Time // for the head of an answer as bytes; zero = that of all requests
+	gateway   *Gateway
+	w         http.ResponseWriter
+	r         *http.Request
+	handler   *actor.PID
+	id        string
+	source    netip.Addr
+	subdomain string // of the tunnel
+	answer    chan messages.Answer
+	deadline  time.Time // for the head of an answer as bytes; zero = that of all requests
 
 	revocation
 	header budget.Reservation // what is kept of the request's header while it waits
@@ -55,7 +55,7 @@ func (x *exchange) run() {
 		cut := x.end()
 		x.release(answer)
 		if cut {
-			x.gateway.settings.Meter.Refused("forward", messages.ReasonGaveWay)
+			x.gateway.record(x.r, x.source, x.subdomain, messages.ReasonGaveWay)
 			panic(http.ErrAbortHandler) // so that net/http closes the connection
 		}
 		if err == nil || err.Reason == messages.ReasonBadAnswer && x.again(mux, answer.Response) {
@@ -68,7 +68,9 @@ func (x *exchange) run() {
 	}
 }
 
-func (x *exchange) refuse(reason messages.Reason) { x.gateway.refuse(x.w, x.r, reason) }
+func (x *exchange) refuse(reason messages.Reason) {
+	x.gateway.refuse(x.w, x.r, x.source, x.subdomain, reason)
+}
 
 // release gives the slots of an answered request back.
 func (x *exchange) release(answer messages.Answer) {

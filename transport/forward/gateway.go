@@ -4,20 +4,17 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/fields"
 	"wsproxy/transport/outside"
 )
-
-// A Meter counts refused requests. Its method is called by many goroutines.
-type Meter interface {
-	Refused(endpoint string, reason messages.Reason)
-}
 
 // Settings are what a gateway needs. All fields are required, but for
 // ForwardCredentials.
@@ -33,7 +30,7 @@ type Settings struct {
 	HTTPTimeout        time.Duration
 	MaxBody            int64 // bytes of a request's or response's body
 	ForwardCredentials bool  // let cookies and Authorization through, and Set-Cookie back
-	Meter              Meter
+	Refused            refused.Recorder
 	Log                *slog.Logger
 }
 
@@ -55,18 +52,18 @@ func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain stri
 	handler, bytes := g.Find(subdomain)
 	switch {
 	case handler == nil:
-		g.refuse(w, r, messages.ReasonNoTunnel)
+		g.refuse(w, r, g.settings.Sources.OfRequest(r), subdomain, messages.ReasonNoTunnel)
 		return
 	case r.Method == http.MethodConnect:
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		outside.Answer(w, r, http.StatusMethodNotAllowed, "A tunnel carries requests, not CONNECT.")
 		return
 	case !bytes && r.ContentLength > g.settings.MaxBody:
-		g.refuse(w, r, messages.ReasonBodyTooBig)
+		g.refuse(w, r, g.settings.Sources.OfRequest(r), subdomain, messages.ReasonBodyTooBig)
 		return
 	}
 	x := &exchange{
-		gateway: g, w: w, r: r, handler: handler,
+		gateway: g, w: w, r: r, handler: handler, subdomain: subdomain,
 		id: messages.NewID(messages.IDBytes), source: g.settings.Sources.OfRequest(r),
 		answer: make(chan messages.Answer, 1),
 	}
@@ -99,17 +96,22 @@ var errStatus = errors.New("its status is not within 200 to 599")
 
 // refuse answers for a tunnel that doesn't. To an outside client that has gone
 // it says nothing: the connection is closed.
-func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, reason messages.Reason) {
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, source netip.Addr, subdomain string, reason messages.Reason) {
 	if reason == messages.ReasonAbandoned {
 		// net/http answers 200 for a handler that returns without a word.
 		panic(http.ErrAbortHandler)
 	}
 	status, sentence := refusal(reason)
-	g.settings.Meter.Refused("forward", reason)
+	g.record(r, source, subdomain, reason)
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
 	outside.Answer(w, r, status, sentence)
+}
+
+// record has a refusal counted and logged, without path and query.
+func (g *Gateway) record(r *http.Request, source netip.Addr, subdomain string, reason messages.Reason) {
+	g.settings.Refused.Refused(refused.Refusal{Endpoint: refused.HTTP, Reason: reason, Source: source, Subdomain: subdomain, Origin: r.Header.Get("Origin")})
 }
 
 // refusal returns what an outside client is told of a reason.

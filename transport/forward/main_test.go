@@ -15,6 +15,7 @@ import (
 	"wsproxy/internal/testkit/buffers"
 	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/tunnel"
@@ -34,9 +35,13 @@ type meter struct {
 	refused []messages.Reason
 }
 
-func (m *meter) Refused(_ string, reason messages.Reason) {
+func (m *meter) Refused(no refused.Refusal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	reason := no.Reason
+	if no.Endpoint != refused.HTTP || !refused.IsKnown(no.Endpoint, reason) {
+		reason += ", which the table has not"
+	}
 	m.refused = append(m.refused, reason)
 }
 
@@ -45,7 +50,7 @@ func (m *meter) Refused(_ string, reason messages.Reason) {
 func newGateway(credentials bool) *Gateway {
 	return NewGateway(Settings{
 		Sources: netpolicy.NewSources([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}), ForwardCredentials: credentials,
-		HTTPTimeout: testkit.Patience, MaxBody: 1 << 20, Meter: &meter{}, Log: slog.New(slog.DiscardHandler),
+		HTTPTimeout: testkit.Patience, MaxBody: 1 << 20, Refused: &meter{}, Log: slog.New(slog.DiscardHandler),
 	})
 }
 

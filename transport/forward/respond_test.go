@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -109,7 +110,7 @@ func TestAnswersThatPassAndThoseThatDont(t *testing.T) {
 func respondTo(t *testing.T, method string, answer *messages.Response) (*http.Response, *meter, int64) {
 	g, memory := newGateway(false), budget.New(1<<30)
 	m := &meter{}
-	g.settings.Meter = m
+	g.settings.Refused = m
 	done := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(done)
@@ -178,9 +179,9 @@ func TestEveryRefusalOfATunnelHasItsStatus(t *testing.T) {
 		messages.ReasonServiceRefused: 502, messages.ReasonServiceEnded: 502,
 	} {
 		meter := &meter{}
-		g := NewGateway(Settings{Meter: meter})
+		g := NewGateway(Settings{Refused: meter})
 		w := httptest.NewRecorder()
-		g.refuse(w, httptest.NewRequest("GET", "/", nil), reason)
+		g.refuse(w, httptest.NewRequest("GET", "/", nil), netip.Addr{}, "", reason)
 		retry := w.Header().Get("Retry-After") != ""
 		if w.Code != status || len(meter.refused) != 1 || w.Header().Get("Cache-Control") != "no-store" || len(w.Body.String()) < 20 {
 			t.Errorf("%s: %d %v %q", reason, w.Code, w.Header(), w.Body)

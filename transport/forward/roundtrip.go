@@ -181,7 +181,7 @@ func (rt *roundTrip) outcome(err error, whole bool) service.Outcome {
 func (rt *roundTrip) abort(reason messages.Reason) {
 	x := rt.x
 	if reason != "" && reason != messages.ReasonAbandoned {
-		x.gateway.settings.Meter.Refused("forward", reason)
+		x.gateway.record(x.r, x.source, x.subdomain, reason)
 	}
 	if !x.r.ProtoAtLeast(1, 1) && x.w.Header().Get("Content-Length") == "" {
 		outside.Cut(x.w, x.r)
@@ -268,11 +268,7 @@ func (rt *roundTrip) reset() {
 
 // isSafe reports whether asking twice does no harm.
 func isSafe(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
 }
 
 // send sends the request's head, and begins to send its body. A short body that is

@@ -45,7 +45,7 @@ func newStrictService(t testing.TB) (s *strictService, address string) {
 		Forward: func(h *tunnelrig.House) func(http.ResponseWriter, *http.Request, string) {
 			g := NewGateway(Settings{
 				Root: h.System.Root, Limits: h.Limits, Handler: h.Handler, Exists: h.Exists, HTTPTimeout: testkit.Patience,
-				Sources: netpolicy.NewSources([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}), ForwardCredentials: true, Meter: &meter{}, Log: h.System.Logger(),
+				Sources: netpolicy.NewSources([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}), ForwardCredentials: true, Refused: &meter{}, Log: h.System.Logger(),
 			})
 			return g.Forward
 		},

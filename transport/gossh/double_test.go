@@ -15,7 +15,7 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/tunnelrig"
-	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/forward"
 	"wsproxy/transport/tunnel"
@@ -23,7 +23,7 @@ import (
 
 type deafMeter struct{}
 
-func (deafMeter) Refused(string, messages.Reason) {}
+func (deafMeter) Refused(refused.Refusal) {}
 
 // newHouse is a house whose tunnels' clients are gossh-wasm.
 func newHouse(t testing.TB) *tunnelrig.House {
@@ -34,7 +34,7 @@ func newHouse(t testing.TB) *tunnelrig.House {
 		Forward: func(h *tunnelrig.House) func(http.ResponseWriter, *http.Request, string) {
 			return forward.NewGateway(forward.Settings{
 				Root: h.System.Root, Limits: h.Limits, Handler: h.Handler, Exists: h.Exists, Sources: netpolicy.NewSources(nil),
-				HTTPTimeout: testkit.Patience, MaxBody: 1 << 20, Meter: deafMeter{}, Log: slog.New(slog.DiscardHandler),
+				HTTPTimeout: testkit.Patience, MaxBody: 1 << 20, Refused: deafMeter{}, Log: slog.New(slog.DiscardHandler),
 			}).Forward
 		},
 	})
@@ -194,7 +194,7 @@ func (r *rig) gateway() *httptest.Server {
 		Root: r.System.Root, Limits: r.Tunnel.PID,
 		Handler: func(string, bool) *actor.PID { return r.Handler.PID }, Exists: func(*actor.PID) bool { return true },
 		Sources:     netpolicy.NewSources(nil),
-		HTTPTimeout: testkit.Patience, MaxBody: 1 << 20, Meter: deafMeter{}, Log: slog.New(slog.DiscardHandler),
+		HTTPTimeout: testkit.Patience, MaxBody: 1 << 20, Refused: deafMeter{}, Log: slog.New(slog.DiscardHandler),
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		g.Forward(w, request, "0123456789abcdef")

@@ -30,6 +30,8 @@ type Pair struct {
 	target   netpolicy.Target // set once
 	access   *Access          // nil for plain TCP; Dial's, which lets go of it
 
+	refusal  error            // why Resolve has refused the target; its pump's until it has told
+	blocked  func(error)      // told why the target is blocked when it is dialled; Dial's, which lets go of it
 	addrs    []netip.AddrPort // what Resolve found; then Dial's
 	upstream upstream         // set by Dial's pump, before dialed is closed
 	early    early            // what the client sends before that
@@ -127,7 +129,7 @@ func (p *Pair) Resolve() {
 		defer cancel()
 		addrs, err := p.settings.Policy.Resolve(ctx, p.target)
 		if err != nil {
-			p.life.Log().Debug("target refused", "target", p.target.String(), "error", err)
+			p.refusal = err
 			return
 		}
 		p.addrs, refused = addrs, false
@@ -139,6 +141,13 @@ func (p *Pair) Resolve() {
 	})
 }
 
+// Refusal returns why the target was refused, once that is known.
+func (p *Pair) Refusal() error { return p.refusal }
+
+// OnBlocked has told be called, by the pump that dials, with why the target turned out
+// to be blocked when it was dialled, if it does. It is called before Dial.
+func (p *Pair) OnBlocked(told func(cause error)) { p.blocked = told }
+
 // Dial connects to an address that was judged. Meanwhile the client is read: a
 // client that leaves is noticed, and what it sends waits for the target.
 func (p *Pair) Dial() {
@@ -146,13 +155,17 @@ func (p *Pair) Dial() {
 	boundaries := p.access != nil // Dial's pump lets go of it
 	failure, began := messages.ReasonInternal, time.Now()
 	wsock.StartPump(p.life.Log(), "dial", func() {
+		told := p.blocked
+		p.blocked = nil
 		var blocked *netpolicy.BlockedError
 		switch err := p.dial(); {
 		case err == nil:
 			failure = ""
 		case errors.As(err, &blocked):
 			failure = messages.ReasonTargetBlocked
-			p.life.Log().Debug("target blocked", "target", p.target.String(), "error", err)
+			if told != nil {
+				told(err)
+			}
 		default:
 			failure = messages.ReasonTargetUnreachable
 			p.life.Log().Debug("target not reached", "target", p.target.String(), "error", err)

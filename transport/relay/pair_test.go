@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -231,6 +232,9 @@ func TestResolveRefusesABlockedTarget(t *testing.T) {
 	if m := next[*messages.TargetResolved](r); !m.Refused {
 		t.Error("it is not refused")
 	}
+	if err := r.pair.Refusal(); err == nil || !strings.Contains(err.Error(), "127.0.0.0/8") {
+		t.Errorf("the log would say %v", err)
+	}
 }
 
 // Between resolving and dialling the policy may have changed its mind: own
@@ -240,9 +244,11 @@ func TestDialFindsABlockedTarget(t *testing.T) {
 	r.pair.Resolve()
 	next[*messages.TargetResolved](r)
 	r.pair.settings.Policy = netpolicy.New(netpolicy.Options{DefaultBlock: true})
+	var told error
+	r.pair.OnBlocked(func(cause error) { told = cause })
 	r.pair.Dial()
-	if m := next[*messages.TargetDialed](r); m.Failure != messages.ReasonTargetBlocked {
-		t.Errorf("the failure is %q", m.Failure)
+	if m := next[*messages.TargetDialed](r); m.Failure != messages.ReasonTargetBlocked || told == nil {
+		t.Errorf("the failure is %q, and the log would say %v", m.Failure, told)
 	}
 	r.pair.Finish(messages.ReasonTargetBlocked)
 	r.wantClose(messages.ClosePolicy)
