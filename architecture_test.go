@@ -44,6 +44,8 @@ var nothing = []string{}
 var rules = []rule{
 	{packages: "messages", only: nothing, why: "everything stands on it"},
 	{packages: "messages/refused", only: []string{"messages"}, why: "edge and actors say it alike"},
+	{packages: "messages/inspect", only: []string{"messages"}, why: "actors and commands stand on it"},
+	{packages: "server/admin", only: []string{"config", "messages", "messages/inspect"}, why: "it asks actors, by their PIDs"},
 	{packages: "auth", only: []string{"messages"}, why: "who is asking is a question of its own"},
 	{packages: "netpolicy", only: []string{"messages"}, why: "where to and where from is a question of its own"},
 	{packages: "transport/wsock/kernel", only: nothing, why: "it is what the kernel says"},
@@ -58,7 +60,7 @@ var rules = []rule{
 
 	{packages: "page", only: nothing, why: "it is handed what the page must know of its server"},
 
-	{packages: "command/...", only: []string{"client/go", "config", "auth", "messages", "command/..."}, why: "commands are run elsewhere than the server"},
+	{packages: "command/...", only: []string{"client/go", "config", "auth", "messages", "messages/inspect", "command/..."}, why: "commands are run elsewhere than the server"},
 	{packages: "command/cli", only: nothing, why: "all commands stand on it"},
 
 	{packages: "actors/...", never: []string{"transport/...", "net/http", "github.com/gorilla/..."}, why: "every actor can be driven by messages alone"},
@@ -93,6 +95,7 @@ var privates = []struct {
 	{"transport/gossh", []string{"transport"}, "what one client needs is plugged in at the edge, by an interface"},
 	{"page", []string{"server"}, "the edge serves it without knowing what it is"},
 	{"server", []string{""}, "main runs it, and nobody else knows the whole"},
+	{"server/admin", []string{"server"}, "the server mounts it"},
 	{"command", []string{""}, "main runs it, and it knows all commands"},
 	{"internal/testkit", []string{"internal/testkit/tunnelrig", "internal/testkit/buffers", "internal/testkit/desk"}, "only tests use it"},
 	{"internal/testkit/buffers", []string{"internal/testkit/tunnelrig"}, "only tests use it"},

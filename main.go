@@ -76,7 +76,7 @@ func run(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Wri
 		fmt.Fprintln(stderr, "wsproxy: the server doesn't run on Windows, only the commands of a client do; wsproxy --help lists them")
 		return exitUsage
 	}
-	if server.Run(c, recordedVersion(), signals, stdout) != nil {
+	if server.Run(c, environ, recordedVersion(), signals, stdout) != nil {
 		return exitFailed // the log says why
 	}
 	return exitOK

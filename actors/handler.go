@@ -9,8 +9,10 @@ import (
 
 	"wsproxy/actors/ledger"
 	"wsproxy/actors/recent"
+	"wsproxy/actors/stalls"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
+	"wsproxy/messages/inspect"
 )
 
 // garbageLogged is how often at most a tunnel's log mentions what its client
@@ -37,7 +39,7 @@ type handler struct {
 	own      int                 // how many of them are no raw connections
 	ended    recent.Ended        // of requests and connections
 	unknown  *recent.IDs         // connIds that were answered with tcp_close already; outlives this incarnation
-	stalls   stallWatch          // judges who holds the tunnel up
+	stalls   stalls.Watch        // judges who holds the tunnel up
 	garbage  int                 // messages that made no sense, since the last line about them
 	logged   time.Time           // when that line was
 	closed   messages.Reason     // set once the tunnel ends: nothing is begun any more
@@ -63,7 +65,7 @@ func newHandler(needs *Tunnels, mux messages.Mux, owner ledger.Owner, credit boo
 		slots:    ledger.NewSlots(needs.MaxHTTP, needs.MaxHTTPPerAddress),
 		conns:    make(map[string]*rawConn),
 		unknown:  unknown,
-		stalls:   stallWatch{timeout: needs.StallTimeout},
+		stalls:   stalls.Watch{Timeout: needs.StallTimeout},
 	}
 }
 
@@ -161,12 +163,15 @@ func (a *handler) handle(ctx actor.Context) {
 		a.slotWanted(ctx, m)
 	case *lateData:
 		a.answerUnknown(m.id)
-	case *judgeStalls:
+	case *stalls.Look:
 		a.judgeStalls(ctx)
 	case *messages.ReadingWaits:
-		a.stalls.begin(ctx)
+		a.stalls.Begin(ctx)
 	case *messages.GiveWay:
 		a.freeMemory(ctx, m.Bytes)
+	case *inspect.Fill:
+		m.Session.Tunnel.Connections, m.Session.Tunnel.Requests = len(a.conns)-a.own, len(a.requests)+len(a.leaving)
+		m.Answer <- m.Session
 	case *messages.CloseHandler:
 		if m.Reason == messages.ReasonShutdown {
 			a.close(ctx, m.Reason)
@@ -222,8 +227,8 @@ func (a *handler) data(ctx actor.Context, m *messages.Data) {
 		a.answerUnknown(m.ConnID)
 		return
 	}
-	if c.stream.Hold(m.Data) > stallWorth {
-		a.stalls.add(ctx, m.ConnID)
+	if c.stream.Hold(m.Data) > stalls.Worth {
+		a.stalls.Add(ctx, m.ConnID)
 	}
 	if !c.idle.IsZero() {
 		c.idle = time.Now()
@@ -312,6 +317,21 @@ func (a *handler) complain(what string) {
 	}
 }
 
+// judgeStalls closes the connection whose peer holds the tunnel up and has stalled.
+func (a *handler) judgeStalls(ctx actor.Context) {
+	stalled, crowded := a.stalls.Judge(ctx, a.mux.Full(), func(id string) (waiting, acked int64) {
+		if c := a.conns[id]; c != nil {
+			return c.stream.Waiting()
+		}
+		return 0, 0
+	})
+	if stalled != "" {
+		ctx.Send(a.conns[stalled].pid, &abortConn{messages.CloseSlow})
+	} else if crowded {
+		a.clearCrowd(ctx)
+	}
+}
+
 // leave answers whoever waits and lets all raw connections end by themselves:
 // their peers get what they have for them. Each conn hears of it behind its
 // data, so that nothing is overtaken.
@@ -333,7 +353,7 @@ func (a *handler) reportEmpty(ctx actor.Context) {
 // close answers whoever waits and resets all raw connections.
 func (a *handler) close(ctx actor.Context, reason messages.Reason) {
 	a.refuseAll(ctx, reason)
-	a.stalls.end()
+	a.stalls.End()
 	why := messages.CloseTunnelEnded
 	switch reason {
 	case messages.ReasonShutdown:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/stalls"
 	"wsproxy/messages"
 )
 
@@ -104,10 +105,10 @@ func TestHandlerThatFailsBeginsAnew(t *testing.T) {
 		}, 0},
 		{"conn ended", failOnce[*messages.ConnEnded](), func(st *faultStage) { st.c1.Abort(messages.CloseReset) }, 0},
 		{"conn terminated", failOnce[*actor.Terminated](), func(st *faultStage) { st.c1.Abort(messages.CloseReset) }, 0},
-		{"judge", failOnce[*judgeStalls](), func(st *faultStage) {
+		{"judge", failOnce[*stalls.Look](), func(st *faultStage) {
 			st.c1.set(messages.ConnShare+1, 0)
 			st.tell(&messages.Data{ConnID: "c1", Data: []byte("x")})
-			time.Sleep(3 * time.Second / stallLooks)
+			time.Sleep(3 * time.Second / stalls.Looks)
 			st.r.settle()
 		}, 1},
 		{"anything else", failOnce[*struct{}](), func(st *faultStage) { st.tell(&struct{}{}) }, 0},

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"wsproxy/actors/stalls"
 	"wsproxy/messages"
 )
 
@@ -95,7 +96,7 @@ func TestRequestsThatHoldTheirTunnelUpGiveWay(t *testing.T) {
 		}
 		v.setFull(true)
 		v.tell(&messages.ReadingWaits{})
-		v.pass(rigStall / requestPatience)
+		v.pass(rigStall / stalls.RequestPatience)
 		v.wantAnswer(many[1], "")
 		v.pass(2 * rigLook)
 		v.wantAnswer(many[1], "memory")

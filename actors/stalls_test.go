@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"wsproxy/actors/stalls"
 	"wsproxy/messages"
 )
 
 // look is how often peers are looked at, with the time-out of the rig.
 const (
 	rigStall = 3 * time.Second
-	rigLook  = rigStall / stallLooks
+	rigLook  = rigStall / stalls.Looks
 )
 
 // holdsUp makes a connection one that has so much waiting.
@@ -67,7 +68,7 @@ func TestPeerWithLittleWaitingIsNotJudged(t *testing.T) {
 		v := r.ready()
 		s := v.accepts("c1")
 		v.setFull(true)
-		v.holdsUp(s, stallWorth)
+		v.holdsUp(s, stalls.Worth)
 		v.pass(time.Minute)
 		v.wantStream(s, "")
 	})
@@ -100,7 +101,7 @@ func TestStallBeginsAnewAfterThePeerCaughtUp(t *testing.T) {
 		v.setFull(true)
 		v.holdsUp(s, 5<<20)
 		v.pass(rigStall - rigLook)
-		s.set(stallWorth, 1)
+		s.set(stalls.Worth, 1)
 		v.pass(2 * rigLook)
 		v.holdsUp(s, 5<<20)
 		v.pass(rigStall)
@@ -123,7 +124,7 @@ func TestConnectionWithTheMostWaitingIsClosedFirst(t *testing.T) {
 			v.holdsUp(s, sizes[i])
 		}
 		for _, worst := range []int{3, 1, 4} {
-			for range stallLooks + 3 {
+			for range stalls.Looks + 3 {
 				if v.pass(rigLook); all[worst].Ended() != "" {
 					break
 				}
@@ -194,7 +195,7 @@ func TestStallsAreNotWatchedWhileThereIsNothingToWatch(t *testing.T) {
 		s := v.accepts("c1")
 		var count atomic.Int32
 		r.fault = func(m any) {
-			if _, look := m.(*judgeStalls); look {
+			if _, look := m.(*stalls.Look); look {
 				count.Add(1)
 			}
 		}

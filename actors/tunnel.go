@@ -12,6 +12,7 @@ import (
 	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
+	"wsproxy/messages/inspect"
 )
 
 // openTunnel is a tunnel's first message.
@@ -133,7 +134,11 @@ func (a *tunnel) Receive(ctx actor.Context) {
 	case *messages.Drain:
 		a.draining = true
 	case *messages.Shutdown:
-		a.shutdown(ctx)
+		a.shutdown(ctx, messages.ReasonShutdown)
+	case *inspect.Describe:
+		a.describe(ctx, m)
+	case *inspect.End:
+		a.ordered(ctx, m)
 	case *actor.Terminated:
 		// The handler: it failed too often, or this tunnel is stopping.
 		a.handler = nil
@@ -297,7 +302,9 @@ func (a *tunnel) closeMux(ctx actor.Context) {
 	}
 }
 
-func (a *tunnel) shutdown(ctx actor.Context) {
+// shutdown ends a tunnel that neither side has ended. One that closes already has what is
+// left of it reset.
+func (a *tunnel) shutdown(ctx actor.Context, reason messages.Reason) {
 	if a.state == tunnelClaiming {
 		a.refuse(ctx, messages.ReasonDraining)
 		return
@@ -305,7 +312,7 @@ func (a *tunnel) shutdown(ctx actor.Context) {
 	if a.state >= tunnelClosing && !a.emptied && a.handler != nil {
 		ctx.Send(a.handler, &messages.CloseHandler{Reason: messages.ReasonShutdown})
 	}
-	a.finish(ctx, messages.ReasonShutdown)
+	a.finish(ctx, reason)
 }
 
 // muxClosed ends a tunnel, but for its raw connections: what they still have

@@ -10,6 +10,7 @@ import (
 	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
+	"wsproxy/messages/inspect"
 	"wsproxy/messages/refused"
 )
 
@@ -53,8 +54,10 @@ type Tunnels struct {
 	StallTimeout time.Duration
 	// Lasting is on what tunnels outlive their WebSocket.
 	Lasting sessions.Terms
-	Meter   TunnelMeter
-	Log     *slog.Logger
+	// MaxAge is at which a tunnel ends; 0 = at none.
+	MaxAge time.Duration
+	Meter  TunnelMeter
+	Log    *slog.Logger
 	// Workers run handlers and conns. They may be nil.
 	Workers *supervise.Workers
 	// Refused is told of raw connections that are refused. It may be nil.
@@ -119,7 +122,8 @@ func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) 
 	session := supervise.Guarded(needs.Log, func() actor.Actor { return &tunnel{needs: &needs} },
 		actor.WithSupervisor(restart))
 	props := supervise.Guarded(needs.Log, func() actor.Actor {
-		return &tunnels{session: session, memory: needs.Memory, held: make(map[string]held), names: make(map[string]*name)}
+		return &tunnels{session: session, memory: needs.Memory, held: make(map[string]held), names: make(map[string]*name),
+			Set: sessions.Set{MaxAge: needs.MaxAge}}
 	},
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
 	return system.Root.SpawnNamed(props, tunnelsName)
@@ -168,6 +172,9 @@ func (a *tunnels) Receive(ctx actor.Context) {
 		return
 	case *messages.MemoryShort:
 		a.makeRoom(ctx)
+		return
+	case *inspect.Close:
+		m.Answer <- a.end(ctx, m.ID)
 		return
 	case *lookAgain:
 		a.looking = false

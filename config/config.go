@@ -144,6 +144,10 @@ type Config struct {
 	// (RESUME_BUFFER_TOTAL)
 	ResumeBufferTotal int64
 
+	// MaxSessionAge is at what age a relay or a tunnel ends; 0 is at none.
+	// (MAX_SESSION_AGE)
+	MaxSessionAge time.Duration
+
 	// DialTimeout bounds reaching a relay's target. (DIAL_TIMEOUT)
 	DialTimeout time.Duration
 	// PingInterval is the time between keepalive pings. (PING_INTERVAL)
@@ -158,6 +162,9 @@ type Config struct {
 	// MetricsAddr is the address of the listener for /metrics, as net.Listen
 	// takes it; "" is off. (METRICS_ADDR)
 	MetricsAddr string
+	// AdminToken is what whoever looks into the server on that listener, or ends
+	// sessions, must have; "" has nobody do that. It must not be logged. (ADMIN_TOKEN)
+	AdminToken string
 	// LogLevel is the least severe level that is logged. (LOG_LEVEL)
 	LogLevel slog.Level
 	// LogFormat is "json" or "text". (LOG_FORMAT)

@@ -203,6 +203,8 @@ func TestLoadValues(t *testing.T) {
 		{[]string{"METRICS_ADDR=:0"}, func(c *Config) { c.MetricsAddr = ":0" }},
 		{[]string{"METRICS_ADDR=[::1]:9090"}, func(c *Config) { c.MetricsAddr = "[::1]:9090" }},
 		{[]string{"METRICS_ADDR=localhost:9090"}, func(c *Config) { c.MetricsAddr = "localhost:9090" }},
+		{[]string{"ADMIN_TOKEN=0123456789abcdef"}, func(c *Config) { c.AdminToken = "0123456789abcdef" }},
+		{[]string{"MAX_SESSION_AGE=12h"}, func(c *Config) { c.MaxSessionAge = 12 * time.Hour }},
 		{[]string{"LOG_LEVEL=debug", "LOG_FORMAT=text"}, func(c *Config) { c.LogLevel, c.LogFormat = slog.LevelDebug, "text" }},
 		{[]string{"LOG_LEVEL=warn"}, func(c *Config) { c.LogLevel = slog.LevelWarn }},
 		{[]string{"LOG_LEVEL=error"}, func(c *Config) { c.LogLevel = slog.LevelError }},
@@ -235,7 +237,7 @@ var samples = map[string]string{
 	"ALLOWED_TARGETS": "10.0.0.0/8", "ALLOWED_PORTS": "22", "TRUSTED_PROXIES": "10.0.0.0/8", "TUNNEL_CONTROL_FRAMES": "gossh",
 	"TUNNEL_BUFFER": "1MiB", "TUNNEL_BUFFER_TOTAL": "2MiB", "TUNNEL_STALL_TIMEOUT": "7s", "TUNNEL_FORWARD_CREDENTIALS": "true",
 	"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "TUNNEL_NAME_SECRET": strings.Repeat("x", 32), "RESUME_TIMEOUT": "7s", "RESUME_BUFFER": "2MiB", "RESUME_BUFFER_TOTAL": "3MiB", "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s", "SHUTDOWN_DELAY": "7s",
-	"METRICS_ADDR": ":9090", "LOG_LEVEL": "warn", "LOG_FORMAT": "text",
+	"METRICS_ADDR": ":9090", "ADMIN_TOKEN": "0123456789abcdef", "MAX_SESSION_AGE": "7h", "LOG_LEVEL": "warn", "LOG_FORMAT": "text",
 }
 
 // Editors, quoting and files with another system's line ends leave blanks.

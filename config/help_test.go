@@ -48,11 +48,13 @@ var contract = []struct{ name, shown string }{
 	{"RESUME_TIMEOUT", "15m"},
 	{"RESUME_BUFFER", "1MiB"},
 	{"RESUME_BUFFER_TOTAL", "256MiB"},
+	{"MAX_SESSION_AGE", "0s"},
 	{"DIAL_TIMEOUT", "10s"},
 	{"PING_INTERVAL", "30s"},
 	{"SHUTDOWN_TIMEOUT", "4s"},
 	{"SHUTDOWN_DELAY", "0s"},
 	{"METRICS_ADDR", "off"},
+	{"ADMIN_TOKEN", "off"},
 	{"LOG_LEVEL", "info"},
 	{"LOG_FORMAT", "json"},
 }

@@ -92,6 +92,8 @@ const (
 	maxBuffer = 1024 * gib
 	// minSecret is as long as the key of the strongest code that is made of one.
 	minSecret = 32
+	// minToken is more than anybody guesses over a network.
+	minToken = 16
 	// maxBody is what a message can still hold twice over, as base64 in JSON.
 	maxBody = gib
 )
@@ -257,6 +259,10 @@ var variables = []variable{
 		help:   "the same of all sessions together, beyond 64KiB each way of every one",
 		reader: size(func(c *Config) *int64 { return &c.ResumeBufferTotal }, 0, maxBuffer)},
 
+	{name: "MAX_SESSION_AGE", fallback: "0s",
+		help:   "age at which a relay or a tunnel ends, whatever it does; 0s = none",
+		reader: durationOrNever(func(c *Config) *time.Duration { return &c.MaxSessionAge }, minIdle, maxIdle)},
+
 	{name: "DIAL_TIMEOUT", fallback: "10s",
 		help:   "how long reaching a relay's target may take",
 		reader: duration(func(c *Config) *time.Duration { return &c.DialTimeout }, minTimeout, maxTimeout)},
@@ -276,6 +282,9 @@ var variables = []variable{
 			c.MetricsAddr, err = parseListenAddr(text)
 			return err
 		}}},
+	{name: "ADMIN_TOKEN", unset: "off", secret: true,
+		help:   "token for /debug/ on that listener: who looks at sessions or closes them; at least 16 bytes",
+		reader: secret(func(c *Config) *string { return &c.AdminToken }, minToken)},
 	{name: "LOG_LEVEL", fallback: "info",
 		help: "least severe level that is logged: debug, info, warn or error",
 		reader: reader{"debug, info, warn or error", func(c *Config, text string) error {

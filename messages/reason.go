@@ -32,6 +32,8 @@ const (
 
 	ReasonNameTaken Reason = "name_taken" // a later tunnel of the same name has come
 	ReasonShutdown  Reason = "shutdown"   // the server is shutting down
+	ReasonOperator  Reason = "operator"   // the operator has closed it
+	ReasonTooOld    Reason = "too_old"    // it has lasted for MAX_SESSION_AGE
 	ReasonInternal  Reason = "internal"   // a fault of the server's own
 	ReasonAbandoned Reason = "abandoned"  // the client went away, or did not upgrade, before the session began
 )
@@ -123,6 +125,12 @@ func (r Reason) IsAnswered() bool {
 	return false
 }
 
+// IsForced reports whether what ends for r is closed within [Linger] in all, however slowly
+// its two sides take their last bytes: neither has wanted the end.
+func (r Reason) IsForced() bool {
+	return r == ReasonShutdown || r == ReasonOperator || r == ReasonTooOld
+}
+
 // CloseFor returns the close code and the text that tell a client of the
 // reason. The texts stay below the 123 bytes that a close frame has room for
 // (RFC 6455, section 5.5). That of a shutdown is better told by [RestartText].
@@ -144,6 +152,10 @@ func CloseFor(r Reason) (code int, text string) {
 		return CloseUnsupported, "unknown type of JSON message"
 	case ReasonTargetBlocked:
 		return ClosePolicy, "target blocked"
+	case ReasonOperator:
+		return ClosePolicy, "closed by the operator of this server"
+	case ReasonTooOld:
+		return ClosePolicy, "the session is as old as this server lets one become"
 	case ReasonMessageTooBig:
 		return CloseTooBig, "message too big"
 	case ReasonNameTaken:

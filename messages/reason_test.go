@@ -61,7 +61,7 @@ func TestCloseCodeTellsTheReason(t *testing.T) {
 		ReasonShutdown:      1001,
 		ReasonProtocolError: 1002,
 		ReasonTextMessage:   1003,
-		ReasonTargetBlocked: 1008,
+		ReasonTargetBlocked: 1008, ReasonOperator: 1008, ReasonTooOld: 1008,
 		ReasonMessageTooBig: 1009,
 		ReasonNameTaken:     4001,
 

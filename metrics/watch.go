@@ -68,8 +68,18 @@ func (m *Metrics) WatchPorts(all int) (free func(n int)) {
 // WatchAuthentication returns what counts how the checks of tokens end. All outcomes
 // that there are must be given.
 func (m *Metrics) WatchAuthentication(outcomes []string) (count func(outcome string)) {
-	v := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "wsproxy_authentications_total", Help: "Checks of tokens, by outcome: ok, or why the token was refused."}, []string{"outcome"})
+	return m.counters("wsproxy_authentications_total", "Checks of tokens, by outcome: ok, or why the token was refused.", outcomes)
+}
+
+// WatchAdmin returns what counts the requests to the admin endpoints. All outcomes that
+// there are must be given.
+func (m *Metrics) WatchAdmin(outcomes []string) (count func(outcome string)) {
+	return m.counters("wsproxy_admin_requests_total", "Requests to /debug/ of METRICS_ADDR, by outcome.", outcomes)
+}
+
+// counters returns what counts by outcome, each of which is there from the start.
+func (m *Metrics) counters(name, help string, outcomes []string) (count func(outcome string)) {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"outcome"})
 	for _, outcome := range outcomes {
 		v.WithLabelValues(outcome)
 	}

@@ -43,11 +43,11 @@ func startForRestarts(t testing.TB, first, ports int, env ...string) (s *service
 		t.Fatal(err)
 	}
 	log := &addressLog{Handler: slog.DiscardHandler, address: make(chan string, 1)}
-	s, err = startWith(c, "test", slog.New(log), func(message any) {
+	s, err = startWith(c, "test", slog.New(log), particulars{environ: env, inject: func(message any) {
 		if data, ok := message.(*messages.Data); ok && string(data.Data) == fatal {
 			panic("injected")
 		}
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,17 +9,17 @@ import (
 	"wsproxy/config"
 )
 
-// Run runs a server with c until signals end it: the first one begins to drain
+// Run runs a server with c, which was loaded from environ, until signals end it: the first one begins to drain
 // it, a second one ends it at once. It logs to out, one line an event, and
 // version is what it says of itself there.
 //
 // It returns nil after a signal, and an error when the server couldn't start
 // or couldn't go on; that is logged already. When it returns nothing of the
 // server runs any more. It takes over the standard logger of the process.
-func Run(c config.Config, version string, signals <-chan os.Signal, out io.Writer) error {
+func Run(c config.Config, environ []string, version string, signals <-chan os.Signal, out io.Writer) error {
 	log := newLogger(c, out)
 	stdlog.SetOutput(withholder{log})
-	s, err := start(c, version, log)
+	s, err := startWith(c, version, log, particulars{environ: environ})
 	if err != nil {
 		log.Error("wsproxy can't start", "error", err)
 		return err

@@ -43,12 +43,18 @@ type service struct {
 // start builds the server and opens its listeners. What it has built when it
 // fails, it has closed again.
 func start(c config.Config, version string, log *slog.Logger) (s *service, err error) {
-	return startWith(c, version, log, nil)
+	return startWith(c, version, log, particulars{})
 }
 
-func startWith(c config.Config, version string, log *slog.Logger, inject func(any)) (s *service, err error) {
+// particulars are what only some servers have.
+type particulars struct {
+	environ []string  // that the configuration was loaded from, to be shown
+	inject  func(any) // makes tunnels' handlers fail, in tests; nil otherwise
+}
+
+func startWith(c config.Config, version string, log *slog.Logger, p particulars) (s *service, err error) {
 	name, _, _ := strings.Cut(version, " (")
-	s = &service{config: c, version: strings.TrimPrefix(name, "wsproxy "), log: log, failed: make(chan error, 2), inject: inject, stop: make(chan struct{}),
+	s = &service{config: c, version: strings.TrimPrefix(name, "wsproxy "), log: log, failed: make(chan error, 2), inject: p.inject, stop: make(chan struct{}),
 		shares: budget.NewShares(c.ResumeBufferTotal)}
 	go tendMemory(s.stop, counted(c), s.shares.Sessions)
 	defer func() {
@@ -90,7 +96,11 @@ func startWith(c config.Config, version string, log *slog.Logger, inject func(an
 
 	s.listen(s.edge.Listener(listener.(*net.TCPListener)), s.edge.HTTP())
 	if metricsListener != nil {
-		s.listen(metricsListener, meter.HTTP())
+		server := meter.HTTP()
+		if c.AdminToken != "" {
+			s.administer(server, meter, c.Settings(p.environ))
+		}
+		s.listen(metricsListener, server)
 		log.Info("metrics are served", "address", metricsListener.Addr().String())
 	}
 	log.Info("listening", "address", listener.Addr().String(), "version", version)

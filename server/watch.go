@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"wsproxy/auth"
 	"wsproxy/config"
 	"wsproxy/metrics"
+	"wsproxy/server/admin"
 	"wsproxy/transport"
 )
 
@@ -16,6 +18,19 @@ func (s *service) watch(meter *metrics.Metrics) {
 	meter.WatchBytes(flows.Relays.Moved, flows.Raw.Moved, flows.Tunnels.Moved)
 	meter.WatchServer(s.version, s.edge.IsDraining, s.edge.Conns)
 	meter.WatchLimits(func() []metrics.Limit { return limitsOf(s.config) })
+}
+
+// administer lets who has the token look into the server, and end its sessions.
+func (s *service) administer(server *http.Server, meter *metrics.Metrics, settings []config.Setting) {
+	o := admin.Options{
+		Token: s.config.AdminToken, Root: s.system.Root, Relays: s.owners[0], Version: s.version, Draining: s.edge.IsDraining,
+		Settings: func() []config.Setting { return settings },
+		Count:    meter.WatchAdmin(admin.Outcomes()), Log: s.log,
+	}
+	if len(s.owners) > 1 {
+		o.Tunnels = s.owners[1]
+	}
+	admin.Mount(server, o)
 }
 
 // limitsOf returns what a configuration bounds, by variable.
@@ -48,6 +63,7 @@ func limitsOf(c config.Config) []metrics.Limit {
 		seconds("TUNNEL_STALL_TIMEOUT", c.TunnelStallTimeout),
 		seconds("TUNNEL_HTTP_TIMEOUT", c.TunnelHTTPTimeout),
 		seconds("RESUME_TIMEOUT", c.ResumeTimeout),
+		seconds("MAX_SESSION_AGE", c.MaxSessionAge),
 		seconds("DIAL_TIMEOUT", c.DialTimeout),
 		seconds("PING_INTERVAL", c.PingInterval),
 		seconds("SHUTDOWN_TIMEOUT", c.ShutdownTimeout),

@@ -188,7 +188,7 @@ func TestEveryBoundIsShown(t *testing.T) {
 // has everything.
 func families(t *testing.T) (names []string, text string) {
 	t.Helper()
-	_, _, scrape := startWatched(t, "CLERK_JWKS_URL=http://127.0.0.1:1/")
+	_, _, scrape := startWatched(t, "CLERK_JWKS_URL=http://127.0.0.1:1/", "ADMIN_TOKEN=0123456789abcdef")
 	text = scrape()
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (wsproxy_\w+) `).FindAllStringSubmatch(text, -1) {
 		names = append(names, m[1])

@@ -103,7 +103,7 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	}
 	meter.WatchResume(edge.Resume.Shares.Held)
 	edge.Relays, err = relays.Spawn(s.system, relays.Needs{
-		Limits: limits, Meter: meter, Log: s.log,
+		Limits: limits, Meter: meter, Log: s.log, MaxAge: c.MaxSessionAge,
 		Lasting: sessions.Terms{Timeout: c.ResumeTimeout, Endpoint: "relay", Meter: meter, Limits: limits},
 	})
 	if err != nil {
@@ -139,6 +139,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 		MaxHTTPPerAddress: httpPerAddress(c), MaxConnsPerAddress: c.MaxTunnelTCPPerIP,
 		StallTimeout: c.TunnelStallTimeout, RawIdle: c.TunnelTCPIdleTimeout,
 		Lasting: sessions.Terms{Timeout: c.ResumeTimeout, Endpoint: "tunnel", Meter: meter, Limits: limits},
+		MaxAge:  c.MaxSessionAge,
 		Workers: s.workers, Refused: s.refusals,
 		Inject: s.inject,
 	})

@@ -10,6 +10,7 @@ import (
 	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
+	"wsproxy/messages/inspect"
 )
 
 // relayProps returns what all relays are spawned from. Each is then told what
@@ -62,6 +63,9 @@ const (
 	relayEnded   // nothing is left to do; about to stop
 )
 
+// relayStates are the states that are told to who looks at sessions.
+var relayStates = map[relayState]string{relayDialing: "dialing", relayRelaying: "relaying", relayClosing: "closing", relayEnded: "closing"}
+
 func (a *relay) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *openRelay:
@@ -113,6 +117,10 @@ func (a *relay) Receive(ctx actor.Context) {
 		a.draining = true
 	case *messages.Shutdown:
 		a.shutdown(ctx)
+	case *inspect.Describe:
+		m.Answer <- a.describe(ctx)
+	case *inspect.End:
+		a.ordered(ctx, m)
 	case *actor.Stopping:
 		a.fail(ctx)
 	}
@@ -281,6 +289,32 @@ func (a *relay) shutdown(ctx actor.Context) {
 	}
 	a.shut = true
 	a.giveUp(ctx, messages.ReasonShutdown)
+}
+
+// ordered ends a session that is too old, or that the operator wants to end.
+func (a *relay) ordered(ctx actor.Context, m *inspect.End) {
+	closes := a.state >= relayClosing
+	if !m.Concerns(a.started) || closes && !m.Before.IsZero() {
+		return
+	}
+	a.shut = true
+	if closes {
+		a.open.Pair.Cut()
+	}
+	a.finish(ctx, m.Reason)
+}
+
+func (a *relay) describe(ctx actor.Context) inspect.Session {
+	if a.started.IsZero() {
+		return inspect.Session{}
+	}
+	s := inspect.Session{ID: idOf(ctx.Self()), Kind: inspect.Relay, User: a.open.User, Source: a.open.Source, Target: a.open.Target,
+		State: relayStates[a.state], Since: a.started}
+	s.FromClient, s.ToClient = a.open.Pair.Moved()
+	if s.DetachedSince, s.Resumed = a.lasting.Away(); a.lasting.IsAway() {
+		s.State = inspect.Detached
+	}
+	return s
 }
 
 // end writes the session's last line.

@@ -3,6 +3,7 @@ package relays
 import (
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -10,6 +11,7 @@ import (
 	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
+	"wsproxy/messages/inspect"
 )
 
 // A Meter counts relay sessions. Its methods are called by many actors at
@@ -26,6 +28,7 @@ type Needs struct {
 	Meter  Meter
 	// Lasting is on what sessions outlive their WebSocket.
 	Lasting sessions.Terms
+	MaxAge  time.Duration // at which a relay ends; 0 = at none
 	Log     *slog.Logger
 }
 
@@ -33,7 +36,7 @@ type Needs struct {
 // that [messages.OpenRelay] asks for, until it is told to drain.
 func Spawn(system *actor.ActorSystem, needs Needs) (*actor.PID, error) {
 	session := relayProps(&needs)
-	props := supervise.Guarded(needs.Log, func() actor.Actor { return &relays{session: session} },
+	props := supervise.Guarded(needs.Log, func() actor.Actor { return &relays{session: session, Set: sessions.Set{MaxAge: needs.MaxAge}} },
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
 	return system.Root.SpawnNamed(props, name)
 }
@@ -66,5 +69,24 @@ func (a *relays) Receive(ctx actor.Context) {
 		})
 		return
 	}
+	if m, ok := ctx.Message().(*inspect.Close); ok {
+		m.Answer <- end(ctx, m.ID)
+		return
+	}
 	a.Keep(ctx)
 }
+
+// end tells the relay of an id that the operator wants it to end, and returns how many
+// there are: one or none.
+func end(ctx actor.Context, id string) (found int) {
+	for _, child := range ctx.Children() {
+		if idOf(child) == id {
+			ctx.Send(child, &inspect.End{Reason: messages.ReasonOperator})
+			found++
+		}
+	}
+	return found
+}
+
+// idOf returns what logs call a session: its actor's name.
+func idOf(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id, '/')+1:] }

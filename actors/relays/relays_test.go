@@ -24,6 +24,7 @@ type house struct {
 	relays *actor.PID
 	meter  *tally
 	lines  *testkit.Journal
+	log    *slog.Logger
 }
 
 func newHouse(t testing.TB, bounds Bounds) *house {
@@ -35,15 +36,21 @@ func newHouseWith(t testing.TB, book *limits.Book) *house {
 	t.Helper()
 	log, lines := testkit.NewJournal()
 	system := desk.NewSystem(t, log)
-	h := &house{t: t, system: system, meter: &tally{}, lines: lines, desk: desk.New(t, system, book, log)}
-	lasting := sessions.Terms{Timeout: patience, Endpoint: "relay", Meter: h.meter, Limits: h.desk.Limits}
-	pid, err := Spawn(system, Needs{Limits: h.desk.Limits, Meter: h.meter, Lasting: lasting, Log: log})
+	h := &house{t: t, log: log, system: system, meter: &tally{}, lines: lines, desk: desk.New(t, system, book, log)}
+	pid, err := Spawn(system, Needs{Limits: h.desk.Limits, Meter: h.meter, Lasting: h.terms(), Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.relays = pid
 	return h
 }
+
+func (h *house) terms() sessions.Terms {
+	return sessions.Terms{Timeout: patience, Endpoint: "relay", Meter: h.meter, Limits: h.desk.Limits}
+}
+
+// source is where all clients of the house are.
+func (h *house) source() netip.Addr { return netip.MustParseAddr("192.0.2.7") }
 
 func (h *house) send(to *actor.PID, m any) { h.system.Root.Send(to, m) }
 

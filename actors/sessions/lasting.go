@@ -73,6 +73,10 @@ func tokenID(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id
 // one.
 func (l *Lasting) IsAway() bool { return !l.since.IsZero() }
 
+// Away returns since when the session waits for a WebSocket, zero if it has one, and how
+// often it was taken up.
+func (l *Lasting) Away() (since time.Time, resumed uint32) { return l.since, l.number }
+
 // Ended deals with the end of a WebSocket. It reports whether the session ends by it, or
 // has lost it and waits for another one from now on: neither if it is the session's no
 // more, or known to have ended. A fault ends the session without one, too: what was being

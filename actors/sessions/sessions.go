@@ -6,12 +6,14 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/messages"
+	"wsproxy/messages/inspect"
 )
 
 // A Set is what the owners of relays and of tunnels have in common: how many
 // children live, and the drain. It belongs to the actor that it is part of.
 type Set struct {
 	Draining bool              // none is admitted any more
+	MaxAge   time.Duration     // at which a session ends; 0 = at none
 	live     int               // from their spawning to their end
 	done     []chan<- struct{} // closed when Draining and live is 0
 }
@@ -42,7 +44,45 @@ func (s *Set) Keep(ctx actor.Context) {
 		s.settle()
 	case *messages.Shutdown:
 		tellAll(ctx, m)
+	case *inspect.List:
+		m.Answer <- ask(ctx, m.Most)
+	case *actor.Started:
+		s.sweepLater(ctx)
+	case *sweep:
+		tellAll(ctx, &inspect.End{Reason: messages.ReasonTooOld, Before: time.Now().Add(-s.MaxAge)})
+		s.sweepLater(ctx)
 	}
+}
+
+// ask has sessions answer what they are, at most so many.
+func ask(ctx actor.Context, most int) inspect.Asked {
+	children := ctx.Children()
+	asked := children[:min(max(most, 0), len(children))]
+	answers := make(chan inspect.Session, len(asked))
+	for _, child := range asked {
+		ctx.Send(child, &inspect.Describe{Answer: answers})
+	}
+	return inspect.Asked{Sessions: answers, Number: len(asked), LeftOut: len(children) - len(asked)}
+}
+
+// sweep ends the sessions that are too old. One timer looks at all of them: with one each
+// an idle session would have a timer.
+type sweep struct{}
+
+// Sessions end by up to so much later than MaxAge: a part of it, within bounds. To ask all
+// sessions takes some milliseconds.
+const (
+	sweepPart     = 20
+	shortestSweep = 50 * time.Millisecond
+	longestSweep  = 10 * time.Second
+)
+
+func (s *Set) sweepLater(ctx actor.Context) {
+	if s.MaxAge <= 0 {
+		return
+	}
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	time.AfterFunc(min(max(s.MaxAge/sweepPart, shortestSweep), longestSweep), func() { root.Send(self, &sweep{}) })
 }
 
 // StillCloses tells a session that it has closed for [messages.Linger]: its peer

@@ -77,9 +77,9 @@ func (p *Pair) Cut() {
 }
 
 // finishUpstream lets the target read what it was sent: it has as long as its
-// kernel acknowledges something new, at a shutdown until late.
+// kernel acknowledges something new, until late if the end is forced.
 func (p *Pair) finishUpstream(reason messages.Reason, late time.Time) {
-	if raw, err := p.upstream.raw(); reason == messages.ReasonShutdown || err != nil {
+	if raw, err := p.upstream.raw(); reason.IsForced() || err != nil {
 		_ = p.upstream.SetReadDeadline(late)
 	} else {
 		_ = p.upstream.SetReadDeadline(time.Time{})

@@ -28,7 +28,7 @@ func (s *Session) Finish(reason messages.Reason, run func(messages.Reason) messa
 
 // BeginClose ends the passing on of what is read, and bounds the wait for the
 // client: it has as long as its kernel acknowledges something new (protocol,
-// section 8), at a shutdown [messages.Linger] in all. The run of Finish calls
+// section 8), [messages.Linger] in all if the end is forced. The run of Finish calls
 // it. It reports whether the client is gone, so that nothing can be sent to it.
 func (s *Session) BeginClose(reason messages.Reason) (gone bool) {
 	s.discard.Store(true)
@@ -36,7 +36,7 @@ func (s *Session) BeginClose(reason messages.Reason) (gone bool) {
 	case s.isGone(reason):
 		_ = s.conn.conn.SetDeadline(LongAgo)
 		return true
-	case reason == messages.ReasonShutdown:
+	case reason.IsForced():
 		_ = s.conn.conn.SetDeadline(time.Now().Add(messages.Linger))
 	default:
 		conn := s.conn.conn

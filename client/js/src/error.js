@@ -25,7 +25,6 @@ const closeCodes = {
   1000: "the server has ended it in order",
   1001: "the server, or a proxy in front of it, goes away or begins anew; connect again",
   1006: "the connection to the server was lost",
-  1008: "the server does not allow this target",
   1009: "the server takes no message of that size",
   4001: "another client has taken it over",
   4404: "the session is over: the server does not know it any more",
@@ -44,6 +43,7 @@ const closeReasons = {
 
 /** What reasons mean that need more than their own words. */
 const sentences = {
+  "target blocked": "the server does not allow this target",
   "cannot reach target": "the server cannot reach the target: is the host right, and does something listen on the port?",
   resume_timeout: "the server could not be reached again in time, and has ended the session",
 };
