@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wsproxy/config"
+	"wsproxy/netpolicy"
 )
 
 // healthcheckTimeout bounds the whole check. A server that can't say "ok"
@@ -34,7 +35,7 @@ func healthcheck(ctx context.Context, cfg config.Config, out io.Writer) int {
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
-	if err := askHealth(ctx, probeAddrs(cfg.Bind, cfg.Port)); err != nil {
+	if err := askHealth(ctx, cfg, probeAddrs(cfg.Bind, cfg.Port)); err != nil {
 		fmt.Fprintf(out, "unhealthy: %s\n", err)
 		return 1
 	}
@@ -62,13 +63,17 @@ func probeAddrs(bind string, port uint16) []string {
 
 // askHealth returns nil when the first of addrs that accepts a connection says
 // that all is well, else a sentence.
-func askHealth(ctx context.Context, addrs []string) error {
+func askHealth(ctx context.Context, cfg config.Config, addrs []string) error {
 	client := http.Client{
 		// No proxy of the environment: the check is about this machine.
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return dialFirst(ctx, network, addrs)
+				conn, err := dialFirst(ctx, network, addrs)
+				if err == nil && cfg.ProxyProtocol && isTrusted(cfg, conn.LocalAddr()) {
+					_, err = io.WriteString(conn, ownConnection)
+				}
+				return conn, err
 			},
 		},
 		// A redirect is no "ok", wherever it leads.
@@ -99,6 +104,16 @@ func askHealth(ctx context.Context, addrs []string) error {
 		return fmt.Errorf("%s answered %s with %q, not 200 with \"ok\"", request.URL, response.Status, said)
 	}
 	return nil
+}
+
+// ownConnection is the header of the PROXY protocol of a connection that is made for
+// nobody else.
+const ownConnection = "PROXY UNKNOWN\r\n"
+
+// isTrusted reports whether the server takes an address for a trusted proxy's.
+func isTrusted(cfg config.Config, local net.Addr) bool {
+	tcp, ok := local.(*net.TCPAddr)
+	return ok && netpolicy.NewSources(cfg.TrustedProxies).Trusted(tcp.AddrPort().Addr())
 }
 
 // dialFirst connects to the first of addrs that accepts. If none does the error

@@ -60,6 +60,9 @@ type Config struct {
 	// TunnelBind is the address that raw ports listen on; the zero Addr means
 	// all interfaces. (TUNNEL_BIND)
 	TunnelBind netip.Addr
+	// TunnelProxyProtocol has raw connections from TrustedProxies begin with a header
+	// of the PROXY protocol. (TUNNEL_PROXY_PROTOCOL)
+	TunnelProxyProtocol bool
 
 	// MaxConnsPerIP bounds /relay and /tunnel together, per source address;
 	// 0 is no limit. (MAX_CONNS_PER_IP)
@@ -107,6 +110,9 @@ type Config struct {
 	// TrustedProxies are the peers whose forwarding headers are believed.
 	// (TRUSTED_PROXIES)
 	TrustedProxies []netip.Prefix
+	// ProxyProtocol has connections to the HTTP listener from TrustedProxies begin
+	// with a header of the PROXY protocol. (PROXY_PROTOCOL)
+	ProxyProtocol bool
 
 	// TunnelControlFrames is how control messages go out unless a client asks
 	// otherwise: "text", "binary" or "gossh". (TUNNEL_CONTROL_FRAMES)
@@ -226,6 +232,17 @@ func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 		} else {
 			// A small total alone is a plain wish: only the default is too big.
 			c.TunnelBuffer = c.TunnelBufferTotal
+		}
+	}
+
+	if len(c.TrustedProxies) == 0 && !unread["TRUSTED_PROXIES"] {
+		for _, setting := range []struct {
+			name string
+			on   bool
+		}{{"PROXY_PROTOCOL", c.ProxyProtocol}, {"TUNNEL_PROXY_PROTOCOL", c.TunnelProxyProtocol}} {
+			if setting.on {
+				errs = append(errs, fmt.Errorf("%s is on, but has no effect without TRUSTED_PROXIES: list the proxies that send the header", setting.name))
+			}
 		}
 	}
 

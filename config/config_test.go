@@ -107,6 +107,10 @@ func TestLoadValues(t *testing.T) {
 		{[]string{"ALLOWED_ORIGINS=https://app.example.com,http://localhost:*"}, func(c *Config) {
 			c.AllowedOrigins = must(netpolicy.ParseOrigins("https://app.example.com,http://localhost:*"))
 		}},
+		{[]string{"TRUSTED_PROXIES=10.0.0.0/8", "PROXY_PROTOCOL=on", "TUNNEL_PROXY_PROTOCOL=on"}, func(c *Config) {
+			c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+			c.ProxyProtocol, c.TunnelProxyProtocol = true, true
+		}},
 		{[]string{"WEB_TERMINAL=on"}, func(c *Config) { c.WebTerminal = true }},
 		{[]string{"WEB_TERMINAL=off", "WEB_TERMINAL_ANCESTORS=https://App.example.com:443/,localhost:5173"}, func(c *Config) {
 			c.WebTerminalAncestors = []string{"https://app.example.com", "http://localhost:5173", "https://localhost:5173"}
@@ -234,7 +238,7 @@ var samples = map[string]string{
 	"TUNNEL_PUBLIC_URL": "https://*.t.example", "TUNNEL_PORT_MIN": "9", "TUNNEL_PORT_MAX": "9", "TUNNEL_BIND": "::1",
 	"TUNNEL_RAW_HOST": "r.example", "MAX_CONNS_PER_IP": "7", "MAX_CONNS_PER_USER": "7", "MAX_TUNNEL_HTTP_PER_IP": "7",
 	"MAX_TUNNEL_HTTP": "7", "MAX_TUNNEL_TCP_CONNS": "7", "MAX_TUNNEL_TCP_CONNS_GLOBAL": "7", "MAX_HTTP_CONNS_PER_IP": "7", "MAX_HTTP_CONNS": "7", "MAX_TUNNEL_TCP_PER_IP": "7", "TUNNEL_TCP_IDLE_TIMEOUT": "7s", "BLOCKED_TARGETS": "none",
-	"ALLOWED_TARGETS": "10.0.0.0/8", "ALLOWED_PORTS": "22", "TRUSTED_PROXIES": "10.0.0.0/8", "TUNNEL_CONTROL_FRAMES": "gossh",
+	"ALLOWED_TARGETS": "10.0.0.0/8", "ALLOWED_PORTS": "22", "TRUSTED_PROXIES": "10.0.0.0/8", "PROXY_PROTOCOL": "on", "TUNNEL_PROXY_PROTOCOL": "on", "TUNNEL_CONTROL_FRAMES": "gossh",
 	"TUNNEL_BUFFER": "1MiB", "TUNNEL_BUFFER_TOTAL": "2MiB", "TUNNEL_STALL_TIMEOUT": "7s", "TUNNEL_FORWARD_CREDENTIALS": "true",
 	"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "TUNNEL_NAME_SECRET": strings.Repeat("x", 32), "RESUME_TIMEOUT": "7s", "RESUME_BUFFER": "2MiB", "RESUME_BUFFER_TOTAL": "3MiB", "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s", "SHUTDOWN_DELAY": "7s",
 	"METRICS_ADDR": ":9090", "ADMIN_TOKEN": "0123456789abcdef", "MAX_SESSION_AGE": "7h", "LOG_LEVEL": "warn", "LOG_FORMAT": "text",

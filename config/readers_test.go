@@ -103,6 +103,8 @@ func TestLoadContradictions(t *testing.T) {
 		{[]string{"TUNNEL_PORT_MIN=20000"}, "TUNNEL_PORT_MIN is 20000 and TUNNEL_PORT_MAX is 10100, but"},
 		{[]string{"TUNNEL_BUFFER=2MiB", "TUNNEL_BUFFER_TOTAL=1MiB"}, `TUNNEL_BUFFER is "2MiB", but must not be above TUNNEL_BUFFER_TOTAL, which is 1048576 bytes`},
 		{[]string{"TUNNEL_BUFFER=1GiB"}, `TUNNEL_BUFFER is "1GiB", but must not be above TUNNEL_BUFFER_TOTAL, which is 268435456 bytes`},
+		{[]string{"PROXY_PROTOCOL=on"}, "PROXY_PROTOCOL is on, but has no effect without TRUSTED_PROXIES"},
+		{[]string{"TUNNEL_PROXY_PROTOCOL=on"}, "TUNNEL_PROXY_PROTOCOL is on, but has no effect without TRUSTED_PROXIES"},
 		{[]string{"JWT_ISSUER=me"}, `JWT_ISSUER is "me", but has no effect without CLERK_JWKS_URL`},
 		{[]string{"JWT_AUDIENCE=me"}, `JWT_AUDIENCE is "me", but has no effect without CLERK_JWKS_URL`},
 		{[]string{"JWT_AUTHORIZED_PARTIES=https://me.example"}, `JWT_AUTHORIZED_PARTIES is "https://me.example", but has no effect without CLERK_JWKS_URL`},

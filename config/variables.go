@@ -167,6 +167,9 @@ var variables = []variable{
 			c.TunnelBind = addr
 			return orUnreadable(err)
 		}}},
+	{name: "TUNNEL_PROXY_PROTOCOL", fallback: "off",
+		help:   "on: raw connections from TRUSTED_PROXIES begin with a header of the PROXY protocol, v1 or v2",
+		reader: onOff(func(c *Config) *bool { return &c.TunnelProxyProtocol })},
 	{name: "TUNNEL_RAW_HOST", unset: "TUNNEL_DOMAIN",
 		help: "what clients are told to reach raw TCP ports at, where that is another host",
 		reader: reader{"a DNS name or an IP address, without port", func(c *Config, text string) (err error) {
@@ -223,6 +226,9 @@ var variables = []variable{
 	{name: "TRUSTED_PROXIES", unset: "none",
 		help:   "CIDRs of the proxies in front, whose X-Forwarded-For is believed",
 		reader: prefixes(func(c *Config) *[]netip.Prefix { return &c.TrustedProxies })},
+	{name: "PROXY_PROTOCOL", fallback: "off",
+		help:   "on: connections from TRUSTED_PROXIES to the HTTP listener begin with a header of the PROXY protocol, v1 or v2",
+		reader: onOff(func(c *Config) *bool { return &c.ProxyProtocol })},
 
 	{name: "TUNNEL_CONTROL_FRAMES", fallback: "text",
 		help:   "frames of the tunnel's control messages: text, binary or gossh",

@@ -117,6 +117,12 @@ func tunnelOpen(t *testing.T, s *server, script tunnelScript) *tunnelClient {
 		}
 		t.Fatalf("/tunnel?%s: %v, status %d", script.query, err, status)
 	}
+	return tunnelOn(t, ws, script)
+}
+
+// tunnelOn is tunnelOpen for a WebSocket that is open already.
+func tunnelOn(t *testing.T, ws *websocket.Conn, script tunnelScript) *tunnelClient {
+	t.Helper()
 	c := &tunnelClient{
 		t: t, script: script, ws: ws,
 		conns: make(chan *tunnelRawConn, 1024), ended: make(chan struct{}), open: make(map[string]*tunnelRawConn),

@@ -61,8 +61,10 @@ const (
 	ReasonBadRequest    Reason = "bad_request"    // net/http can't read the request, for instance a stray % in its path
 	ReasonHeaderTooBig  Reason = "header_too_big" // of the request
 	ReasonNoTunnels     Reason = "no_tunnels"
-	ReasonConnLimit     Reason = "conn_limit" // too many connections to the HTTP listener, none of them idle
-	ReasonConnIdle      Reason = "conn_idle"  // an idle connection to the HTTP listener gave way to a new one
+	ReasonConnLimit     Reason = "conn_limit"    // too many connections to the HTTP listener, none of them idle
+	ReasonConnIdle      Reason = "conn_idle"     // an idle connection to the HTTP listener gave way to a new one
+	ReasonProxyHeader   Reason = "proxy_header"  // a proxy's connection does not begin with a header of the PROXY protocol, or not in time
+	ReasonTLSHandshake  Reason = "tls_handshake" // a connection did not get through its TLS handshake
 )
 
 // Reasons that an HTTP request to a tunnel is refused or given up for.

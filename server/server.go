@@ -17,6 +17,7 @@ import (
 	"wsproxy/page"
 	"wsproxy/transport"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/listen"
 	"wsproxy/transport/wsock"
 )
 
@@ -94,7 +95,12 @@ func startWith(c config.Config, version string, log *slog.Logger, p particulars)
 		return s, err
 	}
 
-	s.listen(s.edge.Listener(listener.(*net.TCPListener)), s.edge.HTTP())
+	opened := listen.New(listener, listen.Options{ProxyFrom: proxyFrom(c.ProxyProtocol, c)})
+	if bare, ok := opened.Bare(); ok {
+		s.listen(s.edge.Listener(bare), s.edge.HTTP())
+	} else {
+		s.listen(s.edge.PreparedListener(opened, opened), s.edge.HTTP())
+	}
 	if metricsListener != nil {
 		server := meter.HTTP()
 		if c.AdminToken != "" {

@@ -9,6 +9,7 @@ import (
 
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -154,12 +155,21 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 			return actors.HandlerPID(s.system, subdomain, bytes)
 		},
 		Exists: s.exists,
-		Domain: c.TunnelDomain, Dialect: c.TunnelControlFrames, Bind: c.TunnelBind,
+		Domain: c.TunnelDomain, Dialect: c.TunnelControlFrames, Bind: c.TunnelBind, ProxyFrom: proxyFrom(c.TunnelProxyProtocol, c),
 		Memory: memory, Buffer: c.TunnelBuffer,
 		StallTimeout: c.TunnelStallTimeout, HTTPTimeout: c.TunnelHTTPTimeout,
 		MaxBody: c.TunnelMaxBody, ForwardCredentials: c.TunnelForwardCredentials,
 		NameSecret: c.TunnelNameSecret,
 	}, nil
+}
+
+// proxyFrom returns whose connections begin with a header of the PROXY protocol; nil for
+// nobody's.
+func proxyFrom(on bool, c config.Config) func(netip.Addr) bool {
+	if !on {
+		return nil
+	}
+	return netpolicy.NewSources(c.TrustedProxies).Trusted
 }
 
 // exists reports whether there is an actor now.

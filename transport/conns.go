@@ -66,7 +66,7 @@ func (s *conns) enter(c *edgeConn, peer netip.Addr) bool {
 	victim, ok := s.admit(c, peer)
 	if victim != nil {
 		victim.refused(s.recorder, messages.ReasonConnIdle)
-		_ = victim.TCPConn.Close() // whoever reads it closes the rest
+		victim.drop()
 	}
 	if !ok {
 		c.refused(s.recorder, messages.ReasonConnLimit)
@@ -150,13 +150,15 @@ func (s *conns) rest(c *edgeConn) {
 	}
 }
 
-// leave counts c no more: it is closed, or a session's.
-func (s *conns) leave(c *edgeConn) {
+// leave counts c no more: it is closed, or a session's. It reports whether c was counted,
+// and has not given way.
+func (s *conns) leave(c *edgeConn) (counted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.place.counted {
+	if counted = c.place.counted; counted {
 		s.remove(c)
 	}
+	return counted
 }
 
 func (s *conns) remove(c *edgeConn) {

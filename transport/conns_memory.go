@@ -49,7 +49,7 @@ func (s *conns) makeRoom(c *edgeConn, n int64) bool {
 	victims := s.crowding(c, n)
 	for _, victim := range victims {
 		victim.refused(s.recorder, messages.ReasonMemory)
-		_ = victim.TCPConn.Close() // whoever reads it closes the rest
+		victim.drop()
 	}
 	return len(victims) > 0
 }

@@ -44,10 +44,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		wsock.BoundSendBuffer(conn, sendBuffer)
-		c := &edgeConn{Conn: outside.Conn{TCPConn: conn}, server: l.server}
-		c.Conn.Closed, c.Conn.Counted = c.left, c.giveBack
-		c.receives.Store(true)
-		if c.enter() {
+		if c := l.server.newConn(conn); c.enter() {
 			return c, nil
 		}
 		_ = conn.Close()
@@ -60,6 +57,10 @@ type edgeConn struct {
 	outside.Conn
 	server *Server
 	place  place // among the connections
+
+	waiting  net.Conn // what is being prepared; then there is no TCP connection yet, and nobody reads
+	peer     net.Addr // whom it comes from; nil = the peer of the TCP connection
+	upgraded func()   // wants to know when it carries a session; may be nil
 
 	receives  atomic.Bool  // a request's header is coming
 	failed    atomic.Bool  // it was more than the server takes, and is answered
@@ -75,10 +76,10 @@ type edgeConn struct {
 
 // enter counts the connection as one that is no session. It reports whether
 // there is room for it.
-func (c *edgeConn) enter() bool { return c.server.conns.enter(c, c.peer()) }
+func (c *edgeConn) enter() bool { return c.server.conns.enter(c, c.address()) }
 
-// peer returns the address of who has connected.
-func (c *edgeConn) peer() netip.Addr {
+// address returns the address of who has connected. A Unix socket's peer has none.
+func (c *edgeConn) address() netip.Addr {
 	peer, _ := c.RemoteAddr().(*net.TCPAddr)
 	return peer.AddrPort().Addr().Unmap()
 }
@@ -191,6 +192,9 @@ func connState(conn net.Conn, state http.ConnState) {
 	case http.StateHijacked:
 		c.giveBack()
 		c.server.conns.leave(c)
+		if c.upgraded != nil {
+			c.upgraded()
+		}
 	case http.StateClosed:
 		c.giveBack()
 	}

@@ -112,7 +112,7 @@ func (s *Server) record(r *http.Request, who *applicant, reason messages.Reason)
 // refused has a connection that is no session's, or its request that was not read,
 // counted and logged as refused.
 func (c *edgeConn) refused(recorder refused.Recorder, reason messages.Reason) {
-	recorder.Refused(refused.Refusal{Endpoint: refused.HTTP, Reason: reason, Source: c.peer()})
+	recorder.Refused(refused.Refusal{Endpoint: refused.HTTP, Reason: reason, Source: c.address()})
 }
 
 // Answers to requests whose header is more than the server takes.

@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/auth"
+	"wsproxy/messages"
 	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/budget"
@@ -20,6 +21,7 @@ import (
 	"wsproxy/transport/relay"
 	"wsproxy/transport/resume"
 	"wsproxy/transport/tunnel"
+	"wsproxy/transport/tunnel/port"
 	"wsproxy/transport/wsock"
 )
 
@@ -103,7 +105,7 @@ type Resume struct {
 }
 
 // Tunnels is what the edge needs for tunnels. All fields are required, but for
-// Bind, NameSecret and ForwardCredentials.
+// Bind, ProxyFrom, NameSecret and ForwardCredentials.
 type Tunnels struct {
 	Limits *actor.PID // the limits actor
 	Actor  *actor.PID // the tunnels actor
@@ -114,6 +116,7 @@ type Tunnels struct {
 	Domain                    string                        // whose subdomains are tunnels, in lower case
 	Dialect                   string                        // of clients that ask for none: "text", "binary" or "gossh"
 	Bind                      netip.Addr                    // of raw ports; the zero Addr means all interfaces
+	ProxyFrom                 func(peer netip.Addr) bool    // whose raw connections begin with a header of the PROXY protocol; nil = nobody's
 	Memory                    *budget.Pool                  // what all tunnels share
 	Buffer                    int64                         // bytes that may wait in a tunnel for its raw peers
 	StallTimeout, HTTPTimeout time.Duration
@@ -152,6 +155,9 @@ func NewServer(c Config) *Server {
 			Host: host, Memory: t.Memory, Buffer: t.Buffer,
 			MaxMessage:   2*t.MaxBody + tunnelMessageExtra,
 			StallTimeout: t.StallTimeout, HTTPTimeout: t.HTTPTimeout, Bind: t.Bind,
+			Proxies: port.Proxies{From: t.ProxyFrom, Refused: func(reason messages.Reason, peer netip.Addr) {
+				c.Refused.Refused(refused.Refusal{Endpoint: refused.Raw, Reason: reason, Source: peer})
+			}},
 			Resume: lasting,
 		}
 		s.memory = t.Memory.Part()

@@ -52,11 +52,11 @@ var table = []struct {
 		messages.ReasonBodyTooBig, messages.ReasonBodyBad, messages.ReasonBodyLate,
 		messages.ReasonBadAnswer, messages.ReasonAnswerTooBig, messages.ReasonAnswerHeaders, messages.ReasonAnswerLate,
 		messages.ReasonServiceRefused, messages.ReasonServiceEnded, messages.ReasonInternal,
-		messages.ReasonBadRequest, messages.ReasonHeaderTooBig, messages.ReasonConnLimit, messages.ReasonConnIdle, // to no tunnel
+		messages.ReasonBadRequest, messages.ReasonHeaderTooBig, messages.ReasonConnLimit, messages.ReasonConnIdle, messages.ReasonProxyHeader, // to no tunnel
 	}},
 	{Raw, []messages.Reason{
 		messages.ReasonRawFull, messages.ReasonRawAddress, messages.ReasonRawTunnel, messages.ReasonRawUser, messages.ReasonRawLimit,
-		messages.ReasonTunnelGone, messages.ReasonRestarted, messages.ReasonShutdown, messages.ReasonInternal,
+		messages.ReasonTunnelGone, messages.ReasonRestarted, messages.ReasonShutdown, messages.ReasonInternal, messages.ReasonProxyHeader,
 	}},
 }
 

@@ -34,8 +34,8 @@ func (m *Mux) Listen(number uint16) {
 func (m *Mux) accept(listener *net.TCPListener) {
 	var err error
 	wsock.StartPump(m.life.Log(), "accept", func() {
-		err = port.AcceptAll(listener, m.accepts, m.life.Closing().Done(), func(conn *net.TCPConn, count netip.Prefix) {
-			s := newStream(m, conn, conn.RemoteAddr().String())
+		err = port.AcceptAll(listener, m.settings.Proxies, m.accepts, m.life.Closing().Done(), func(conn *net.TCPConn, peer net.Addr, count netip.Prefix) {
+			s := newStream(m, conn, peer.String())
 			m.settings.Host.Send(m.handler, &messages.Accepted{Stream: s, Count: count})
 		})
 	}, func() {

@@ -13,6 +13,7 @@ import (
 	"wsproxy/transport/pieces"
 	"wsproxy/transport/resume"
 	"wsproxy/transport/tunnel/inflight"
+	"wsproxy/transport/tunnel/port"
 	"wsproxy/transport/tunnel/sendqueue"
 	"wsproxy/transport/wsock"
 )
@@ -52,8 +53,8 @@ type Mux struct {
 	received  atomic.Int64                    // bytes from the client
 }
 
-// Settings are what all tunnels share. All fields are required, but for Bind and
-// Resume.
+// Settings are what all tunnels share. All fields are required, but for Bind, Proxies
+// and Resume.
 type Settings struct {
 	Host         *wsock.Host
 	Memory       *budget.Pool  // of all tunnels
@@ -62,6 +63,7 @@ type Settings struct {
 	StallTimeout time.Duration // how long a peer that takes nothing may hold up its tunnel
 	HTTPTimeout  time.Duration // within which an HTTP request must be answered
 	Bind         netip.Addr    // of raw ports; the zero Addr means all interfaces
+	Proxies      port.Proxies  // before raw ports
 	// Resume is for tunnels that outlive their WebSocket; nil if there are none.
 	Resume *resume.Settings
 }

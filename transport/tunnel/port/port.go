@@ -9,7 +9,9 @@ import (
 	"syscall"
 	"time"
 
+	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/listen/proxyheader"
 	"wsproxy/transport/wsock"
 )
 
@@ -36,10 +38,14 @@ func Listen(bind netip.Addr, port uint16) (*net.TCPListener, error) {
 	return listener.(*net.TCPListener), nil
 }
 
+// A Taker takes a connection of an outside peer. count is what the limits count for the peer.
+type Taker func(conn *net.TCPConn, peer net.Addr, count netip.Prefix)
+
 // AcceptAll accepts connections until accepting fails, or stop is closed. Each takes
 // one of the places first, which whoever has the connection gives back; while there is none,
-// others wait in the kernel. count is what the limits count for the peer.
-func AcceptAll(listener *net.TCPListener, places chan struct{}, stop <-chan struct{}, take func(conn *net.TCPConn, count netip.Prefix)) error {
+// others wait in the kernel. The connections of proxies begin with a header of the PROXY
+// protocol, which says who the peer is; one whose header is not there is reset.
+func AcceptAll(listener *net.TCPListener, proxies Proxies, places chan struct{}, stop <-chan struct{}, take Taker) error {
 	for {
 		select {
 		case places <- struct{}{}:
@@ -59,16 +65,57 @@ func AcceptAll(listener *net.TCPListener, places chan struct{}, stop <-chan stru
 			return err
 		}
 		wsock.BoundSendBuffer(conn, SendBuffer)
-		take(conn, countOf(conn.RemoteAddr()))
+		if peer := conn.RemoteAddr(); proxies.From != nil && proxies.From(addressOf(peer)) {
+			go proxies.identify(conn, places, stop, take)
+		} else {
+			take(conn, peer, countOf(peer))
+		}
 	}
+}
+
+// Proxies are peers whose connections begin with a header of the PROXY protocol.
+type Proxies struct {
+	From func(peer netip.Addr) bool // whether a peer is one; nil = there are none
+	// Refused is told of each connection whose header is not there. It must not block.
+	Refused func(reason messages.Reason, peer netip.Addr)
+}
+
+// identify reads the header, and gives the connection to take.
+func (p Proxies) identify(conn *net.TCPConn, places chan struct{}, stop <-chan struct{}, take Taker) {
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-stop:
+			_ = conn.SetReadDeadline(wsock.LongAgo)
+		case <-done:
+		}
+	}()
+	source, err := proxyheader.ReadFrom(conn)
+	if err != nil {
+		_ = conn.SetLinger(0)
+		_ = conn.Close()
+		<-places
+		p.Refused(messages.ReasonProxyHeader, addressOf(conn.RemoteAddr()))
+		return
+	}
+	peer := conn.RemoteAddr()
+	if source.IsValid() {
+		peer = net.TCPAddrFromAddrPort(source)
+	}
+	take(conn, peer, countOf(peer))
 }
 
 // countOf returns what the limits count for an outside peer.
 func countOf(peer net.Addr) netip.Prefix {
+	return netpolicy.CountKey(addressOf(peer))
+}
+
+func addressOf(peer net.Addr) netip.Addr {
 	if tcp, ok := peer.(*net.TCPAddr); ok {
-		return netpolicy.CountKey(tcp.AddrPort().Addr())
+		return tcp.AddrPort().Addr()
 	}
-	return netip.Prefix{}
+	return netip.Addr{}
 }
 
 // isTemporary reports whether accepting may go on after an error: the kernel
