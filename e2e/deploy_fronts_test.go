@@ -35,7 +35,7 @@ func TestDeployCaddy(t *testing.T) {
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(tunnelTool(t, "caddy"), append(args, "--config", config, "--adapter", "caddyfile")...)
 		cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home,
-			"PROXY_DOMAIN=localhost", "TUNNEL_DOMAIN="+tunnelDomain, "WSPROXY="+s.addr)
+			"PROXY_DOMAIN=localhost", "TUNNEL_DOMAIN="+tunnelDomain, "WSPROXY="+s.addr, "WEBSOCKETS=")
 		return cmd
 	}
 	f.run(t, command("run"))
