@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"wsproxy/actors/limits"
 	"wsproxy/internal/testkit/desk"
 	"wsproxy/messages"
 )
@@ -299,4 +300,50 @@ func TestWaitingSurvivesAFailureOfTheLimits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Other bounds count from then on: what waits is granted what they allow, and what is
+// held beyond them stays held.
+func TestBoundsChange(t *testing.T) {
+	inRig(t, rigOptions{bounds: Bounds{HTTP: 1, PerUser: 1}}, func(r *tunnelRig) {
+		a := r.asker()
+		a.asks(v4, numbers(1, 4)...)
+		a.want("1")
+		r.send(r.limits, &limits.Rebound{Bounds: Bounds{HTTP: 3}})
+		a.want("2", "3")
+		r.wantWaiting(1)
+		r.send(r.limits, &limits.Rebound{Bounds: Bounds{HTTP: 2}})
+		a.want()
+		r.wantTaken(0, 3, 0)
+		a.releases(v4) // there are two still
+		a.want()
+		a.releases(v4)
+		a.want("4")
+		r.send(r.limits, &limits.Rebound{Bounds: Bounds{}})
+		a.asks(v4, numbers(5, 100)...)
+		a.want(numbers(5, 100)...)
+		r.send(r.limits, &limits.Rebound{Bounds: Bounds{HTTP: 1}})
+		a.asks(other, "o", "p")
+		a.want("o")
+		a.ends()
+		r.wantTaken(0, 0, 0)
+	})
+}
+
+// A tunnel keeps the bounds that it began with.
+func TestTunnelBoundsChange(t *testing.T) {
+	inRig(t, rigOptions{needs: Tunnels{MaxConns: 1}}, func(r *tunnelRig) {
+		old := r.ready()
+		r.send(r.tunnels, &Rebound{MaxConns: 2, MaxHTTP: 5})
+		young := r.ready()
+		for _, test := range []struct {
+			v    *rigTunnel
+			most int
+		}{{old, 1}, {young, 2}} {
+			for i := range test.most {
+				test.v.accepts(fmt.Sprint("c", i))
+			}
+			test.v.turnedAway("one more", "reject")
+		}
+	})
 }

@@ -27,6 +27,13 @@ type TunnelMeter interface {
 	HandlerRestarted()
 }
 
+// Rebound has tunnels that begin from then on be bound as the fields of [Tunnels] say
+// that have these names. A message to the tunnels actor.
+type Rebound struct {
+	MaxHTTP, MaxConns, MaxHTTPPerAddress, MaxConnsPerAddress int
+	RawIdle                                                  time.Duration
+}
+
 // Tunnels is what the tunnels actor needs.
 type Tunnels struct {
 	Limits *actor.PID    // the limits actor
@@ -119,11 +126,12 @@ const (
 func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) {
 	restart := actor.NewOneForOneStrategy(handlerFailures-1, handlerWindow,
 		func(any) actor.Directive { return actor.RestartDirective })
-	session := supervise.Guarded(needs.Log, func() actor.Actor { return &tunnel{needs: &needs} },
-		actor.WithSupervisor(restart))
+	session := func(needs *Tunnels) *actor.Props {
+		return supervise.Guarded(needs.Log, func() actor.Actor { return &tunnel{needs: needs} }, actor.WithSupervisor(restart))
+	}
 	props := supervise.Guarded(needs.Log, func() actor.Actor {
-		return &tunnels{session: session, memory: needs.Memory, held: make(map[string]held), names: make(map[string]*name),
-			Set: sessions.Set{MaxAge: needs.MaxAge}}
+		return &tunnels{needs: needs, props: session, session: session(&needs), memory: needs.Memory, held: make(map[string]held),
+			names: make(map[string]*name), Set: sessions.Set{MaxAge: needs.MaxAge}}
 	},
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
 	return system.Root.SpawnNamed(props, tunnelsName)
@@ -132,7 +140,9 @@ func SpawnTunnels(system *actor.ActorSystem, needs Tunnels) (*actor.PID, error) 
 // tunnels is the set of tunnels. It is resumed when it fails, because a restart
 // would end all its children: so it changes its state last.
 type tunnels struct {
-	session *actor.Props // of each tunnel
+	needs   Tunnels // of tunnels that begin
+	props   func(*Tunnels) *actor.Props
+	session *actor.Props // of each tunnel that begins
 	memory  messages.Pool
 	held    map[string]held  // of the tunnels, by the id of their actor
 	looking bool             // a look at the memory is due
@@ -166,6 +176,12 @@ func (a *tunnels) Receive(ctx actor.Context) {
 			ctx.Send(pid, open)
 			a.held[pid.Id] = held{m.Mux, pid.Id + "/" + handlerName(m.Bytes), open.subdomain}
 		})
+		return
+	case *Rebound:
+		needs := a.needs // of its own: those that there are keep theirs
+		needs.MaxHTTP, needs.MaxConns, needs.RawIdle = m.MaxHTTP, m.MaxConns, m.RawIdle
+		needs.MaxHTTPPerAddress, needs.MaxConnsPerAddress = m.MaxHTTPPerAddress, m.MaxConnsPerAddress
+		a.needs, a.session = needs, a.props(&needs)
 		return
 	case *takeName:
 		a.takeName(ctx, m)

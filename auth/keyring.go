@@ -34,6 +34,7 @@ type keyring struct {
 
 	current atomic.Pointer[snapshot] // stored by run only
 	wanted  chan struct{}            // to run: an unknown key was asked for; holds at most one
+	again   chan struct{}            // to run: the operator wants the keys fetched now; holds at most one
 	waiting chan struct{}            // a slot for each request that waits
 	crowded atomic.Uint64            // requests that found no slot
 }
@@ -73,6 +74,7 @@ func newKeyring(fetch func(context.Context) (keySet, error), from origin, timing
 		stop:    stop,
 		ended:   make(chan struct{}),
 		wanted:  make(chan struct{}, 1),
+		again:   make(chan struct{}, 1),
 		waiting: make(chan struct{}, maxWaiting),
 	}
 	// Published before anyone can ask, so that the first requests wait.
@@ -203,6 +205,8 @@ func (k *keyring) idle(ctx context.Context, state *snapshot, next <-chan time.Ti
 		case <-ctx.Done():
 			return false
 		case <-next:
+			return true
+		case <-k.again:
 			return true
 		case <-k.wanted:
 			// A wish can be older than the attempt that has just ended.

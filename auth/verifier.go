@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -57,9 +58,41 @@ type Identity struct {
 
 // Verifier judges tokens. It is safe for concurrent use.
 type Verifier struct {
+	judge atomic.Pointer[judge]
+	keys  *keyring
+}
+
+// A judge is what an operator can change while a Verifier is used. It is never changed
+// itself: each token is judged by one.
+type judge struct {
 	rules  rules
 	parser *jwt.Parser
-	keys   *keyring
+}
+
+// Replace has v hold tokens to other claims from now on: to Issuer, Audience and
+// AuthorizedParties of cfg, whose slice is copied. Any goroutine may call it.
+func (v *Verifier) Replace(cfg Config) error {
+	if slices.Contains(cfg.AuthorizedParties, "") {
+		return errors.New("an authorized party is empty; list only the origins that may ask")
+	}
+	v.judge.Store(&judge{
+		rules: rules{
+			issuer:            cfg.Issuer,
+			audience:          cfg.Audience,
+			authorizedParties: slices.Clone(cfg.AuthorizedParties),
+		},
+		parser: newParser(cfg),
+	})
+	return nil
+}
+
+// Refresh has the key set fetched, or read, at once. It returns before that is done. A
+// fetch that is under way is followed by another one. Any goroutine may call it.
+func (v *Verifier) Refresh() {
+	select {
+	case v.keys.again <- struct{}{}:
+	default: // it is asked for already
+	}
 }
 
 // New checks cfg and starts the first fetch in the background; it never waits
@@ -70,26 +103,18 @@ func New(cfg Config) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the address of the key set is not acceptable: %w", err)
 	}
-	if slices.Contains(cfg.AuthorizedParties, "") {
-		return nil, errors.New("an authorized party is empty; list only the origins that may ask")
+	v := new(Verifier)
+	if err := v.Replace(cfg); err != nil {
+		return nil, err
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
 	timing := cfg.Timing.withDefaults()
-	keys, err := openKeys(address, cfg, timing)
-	if err != nil {
+	if v.keys, err = openKeys(address, cfg, timing); err != nil {
 		return nil, err
 	}
-	return &Verifier{
-		rules: rules{
-			issuer:            cfg.Issuer,
-			audience:          cfg.Audience,
-			authorizedParties: slices.Clone(cfg.AuthorizedParties),
-		},
-		parser: newParser(cfg),
-		keys:   keys,
-	}, nil
+	return v, nil
 }
 
 // openKeys starts the keyring of an address that parseJWKSURL has accepted. For a
@@ -119,12 +144,13 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Identity, error) {
 		return Identity{}, err
 	}
 	claims := jwt.MapClaims{}
-	parsed, err := v.parser.ParseWithClaims(token, claims, func(parsed *jwt.Token) (any, error) {
+	judge := v.judge.Load()
+	parsed, err := judge.parser.ParseWithClaims(token, claims, func(parsed *jwt.Token) (any, error) {
 		kid, err := keyID(parsed.Header)
 		if err != nil {
 			return nil, err
 		}
-		if err := v.rules.judge(claims, time.Now()); err != nil {
+		if err := judge.rules.judge(claims, time.Now()); err != nil {
 			return nil, err
 		}
 		set, refused := v.keys.find(ctx, kid)

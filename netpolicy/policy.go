@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync/atomic"
 )
 
 // Options configures a [Policy]. The zero value blocks nothing but the proxy
@@ -44,30 +45,43 @@ type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// Policy decides where the proxy may connect to, and connects there. It is
-// immutable and safe for concurrent use.
+// Policy decides where the proxy may connect to, and connects there. It is safe for
+// concurrent use.
 type Policy struct {
-	blocked  rangeSet
-	allowed  rangeSet
-	only2000 bool // of IPv6 only 2000::/3
-	ports    PortSet
+	lists    atomic.Pointer[lists]
 	ownPort  func(uint16) bool // never nil
 	own      *ownAddrs
 	resolver Resolver
 	connect  connector // one attempt; a seam for tests, else connectTCP
 }
 
-// New builds a Policy. The slices of o are copied.
-func New(o Options) *Policy {
+// lists are what an operator can change while a Policy is used. They are never changed
+// themselves: each judgement is made by one of them.
+type lists struct {
+	blocked  rangeSet
+	allowed  rangeSet
+	only2000 bool // of IPv6 only 2000::/3
+	ports    PortSet
+}
+
+// Replace has p judge by other lists from now on: by Blocked, DefaultBlock, Allowed and
+// Ports of o, whose slices are copied. Any goroutine may call it.
+func (p *Policy) Replace(o Options) {
 	blocked := o.Blocked
 	if o.DefaultBlock {
 		blocked = append(DefaultBlocked(), o.Blocked...)
 	}
-	p := &Policy{
+	p.lists.Store(&lists{
 		blocked:  newRangeSet(blocked),
 		allowed:  newRangeSet(o.Allowed),
 		only2000: o.DefaultBlock,
 		ports:    o.Ports,
+	})
+}
+
+// New builds a Policy. The slices of o are copied.
+func New(o Options) *Policy {
+	p := &Policy{
 		ownPort:  o.OwnPort,
 		own:      newOwnAddrs(o.OwnAddrs),
 		resolver: o.Resolver,
@@ -79,6 +93,7 @@ func New(o Options) *Policy {
 		p.resolver = net.DefaultResolver
 	}
 	p.connect = p.connectTCP
+	p.Replace(o)
 	return p
 }
 
@@ -107,16 +122,17 @@ func (p *Policy) Judge(ap netip.AddrPort) error {
 			}
 		}
 	}
-	if err := p.judgePort(ap.Port()); err != nil {
+	l := p.lists.Load()
+	if err := l.judgePort(ap.Port()); err != nil {
 		err.Addr = ap
 		return err
 	}
-	allowedBits, allowed := p.allowed.longest(addr)
+	allowedBits, allowed := l.allowed.longest(addr)
 	if !allowed {
-		if r, ok := p.blocked.find(addr); ok {
+		if r, ok := l.blocked.find(addr); ok {
 			return &BlockedError{Addr: ap, Reason: ReasonRange, Range: r}
 		}
-		if p.only2000 && addr.Is6() && !globalUnicast.Contains(addr) {
+		if l.only2000 && addr.Is6() && !globalUnicast.Contains(addr) {
 			return &BlockedError{Addr: ap, Reason: ReasonIPv6}
 		}
 	}
@@ -124,7 +140,7 @@ func (p *Policy) Judge(ap netip.AddrPort) error {
 		if allowed && allowedBits > e.prefixBits {
 			continue
 		}
-		if r, ok := p.blocked.find(e.addr); ok {
+		if r, ok := l.blocked.find(e.addr); ok {
 			return &BlockedError{Addr: ap, Reason: ReasonEmbedded, Range: r, Inner: e.addr}
 		}
 	}
@@ -132,8 +148,8 @@ func (p *Policy) Judge(ap netip.AddrPort) error {
 }
 
 // judgePort is the part of the judgement that needs no address.
-func (p *Policy) judgePort(port uint16) *BlockedError {
-	if port == 0 || !p.ports.Contains(port) {
+func (l *lists) judgePort(port uint16) *BlockedError {
+	if port == 0 || !l.ports.Contains(port) {
 		return &BlockedError{Addr: netip.AddrPortFrom(netip.Addr{}, port), Reason: ReasonPort}
 	}
 	return nil

@@ -32,7 +32,7 @@ func (p *Policy) Resolve(ctx context.Context, t Target) ([]netip.AddrPort, error
 		return []netip.AddrPort{ap}, nil
 	}
 	// A port that no address can make good isn't worth a lookup.
-	if err := p.judgePort(t.Port); err != nil {
+	if err := p.lists.Load().judgePort(t.Port); err != nil {
 		return nil, err
 	}
 	begun := time.Now()

@@ -3,6 +3,7 @@ package netpolicy
 import (
 	"net/netip"
 	"strings"
+	"sync/atomic"
 )
 
 // CountBitsIPv6 is what counts as one IPv6 client. A network gets at least a
@@ -10,19 +11,31 @@ import (
 const CountBitsIPv6 = 64
 
 // Sources knows which peers are trusted to say on whose behalf they ask
-// (TRUSTED_PROXIES). The zero value trusts nobody.
+// (TRUSTED_PROXIES). Its copies know the same. The zero value trusts nobody.
 type Sources struct {
-	trusted rangeSet
+	trusted *atomic.Pointer[rangeSet] // what it points to is never changed
 }
 
 // NewSources builds a Sources. The slice is copied.
 func NewSources(trusted []netip.Prefix) Sources {
-	return Sources{trusted: newRangeSet(trusted)}
+	s := Sources{trusted: new(atomic.Pointer[rangeSet])}
+	s.Replace(trusted)
+	return s
+}
+
+// Replace has s, which is none of zero value, trust others from now on. Any goroutine
+// may call it. The slice is copied.
+func (s Sources) Replace(trusted []netip.Prefix) {
+	set := newRangeSet(trusted)
+	s.trusted.Store(&set)
 }
 
 // Trusted reports whether peer is a trusted proxy.
 func (s Sources) Trusted(peer netip.Addr) bool {
-	_, ok := s.trusted.find(plain(peer))
+	if s.trusted == nil {
+		return false
+	}
+	_, ok := s.trusted.Load().find(plain(peer))
 	return ok
 }
 

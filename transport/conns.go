@@ -15,13 +15,14 @@ import (
 // on which no request is under way: the header of the first one, or of the next,
 // has not come whole, or it is closed as soon as its client has the answer.
 type conns struct {
-	perPeer, most int // bounds; 0 = any number
-	sources       netpolicy.Sources
-	recorder      refused.Recorder
+	sources  netpolicy.Sources
+	recorder refused.Recorder
 
-	mu    sync.Mutex
-	all   connGroup                   // under mu
-	peers map[netip.Prefix]*connGroup // under mu; those that have connections, by what limits count them as
+	mu sync.Mutex
+	// perPeer and most are the bounds, under mu; 0 = any number.
+	perPeer, most int
+	all           connGroup                   // under mu
+	peers         map[netip.Prefix]*connGroup // under mu; those that have connections, by what limits count them as
 
 	headers map[*edgeConn]*headerHold // under mu: of those whose headers count as memory
 }
@@ -60,6 +61,13 @@ func newConns(c Config) *conns {
 	}
 }
 
+// rebound sets other bounds. Connections beyond a lower one stay.
+func (s *conns) rebound(perPeer, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.perPeer, s.most = perPeer, most
+}
+
 // enter counts a new connection, which is idle. It returns false if there is no
 // room for it; then its caller closes it.
 func (s *conns) enter(c *edgeConn, peer netip.Addr) bool {
@@ -75,6 +83,8 @@ func (s *conns) enter(c *edgeConn, peer netip.Addr) bool {
 }
 
 func (s *conns) admit(c *edgeConn, peer netip.Addr) (victim *edgeConn, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var key, network netip.Prefix
 	if s.perPeer > 0 && !s.sources.Trusted(peer) {
 		key = netpolicy.CountKey(peer)
@@ -82,8 +92,6 @@ func (s *conns) admit(c *edgeConn, peer netip.Addr) (victim *edgeConn, ok bool) 
 			network = site
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch narrowest := s.reached(key, network); {
 	case narrowest == nil:
 	case narrowest.oldest == nil:

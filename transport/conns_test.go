@@ -187,3 +187,32 @@ func TestConnsAgainstNaive(t *testing.T) {
 		t.Errorf("left are %v and %+v", c.peers, c.all)
 	}
 }
+
+// Other bounds count for connections that come from then on.
+func TestConnBoundsChange(t *testing.T) {
+	c := newCrowd(t, 1, 0)
+	first := c.come("192.0.2.1")
+	c.work(first)
+	if c.come("192.0.2.1") != nil {
+		t.Fatal("there is room beyond the bound")
+	}
+	c.rebound(2, 3)
+	second := c.come("192.0.2.1")
+	if second == nil {
+		t.Fatal("there is no room within the other bound")
+	}
+	c.work(second)
+	c.rebound(1, 3)
+	if isClosed(first) || isClosed(second) {
+		t.Error("a lower bound has ended a connection")
+	}
+	if c.come("192.0.2.1") != nil {
+		t.Error("there is room beyond the lower bound")
+	}
+	c.rebound(0, 0)
+	for range 5 {
+		if c.come("192.0.2.1") == nil {
+			t.Fatal("there is no room without a bound")
+		}
+	}
+}

@@ -7,12 +7,13 @@ import "net/http"
 // can ask for the same URL by fetch and read it.
 func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
-	if s.config.Origins.Any() {
+	origins := s.origins.Load()
+	if origins.Any() {
 		header.Set("Access-Control-Allow-Origin", "*")
 		return
 	}
 	header.Add("Vary", "Origin")
-	if origin := r.Header.Get("Origin"); origin != "" && s.config.Origins.Allowed(origin) {
+	if origin := r.Header.Get("Origin"); origin != "" && origins.Allowed(origin) {
 		header.Set("Access-Control-Allow-Origin", origin)
 	}
 }
@@ -38,5 +39,5 @@ func (s *Server) originAllowed(r *http.Request) bool {
 	if len(origins) == 0 {
 		return true
 	}
-	return len(origins) == 1 && s.config.Origins.Allowed(origins[0])
+	return len(origins) == 1 && s.origins.Load().Allowed(origins[0])
 }

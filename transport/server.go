@@ -130,13 +130,21 @@ type Tunnels struct {
 type Server struct {
 	config   Config
 	conns    *conns
-	memory   Memory           // for headers; nil without tunnels
-	host     *wsock.Host      // shared by all sessions
-	relays   *relay.Settings  // shared by all relay sessions
-	tunnels  *tunnel.Settings // shared by all tunnels; nil without them
-	gateway  *forward.Gateway // to the tunnels; nil without them
-	leaving  atomic.Bool      // whether /health says so
-	draining atomic.Bool      // whether new sessions are refused
+	memory   Memory                            // for headers; nil without tunnels
+	host     *wsock.Host                       // shared by all sessions
+	relays   *relay.Settings                   // shared by all relay sessions
+	tunnels  *tunnel.Settings                  // shared by all tunnels; nil without them
+	gateway  *forward.Gateway                  // to the tunnels; nil without them
+	leaving  atomic.Bool                       // whether /health says so
+	draining atomic.Bool                       // whether new sessions are refused
+	origins  atomic.Pointer[netpolicy.Origins] // what it points to is never changed
+}
+
+// Change has other origins and other bounds hold from now on, as those of Config. Policy
+// and Sources are changed by themselves. Any goroutine may call it.
+func (s *Server) Change(origins netpolicy.Origins, maxConnsPerPeer, maxConns int) {
+	s.origins.Store(&origins)
+	s.conns.rebound(maxConnsPerPeer, maxConns)
 }
 
 // NewServer returns a server that is ready to answer. It starts nothing.
@@ -145,6 +153,7 @@ func NewServer(c Config) *Server {
 	s := &Server{config: c, conns: newConns(c), host: host, relays: &relay.Settings{
 		Host: host, Policy: c.Policy, DialTimeout: c.DialTimeout, Ping: c.Ping, Observer: c.Observer,
 	}}
+	s.origins.Store(&c.Origins)
 	var lasting *resume.Settings
 	if c.Resume.Timeout > 0 {
 		lasting = &resume.Settings{Host: host, Timeout: c.Resume.Timeout, Buffer: c.Resume.Buffer, Shares: c.Resume.Shares}

@@ -26,6 +26,17 @@ func New(bounds [messages.ClaimKinds]int) *Ledger {
 	}
 }
 
+// Rebound changes the bounds, and returns whom it has granted what was waited for. What
+// is held beyond a lower bound stays held.
+func (l *Ledger) Rebound(bounds [messages.ClaimKinds]int) (admitted []*Waiting) {
+	l.bounds = bounds
+	lines := make([]messages.Claim, 0, len(l.queue.lines))
+	for key := range l.queue.lines {
+		lines = append(lines, key)
+	}
+	return l.admit(lines)
+}
+
 // refusals are the reasons for refusing each kind of claim.
 var refusals = [messages.ClaimKinds]messages.Reason{
 	messages.ClaimAddress: messages.ReasonAddressLimit,

@@ -179,9 +179,18 @@ func (l *Ledger) Admit(freed []messages.Claim) (admitted []*Waiting) {
 	if l.queue.order.Len() == 0 {
 		return nil
 	}
-	for _, c := range freed {
+	lines := make([]messages.Claim, len(freed))
+	for i, c := range freed {
+		lines[i] = l.line(c)
+	}
+	return l.admit(lines)
+}
+
+// admit grants what it can to those that wait in some lines.
+func (l *Ledger) admit(lines []messages.Claim) (admitted []*Waiting) {
+	for _, key := range lines {
 		for {
-			w := l.next(l.line(c))
+			w := l.next(key)
 			if w == nil {
 				break
 			}

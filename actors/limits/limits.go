@@ -35,6 +35,10 @@ type limits struct {
 	book *Book // outlives this incarnation
 }
 
+// Rebound has the limits count against other bounds from now on. What is held beyond
+// a lower one stays held.
+type Rebound struct{ Bounds ledger.Bounds }
+
 // endWaiting asks the limits to refuse those that have waited for long enough.
 type endWaiting struct{}
 
@@ -56,6 +60,8 @@ func (a *limits) Receive(ctx actor.Context) {
 	case *actor.Terminated:
 		a.book.Forsake(m.Who.Id)
 		a.admit(ctx, a.book.End(m.Who.Id))
+	case *Rebound:
+		a.tell(ctx, a.book.Rebound(m.Bounds.Units()))
 	case *endWaiting:
 		a.book.timed = false
 		defer a.schedule(ctx) // whatever goes wrong, those that are left have their timer
@@ -115,7 +121,12 @@ func (a *limits) makeRoom(ctx actor.Context, claims []messages.Claim, exceeded m
 
 // admit gives what has come back to those that wait for it.
 func (a *limits) admit(ctx actor.Context, freed []messages.Claim) {
-	for _, w := range slices.Backward(a.book.Admit(freed)) {
+	a.tell(ctx, a.book.Admit(freed))
+}
+
+// tell answers those that have waited, and have what they waited for.
+func (a *limits) tell(ctx actor.Context, admitted []*ledger.Waiting) {
+	for _, w := range slices.Backward(admitted) {
 		// Deferred, so that one that can't be told keeps no other from its word.
 		defer ctx.Send(w.To, &messages.Granted{Claims: w.Claims, Tag: w.Tag, Waited: true})
 	}
