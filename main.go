@@ -28,8 +28,11 @@ const (
 )
 
 func main() {
-	signals := make(chan os.Signal, 2)
+	signals, reload := make(chan os.Signal, 2), make(chan os.Signal, 1) // of many that come at once one is left to be done
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if len(os.Args) == 1 {
+		signal.Notify(reload, syscall.SIGHUP) // before all else, for without it SIGHUP ends the process
+	}
 	if len(os.Args) > 1 && command.Known(os.Args[1]) {
 		if !signal.Ignored(syscall.SIGHUP) {
 			signal.Notify(signals, syscall.SIGHUP) // OpenSSH's word to its ProxyCommand that the session is over
@@ -38,12 +41,12 @@ func main() {
 		// leaves the server waiting.
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
-	os.Exit(run(os.Args[1:], os.Environ(), signals, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Environ(), server.Signals{End: signals, Reload: reload}, os.Stdout, os.Stderr))
 }
 
 // run is the whole program; environ is like os.Environ's. It returns the exit
 // code.
-func run(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Writer) int {
+func run(args, environ []string, signals server.Signals, stdout, stderr io.Writer) int {
 	only := ""
 	if len(args) == 1 {
 		only = args[0]
@@ -56,15 +59,19 @@ func run(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Wri
 		printVersion(stdout)
 		return exitOK
 	case len(args) == 2 && args[0] == "help" && command.Known(args[1]):
-		return runCommand([]string{args[1], "--help"}, environ, signals, stdout, stderr)
+		return runCommand([]string{args[1], "--help"}, environ, signals.End, stdout, stderr)
 	case len(args) > 0 && command.Known(args[0]):
-		return runCommand(args, environ, signals, stdout, stderr)
+		return runCommand(args, environ, signals.End, stdout, stderr)
 	case len(args) > 0 && only != "healthcheck":
 		fmt.Fprintf(stderr, "wsproxy: %q is no command; wsproxy --help lists them\n", strings.Join(args, " "))
 		return exitUsage
 	}
 
-	c, err := config.Load(environ)
+	env, err := config.ReadEnvironment(environ)
+	var c config.Config
+	if err == nil {
+		c, err = config.Load(env.Pairs)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "wsproxy: the configuration can't be read:\n%v\n", err)
 		return exitUsage
@@ -76,7 +83,7 @@ func run(args, environ []string, signals <-chan os.Signal, stdout, stderr io.Wri
 		fmt.Fprintln(stderr, "wsproxy: the server doesn't run on Windows, only the commands of a client do; wsproxy --help lists them")
 		return exitUsage
 	}
-	if server.Run(c, environ, recordedVersion(), signals, stdout) != nil {
+	if server.Run(c, env, recordedVersion(), signals, stdout) != nil {
 		return exitFailed // the log says why
 	}
 	return exitOK

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"wsproxy/server"
 )
 
 // What libraries print through the standard logger may be anybody's bytes.
@@ -20,7 +22,7 @@ func TestStandardLoggerIsWithheld(t *testing.T) {
 	}
 	defer taken.Close()
 	environ := []string{"BIND=127.0.0.1", fmt.Sprint("PORT=", portOf(taken)), "LOG_LEVEL=debug"}
-	if exit := run(nil, environ, nil, &stdout, &stderr); exit != exitFailed {
+	if exit := run(nil, environ, server.Signals{}, &stdout, &stderr); exit != exitFailed {
 		t.Fatalf("exit status %d: %s%s", exit, &stdout, &stderr)
 	}
 	started := stdout.Len()

@@ -13,10 +13,14 @@ import (
 	"wsproxy/netpolicy"
 )
 
-// Config is everything that an operator can decide. It is read once, at start,
-// and never changes; each field names the variable that it comes from. The
+// Config is everything that an operator can decide. It never changes: a server that
+// reads its configuration again gets another one. Each field names the variable that it comes from. The
 // zero Config is not usable: only Load makes one.
 type Config struct {
+	// ConfigFile is the path of a file with more settings; "" for none. Load doesn't
+	// read it: [ReadEnvironment] does. (CONFIG_FILE)
+	ConfigFile string
+
 	// Port is where the HTTP listener listens; 0 takes any free port. (PORT)
 	Port uint16
 	// Bind is the address of the HTTP listener: an IP address without

@@ -241,7 +241,7 @@ var samples = map[string]string{
 	"ALLOWED_TARGETS": "10.0.0.0/8", "ALLOWED_PORTS": "22", "TRUSTED_PROXIES": "10.0.0.0/8", "PROXY_PROTOCOL": "on", "TUNNEL_PROXY_PROTOCOL": "on", "TUNNEL_CONTROL_FRAMES": "gossh",
 	"TUNNEL_BUFFER": "1MiB", "TUNNEL_BUFFER_TOTAL": "2MiB", "TUNNEL_STALL_TIMEOUT": "7s", "TUNNEL_FORWARD_CREDENTIALS": "true",
 	"TUNNEL_HTTP_TIMEOUT": "7s", "TUNNEL_MAX_BODY": "1MiB", "TUNNEL_NAME_SECRET": strings.Repeat("x", 32), "RESUME_TIMEOUT": "7s", "RESUME_BUFFER": "2MiB", "RESUME_BUFFER_TOTAL": "3MiB", "DIAL_TIMEOUT": "7s", "PING_INTERVAL": "7s", "SHUTDOWN_TIMEOUT": "7s", "SHUTDOWN_DELAY": "7s",
-	"METRICS_ADDR": ":9090", "ADMIN_TOKEN": "0123456789abcdef", "MAX_SESSION_AGE": "7h", "LOG_LEVEL": "warn", "LOG_FORMAT": "text",
+	"METRICS_ADDR": ":9090", "ADMIN_TOKEN": "0123456789abcdef", "MAX_SESSION_AGE": "7h", "LOG_LEVEL": "warn", "LOG_FORMAT": "text", "CONFIG_FILE": "/etc/wsproxy.conf",
 }
 
 // Editors, quoting and files with another system's line ends leave blanks.

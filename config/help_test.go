@@ -57,6 +57,7 @@ var contract = []struct{ name, shown string }{
 	{"ADMIN_TOKEN", "off"},
 	{"LOG_LEVEL", "info"},
 	{"LOG_FORMAT", "json"},
+	{"CONFIG_FILE", "none"},
 }
 
 func TestHelpListsEveryVariable(t *testing.T) {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
+	"unicode"
 
 	"wsproxy/auth"
 	"wsproxy/netpolicy"
@@ -24,6 +26,9 @@ type variable struct {
 	help string
 	// secret says that the value is never shown.
 	secret bool
+	// reload says that a server that runs takes another value when it is told to read
+	// its configuration again.
+	reload bool
 	reader
 }
 
@@ -113,19 +118,19 @@ var variables = []variable{
 			c.JWKSURL = text
 			return auth.ValidateJWKSURL(text)
 		}}},
-	{name: "JWT_ISSUER", unset: "any",
+	{name: "JWT_ISSUER", unset: "any", reload: true,
 		help:   "what a token's iss must say",
 		reader: claim(func(c *Config) *string { return &c.JWTIssuer })},
-	{name: "JWT_AUDIENCE", unset: "any",
+	{name: "JWT_AUDIENCE", unset: "any", reload: true,
 		help:   "what a token's aud must hold",
 		reader: claim(func(c *Config) *string { return &c.JWTAudience })},
-	{name: "JWT_AUTHORIZED_PARTIES", unset: "any",
+	{name: "JWT_AUTHORIZED_PARTIES", unset: "any", reload: true,
 		help: "origins that a token's azp may say, comma-separated",
 		reader: reader{"origins such as https://app.example.com, comma-separated", func(c *Config, text string) (err error) {
 			c.JWTAuthorizedParties, err = netpolicy.ParseExactOrigins(text)
 			return err
 		}}},
-	{name: "ALLOWED_ORIGINS", fallback: "*",
+	{name: "ALLOWED_ORIGINS", fallback: "*", reload: true,
 		help: "origins of pages that may connect; *, http://localhost:*, https://*.example.com and app://- work",
 		reader: reader{"origins such as https://app.example.com, https://*.example.com, http://localhost:* or *, comma-separated", func(c *Config, text string) (err error) {
 			c.AllowedOrigins, err = netpolicy.ParseOrigins(text)
@@ -177,53 +182,53 @@ var variables = []variable{
 			return err
 		}}},
 
-	{name: "MAX_CONNS_PER_IP", fallback: "10",
+	{name: "MAX_CONNS_PER_IP", fallback: "10", reload: true,
 		help:   "relays and tunnels of one source address; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxConnsPerIP })},
-	{name: "MAX_CONNS_PER_USER", fallback: "20",
+	{name: "MAX_CONNS_PER_USER", fallback: "20", reload: true,
 		help:   "relays and tunnels of one user; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxConnsPerUser })},
-	{name: "MAX_TUNNEL_HTTP_PER_IP", fallback: "50",
+	{name: "MAX_TUNNEL_HTTP_PER_IP", fallback: "50", reload: true,
 		help:   "HTTP requests under way to tunnels from one source address; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxTunnelHTTPPerIP })},
-	{name: "MAX_TUNNEL_HTTP", fallback: "100",
+	{name: "MAX_TUNNEL_HTTP", fallback: "100", reload: true,
 		help:   "HTTP requests under way in one tunnel; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxTunnelHTTP })},
-	{name: "MAX_TUNNEL_TCP_CONNS", fallback: "100",
+	{name: "MAX_TUNNEL_TCP_CONNS", fallback: "100", reload: true,
 		help:   "raw TCP connections of one tunnel; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPConns })},
-	{name: "MAX_TUNNEL_TCP_CONNS_GLOBAL", fallback: "1000",
+	{name: "MAX_TUNNEL_TCP_CONNS_GLOBAL", fallback: "1000", reload: true,
 		help:   "raw TCP connections of all tunnels together; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPConnsGlobal })},
-	{name: "MAX_TUNNEL_TCP_PER_IP", fallback: "32",
+	{name: "MAX_TUNNEL_TCP_PER_IP", fallback: "32", reload: true,
 		help:   "raw TCP connections of one source address to one tunnel; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxTunnelTCPPerIP })},
-	{name: "TUNNEL_TCP_IDLE_TIMEOUT", fallback: "0s",
+	{name: "TUNNEL_TCP_IDLE_TIMEOUT", fallback: "0s", reload: true,
 		help:   "how long a raw TCP connection may carry nothing before it is reset; 0s = for ever",
 		reader: durationOrNever(func(c *Config) *time.Duration { return &c.TunnelTCPIdleTimeout }, minIdle, maxIdle)},
-	{name: "MAX_HTTP_CONNS_PER_IP", fallback: "256",
+	{name: "MAX_HTTP_CONNS_PER_IP", fallback: "256", reload: true,
 		help:   "connections to the HTTP listener of one peer that are no sessions; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxHTTPConnsPerIP })},
-	{name: "MAX_HTTP_CONNS", unset: "up to 4096",
+	{name: "MAX_HTTP_CONNS", unset: "up to 4096", reload: true,
 		help:   "the same of all peers; unset a third of the descriptors if that is less; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxHTTPConns })},
 
-	{name: "BLOCKED_TARGETS", unset: "special-purpose ranges",
+	{name: "BLOCKED_TARGETS", unset: "special-purpose ranges", reload: true,
 		help: "CIDRs that no relay may reach, beside the default; none alone blocks nothing",
 		reader: reader{"CIDRs such as 198.51.100.0/24,2001:db8::/32, or none alone", func(c *Config, text string) (err error) {
 			c.BlockedTargets, c.BlockDefault, err = netpolicy.ParseBlocked(text)
 			return err
 		}}},
-	{name: "ALLOWED_TARGETS", unset: "no exemption",
+	{name: "ALLOWED_TARGETS", unset: "no exemption", reload: true,
 		help:   "CIDRs exempt from the block, such as one private network",
 		reader: prefixes(func(c *Config) *[]netip.Prefix { return &c.AllowedTargets })},
-	{name: "ALLOWED_PORTS", unset: "any",
+	{name: "ALLOWED_PORTS", unset: "any", reload: true,
 		help: "ports that a relay may reach, such as 22,2222,8000-8999",
 		reader: reader{"ports and ranges of ports such as 22,2222,8000-8999", func(c *Config, text string) (err error) {
 			c.AllowedPorts, err = netpolicy.ParsePorts(text)
 			return err
 		}}},
-	{name: "TRUSTED_PROXIES", unset: "none",
+	{name: "TRUSTED_PROXIES", unset: "none", reload: true,
 		help:   "CIDRs of the proxies in front, whose X-Forwarded-For is believed",
 		reader: prefixes(func(c *Config) *[]netip.Prefix { return &c.TrustedProxies })},
 	{name: "PROXY_PROTOCOL", fallback: "off",
@@ -275,10 +280,10 @@ var variables = []variable{
 	{name: "PING_INTERVAL", fallback: "30s",
 		help:   "time between keepalive pings; a client silent for 2.5 of them is gone",
 		reader: duration(func(c *Config) *time.Duration { return &c.PingInterval }, minTimeout, maxTimeout)},
-	{name: "SHUTDOWN_TIMEOUT", fallback: "4s",
+	{name: "SHUTDOWN_TIMEOUT", fallback: "4s", reload: true,
 		help:   "how long sessions may go on after SIGTERM; 5 s more until the end",
 		reader: duration(func(c *Config) *time.Duration { return &c.ShutdownTimeout }, minTimeout, maxShutdown)},
-	{name: "SHUTDOWN_DELAY", fallback: "0s",
+	{name: "SHUTDOWN_DELAY", fallback: "0s", reload: true,
 		help:   "how long after SIGTERM /health says 503 before new sessions are refused; SHUTDOWN_TIMEOUT begins then",
 		reader: durationOrNever(func(c *Config) *time.Duration { return &c.ShutdownDelay }, minTimeout, maxTimeout)},
 
@@ -291,7 +296,7 @@ var variables = []variable{
 	{name: "ADMIN_TOKEN", unset: "off", secret: true,
 		help:   "token for /debug/ on that listener: who looks at sessions or closes them; at least 16 bytes",
 		reader: secret(func(c *Config) *string { return &c.AdminToken }, minToken)},
-	{name: "LOG_LEVEL", fallback: "info",
+	{name: "LOG_LEVEL", fallback: "info", reload: true,
 		help: "least severe level that is logged: debug, info, warn or error",
 		reader: reader{"debug, info, warn or error", func(c *Config, text string) error {
 			level, known := logLevels[text]
@@ -304,6 +309,15 @@ var variables = []variable{
 	{name: "LOG_FORMAT", fallback: "json",
 		help:   "json, or text for people",
 		reader: oneOf(func(c *Config) *string { return &c.LogFormat }, "json", "text")},
+	{name: "CONFIG_FILE", unset: "none",
+		help: "file of NAME=value lines, read at the start and at SIGHUP; the environment comes first",
+		reader: reader{"a path without control characters", func(c *Config, text string) error {
+			if strings.ContainsFunc(text, unicode.IsControl) {
+				return errUnreadable
+			}
+			c.ConfigFile = text
+			return nil
+		}}},
 }
 
 // logLevels are the words of LOG_LEVEL. slog's own parser knows offsets such

@@ -32,17 +32,17 @@ func (s *service) serve(signals <-chan os.Signal) error {
 		}
 	}()
 
-	if delay := s.config.ShutdownDelay; delay > 0 {
+	if delay := s.holds.Load().ShutdownDelay; delay > 0 {
 		s.log.Info("shutting down: /health answers 503; new sessions are refused after the delay; a second signal ends at once", "signal", sig.String(), "delay", delay.String())
 		s.edge.Leave()
 		wait(second, nil, delay) // sessions or not: others are on their way here
 	}
 	if second.Err() == nil {
-		s.log.Info("draining: no new sessions; a second signal ends at once", "signal", sig.String(), "at_most", s.config.ShutdownTimeout.String())
+		s.log.Info("draining: no new sessions; a second signal ends at once", "signal", sig.String(), "at_most", s.holds.Load().ShutdownTimeout.String())
 	}
 	s.edge.Drain()
 	ended := s.drain()
-	wait(second, ended, s.config.ShutdownTimeout)
+	wait(second, ended, s.holds.Load().ShutdownTimeout)
 	// All that remains shares one time.
 	last, cancelLast := context.WithTimeout(second, messages.Linger)
 	defer cancelLast()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -14,6 +15,7 @@ import (
 	"wsproxy/auth"
 	"wsproxy/config"
 	"wsproxy/metrics"
+	"wsproxy/netpolicy"
 	"wsproxy/page"
 	"wsproxy/transport"
 	"wsproxy/transport/budget"
@@ -24,13 +26,19 @@ import (
 // A service is the running server: everything that start has built, and
 // nothing that anybody else holds.
 type service struct {
-	config    config.Config
-	version   string // what this build calls itself, without the particulars behind it
+	config    config.Config                    // that it was started with
+	holds     atomic.Pointer[config.Config]    // that holds now; what it points to is never changed
+	settings  atomic.Pointer[[]config.Setting] // what holds, to be shown; nil without ADMIN_TOKEN
+	version   string                           // what this build calls itself, without the particulars behind it
 	log       *slog.Logger
 	system    *actor.ActorSystem
 	workers   *supervise.Workers // run its busy ones
 	owners    []*actor.PID       // the actors that own sessions: relays, and tunnels
-	verifier  *auth.Verifier     // nil without authentication
+	limits    *actor.PID
+	tunnels   *actor.PID        // nil without tunnels
+	policy    *netpolicy.Policy // of relays' targets
+	sources   netpolicy.Sources
+	verifier  *auth.Verifier // nil without authentication
 	keepalive *wsock.Keepalive
 	shares    *budget.Shares // what sessions that outlive their WebSocket hold
 	edge      *transport.Server
@@ -57,6 +65,7 @@ func startWith(c config.Config, version string, log *slog.Logger, p particulars)
 	name, _, _ := strings.Cut(version, " (")
 	s = &service{config: c, version: strings.TrimPrefix(name, "wsproxy "), log: log, failed: make(chan error, 2), inject: p.inject, stop: make(chan struct{}),
 		shares: budget.NewShares(c.ResumeBufferTotal)}
+	s.holds.Store(&c)
 	go tendMemory(s.stop, counted(c), s.shares.Sessions)
 	defer func() {
 		if err != nil {
@@ -95,7 +104,7 @@ func startWith(c config.Config, version string, log *slog.Logger, p particulars)
 		return s, err
 	}
 
-	opened := listen.New(listener, listen.Options{ProxyFrom: proxyFrom(c.ProxyProtocol, c)})
+	opened := listen.New(listener, listen.Options{ProxyFrom: s.proxyFrom(c.ProxyProtocol)})
 	if bare, ok := opened.Bare(); ok {
 		s.listen(s.edge.Listener(bare), s.edge.HTTP())
 	} else {
@@ -104,7 +113,9 @@ func startWith(c config.Config, version string, log *slog.Logger, p particulars)
 	if metricsListener != nil {
 		server := meter.HTTP()
 		if c.AdminToken != "" {
-			s.administer(server, meter, c.Settings(p.environ))
+			settings := c.Settings(p.environ)
+			s.settings.Store(&settings)
+			s.administer(server, meter)
 		}
 		s.listen(metricsListener, server)
 		log.Info("metrics are served", "address", metricsListener.Addr().String())
@@ -133,9 +144,7 @@ func (s *service) warn() {
 	if s.config.WebTerminal && !page.Exists() {
 		s.log.Warn("there is no web terminal to serve: WEB_TERMINAL is on, but this build is without its page; make build puts it in where node and npm are installed")
 	}
-	for _, l := range s.config.Lookalikes {
-		s.log.Warn("an environment variable has no effect: its name looks like one of wsproxy's, but is none", "variable", l.Name, "looks_like", l.Meant)
-	}
+	warnOfLookalikes(s.log, s.config)
 }
 
 // authenticate starts the verifier, or warns that there is none.

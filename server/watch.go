@@ -17,14 +17,14 @@ func (s *service) watch(meter *metrics.Metrics) {
 	flows := s.edge.Flows()
 	meter.WatchBytes(flows.Relays.Moved, flows.Raw.Moved, flows.Tunnels.Moved)
 	meter.WatchServer(s.version, s.edge.IsDraining, s.edge.Conns)
-	meter.WatchLimits(func() []metrics.Limit { return limitsOf(s.config) })
+	meter.WatchLimits(func() []metrics.Limit { return limitsOf(*s.holds.Load()) })
 }
 
 // administer lets who has the token look into the server, and end its sessions.
-func (s *service) administer(server *http.Server, meter *metrics.Metrics, settings []config.Setting) {
+func (s *service) administer(server *http.Server, meter *metrics.Metrics) {
 	o := admin.Options{
 		Token: s.config.AdminToken, Root: s.system.Root, Relays: s.owners[0], Version: s.version, Draining: s.edge.IsDraining,
-		Settings: func() []config.Setting { return settings },
+		Settings: func() []config.Setting { return *s.settings.Load() },
 		Count:    meter.WatchAdmin(admin.Outcomes()), Log: s.log,
 	}
 	if len(s.owners) > 1 {

@@ -31,13 +31,12 @@ import (
 func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 	c := s.config
 	s.keepalive = wsock.NewKeepalive(c.PingInterval)
+	targets := targetsOf(c)
+	targets.OwnPort = func(port uint16) bool { return slices.Contains(ownPorts, port) || isRawPort(c, port) }
+	s.policy, s.sources = netpolicy.New(targets), netpolicy.NewSources(c.TrustedProxies)
 	edge := transport.Config{
-		Policy: netpolicy.New(netpolicy.Options{
-			Blocked: c.BlockedTargets, DefaultBlock: c.BlockDefault, Allowed: c.AllowedTargets,
-			Ports:   c.AllowedPorts,
-			OwnPort: func(port uint16) bool { return slices.Contains(ownPorts, port) || isRawPort(c, port) },
-		}),
-		Sources:     netpolicy.NewSources(c.TrustedProxies),
+		Policy:      s.policy,
+		Sources:     s.sources,
 		Origins:     c.AllowedOrigins,
 		Keepalive:   s.keepalive,
 		DialTimeout: c.DialTimeout,
@@ -83,19 +82,11 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	s.system, s.workers = supervise.NewSystem(s.log), supervise.NewWorkers()
 	edge.Root = s.system.Root
 	c := s.config
-	limits, err := limits.Spawn(s.system, limits.NewBook(ledger.Bounds{
-		PerAddress: c.MaxConnsPerIP,
-		PerUser:    c.MaxConnsPerUser,
-		HTTP:       c.MaxTunnelHTTPPerIP,
-		HTTPTunnel: httpPerAddress(c),
-		RawAddress: c.MaxTunnelTCPPerIP,
-		RawTunnel:  part(c.MaxTunnelTCPConnsGlobal, rawTunnelParts),
-		RawUser:    part(c.MaxTunnelTCPConnsGlobal, rawUserParts),
-		Raw:        c.MaxTunnelTCPConnsGlobal,
-	}), s.workers, s.log)
+	limits, err := limits.Spawn(s.system, limits.NewBook(boundsOf(c)), s.workers, s.log)
 	if err != nil {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
 	}
+	s.limits = limits
 	edge.Resume = transport.Resume{
 		Timeout: c.ResumeTimeout, Buffer: c.ResumeBuffer, Shares: s.shares,
 		Relay:  func(id string) *actor.PID { return relays.PID(s.system, id) },
@@ -117,7 +108,8 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	if edge.Tunnels, err = s.spawnTunnels(limits, meter); err != nil {
 		return fmt.Errorf("the actors of tunnels can't be started: %w", err)
 	}
-	s.owners = append(s.owners, edge.Tunnels.Actor)
+	s.tunnels = edge.Tunnels.Actor
+	s.owners = append(s.owners, s.tunnels)
 	return nil
 }
 
@@ -132,13 +124,14 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 	}
 	memory := budget.NewPool(c.TunnelBufferTotal)
 	meter.WatchTunnelBuffer(memory.Held)
+	bounds := tunnelBoundsOf(c)
 	owner, err := actors.SpawnTunnels(s.system, actors.Tunnels{
 		Limits: limits, Ports: lender, Memory: memory, Meter: meter, Log: s.log,
 		PublicURL: c.TunnelPublicURL, RawHost: c.TunnelRawHost, Credentials: c.TunnelForwardCredentials,
 		PortTries: int(c.TunnelPortMax) - int(c.TunnelPortMin) + 1,
-		MaxHTTP:   orNoLimit(c.MaxTunnelHTTP), MaxConns: orNoLimit(c.MaxTunnelTCPConns),
-		MaxHTTPPerAddress: httpPerAddress(c), MaxConnsPerAddress: c.MaxTunnelTCPPerIP,
-		StallTimeout: c.TunnelStallTimeout, RawIdle: c.TunnelTCPIdleTimeout,
+		MaxHTTP:   bounds.MaxHTTP, MaxConns: bounds.MaxConns,
+		MaxHTTPPerAddress: bounds.MaxHTTPPerAddress, MaxConnsPerAddress: bounds.MaxConnsPerAddress,
+		StallTimeout: c.TunnelStallTimeout, RawIdle: bounds.RawIdle,
 		Lasting: sessions.Terms{Timeout: c.ResumeTimeout, Endpoint: "tunnel", Meter: meter, Limits: limits},
 		MaxAge:  c.MaxSessionAge,
 		Workers: s.workers, Refused: s.refusals,
@@ -155,7 +148,7 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 			return actors.HandlerPID(s.system, subdomain, bytes)
 		},
 		Exists: s.exists,
-		Domain: c.TunnelDomain, Dialect: c.TunnelControlFrames, Bind: c.TunnelBind, ProxyFrom: proxyFrom(c.TunnelProxyProtocol, c),
+		Domain: c.TunnelDomain, Dialect: c.TunnelControlFrames, Bind: c.TunnelBind, ProxyFrom: s.proxyFrom(c.TunnelProxyProtocol),
 		Memory: memory, Buffer: c.TunnelBuffer,
 		StallTimeout: c.TunnelStallTimeout, HTTPTimeout: c.TunnelHTTPTimeout,
 		MaxBody: c.TunnelMaxBody, ForwardCredentials: c.TunnelForwardCredentials,
@@ -165,11 +158,42 @@ func (s *service) spawnTunnels(limits *actor.PID, meter *metrics.Metrics) (*tran
 
 // proxyFrom returns whose connections begin with a header of the PROXY protocol; nil for
 // nobody's.
-func proxyFrom(on bool, c config.Config) func(netip.Addr) bool {
+func (s *service) proxyFrom(on bool) func(netip.Addr) bool {
 	if !on {
 		return nil
 	}
-	return netpolicy.NewSources(c.TrustedProxies).Trusted
+	return s.sources.Trusted
+}
+
+// boundsOf returns what the limits count against.
+func boundsOf(c config.Config) ledger.Bounds {
+	return ledger.Bounds{
+		PerAddress: c.MaxConnsPerIP,
+		PerUser:    c.MaxConnsPerUser,
+		HTTP:       c.MaxTunnelHTTPPerIP,
+		HTTPTunnel: httpPerAddress(c),
+		RawAddress: c.MaxTunnelTCPPerIP,
+		RawTunnel:  part(c.MaxTunnelTCPConnsGlobal, rawTunnelParts),
+		RawUser:    part(c.MaxTunnelTCPConnsGlobal, rawUserParts),
+		Raw:        c.MaxTunnelTCPConnsGlobal,
+	}
+}
+
+// tunnelBoundsOf returns what bounds one tunnel.
+func tunnelBoundsOf(c config.Config) actors.Rebound {
+	return actors.Rebound{
+		MaxHTTP: orNoLimit(c.MaxTunnelHTTP), MaxConns: orNoLimit(c.MaxTunnelTCPConns),
+		MaxHTTPPerAddress: httpPerAddress(c), MaxConnsPerAddress: c.MaxTunnelTCPPerIP,
+		RawIdle: c.TunnelTCPIdleTimeout,
+	}
+}
+
+// targetsOf returns the lists by which relays' targets are judged.
+func targetsOf(c config.Config) netpolicy.Options {
+	return netpolicy.Options{
+		Blocked: c.BlockedTargets, DefaultBlock: c.BlockDefault, Allowed: c.AllowedTargets,
+		Ports: c.AllowedPorts,
+	}
 }
 
 // exists reports whether there is an actor now.

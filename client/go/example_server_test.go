@@ -21,7 +21,7 @@ func exampleServer(env ...string) (address string, stop func()) {
 	signals, done := make(chan os.Signal, 2), make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = server.Run(c, nil, "example", signals, w)
+		_ = server.Run(c, config.Environment{}, "example", server.Signals{End: signals}, w)
 	}()
 	found := make(chan string)
 	go func() {

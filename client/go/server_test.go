@@ -48,7 +48,7 @@ func launch(env ...string) (address string, stop func(), err error) {
 	signals, done := make(chan os.Signal, 2), make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = server.Run(c, nil, "test", signals, log)
+		_ = server.Run(c, config.Environment{}, "test", server.Signals{End: signals}, log)
 	}()
 	stop = sync.OnceFunc(func() {
 		signals <- os.Interrupt

@@ -22,6 +22,22 @@ func authentication(v view) (warnings, notes []finding) {
 	return warnings, notes
 }
 
+// settingsFile looks at the file of settings.
+func settingsFile(v view) (warnings, notes []finding) {
+	for _, name := range v.file.Unknown {
+		warnings = append(warnings, say("CONFIG_FILE", "it sets %s, which nobody reads: the file has wsproxy's settings alone", name))
+	}
+	for _, name := range v.file.Shadowed {
+		warnings = append(warnings, say(name, "what CONFIG_FILE says of it has no effect, for the environment sets it, and comes first"))
+	}
+	if v.ConfigFile != "" {
+		if others, path := writableByOthers(v.ConfigFile); others {
+			warnings = append(warnings, say("CONFIG_FILE", "others than its owner can write %s, and so change the settings: chmod go-w", path))
+		}
+	}
+	return warnings, notes
+}
+
 // keyFile looks at a key set on disk, as the server will.
 func keyFile(v view) (warnings, notes []finding) {
 	if !strings.HasPrefix(strings.ToLower(v.JWKSURL), "file:") {

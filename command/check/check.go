@@ -25,7 +25,7 @@ where the server is to run: memory and files are looked at too. Nothing is asked
 Exit status: 0, 1 if there are warnings, 2 if the environment can't be read.`,
 	Examples: []cli.Example{
 		{Says: "before the server starts with this environment", Line: "wsproxy check"},
-		{Says: "with the variables of a file", Line: "env $(grep -v '^#' /etc/wsproxy.env) wsproxy check"},
+		{Says: "with the settings of a file", Line: "CONFIG_FILE=/etc/wsproxy/wsproxy.conf wsproxy check"},
 		{Says: "in a pipeline, where a long drain is meant", Line: "wsproxy check --json --accept SHUTDOWN_TIMEOUT"},
 	},
 	New: func(flags *pflag.FlagSet) cli.Action {
@@ -95,13 +95,18 @@ func (k *checker) run(_ context.Context, args []string, s cli.Streams) error {
 // judge returns an error only for what was typed wrongly.
 func (k *checker) judge(environ []string) (report, error) {
 	found := report{Errors: []string{}, Warnings: []finding{}, Notes: []finding{}, Settings: []setting{}}
-	c, err := config.Load(environ)
+	env, err := config.ReadEnvironment(environ)
+	var c config.Config
+	if err == nil {
+		environ = env.Pairs
+		c, err = config.Load(environ)
+	}
 	if err != nil {
 		found.Status = cli.StatusUsage
 		found.Errors = strings.Split(err.Error(), "\n")
 		return found, nil
 	}
-	v := view{Config: c, environ: cli.Streams{Environ: environ}, machine: k.machine}
+	v := view{Config: c, file: env, environ: cli.Streams{Environ: environ}, machine: k.machine}
 	known := []string{"GOMEMLIMIT"} // which is Go's
 	for _, s := range c.Settings(environ) {
 		found.Settings = append(found.Settings, setting(s))

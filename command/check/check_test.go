@@ -284,3 +284,33 @@ func TestJSON(t *testing.T) {
 		}
 	}
 }
+
+// The file of settings is judged as the server reads it.
+func TestFileOfSettings(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "wsproxy.conf")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("CLERK_JWKS_URL=https://k.example/jwks\nJWT_AUDIENCE=wsproxy\nMAX_CONNS_PER_IP=20\n")
+	found := judged(t, roomy, "CONFIG_FILE="+path)
+	if found.Status != 0 || len(found.Warnings)+len(found.Notes) > 0 || !slices.Contains(found.Settings, setting{"MAX_CONNS_PER_IP", "20", true}) {
+		t.Errorf("%+v", found)
+	}
+	write("CLERK_JWKS_URL=https://k.example/jwks\nJWT_AUDIENCE=wsproxy\nMAX_CONNS_PER_IP=20\nGOMEMLIMIT=1GiB\nMAX_CONN_PER_USER=7\n")
+	found = judged(t, roomy, "CONFIG_FILE="+path, "MAX_CONNS_PER_IP=30")
+	for variable, want := range map[string]string{"CONFIG_FILE": "sets GOMEMLIMIT, which nobody reads", "MAX_CONNS_PER_IP": "comes first", "MAX_CONN_PER_USER": "MAX_CONNS_PER_USER"} {
+		if said := texts(found.Warnings, variable); !strings.Contains(said, want) {
+			t.Errorf("of %s is said %q", variable, said)
+		}
+	}
+	write("MAX_CONNS_PER_IP=20\nLOG_LEVEL\n")
+	if found = judged(t, roomy, "CONFIG_FILE="+path); found.Status != cli.StatusUsage || len(found.Errors) != 2 || !strings.Contains(found.Errors[1], "line 2") {
+		t.Errorf("%+v", found)
+	}
+}

@@ -12,6 +12,7 @@ import (
 // A view is what rules judge.
 type view struct {
 	config.Config
+	file    config.Environment // what the file of settings is odd about
 	environ cli.Streams
 	machine machine
 }
@@ -35,7 +36,7 @@ type rule func(v view) (warnings, notes []finding)
 
 // rules are in the order in which their findings are told: the worst first.
 var rules = []rule{
-	authentication, keyFile, claims, origins, targets, proxies, credentials, names,
+	settingsFile, authentication, keyFile, claims, origins, targets, proxies, credentials, names,
 	metricsListener, ports, limits, memory, tunnelBuffers, times, logs, withoutEffect, misspelled,
 }
 
