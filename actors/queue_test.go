@@ -89,6 +89,9 @@ func (r *tunnelRig) wantWaiting(n int) {
 	if got := r.book.Waiting(); got != n {
 		r.t.Errorf("%d claims wait, want %d", got, n)
 	}
+	if got := r.waiting.Load(); got != int64(n) {
+		r.t.Errorf("%d claims are said to wait, want %d", got, n)
+	}
 }
 
 func numbers(from, to int) (tags []string) {

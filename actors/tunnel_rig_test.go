@@ -28,6 +28,7 @@ type tunnelRig struct {
 	system  *actor.ActorSystem
 	root    *actor.RootContext
 	book    *limits.Book // of the limits actor
+	waiting atomic.Int64 // how many claims wait, as the limits actor has told
 	limits  *actor.PID   // the limits actor, or asked
 	ports   *actor.PID   // the ports actor, or asked
 	tunnels *actor.PID
@@ -88,6 +89,7 @@ func newRig(t *testing.T, options rigOptions) *tunnelRig {
 	var err error
 	if !options.byHand {
 		r.book = limits.NewBook(options.bounds)
+		r.book.Watch = func(n int) { r.waiting.Store(int64(n)) }
 		if r.limits, err = limits.Spawn(r.system, r.book, nil, log); err != nil {
 			t.Fatal(err)
 		}

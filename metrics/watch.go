@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"runtime"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -63,6 +64,39 @@ func (m *Metrics) WatchPorts(all int) (free func(n int)) {
 	left.Set(float64(all))
 	m.registry.MustRegister(left)
 	return func(n int) { left.Set(float64(n)) }
+}
+
+// WatchHTTP shows how many HTTP requests to tunnels are under way.
+func (m *Metrics) WatchHTTP(underWay func() int64) {
+	m.gauge("wsproxy_tunnel_http_requests", "HTTP requests to tunnels that are under way, upgraded connections included.",
+		func() float64 { return float64(underWay()) })
+}
+
+// WatchWaiting returns what is to be told how many HTTP requests wait for a slot.
+func (m *Metrics) WatchWaiting() (waiting func(n int)) {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "wsproxy_tunnel_http_waiting", Help: "HTTP requests to tunnels that wait for a slot of a limit."})
+	m.registry.MustRegister(g)
+	return func(n int) { g.Set(float64(n)) }
+}
+
+// actorKinds are the labels of failures.
+var actorKinds = []string{"conn", "handler", "limits", "ports", "relay", "relays", "tunnel", "tunnels"}
+
+// WatchFailures returns what counts actors that have failed, by what they are.
+func (m *Metrics) WatchFailures() (failed func(kind string)) {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wsproxy_actor_failures_total", Help: "Panics of actors, by what they are."}, []string{"actor"})
+	for _, kind := range append([]string{"other"}, actorKinds...) {
+		v.WithLabelValues(kind)
+	}
+	m.registry.MustRegister(v)
+	return func(kind string) {
+		if !slices.Contains(actorKinds, kind) {
+			kind = "other"
+		}
+		v.WithLabelValues(kind).Inc()
+	}
 }
 
 // WatchAuthentication returns what counts how the checks of tokens end. All outcomes

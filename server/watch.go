@@ -17,6 +17,7 @@ func (s *service) watch(meter *metrics.Metrics) {
 	flows := s.edge.Flows()
 	meter.WatchBytes(flows.Relays.Moved, flows.Raw.Moved, flows.Tunnels.Moved)
 	meter.WatchServer(s.version, s.edge.IsDraining, s.edge.Conns)
+	meter.WatchHTTP(s.edge.UnderWay)
 	meter.WatchLimits(func() []metrics.Limit { return limitsOf(*s.holds.Load()) })
 }
 

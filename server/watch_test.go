@@ -113,6 +113,19 @@ func TestTunnelsAreSeenWhileTheyLive(t *testing.T) {
 	if shown := scrape(); len(raw.FindAllString(shown, -1)) != 2 || len(tunnel.FindAllString(shown, -1)) != 2 {
 		t.Errorf("bytes are not shown: %q, %q", raw.FindAllString(shown, -1), tunnel.FindAllString(shown, -1))
 	}
+	hung := make(chan int, 1)
+	go func() {
+		status, _, _ := c.get("/hang")
+		hung <- status
+	}()
+	await(t, "the request that hangs", c.hung)
+	wantLines(t, scrape, "wsproxy_tunnel_http_requests 1", "wsproxy_tunnel_http_waiting 0", `wsproxy_actor_failures_total{actor="handler"} 0`)
+	for len(c.conns) > 0 {
+		<-c.conns
+	}
+	c.fail()
+	await(t, "the answer to the request that hung", hung)
+	wantLines(t, scrape, "wsproxy_tunnel_http_requests 0", `wsproxy_actor_failures_total{actor="handler"} 1`)
 	s.edge.Drain()
 	wantLines(t, scrape, "wsproxy_draining 1")
 }

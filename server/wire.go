@@ -80,9 +80,12 @@ func (s *service) pageOptions() page.Options {
 // the edge.
 func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	s.system, s.workers = supervise.NewSystem(s.log), supervise.NewWorkers()
+	supervise.OnFailure(s.system, meter.WatchFailures())
 	edge.Root = s.system.Root
 	c := s.config
-	limits, err := limits.Spawn(s.system, limits.NewBook(boundsOf(c)), s.workers, s.log)
+	book := limits.NewBook(boundsOf(c))
+	book.Watch = meter.WatchWaiting()
+	limits, err := limits.Spawn(s.system, book, s.workers, s.log)
 	if err != nil {
 		return fmt.Errorf("the limits actor can't be started: %w", err)
 	}

@@ -128,16 +128,17 @@ type Tunnels struct {
 // A Server answers all HTTP requests: those to the proxy itself, and those to
 // the subdomains of tunnels.
 type Server struct {
-	config   Config
-	conns    *conns
-	memory   Memory                            // for headers; nil without tunnels
-	host     *wsock.Host                       // shared by all sessions
-	relays   *relay.Settings                   // shared by all relay sessions
-	tunnels  *tunnel.Settings                  // shared by all tunnels; nil without them
-	gateway  *forward.Gateway                  // to the tunnels; nil without them
-	leaving  atomic.Bool                       // whether /health says so
-	draining atomic.Bool                       // whether new sessions are refused
-	origins  atomic.Pointer[netpolicy.Origins] // what it points to is never changed
+	config     Config
+	conns      *conns
+	memory     Memory                            // for headers; nil without tunnels
+	host       *wsock.Host                       // shared by all sessions
+	relays     *relay.Settings                   // shared by all relay sessions
+	tunnels    *tunnel.Settings                  // shared by all tunnels; nil without them
+	gateway    *forward.Gateway                  // to the tunnels; nil without them
+	forwarding atomic.Int64                      // requests to tunnels that are under way
+	leaving    atomic.Bool                       // whether /health says so
+	draining   atomic.Bool                       // whether new sessions are refused
+	origins    atomic.Pointer[netpolicy.Origins] // what it points to is never changed
 }
 
 // Change has other origins and other bounds hold from now on, as those of Config. Policy
@@ -222,6 +223,9 @@ func (s *Server) IsDraining() bool { return s.leaving.Load() }
 // Flows are what the sessions have moved so far. Its fields may be read at any time.
 func (s *Server) Flows() *wsock.Flows { return &s.host.Flows }
 
+// UnderWay returns how many HTTP requests to tunnels are under way.
+func (s *Server) UnderWay() int64 { return s.forwarding.Load() }
+
 // Conns returns how many connections to the HTTP listener are no sessions.
 func (s *Server) Conns() int {
 	s.conns.mu.Lock()
@@ -247,6 +251,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.config.Tunnels != nil {
 		if subdomain, ours := s.config.Tunnels.subdomain(r.Host); ours {
 			endpoint = "http"
+			s.forwarding.Add(1)
+			defer s.forwarding.Add(-1)
 			s.gateway.Forward(w, r, subdomain)
 			return
 		}

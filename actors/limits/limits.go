@@ -15,7 +15,12 @@ import (
 // A Book is what outlives an incarnation of the limits. It belongs to them.
 type Book struct {
 	*ledger.Ledger
+	// Watch, if not nil, is told how many wait for their turn when that has changed.
+	// It returns at once.
+	Watch func(waiting int)
+
 	timed bool // a timer for the one that has waited longest runs
+	told  int  // what Watch was told
 }
 
 // NewBook returns a book without entries.
@@ -43,6 +48,9 @@ type Rebound struct{ Bounds ledger.Bounds }
 type endWaiting struct{}
 
 func (a *limits) Receive(ctx actor.Context) {
+	if a.book.Watch != nil {
+		defer a.watched()
+	}
 	switch m := ctx.Message().(type) {
 	case *messages.Acquire:
 		a.acquire(ctx, m)
@@ -66,6 +74,13 @@ func (a *limits) Receive(ctx actor.Context) {
 		a.book.timed = false
 		defer a.schedule(ctx) // whatever goes wrong, those that are left have their timer
 		a.endWaiting(ctx)
+	}
+}
+
+func (a *limits) watched() {
+	if n := a.book.Waiting(); n != a.book.told {
+		a.book.told = n
+		a.book.Watch(n)
 	}
 }
 

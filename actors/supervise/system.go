@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/extensions"
 )
 
 // NewSystem returns an actor system whose own log lines go to log. A process
@@ -17,6 +18,19 @@ func NewSystem(log *slog.Logger) *actor.ActorSystem {
 		return slog.New(libraryHandler{log.Handler()})
 	}))
 }
+
+// OnFailure has failed called for each actor that panics, with what it is: the name of its
+// type, such as "relay". It is called by many goroutines, and returns at once. To be set
+// before the first actor is started.
+func OnFailure(system *actor.ActorSystem, failed func(kind string)) {
+	system.Extensions.Register(failures(failed))
+}
+
+var failuresID = extensions.NextExtensionID()
+
+type failures func(kind string)
+
+func (failures) ExtensionID() extensions.ExtensionID { return failuresID }
 
 // A libraryHandler takes what the actor library logs. Values are logged by
 // their type only, because a message may hold what must not be logged; and
@@ -95,6 +109,10 @@ func (g *guard) Receive(ctx actor.Context) {
 		fault := recover()
 		if fault == nil {
 			return
+		}
+		if failed, ok := ctx.ActorSystem().Extensions.Get(failuresID).(failures); ok {
+			name := fmt.Sprintf("%T", g.actor)
+			failed(name[strings.LastIndexByte(name, '.')+1:])
 		}
 		g.log.Error("an actor failed", "actor", ctx.Self().Id,
 			"message", fmt.Sprintf("%T", ctx.Message()), "fault", fault, "stack", string(debug.Stack()))

@@ -78,6 +78,8 @@ func TestLibraryWarningsKeepTheirLevel(t *testing.T) {
 func TestGuardLogsTheStackAndNotTheMessage(t *testing.T) {
 	log, out := testkit.NewJournal()
 	system := newSystem(t, log)
+	failed := make(chan string, 10)
+	OnFailure(system, func(kind string) { failed <- kind })
 	pid := system.Root.Spawn(guardedFunc(log, func(ctx actor.Context) {
 		if _, ok := ctx.Message().(*secret); ok {
 			failsHere()
@@ -85,6 +87,9 @@ func TestGuardLogsTheStackAndNotTheMessage(t *testing.T) {
 	}, actor.WithGuardian(Resume)))
 	system.Root.Send(pid, &secret{"hunter2"})
 	testkit.Eventually(t, "the failure is logged", func() bool { return len(out.Of("an actor failed")) > 0 })
+	if kind := <-failed; kind != "ReceiveFunc" || len(failed) > 0 {
+		t.Errorf("told is the failure of %s, and %d more", kind, len(failed))
+	}
 	lines := out.Of("an actor failed")
 	if len(lines) != 1 {
 		t.Fatalf("%d lines", len(lines))
