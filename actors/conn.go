@@ -9,6 +9,7 @@ import (
 
 	"wsproxy/actors/ledger"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 )
 
 // flushPatience is how long an outside peer may acknowledge nothing of what is
@@ -174,7 +175,8 @@ func (a *conn) refused(ctx actor.Context, m *messages.Refused) {
 
 func (a *conn) turnAway(ctx actor.Context, reason messages.Reason) {
 	a.state = connClosing
-	a.needs.turnAway(a.stream, a.tunnel, reason)
+	a.stream.Reject()
+	refused.TurnedAway(a.needs.Refused, a.stream.RemoteAddr(), a.tunnel, reason)
 	a.end(ctx)
 }
 

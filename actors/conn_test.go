@@ -30,7 +30,7 @@ func TestRawConnectionTellsItsLifeInTwoLines(t *testing.T) {
 		v := r.ready()
 		s := v.accepts("c1")
 		who := map[string]any{
-			"tunnel": v.subdomain(), "user": "ann", "source": rigSource, "conn": "c1", "peer": "203.0.113.9:50123",
+			"tunnel": v.subdomain(), "user": "ann", "source": rigSource, "conn": "c1", "peer": "203.0.113.9:50123", "port": uint64(rigFirstPort),
 		}
 		r.wantLine(slog.LevelInfo, "raw connection started", who)
 		time.Sleep(250 * time.Millisecond)

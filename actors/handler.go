@@ -13,6 +13,7 @@ import (
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 	"wsproxy/messages/inspect"
+	"wsproxy/messages/refused"
 )
 
 // garbageLogged is how often at most a tunnel's log mentions what its client
@@ -256,13 +257,10 @@ func (a *handler) accepted(ctx actor.Context, m *messages.Accepted) {
 	case !own && a.isFull() && !a.makeRoom(ctx, a.crowding(m.Count)):
 		refusal = messages.ReasonRawFull
 	}
-	switch {
-	case refusal == "":
-	case own:
-		stream.Reject()
-		return
-	default:
-		a.needs.turnAway(stream, a.owner.Tunnel, refusal)
+	if refusal != "" {
+		if stream.Reject(); !own {
+			refused.TurnedAway(a.needs.Refused, stream.RemoteAddr(), a.owner.Tunnel, refusal)
+		}
 		return
 	}
 	var claims []messages.Claim

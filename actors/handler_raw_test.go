@@ -155,7 +155,7 @@ func TestMessagesAboutNothingAreGarbage(t *testing.T) {
 		} {
 			v.tell(c.stray)
 			r.wantLine(slog.LevelWarn, "the tunnel's client sends", map[string]any{
-				"tunnel": v.subdomain(), "user": "ann", "source": rigSource, "latest": c.what, "messages": 1,
+				"tunnel": v.subdomain(), "user": "ann", "source": rigSource, "port": uint64(rigFirstPort), "latest": c.what, "messages": 1,
 			})
 			r.log.forget()
 			time.Sleep(garbageLogged)
@@ -213,7 +213,7 @@ func TestGarbageIsLoggedOnceAMinute(t *testing.T) {
 		want := func(count int, latest string) {
 			t.Helper()
 			r.wantLine(slog.LevelWarn, "the tunnel's client sends", map[string]any{
-				"tunnel": v.subdomain(), "user": "ann", "source": rigSource, "latest": latest, "messages": count,
+				"tunnel": v.subdomain(), "user": "ann", "source": rigSource, "port": uint64(rigFirstPort), "latest": latest, "messages": count,
 			})
 			r.log.forget()
 		}

@@ -31,7 +31,7 @@ func (a *tunnel) describe(ctx actor.Context, m *inspect.Describe) {
 // ordered ends a tunnel that is too old, or that the operator wants to end.
 func (a *tunnel) ordered(ctx actor.Context, m *inspect.End) {
 	if m.Concerns(a.started) && (m.Before.IsZero() || a.state < tunnelClosing) {
-		a.shutdown(ctx, m.Reason)
+		a.shutdown(ctx, m.Reason, false)
 	}
 }
 

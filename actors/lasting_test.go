@@ -68,7 +68,7 @@ func (v *rigTunnel) takeUp(attempt uint64, edit ...func(*messages.TakeUp)) messa
 	v.r.t.Helper()
 	id, secret, _ := strings.Cut(v.token, ".")
 	answer := make(chan messages.Reason, 1)
-	m := &messages.TakeUp{Secret: secret, User: "ann", Attempt: attempt, Position: 7, Readable: true, Answer: answer}
+	m := &messages.TakeUp{Secret: secret, User: "ann", Attempt: attempt, Position: 7, Readable: true, Source: rigCount.Addr(), Answer: answer}
 	for _, e := range edit {
 		e(m)
 	}

@@ -58,6 +58,7 @@ type tunnel struct {
 	emptied  bool        // the handler has no raw connection left, and takes none
 	linger   *time.Timer // runs while its mux closes; nil before
 	counted  bool        // the mux closes for so long that it has asked for its slots again
+	atOnce   bool        // the mux closes without waiting for its client
 	lasting  sessions.Lasting
 }
 
@@ -134,7 +135,7 @@ func (a *tunnel) Receive(ctx actor.Context) {
 	case *messages.Drain:
 		a.draining = true
 	case *messages.Shutdown:
-		a.shutdown(ctx, messages.ReasonShutdown)
+		a.shutdown(ctx, messages.ReasonShutdown, m.AtOnce)
 	case *inspect.Describe:
 		a.describe(ctx, m)
 	case *inspect.End:
@@ -215,7 +216,7 @@ func (a *tunnel) ready(ctx actor.Context) {
 	if a.port == 0 && !a.open.NoRaw {
 		a.log(ctx).Warn("no raw port is free: the tunnel has HTTP only; see TUNNEL_PORT_MIN and TUNNEL_PORT_MAX")
 	}
-	needs, mux, credit, log := a.needs, a.open.Mux, a.open.Credit, a.log(ctx)
+	needs, mux, credit, log := a.needs, a.open.Mux, a.open.Credit, a.log(ctx).With("port", a.port)
 	whose := ledger.Owner{Tunnel: a.open.subdomain, User: a.open.User, Source: a.open.Count}
 	unknown := recent.New(recent.Unknown)
 	props := supervise.Guarded(needs.Log, func() actor.Actor {
@@ -272,6 +273,7 @@ func (a *tunnel) takeUp(ctx actor.Context, m *messages.TakeUp) {
 		return
 	}
 	if away, ok := a.lasting.TakeUp(ctx, m, a.open.User, a.open.Mux); ok {
+		a.open.Source = m.Source // from now on; what the limits count stays
 		a.log(ctx).Info("tunnel resumed", "away_ms", away.Milliseconds())
 	}
 }
@@ -299,12 +301,15 @@ func (a *tunnel) closeMux(ctx actor.Context) {
 		if a.linger == nil {
 			a.linger = sessions.CountLinger(ctx)
 		}
+		if a.atOnce {
+			a.open.Mux.Cut()
+		}
 	}
 }
 
 // shutdown ends a tunnel that neither side has ended. One that closes already has what is
 // left of it reset.
-func (a *tunnel) shutdown(ctx actor.Context, reason messages.Reason) {
+func (a *tunnel) shutdown(ctx actor.Context, reason messages.Reason, atOnce bool) {
 	if a.state == tunnelClaiming {
 		a.refuse(ctx, messages.ReasonDraining)
 		return
@@ -313,6 +318,9 @@ func (a *tunnel) shutdown(ctx actor.Context, reason messages.Reason) {
 		ctx.Send(a.handler, &messages.CloseHandler{Reason: messages.ReasonShutdown})
 	}
 	a.finish(ctx, reason)
+	if a.atOnce = atOnce; atOnce && a.linger != nil && a.state == tunnelClosing { // it was finished before
+		a.open.Mux.Cut()
+	}
 }
 
 // muxClosed ends a tunnel, but for its raw connections: what they still have
@@ -355,7 +363,7 @@ func (a *tunnel) end(ctx actor.Context) {
 	}
 	sent, received := a.open.Mux.Moved()
 	a.needs.Meter.TunnelEnded(a.reason, time.Since(a.started))
-	a.log(ctx).Info("tunnel ended", "reason", string(a.reason), "bytes_to_client", sent, "bytes_from_client", received,
+	a.log(ctx).Info("tunnel ended", "port", a.port, "reason", string(a.reason), "bytes_to_client", sent, "bytes_from_client", received,
 		"duration_ms", time.Since(a.started).Milliseconds())
 }
 

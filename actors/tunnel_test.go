@@ -72,7 +72,7 @@ func TestTunnelTellsItsLifeInThreeLines(t *testing.T) {
 		}
 		v.say(&messages.MuxClosed{})
 		r.wantLine(slog.LevelInfo, "tunnel ended", who(map[string]any{
-			"reason": "client_closed", "bytes_to_client": 11, "bytes_from_client": 22, "duration_ms": 1500,
+			"port": rigFirstPort, "reason": "client_closed", "bytes_to_client": 11, "bytes_from_client": 22, "duration_ms": 1500,
 		}))
 		if r.meter.of("tunnel started") != 1 || r.meter.of("tunnel ended client_closed") != 1 {
 			t.Errorf("the meter counts %v", r.meter.counts)
@@ -251,6 +251,36 @@ func TestHandlerHasItsLastWordBeforeTheLinkCloses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An end that waits for nobody cuts the mux when it is finished, and no sooner; also if
+// it was finished before.
+func TestShutdownAtOnceCutsTheTunnel(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		v := r.ready()
+		s := v.accepts("c1")
+		v.say(&messages.Shutdown{AtOnce: true})
+		v.want("finish shutdown", "cut")
+		w := r.ready()
+		w.say(&messages.Shutdown{})
+		w.want("finish shutdown")
+		w.say(&messages.Shutdown{AtOnce: true})
+		w.want("cut")
+		for _, v := range []*rigTunnel{v, w} {
+			v.say(&messages.MuxClosed{})
+			v.say(&messages.Shutdown{AtOnce: true})
+			v.want()
+		}
+		if s.Ended() != messages.CloseShutdown {
+			t.Errorf("the connection ended for %q", s.Ended())
+		}
+		for _, line := range r.log.of("tunnel ended") {
+			if line.fields["reason"] != "shutdown" || line.fields["port"].(uint64) < rigFirstPort {
+				t.Errorf("the line of the end is %v", line)
+			}
+		}
+		r.wantFree()
+	})
 }
 
 // A handler that fails as it is told to close must not keep the mux open.

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -72,15 +71,6 @@ type Tunnels struct {
 	// Inject, if not nil, is called with each message that a handler gets,
 	// before it is handled: a seam to make handlers fail in tests.
 	Inject func(message any)
-}
-
-// turnAway refuses a raw connection to the tunnel of a subdomain.
-func (n *Tunnels) turnAway(stream messages.Stream, subdomain string, reason messages.Reason) {
-	stream.Reject()
-	if n.Refused != nil {
-		peer, _ := netip.ParseAddrPort(stream.RemoteAddr())
-		n.Refused.Refused(refused.Refusal{Endpoint: refused.Raw, Reason: reason, Source: peer.Addr().Unmap(), Subdomain: subdomain})
-	}
 }
 
 // HandlerPID returns where the requests for a subdomain go if its tunnel has

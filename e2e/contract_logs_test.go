@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -120,12 +122,19 @@ func TestSessionLines(t *testing.T) {
 			}
 			first, last := starts[0], ends[0]
 			for _, line := range []map[string]any{first, last} {
+				if name, _ := line["session"].(string); !regexp.MustCompile(`^[A-Za-z0-9_-]+$`).MatchString(name) {
+					t.Errorf("the session is called %q", name)
+				}
 				if line["user"] != "user_log" || line["source"] != source || line["target"] != target.String() || line["level"] != "INFO" {
 					t.Errorf("who, whence and where to: %v", line)
 				}
 			}
 			if first["session"] == nil || first["session"] != last["session"] {
 				t.Errorf("the lines don't belong together: %v, %v", first["session"], last["session"])
+			}
+			local, _ := last["local"].(string)
+			if reached := c.reason != "target_unreachable"; reached != (last["address"] == target.String()) || reached != strings.HasPrefix(local, "127.0.0.1:") {
+				t.Errorf("it was dialled from %v to %v", last["local"], last["address"])
 			}
 			if last["reason"] != c.reason {
 				t.Errorf("the reason is %v, want %s", last["reason"], c.reason)
@@ -151,6 +160,60 @@ func TestSessionLines(t *testing.T) {
 	})
 	for _, s := range []*server{patient, hasty, ending} {
 		settled(t, s)
+	}
+}
+
+// Who ends the server at once has the last line of every session all the same, though
+// nobody answers a close, and is told what the server was there for.
+func TestLinesOfAnEndAtOnce(t *testing.T) {
+	t.Parallel()
+	s := tunnelServer(t, allowLoopback(), "SHUTDOWN_TIMEOUT=1h", "MAX_CONNS_PER_IP=0")
+	far, gate := echoServer(t), make(chan struct{})
+	const many = 5
+	for range many {
+		echoed(t, open(t, s, relayPath(far)), "12345")
+	}
+	resumeBegin(t, s.direct(), relayPath(far)).cut()
+	c := tunnelOpen(t, s, tunnelScript{raw: tunnelEcho})
+	conn := tunnelDial(t, c.port)
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	tunnelOpen(t, s, tunnelScript{read: func(*tunnelClient, int) bool { <-gate; return false }})
+	t.Cleanup(func() { close(gate) }) // before its client is waited for
+	ask(t, s, "GET", "/relay")
+	s.waitLog(t, "relay detached")
+	s.signal(syscall.SIGTERM)
+	s.waitLog(t, "draining")
+	s.signal(syscall.SIGTERM)
+	if code := s.wait(patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for message, n := range map[string]int{"relay ended": many + 1, "tunnel ended": 2, "raw connection ended": 1} {
+		lines := s.logLines(`"msg":"` + message + `"`)
+		if len(lines) != n {
+			t.Errorf("%d lines say %q, want %d", len(lines), message, n)
+		}
+		for _, line := range lines {
+			if line["reason"] != "shutdown" || (message == "relay ended") != (line["address"] == far.String()) || message != "relay ended" && line["port"] == nil {
+				t.Errorf("%v", line)
+			}
+		}
+	}
+	last := s.waitLog(t, "wsproxy has ended")
+	for field, want := range map[string]float64{"relays": many + 1, "tunnels": 2, "raw_connections": 1, "refused": 1, "relay_bytes_up": 5 * many, "relay_bytes_down": 5 * many} {
+		if last[field] != want {
+			t.Errorf("%s is %v, want %v", field, last[field], want)
+		}
+	}
+	for _, field := range []string{"tunnel_bytes_from_client", "tunnel_bytes_to_client", "duration_ms"} {
+		if n, _ := last[field].(float64); n <= 0 {
+			t.Errorf("%s is %v", field, last[field])
+		}
 	}
 }
 

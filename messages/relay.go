@@ -79,9 +79,11 @@ type TargetResolved struct {
 }
 
 // TargetDialed tells a relay how dialling went. Failure is empty if the target
-// is connected.
+// is connected. Address and Local are the two ends of the connection, for the log:
+// those of a failure are zero, unless it came after the target was reached.
 type TargetDialed struct {
-	Failure Reason
+	Failure        Reason
+	Address, Local netip.AddrPort
 }
 
 // PumpEnded tells a relay that one of its pumps will forward no more bytes,
@@ -104,5 +106,6 @@ type Drain struct {
 }
 
 // Shutdown ends a session, or all sessions of the actor that gets it, for
-// [ReasonShutdown].
-type Shutdown struct{}
+// [ReasonShutdown]. AtOnce says that nobody's last bytes are waited for: it may follow
+// one without.
+type Shutdown struct{ AtOnce bool }

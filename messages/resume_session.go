@@ -1,5 +1,7 @@
 package messages
 
+import "net/netip"
+
 // A WebSocket is one whose handshake is done, as actors pass it on: they know
 // nothing of it.
 type WebSocket interface{ IsWebSocket() }
@@ -26,6 +28,7 @@ type Resumable interface {
 type TakeUp struct {
 	Secret    string // of the session's token
 	User      string // who asks; empty for anyone
+	Source    netip.Addr
 	Attempt   uint64 // which the client raises; 0 if it gave none that can be read
 	Position  uint64 // up to where the client has all
 	Readable  bool   // whether the client gave a position that can be read

@@ -104,6 +104,14 @@ func (m *Metrics) Refused(endpoint string, reason messages.Reason) {
 	m.refused.WithLabelValues(endpoint, string(reason)).Inc()
 }
 
+// Served is how many sessions and raw connections have begun.
+type Served struct{ Relays, Tunnels, Raw int64 }
+
+// Served returns what has begun so far.
+func (m *Metrics) Served() Served {
+	return Served{m.relays.begun.Load(), m.tunnels.begun.Load(), m.raw.begun.Load()}
+}
+
 // RelayStarted counts a relay session that begins.
 func (m *Metrics) RelayStarted() { m.relays.start() }
 

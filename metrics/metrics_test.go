@@ -26,6 +26,9 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 	m.ShowRefused("relay", []messages.Reason{messages.ReasonOrigin, messages.ReasonDraining})
 	m.Refused("relay", messages.ReasonOrigin)
 	m.TunnelStarted()
+	if got := m.Served(); got != (Served{Relays: 2, Tunnels: 1}) {
+		t.Errorf("served is %+v", got)
+	}
 	m.HandlerRestarted()
 	m.RawStarted()
 	m.RawEnded(messages.CloseEOF, time.Second)

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +14,7 @@ import (
 type kind struct {
 	alive   prometheus.Gauge
 	started prometheus.Counter
+	begun   *atomic.Int64 // what started says
 	ended   *prometheus.CounterVec
 	lasted  prometheus.Observer
 }
@@ -26,7 +28,7 @@ func newKind(registry *prometheus.Registry, name, what string, lasted prometheus
 			Name: name + "_started_total", Help: what + " that have begun."}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: name + "_ended_total", Help: what + " that have ended, by reason."}, []string{"reason"}),
-		lasted: lasted,
+		begun: new(atomic.Int64), lasted: lasted,
 	}
 	for _, reason := range reasons {
 		k.ended.WithLabelValues(reason)
@@ -37,6 +39,7 @@ func newKind(registry *prometheus.Registry, name, what string, lasted prometheus
 
 func (k *kind) start() {
 	k.alive.Inc()
+	k.begun.Add(1)
 	k.started.Inc()
 }
 

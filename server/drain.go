@@ -17,7 +17,10 @@ func (s *service) serve(signals <-chan os.Signal) error {
 		s.log.Error("wsproxy ends because it can't listen any more", "error", err)
 		last, cancel := context.WithTimeout(context.Background(), messages.Linger)
 		defer cancel()
+		s.edge.Drain()
+		s.cut(s.drain())
 		s.close(last)
+		s.sumUp()
 		return err
 	case sig = <-signals:
 	}
@@ -51,9 +54,34 @@ func (s *service) serve(signals <-chan os.Signal) error {
 		s.system.Root.Send(owner, &messages.Shutdown{})
 	}
 	wait(last, ended, messages.Linger)
+	s.cut(ended)
 	s.close(last)
-	s.log.Info("wsproxy has ended")
+	s.sumUp()
 	return nil
+}
+
+// lastLines is how long the sessions that are cut at the end may take to say so in the
+// log: they wait for nobody, so that it is milliseconds, also for many of them. An end
+// at once must not seem to be none.
+const lastLines = 500 * time.Millisecond
+
+// cut ends the sessions that are left without waiting for anybody, so that each has its
+// line. ended is closed when they have.
+func (s *service) cut(ended <-chan struct{}) {
+	for _, owner := range s.owners {
+		s.system.Root.Send(owner, &messages.Shutdown{AtOnce: true})
+	}
+	wait(context.Background(), ended, lastLines)
+}
+
+// sumUp writes the last line: what the process was there for.
+func (s *service) sumUp() {
+	served, flows := s.meter.Served(), s.edge.Flows()
+	up, down := flows.Relays.Moved()
+	from, to := flows.Tunnels.Moved()
+	s.log.Info("wsproxy has ended", "relays", served.Relays, "tunnels", served.Tunnels, "raw_connections", served.Raw,
+		"relay_bytes_up", up, "relay_bytes_down", down, "tunnel_bytes_from_client", from, "tunnel_bytes_to_client", to,
+		"refused", s.refusals.all.Load(), "duration_ms", time.Since(s.began).Milliseconds())
 }
 
 // wait waits for ended, if it is not nil, at most for d, and no longer than ctx.

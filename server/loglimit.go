@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"wsproxy/messages"
 )
 
 // What a stranger can make the server write, fixed by the protocol (section 12).
@@ -70,6 +72,9 @@ func (h *limitedHandler) Handle(ctx context.Context, r slog.Record) error {
 		key = key.with(a)
 		return true
 	})
+	if key.isOfTheEnd() {
+		return h.Handler.Handle(ctx, r)
+	}
 	leftOut, write := h.limit.admit(key, r.Time)
 	if !write {
 		return nil
@@ -79,6 +84,13 @@ func (h *limitedHandler) Handle(ctx context.Context, r slog.Record) error {
 		r.AddAttrs(slog.Int("left_out", leftOut))
 	}
 	return h.Handler.Handle(ctx, r)
+}
+
+// isOfTheEnd reports whether a line is about the end of a session by a shutdown. There
+// is one of each that is alive then, whoever they are: an operator has caused them, and
+// wants all.
+func (k logKey) isOfTheEnd() bool {
+	return k.reason == string(messages.ReasonShutdown) && !k.refusal && strings.HasSuffix(k.message, " ended")
 }
 
 // kindOf returns what all messages of a kind begin with. Those of net/http have

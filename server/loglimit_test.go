@@ -119,6 +119,21 @@ func TestSessionsOfOneSource(t *testing.T) {
 	})
 }
 
+// Who ends the server wants to know of every session that it has ended by that.
+func TestEndsByAShutdownAreAllThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := slog.New(newLimitedHandler(slog.NewJSONHandler(&out, nil))).With("source", "192.0.2.1")
+		for range 10 * logBurst {
+			log.Info("relay ended", "reason", "shutdown")
+			log.Info("relay detached", "reason", "shutdown") // what a stranger could have again and again
+		}
+		if got := lines(t, &out); len(got) != 11*logBurst {
+			t.Errorf("%d lines", len(got))
+		}
+	})
+}
+
 // However many sources there are, what is remembered of them is bounded.
 func TestSourcesAreForgotten(t *testing.T) {
 	l := newLimitedHandler(slog.DiscardHandler).limit

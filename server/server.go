@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -42,7 +43,9 @@ type service struct {
 	keepalive *wsock.Keepalive
 	shares    *budget.Shares // what sessions that outlive their WebSocket hold
 	edge      *transport.Server
+	meter     *metrics.Metrics
 	refusals  *refusals
+	began     time.Time
 	servers   []*http.Server
 	failed    chan error    // a listener that ended before it was closed
 	stop      chan struct{} // closed at the end
@@ -63,7 +66,7 @@ type particulars struct {
 
 func startWith(c config.Config, version string, log *slog.Logger, p particulars) (s *service, err error) {
 	name, _, _ := strings.Cut(version, " (")
-	s = &service{config: c, version: strings.TrimPrefix(name, "wsproxy "), log: log, failed: make(chan error, 2), inject: p.inject, stop: make(chan struct{}),
+	s = &service{config: c, version: strings.TrimPrefix(name, "wsproxy "), log: log, failed: make(chan error, 2), inject: p.inject, stop: make(chan struct{}), began: time.Now(),
 		shares: budget.NewShares(c.ResumeBufferTotal)}
 	s.holds.Store(&c)
 	go tendMemory(s.stop, counted(c), s.shares.Sessions)
@@ -92,7 +95,7 @@ func startWith(c config.Config, version string, log *slog.Logger, p particulars)
 	}
 	s.warn()
 	meter := metrics.New()
-	s.refusals = newRefusals(meter, log)
+	s.meter, s.refusals = meter, newRefusals(meter, log)
 	if s.verifier != nil {
 		meter.WatchKeys(func() metrics.Keys {
 			stats := s.verifier.Stats()

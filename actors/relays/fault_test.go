@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/actors/ledger"
 	"wsproxy/actors/limits"
+	"wsproxy/actors/sessions"
 	"wsproxy/actors/supervise"
 	"wsproxy/internal/testkit"
 	"wsproxy/internal/testkit/desk"
@@ -73,7 +74,7 @@ func TestPanicInOneRelayEndsThatRelayAlone(t *testing.T) {
 			}
 			if test.started {
 				lines := h.lines.Of("relay ended")
-				if len(lines) != 2 || lines[0].Fields["reason"] != "internal" || lines[0].Fields["session"] != v.session.Id {
+				if len(lines) != 2 || lines[0].Fields["reason"] != "internal" || lines[0].Fields["session"] != sessions.ID(v.session) {
 					t.Errorf("the ends that were logged: %v", lines)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wsproxy/actors/ledger"
+	"wsproxy/actors/sessions"
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/messages/inspect"
@@ -40,7 +41,7 @@ func TestRelaysSayWhatTheyAre(t *testing.T) {
 		v.up, v.down = 7, 9
 		time.Sleep(time.Minute)
 		began := time.Now().Add(-time.Minute)
-		want := inspect.Session{ID: idOf(v.session), Kind: "relay", User: "ann", Source: v.h.source(), Target: "target:22",
+		want := inspect.Session{ID: sessions.ID(v.session), Kind: "relay", User: "ann", Source: v.h.source(), Target: "target:22",
 			State: "relaying", Since: began, FromClient: 7, ToClient: 9}
 		only := func(state string, away time.Time, resumed uint32) {
 			t.Helper()
@@ -56,6 +57,7 @@ func TestRelaysSayWhatTheyAre(t *testing.T) {
 		time.Sleep(time.Second)
 		only("detached", lost, 0)
 		v.resumed(1, "take up 1 7")
+		want.Source = takenUpFrom
 		only("relaying", time.Time{}, 1)
 		v.tell(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
 		only("closing", time.Time{}, 1)
@@ -70,23 +72,23 @@ func TestRelaysSayWhatTheyAre(t *testing.T) {
 func TestOperatorEndsARelay(t *testing.T) {
 	inHouse(t, Bounds{}, func(h *house) {
 		other, young := h.relaying(), h.admitted()
-		for _, id := range []string{"", "1000", "relays", idOf(young.session) + "x"} {
+		for _, id := range []string{"", "1000", "relays", sessions.ID(young.session) + "x"} {
 			if n := h.close(id); n != 0 {
 				t.Errorf("%d are closed by %q", n, id)
 			}
 		}
-		h.close(idOf(young.session))
+		h.close(sessions.ID(young.session))
 		if did := young.did(); did != "" {
 			t.Errorf("one that has not begun does %q", did)
 		}
 		v := h.relaying()
-		if n := h.close(idOf(v.session)); n != 1 {
+		if n := h.close(sessions.ID(v.session)); n != 1 {
 			t.Errorf("%d are closed", n)
 		}
 		if did := v.did(); did != "finish operator" {
 			t.Errorf("it does %q", did)
 		}
-		h.close(idOf(v.session)) // he does not want to wait
+		h.close(sessions.ID(v.session)) // he does not want to wait
 		if did := v.did(); did != "cut" {
 			t.Errorf("closed twice it does %q", did)
 		}
@@ -98,7 +100,7 @@ func TestOperatorEndsARelay(t *testing.T) {
 
 		away := h.lasting()
 		away.lose(0)
-		h.close(idOf(away.session))
+		h.close(sessions.ID(away.session))
 		if did := away.did(); did != "finish operator" {
 			t.Errorf("one that waits for its client does %q", did)
 		}

@@ -2,6 +2,7 @@ package relays
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -92,11 +93,14 @@ const (
 )
 
 // takeUp has a client ask for the session by its token, and returns the answer.
+// takenUpFrom is where a client is that takes a session up.
+var takenUpFrom = netip.MustParseAddr("198.51.100.77")
+
 func (v *visit) takeUp(attempt uint64, edit ...func(*messages.TakeUp)) messages.Reason {
 	v.h.t.Helper()
 	id, secret, _ := strings.Cut(v.token, ".")
 	answer := make(chan messages.Reason, 1)
-	m := &messages.TakeUp{Secret: secret, User: "ann", Attempt: attempt, Position: 7, Readable: true, Answer: answer}
+	m := &messages.TakeUp{Secret: secret, User: "ann", Attempt: attempt, Position: 7, Readable: true, Source: takenUpFrom, Answer: answer}
 	for _, e := range edit {
 		e(m)
 	}

@@ -2,6 +2,7 @@ package relays
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -42,7 +43,9 @@ type relay struct {
 	draining bool                // told by the first message, or by Drain
 
 	state   relayState
-	started time.Time // of the session, when its WebSocket was there
+	started time.Time      // of the session, when its WebSocket was there
+	address netip.AddrPort // that was dialled; the zero AddrPort before that
+	local   netip.AddrPort // from where
 	held    []messages.Claim
 	linger  *time.Timer // runs while it closes; nil before
 	counted bool        // it closes for so long that it has asked for its slots again
@@ -116,7 +119,7 @@ func (a *relay) Receive(ctx actor.Context) {
 	case *messages.Drain:
 		a.draining = true
 	case *messages.Shutdown:
-		a.shutdown(ctx)
+		a.shutdown(ctx, m)
 	case *inspect.Describe:
 		m.Answer <- a.describe(ctx)
 	case *inspect.End:
@@ -218,6 +221,7 @@ func (a *relay) dialed(ctx actor.Context, m *messages.TargetDialed) {
 	if a.state != relayDialing {
 		return
 	}
+	a.address, a.local = m.Address, m.Local
 	if m.Failure != "" {
 		a.finish(ctx, m.Failure)
 		return
@@ -250,6 +254,7 @@ func (a *relay) takeUp(ctx actor.Context, m *messages.TakeUp) {
 	if !ok {
 		return
 	}
+	a.open.Source = m.Source // from now on; what the limits count stays
 	a.log(ctx).Info("relay resumed", "away_ms", away.Milliseconds())
 }
 
@@ -282,13 +287,16 @@ func (a *relay) leave(ctx actor.Context) {
 	a.linger = sessions.CountLinger(ctx)
 }
 
-func (a *relay) shutdown(ctx actor.Context) {
+func (a *relay) shutdown(ctx actor.Context, m *messages.Shutdown) {
 	if a.state < relayAdmitted {
 		a.refuse(ctx, messages.ReasonDraining)
 		return
 	}
 	a.shut = true
 	a.giveUp(ctx, messages.ReasonShutdown)
+	if m.AtOnce {
+		a.open.Pair.Cut()
+	}
 }
 
 // ordered ends a session that is too old, or that the operator wants to end.
@@ -308,7 +316,7 @@ func (a *relay) describe(ctx actor.Context) inspect.Session {
 	if a.started.IsZero() {
 		return inspect.Session{}
 	}
-	s := inspect.Session{ID: idOf(ctx.Self()), Kind: inspect.Relay, User: a.open.User, Source: a.open.Source, Target: a.open.Target,
+	s := inspect.Session{ID: sessions.ID(ctx.Self()), Kind: inspect.Relay, User: a.open.User, Source: a.open.Source, Target: a.open.Target,
 		State: relayStates[a.state], Since: a.started}
 	s.FromClient, s.ToClient = a.open.Pair.Moved()
 	if s.DetachedSince, s.Resumed = a.lasting.Away(); a.lasting.IsAway() {
@@ -329,7 +337,11 @@ func (a *relay) end(ctx actor.Context, reason messages.Reason) {
 	}
 	up, down := a.open.Pair.Moved()
 	a.needs.Meter.RelayEnded(reason, time.Since(a.started))
-	a.log(ctx).Info("relay ended", "reason", string(reason), "bytes_up", up, "bytes_down", down,
+	log := a.log(ctx)
+	if a.address.IsValid() {
+		log = log.With("address", a.address.String(), "local", a.local.String())
+	}
+	log.Info("relay ended", "reason", string(reason), "bytes_up", up, "bytes_down", down,
 		"duration_ms", time.Since(a.started).Milliseconds())
 }
 
@@ -354,6 +366,6 @@ func (a *relay) fail(ctx actor.Context) {
 }
 
 func (a *relay) log(ctx actor.Context) *slog.Logger {
-	return a.needs.Log.With("session", ctx.Self().Id, "user", sessions.UserName(a.open.User),
+	return a.needs.Log.With("session", sessions.ID(ctx.Self()), "user", sessions.UserName(a.open.User),
 		"source", a.open.Source.String(), "target", a.open.Target)
 }

@@ -2,8 +2,6 @@ package relays
 
 import (
 	"log/slog"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -49,21 +47,23 @@ func PID(system *actor.ActorSystem, id string) *actor.PID {
 
 const name = "relays"
 
+// sessionBytes is how many random bytes name a session: so no two have one name in all
+// the logs that there will be, after a restart either.
+const sessionBytes = 8
+
 // relays is the set of relay sessions. It is resumed when it fails, because a
 // restart would end all its children: so it changes its state last.
 type relays struct {
 	session *actor.Props // of each relay
-	came    uint64       // how many relays have come
 	sessions.Set
 }
 
 func (a *relays) Receive(ctx actor.Context) {
 	if m, ok := ctx.Message().(*messages.OpenRelay); ok {
 		a.Spawn(m.Answer, func() {
-			a.came++
-			pid, err := ctx.SpawnNamed(a.session, strconv.FormatUint(a.came, 10))
+			pid, err := ctx.SpawnNamed(a.session, messages.NewID(sessionBytes))
 			if err != nil {
-				panic(err) // no two have the same name
+				panic(err) // one in 2^64 has that name already
 			}
 			ctx.Send(pid, &openRelay{m, a.Draining})
 		})
@@ -80,13 +80,10 @@ func (a *relays) Receive(ctx actor.Context) {
 // there are: one or none.
 func end(ctx actor.Context, id string) (found int) {
 	for _, child := range ctx.Children() {
-		if idOf(child) == id {
+		if sessions.ID(child) == id {
 			ctx.Send(child, &inspect.End{Reason: messages.ReasonOperator})
 			found++
 		}
 	}
 	return found
 }
-
-// idOf returns what logs call a session: its actor's name.
-func idOf(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id, '/')+1:] }

@@ -3,6 +3,8 @@ package relays
 import (
 	"log/slog"
 	"net/netip"
+	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,7 +157,7 @@ func TestSessionTellsItsLifeInTwoLines(t *testing.T) {
 		v.session = testkit.Receive(t, v.answers).Session
 		h.send(v.session, &messages.Upgraded{})
 		v.want(t, "dial")
-		v.say(&messages.TargetDialed{})
+		v.say(&messages.TargetDialed{Address: netip.MustParseAddrPort("[2001:db8::5]:22"), Local: netip.MustParseAddrPort("[2001:db8::1]:40123")})
 		v.want(t, "pump")
 		time.Sleep(1500 * time.Millisecond)
 		v.say(&messages.PumpEnded{Reason: messages.ReasonTargetEnded})
@@ -163,9 +165,10 @@ func TestSessionTellsItsLifeInTwoLines(t *testing.T) {
 		v.closed(messages.ReasonTargetEnded)
 		synctest.Wait()
 
-		fields := map[string]any{"session": v.session.Id, "user": "ann", "source": "192.0.2.7", "target": "target:22"}
+		fields := map[string]any{"session": strings.TrimPrefix(v.session.Id, "relays/"), "user": "ann", "source": "192.0.2.7", "target": "target:22"}
 		wantOneLine(t, h.lines, "relay started", fields)
 		fields["reason"], fields["bytes_up"], fields["bytes_down"] = "target_ended", int64(123), int64(456)
+		fields["address"], fields["local"] = "[2001:db8::5]:22", "[2001:db8::1]:40123"
 		fields["duration_ms"] = int64(1500)
 		wantOneLine(t, h.lines, "relay ended", fields)
 		if h.meter.started != 1 || len(h.meter.ended) != 1 || h.meter.ended[messages.ReasonTargetEnded] != 1 || h.meter.lasted != 1500*time.Millisecond {
@@ -311,6 +314,45 @@ func TestShutdownEndsEverySession(t *testing.T) {
 	lines := h.lines.Of("relay ended")
 	if len(lines) != 1 || lines[0].Fields["reason"] != "shutdown" {
 		t.Errorf("the ends that were logged: %v", lines)
+	}
+}
+
+// At an end that waits for nobody a session tells its end all the same, whatever it was
+// at: also if it was told to end before, and waits.
+func TestShutdownAtOnceCutsEverySession(t *testing.T) {
+	h := newHouse(t, Bounds{})
+	admitted, relaying, closing := h.admitted(), h.relaying(), h.relaying()
+	done := h.drain()
+	closing.say(&messages.Shutdown{})
+	closing.want(t, "finish shutdown")
+	h.send(h.relays, &messages.Shutdown{AtOnce: true})
+	closing.want(t, "cut")
+	admitted.want(t, "finish shutdown", "cut")
+	relaying.want(t, "finish shutdown", "cut")
+	for _, v := range []*visit{admitted, relaying, closing} {
+		v.say(&messages.PairClosed{Reason: messages.ReasonShutdown})
+	}
+	testkit.Receive(t, done)
+	if lines := h.lines.Of("relay ended"); len(lines) != 2 || lines[0].Fields["reason"] != "shutdown" || lines[1].Fields["reason"] != "shutdown" {
+		t.Errorf("the ends that were logged: %v", lines)
+	}
+}
+
+// What a log calls a session is its own in all logs that there are, and fits a URL.
+func TestSessionsHaveNamesOfTheirOwn(t *testing.T) {
+	names := make(map[string]bool)
+	for range 3 { // as after restarts
+		h := newHouse(t, Bounds{})
+		for range 3 {
+			v := h.relaying()
+			name := sessions.ID(v.session)
+			if names[name] || !regexp.MustCompile(`^[A-Za-z0-9_-]{12,}$`).MatchString(name) {
+				t.Errorf("a session is called %q", name)
+			}
+			names[name] = true
+			v.say(&messages.Shutdown{})
+			v.closed(messages.ReasonShutdown)
+		}
 	}
 }
 

@@ -62,12 +62,13 @@ func (l *Lasting) Open(ctx actor.Context, terms *Terms) (token string) {
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // it never fails
 	l.secret = base64.RawURLEncoding.EncodeToString(secret)
-	return tokenID(ctx.Self()) + "." + l.secret
+	return ID(ctx.Self()) + "." + l.secret
 }
 
-// tokenID returns what leads to a session, of its token: its actor's name, which has
-// characters of base64url alone. The names that the library gives have others.
-func tokenID(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id, '/')+1:] }
+// ID returns what a session is called, in logs and as the part of its token that leads
+// to it: its actor's name, which has characters of base64url alone. The names that the
+// library gives have others.
+func ID(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id, '/')+1:] }
 
 // IsAway reports whether the session has lost its WebSocket and waits for another
 // one.

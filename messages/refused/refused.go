@@ -40,6 +40,15 @@ type Recorder interface {
 	Refused(Refusal)
 }
 
+// TurnedAway tells a recorder, which may be nil, of a raw connection from an outside
+// peer, host:port, to the tunnel of a subdomain.
+func TurnedAway(to Recorder, peer, subdomain string, reason messages.Reason) {
+	if to != nil {
+		source, _ := netip.ParseAddrPort(peer)
+		to.Refused(Refusal{Endpoint: Raw, Reason: reason, Source: source.Addr().Unmap(), Subdomain: subdomain})
+	}
+}
+
 // maxOrigin bounds what the log has of an Origin header, in bytes: a scheme, a host
 // name of at most 253 bytes (RFC 1035, section 2.3.4), and a port.
 const maxOrigin = 300

@@ -153,28 +153,28 @@ func (p *Pair) OnBlocked(told func(cause error)) { p.blocked = told }
 func (p *Pair) Dial() {
 	p.dialed = make(chan struct{})
 	boundaries := p.access != nil // Dial's pump lets go of it
-	failure, began := messages.ReasonInternal, time.Now()
+	dialed, began := messages.TargetDialed{Failure: messages.ReasonInternal}, time.Now()
 	wsock.StartPump(p.life.Log(), "dial", func() {
 		told := p.blocked
 		p.blocked = nil
 		var blocked *netpolicy.BlockedError
-		switch err := p.dial(); {
+		switch err := p.dial(&dialed); {
 		case err == nil:
-			failure = ""
+			dialed.Failure = ""
 		case errors.As(err, &blocked):
-			failure = messages.ReasonTargetBlocked
+			dialed.Failure = messages.ReasonTargetBlocked
 			if told != nil {
 				told(err)
 			}
 		default:
-			failure = messages.ReasonTargetUnreachable
+			dialed.Failure = messages.ReasonTargetUnreachable
 			p.life.Log().Debug("target not reached", "target", p.target.String(), "error", err)
 		}
 	}, func() {
 		if p.settings.Observer != nil {
-			p.settings.Observer.Dialed(time.Since(began), failure)
+			p.settings.Observer.Dialed(time.Since(began), dialed.Failure)
 		}
-		p.life.Tell(&messages.TargetDialed{Failure: failure})
+		p.life.Tell(&dialed)
 		close(p.dialed)
 	})
 	if p.lasting == nil { // which reads since it was announced
@@ -182,12 +182,19 @@ func (p *Pair) Dial() {
 	}
 }
 
-func (p *Pair) dial() error {
+// dial connects, and notes in ends between which addresses.
+func (p *Pair) dial(ends *messages.TargetDialed) error {
 	ctx, cancel := context.WithTimeout(p.life.Closing(), p.settings.DialTimeout)
 	defer cancel()
 	addrs, access := p.addrs, p.access
 	p.addrs, p.access = nil, nil // nothing keeps the secret longer than it needs
-	dial := func(ctx context.Context) (*net.TCPConn, error) { return p.settings.Policy.Dial(ctx, addrs) }
+	dial := func(ctx context.Context) (*net.TCPConn, error) {
+		conn, err := p.settings.Policy.Dial(ctx, addrs)
+		if err == nil {
+			ends.Address, ends.Local = addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
+		}
+		return conn, err
+	}
 	if access != nil {
 		to, err := dialAccess(ctx, dial, p.target, *access, p.settings.Ping)
 		if err != nil {
@@ -205,6 +212,13 @@ func (p *Pair) dial() error {
 		return err
 	}
 	return p.connected(ctx, to)
+}
+
+// addrPort returns a TCP address as the log has it.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, _ := a.(*net.TCPAddr)
+	at := tcp.AddrPort()
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
 
 // connected passes on what the client has sent already, and lets the rest go

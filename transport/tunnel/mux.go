@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -48,6 +49,7 @@ type Mux struct {
 
 	listener  atomic.Pointer[net.TCPListener] // the raw port, once it is open
 	accepting bool                            // Start was called; used by the tunnel's calls only
+	cutting   context.CancelFunc              // ends the wait for the client, of a tunnel that outlives its WebSocket; nil before Finish
 	writeDone chan struct{}                   // closed when the writing pump has ended; nil until it starts
 	sent      atomic.Int64                    // bytes of frames to the client
 	received  atomic.Int64                    // bytes from the client
@@ -270,7 +272,12 @@ func (m *Mux) Start() {
 }
 
 // Cut ends the waiting for the client of a Mux that closes.
-func (m *Mux) Cut() { m.life.Cut() }
+func (m *Mux) Cut() {
+	m.life.Cut()
+	if m.cutting != nil {
+		m.cutting()
+	}
+}
 
 // Finish ends the Mux: what waits is written, the WebSocket is closed, the raw
 // port too.

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -171,17 +170,18 @@ func (m *Mux) finishLasting(reason messages.Reason) {
 	if m.leaving.Swap(true) {
 		return
 	}
+	cut, cutting := context.WithTimeout(context.Background(), messages.Linger)
+	m.cutting = cutting
 	wsock.StartPump(m.life.Log(), "finish", func() {
+		defer cutting()
 		if listener := m.listener.Load(); listener != nil {
 			listener.Close()
 		}
 		m.queue.End()
 		if m.writeDone != nil && m.lasting.Conn() != nil {
-			late := time.NewTimer(messages.Linger)
-			defer late.Stop()
 			select {
 			case <-m.writeDone:
-			case <-late.C:
+			case <-cut.Done():
 			}
 		}
 		m.queue.Clear()

@@ -42,6 +42,9 @@ func (s *Session) BeginClose(reason messages.Reason) (gone bool) {
 		conn := s.conn.conn
 		s.conn.linger = NewLinger(s.conn.raw, func() { _ = conn.SetDeadline(LongAgo) })
 	}
+	if s.cut.Load() { // maybe before the deadline was moved
+		_ = s.conn.conn.SetDeadline(LongAgo)
+	}
 	return false
 }
 

@@ -213,6 +213,26 @@ func TestEndIsAnsweredInOrderHoweverSoonTheOwnerActs(t *testing.T) {
 	}
 }
 
+// A Cut that comes before the end has begun to wait for the client holds, too.
+func TestCutComesBeforeTheWait(t *testing.T) {
+	r := newSessionRig(t, time.Hour)
+	r.Read("reading", Receiver{Payload: func([]byte, bool, bool) messages.Reason { return "" }})
+	gate, closed := make(chan struct{}), make(chan struct{})
+	r.Finish(messages.ReasonShutdown, func(reason messages.Reason) messages.Reason {
+		<-gate
+		r.BeginClose(reason)
+		r.Close(reason)
+		return reason
+	}, func(messages.Reason) { close(closed) })
+	r.Cut()
+	began := time.Now()
+	close(gate)
+	testkit.Receive(t, closed) // without a word of the client's
+	if took := time.Since(began); took > messages.Linger-time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 // A hasty acts on the first thing that it is told, while it is told that.
 type hasty func()
 
