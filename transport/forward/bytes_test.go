@@ -202,7 +202,7 @@ func TestBytesWithManyHeaders(t *testing.T) {
 		if got.err != nil || got.answer.StatusCode != 502 || !strings.Contains(got.body, "more headers") || got.answer.Header.Get("A") != "" {
 			t.Errorf("%s: outside comes %+v", name, got)
 		}
-		if len(r.meter.refused) != 1 || r.meter.refused[0] != messages.ReasonAnswerHeaders {
+		if len(r.meter.refused) != 1 || r.meter.refused[0] != messages.ReasonAnswerHeaders || r.meter.last.Cause == nil {
 			t.Errorf("%s: it is counted as %q", name, r.meter.refused)
 		}
 		if outcome := testkit.Receive(t, r.dialect.outcomes); outcome != service.OutcomeLeft {

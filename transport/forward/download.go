@@ -353,7 +353,7 @@ func (rt *roundTrip) refusal(err error) messages.Reason {
 	var end *messages.EndError
 	switch {
 	case errors.As(err, &unfit):
-		rt.x.gateway.settings.Log.Debug("a service's answer can't be passed on", "error", unfit.Why)
+		rt.x.unfit = unfit
 		return unfit.Reason
 	case errors.Is(err, messages.ErrStopped), errors.Is(err, outside.ErrGone), rt.x.r.Context().Err() != nil:
 		return messages.ReasonAbandoned

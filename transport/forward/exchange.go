@@ -9,6 +9,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/pieces"
@@ -36,6 +37,7 @@ type exchange struct {
 	id        string
 	source    netip.Addr
 	subdomain string // of the tunnel
+	unfit     error  // why the answer could not be passed on, for the log
 	answer    chan messages.Answer
 	deadline  time.Time // for the head of an answer as bytes; zero = that of all requests
 
@@ -55,7 +57,7 @@ func (x *exchange) run() {
 		cut := x.end()
 		x.release(answer)
 		if cut {
-			x.gateway.record(x.r, x.source, x.subdomain, messages.ReasonGaveWay)
+			x.gateway.record(x.r, x.refusal(messages.ReasonGaveWay))
 			panic(http.ErrAbortHandler) // so that net/http closes the connection
 		}
 		if err == nil || err.Reason == messages.ReasonBadAnswer && x.again(mux, answer.Response) {
@@ -68,8 +70,10 @@ func (x *exchange) run() {
 	}
 }
 
-func (x *exchange) refuse(reason messages.Reason) {
-	x.gateway.refuse(x.w, x.r, x.source, x.subdomain, reason)
+func (x *exchange) refuse(reason messages.Reason) { x.gateway.refuse(x.w, x.r, x.refusal(reason)) }
+
+func (x *exchange) refusal(reason messages.Reason) refused.Refusal {
+	return refused.Refusal{Reason: reason, Source: x.source, Subdomain: x.subdomain, Cause: x.unfit}
 }
 
 // release gives the slots of an answered request back.

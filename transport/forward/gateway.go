@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -34,8 +33,7 @@ type Settings struct {
 	Log                *slog.Logger
 }
 
-// A Gateway passes HTTP requests from outside on to tunnels. Any goroutine may
-// use it.
+// A Gateway passes HTTP requests from outside on to tunnels. Any goroutine may use it.
 type Gateway struct {
 	settings Settings
 	fields   fields.Rules
@@ -46,20 +44,19 @@ func NewGateway(s Settings) *Gateway {
 	return &Gateway{s, fields.Rules{Sources: s.Sources, ForwardCredentials: s.ForwardCredentials}}
 }
 
-// Forward passes a request on to the tunnel of a subdomain, which may be none,
-// and answers it.
+// Forward passes a request on to the tunnel of a subdomain, which may be none, and answers it.
 func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain string) {
 	handler, bytes := g.Find(subdomain)
 	switch {
 	case handler == nil:
-		g.refuse(w, r, g.settings.Sources.OfRequest(r), subdomain, messages.ReasonNoTunnel)
+		g.refuse(w, r, refused.Refusal{Reason: messages.ReasonNoTunnel, Source: g.settings.Sources.OfRequest(r), Subdomain: subdomain})
 		return
 	case r.Method == http.MethodConnect:
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		outside.Answer(w, r, http.StatusMethodNotAllowed, "A tunnel carries requests, not CONNECT.")
 		return
 	case !bytes && r.ContentLength > g.settings.MaxBody:
-		g.refuse(w, r, g.settings.Sources.OfRequest(r), subdomain, messages.ReasonBodyTooBig)
+		g.refuse(w, r, refused.Refusal{Reason: messages.ReasonBodyTooBig, Source: g.settings.Sources.OfRequest(r), Subdomain: subdomain})
 		return
 	}
 	x := &exchange{
@@ -74,8 +71,7 @@ func (g *Gateway) Forward(w http.ResponseWriter, r *http.Request, subdomain stri
 	}
 }
 
-// Find returns who handles the requests for a subdomain, nil if there is no such
-// tunnel, and whether they travel as bytes.
+// Find returns who handles requests for a subdomain, nil if nobody does, and whether they travel as bytes.
 func (g *Gateway) Find(subdomain string) (handler *actor.PID, bytes bool) {
 	if !messages.IsSubdomain(subdomain) {
 		return nil, false
@@ -94,15 +90,14 @@ func (g *Gateway) Find(subdomain string) (handler *actor.PID, bytes bool) {
 // proxy in front into a raw pipe.
 var errStatus = errors.New("its status is not within 200 to 599")
 
-// refuse answers for a tunnel that doesn't. To an outside client that has gone
-// it says nothing: the connection is closed.
-func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, source netip.Addr, subdomain string, reason messages.Reason) {
-	if reason == messages.ReasonAbandoned {
+// refuse answers for a tunnel that doesn't. It closes the connection of an outside client that has gone.
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, no refused.Refusal) {
+	if no.Reason == messages.ReasonAbandoned {
 		// net/http answers 200 for a handler that returns without a word.
 		panic(http.ErrAbortHandler)
 	}
-	status, sentence := refusal(reason)
-	g.record(r, source, subdomain, reason)
+	status, sentence := refusal(no.Reason)
+	g.record(r, no)
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
@@ -110,8 +105,9 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, source netip.Ad
 }
 
 // record has a refusal counted and logged, without path and query.
-func (g *Gateway) record(r *http.Request, source netip.Addr, subdomain string, reason messages.Reason) {
-	g.settings.Refused.Refused(refused.Refusal{Endpoint: refused.HTTP, Reason: reason, Source: source, Subdomain: subdomain, Origin: r.Header.Get("Origin")})
+func (g *Gateway) record(r *http.Request, no refused.Refusal) {
+	no.Endpoint, no.Origin = refused.HTTP, r.Header.Get("Origin")
+	g.settings.Refused.Refused(no)
 }
 
 // refusal returns what an outside client is told of a reason.

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 type meter struct {
 	mu      sync.Mutex
 	refused []messages.Reason
+	last    refused.Refusal
 }
 
 func (m *meter) Refused(no refused.Refusal) {
@@ -42,7 +43,7 @@ func (m *meter) Refused(no refused.Refusal) {
 	if no.Endpoint != refused.HTTP || !refused.IsKnown(no.Endpoint, reason) {
 		reason += ", which the table has not"
 	}
-	m.refused = append(m.refused, reason)
+	m.refused, m.last = append(m.refused, reason), no
 }
 
 // newGateway is as much of a gateway as works without actors. It trusts

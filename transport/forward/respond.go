@@ -39,7 +39,7 @@ func (x *exchange) respond(answer *messages.Response, held budget.Reservation, d
 	}
 	if unfit != nil {
 		clear(out)
-		g.settings.Log.Debug("a tunnel's answer can't be passed on", "error", unfit.Why)
+		x.unfit = unfit
 		return unfit
 	}
 	if _, given := out["Content-Type"]; !given {

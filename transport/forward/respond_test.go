@@ -6,12 +6,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
+	"wsproxy/messages/refused"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/fields"
 )
@@ -87,7 +87,7 @@ func TestAnswersThatPassAndThoseThatDont(t *testing.T) {
 				reason = messages.ReasonAnswerHeaders
 			}
 			if c.status == 502 {
-				if len(meter.refused) != 1 || meter.refused[0] != reason || answer.Header.Get("X-From") != "" || answer.Header.Get("Cache-Control") != "no-store" {
+				if len(meter.refused) != 1 || meter.refused[0] != reason || meter.last.Cause == nil || answer.Header.Get("X-From") != "" || answer.Header.Get("Cache-Control") != "no-store" {
 					t.Errorf("counted as %q, with the headers %v", meter.refused, answer.Header)
 				}
 				return
@@ -181,7 +181,7 @@ func TestEveryRefusalOfATunnelHasItsStatus(t *testing.T) {
 		meter := &meter{}
 		g := NewGateway(Settings{Refused: meter})
 		w := httptest.NewRecorder()
-		g.refuse(w, httptest.NewRequest("GET", "/", nil), netip.Addr{}, "", reason)
+		g.refuse(w, httptest.NewRequest("GET", "/", nil), refused.Refusal{Reason: reason})
 		retry := w.Header().Get("Retry-After") != ""
 		if w.Code != status || len(meter.refused) != 1 || w.Header().Get("Cache-Control") != "no-store" || len(w.Body.String()) < 20 {
 			t.Errorf("%s: %d %v %q", reason, w.Code, w.Header(), w.Body)

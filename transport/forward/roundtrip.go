@@ -181,7 +181,7 @@ func (rt *roundTrip) outcome(err error, whole bool) service.Outcome {
 func (rt *roundTrip) abort(reason messages.Reason) {
 	x := rt.x
 	if reason != "" && reason != messages.ReasonAbandoned {
-		x.gateway.record(x.r, x.source, x.subdomain, reason)
+		x.gateway.record(x.r, x.refusal(reason))
 	}
 	if !x.r.ProtoAtLeast(1, 1) && x.w.Header().Get("Content-Length") == "" {
 		outside.Cut(x.w, x.r)
