@@ -63,6 +63,7 @@ var rules = []rule{
 	{packages: "page", only: nothing, why: "it is handed what the page must know of its server"},
 
 	{packages: "command/...", only: []string{"client/go", "config", "auth", "messages", "messages/inspect", "command/..."}, why: "commands are run elsewhere than the server"},
+	{packages: "command/screen", only: nothing, why: "it is text"},
 	{packages: "command/cli", only: nothing, why: "all commands stand on it"},
 
 	{packages: "actors/...", never: []string{"transport/...", "net/http", "github.com/gorilla/..."}, why: "every actor can be driven by messages alone"},

@@ -13,6 +13,7 @@ import (
 	"wsproxy/command/connect"
 	"wsproxy/command/expose"
 	"wsproxy/command/keys"
+	"wsproxy/command/top"
 )
 
 // commands is the whole table, in the order of --help. A new command is a line
@@ -23,6 +24,7 @@ var commands = []cli.Command{
 	keys.Keygen,
 	keys.Token,
 	check.Command,
+	top.Command,
 }
 
 // Known reports whether there is a command of that name.

@@ -15,16 +15,16 @@ import (
 
 const patience = 10 * time.Second
 
-// A screen is what was written, and tells of it.
-type screen struct {
+// A shown is what was written, and tells of it.
+type shown struct {
 	mu   sync.Mutex
 	b    bytes.Buffer
 	came chan struct{}
 }
 
-func newScreen() *screen { return &screen{came: make(chan struct{}, 1)} }
+func newScreen() *shown { return &shown{came: make(chan struct{}, 1)} }
 
-func (t *screen) Write(b []byte) (int, error) {
+func (t *shown) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	select {
@@ -34,14 +34,14 @@ func (t *screen) Write(b []byte) (int, error) {
 	return t.b.Write(b)
 }
 
-func (t *screen) String() string {
+func (t *shown) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.b.String()
 }
 
 // wait waits until text was written.
-func (t *screen) wait(tb testing.TB, text string) {
+func (t *shown) wait(tb testing.TB, text string) {
 	tb.Helper()
 	for late := time.After(patience); !strings.Contains(t.String(), text); {
 		select {
@@ -150,7 +150,7 @@ func (s *fakeServer) next() *fakeTunnel {
 type running struct {
 	t        *testing.T
 	server   *fakeServer
-	out, err *screen
+	out, err *shown
 	stop     context.CancelFunc
 	ended    chan error
 }

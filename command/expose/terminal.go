@@ -7,6 +7,7 @@ import (
 
 	"wsproxy/command/cli"
 	"wsproxy/command/expose/display"
+	"wsproxy/command/screen"
 )
 
 // terminalOptions say what the two writers can show.
@@ -26,11 +27,11 @@ func terminalOptions(s Streams) display.Options {
 			}
 			return width
 		}
-		able := obeys(out)
+		able := screen.Obeys(out)
 		o.Colours, o.Live = painted && able, !dumb && able
 	}
 	if errs := cli.Terminal(s.Err); errs != nil {
-		o.ErrColours = painted && obeys(errs)
+		o.ErrColours = painted && screen.Obeys(errs)
 	}
 	return o
 }

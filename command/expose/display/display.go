@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wsproxy/command/expose/tap"
+	"wsproxy/command/screen"
 )
 
 const (
@@ -192,14 +193,14 @@ func (d *Display) Ready(a Address) {
 	if a.Raw != "" {
 		at = "tcp://" + a.Raw
 	}
-	b = append(b, d.paint(bold, escape(at, maxPath))...)
-	d.put(false, append(b, "  ->  "+escape(a.Target, maxPath)+"\n"...))
+	b = append(b, d.paint(bold, screen.Escape(at, maxPath))...)
+	d.put(false, append(b, "  ->  "+screen.Escape(a.Target, maxPath)+"\n"...))
 }
 
 func (d *Display) putJSON(v any) {
 	b, err := json.Marshal(v)
 	if err == nil {
-		d.put(false, append(escapeJSON(b), '\n'))
+		d.put(false, append(screen.EscapeJSON(b), '\n'))
 	}
 }
 
@@ -232,7 +233,7 @@ func (d *Display) say(c colour, sentence string) {
 }
 
 func (d *Display) putNotice(c colour, sentence string) {
-	text := escape(sentence, 4*maxPath)
+	text := screen.Escape(sentence, 4*maxPath)
 	if d.o.ErrColours && c != plain {
 		text = string(c) + text + string(plain)
 	}

@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"wsproxy/command/expose/tap"
+	"wsproxy/command/screen"
 )
 
 // A colour is how a terminal is told to write from here on (ECMA-48, SGR).
@@ -86,7 +85,7 @@ func (d *Display) request(e *tap.Exchange, opens bool) {
 	if e.Status != 0 {
 		status = strconv.Itoa(e.Status)
 	}
-	tail := "  " + took(e.Duration) + "  " + Size(e.In) + " in, " + Size(e.Out) + " out"
+	tail := "  " + took(e.Duration) + "  " + screen.Size(e.In) + " in, " + screen.Size(e.Out) + " out"
 	switch {
 	case opens && e.Upgraded:
 		tail = "  open"
@@ -98,7 +97,7 @@ func (d *Display) request(e *tap.Exchange, opens bool) {
 	if e.Replayed {
 		tail += "  replay"
 	}
-	d.line(e.Start.Add(e.Duration), e.Tunnel, d.paint(statusColour(e.Status), status), escape(e.Method, 16), e.Path, tail, e.Hint)
+	d.line(e.Start.Add(e.Duration), e.Tunnel, d.paint(statusColour(e.Status), status), screen.Escape(e.Method, 16), e.Path, tail, e.Hint)
 }
 
 // line writes a line of a request or a connection, with a hint below that is not the
@@ -117,11 +116,11 @@ func (d *Display) line(at time.Time, tunnel, status, method, path, tail, hint st
 	if width := d.o.Width(); width > 0 {
 		room = max(width-used-len(tail)-1, minPath)
 	}
-	b = append(b, escape(path, room)...)
+	b = append(b, screen.Escape(path, room)...)
 	b = append(b, d.paint(faint, tail)...)
 	b = append(b, '\n')
 	if d.hints(tunnel, hint) {
-		b = append(b, "          "+d.paint(yellow, escape(hint, 4*maxPath))+"\n"...)
+		b = append(b, "          "+d.paint(yellow, screen.Escape(hint, 4*maxPath))+"\n"...)
 	}
 	d.put(false, b)
 }
@@ -175,7 +174,7 @@ func (d *Display) Connection(c Connection) {
 		d.putJSON(j)
 		return
 	}
-	tail := "  " + took(c.Duration) + "  " + Size(c.In) + " in, " + Size(c.Out) + " out"
+	tail := "  " + took(c.Duration) + "  " + screen.Size(c.In) + " in, " + screen.Size(c.Out) + " out"
 	mark := green
 	switch {
 	case c.Err != nil:
@@ -201,84 +200,4 @@ func took(d time.Duration) string {
 		return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
 	}
 	return d.Round(time.Second).String()
-}
-
-// Size writes a number of bytes for people.
-func Size(n int64) string {
-	if n < 1000 {
-		return strconv.FormatInt(n, 10) + " B"
-	}
-	f := float64(n)
-	for _, unit := range []string{"kB", "MB", "GB"} {
-		if f /= 1000; f < 999.95 || unit == "GB" {
-			return strconv.FormatFloat(f, 'f', 1, 64) + " " + unit
-		}
-	}
-	return ""
-}
-
-// escape returns s without what a terminal obeys, or what changes how other text
-// looks, and at most so many columns of it: \x1b stands for an escape character.
-func escape(s string, columns int) string {
-	clean := len(s) <= columns
-	for i := 0; clean && i < len(s); i++ {
-		clean = ' ' <= s[i] && s[i] <= '~' && s[i] != '\\'
-	}
-	if clean {
-		return s
-	}
-	b := make([]byte, 0, len(s)+16)
-	used := 0
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		var piece []byte
-		switch {
-		case r == utf8.RuneError && n == 1:
-			piece = fmt.Appendf(nil, `\x%02x`, s[i])
-		case r == '\\':
-			piece = []byte(`\\`)
-		case r == ' ' || strconv.IsPrint(r):
-			piece = []byte(s[i : i+n])
-		case r < 0x80:
-			piece = fmt.Appendf(nil, `\x%02x`, r)
-		default:
-			piece = fmt.Appendf(nil, `\u%04x`, r)
-		}
-		wide := utf8.RuneCount(piece)
-		if r >= 0x1100 { // East Asian ones take two columns; that some others don't only shortens a line
-			wide *= 2
-		}
-		if used+wide > columns || used+wide == columns && i+n < len(s) {
-			return string(append(b, "…"...))
-		}
-		b = append(b, piece...)
-		used += wide
-		i += n
-	}
-	return string(b)
-}
-
-// escapeJSON has no character in JSON that a terminal obeys, or that changes how other
-// text looks. encoding/json escapes those of ASCII alone.
-func escapeJSON(b []byte) []byte {
-	clean := true
-	for _, c := range b {
-		clean = clean && c < 0x7f
-	}
-	if clean {
-		return b
-	}
-	escaped := make([]byte, 0, len(b)+16)
-	for _, r := range string(b) {
-		switch {
-		case r < 0x7f || strconv.IsPrint(r):
-			escaped = utf8.AppendRune(escaped, r)
-		case r < 0x10000:
-			escaped = fmt.Appendf(escaped, `\u%04x`, r)
-		default:
-			high, low := utf16.EncodeRune(r)
-			escaped = fmt.Appendf(escaped, `\u%04x\u%04x`, high, low)
-		}
-	}
-	return escaped
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"wsproxy/command/screen"
 )
 
 // rateOver is how many drawings a rate is of: a second.
@@ -90,7 +92,7 @@ func (l *live) tick(now time.Time) {
 		many = ""
 	}
 	text := fmt.Sprintf("%d connection%s   %.0f requests/s   in %s/s   out %s/s", open, many,
-		rate(first.requests, last.requests), Size(int64(rate(first.in, last.in))), Size(int64(rate(first.out, last.out))))
+		rate(first.requests, last.requests), screen.Size(int64(rate(first.in, last.in))), screen.Size(int64(rate(first.out, last.out))))
 	// The last column stays free: a terminal that wraps there would keep the line.
 	if width := l.o.Width(); width <= 8 {
 		text = ""

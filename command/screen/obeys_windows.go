@@ -1,4 +1,4 @@
-package expose
+package screen
 
 import (
 	"os"
@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// obeys has a console take control sequences, and reports whether it does.
-func obeys(file *os.File) bool {
+// Obeys has a console take control sequences, and reports whether it does.
+func Obeys(file *os.File) bool {
 	var mode uint32
 	console := windows.Handle(file.Fd())
 	if windows.GetConsoleMode(console, &mode) != nil {
