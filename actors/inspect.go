@@ -15,7 +15,10 @@ func (a *tunnel) describe(ctx actor.Context, m *inspect.Describe) {
 	s := inspect.Session{}
 	if !a.started.IsZero() {
 		s = inspect.Session{ID: a.open.subdomain, Kind: inspect.Tunnel, User: a.open.User, Source: a.open.Source, State: tunnelStates[a.state], Since: a.started,
-			Tunnel: &inspect.Part{Subdomain: a.open.subdomain, Named: a.open.order > 0, Port: a.port, Held: a.open.Mux.Held()}}
+			Tunnel: &inspect.Part{Subdomain: a.open.subdomain, Port: a.port, Held: a.open.Mux.Held()}}
+		if a.open.order > 0 { // else its name was ignored
+			s.Tunnel.Name = a.open.Name
+		}
 		s.ToClient, s.FromClient = a.open.Mux.Moved()
 		if s.DetachedSince, s.Resumed = a.lasting.Away(); a.lasting.IsAway() {
 			s.State = inspect.Detached

@@ -67,6 +67,27 @@ func TestTunnelsSayWhatTheyAre(t *testing.T) {
 	})
 }
 
+// A name is told only of the tunnel that has it.
+func TestTunnelsSayTheirNames(t *testing.T) {
+	inRig(t, rigOptions{}, func(r *tunnelRig) {
+		for _, subdomain := range []string{"", "0123456789abcdef"} {
+			v := r.ready(func(open *messages.OpenTunnel) { open.Name, open.Subdomain = "web", subdomain })
+			want := ""
+			if subdomain != "" {
+				want = "web"
+			}
+			if all := r.list(); len(all) != 1 || all[0].Tunnel.Name != want || subdomain != "" && all[0].ID != subdomain {
+				t.Errorf("they are %+v, want the name %q", all, want)
+			}
+			if n := r.close(r.list()[0].ID); n != 1 {
+				t.Errorf("%d are closed", n)
+			}
+			v.take()
+			v.say(&messages.MuxClosed{})
+		}
+	})
+}
+
 // The operator ends a tunnel: in order, and if that is not enough at once. It is no
 // shutdown, of which its client would come back.
 func TestOperatorEndsATunnel(t *testing.T) {

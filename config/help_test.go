@@ -106,6 +106,10 @@ func TestSecretIsNotShown(t *testing.T) {
 	if _, err := Load([]string{"TUNNEL_NAME_SECRET=s3cr3t"}); err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %s", err, want)
 	}
+	want = "ADMIN_TOKEN is a secret of 15 bytes, but must be at least 16 bytes long"
+	if _, err := Load([]string{"ADMIN_TOKEN=0123456789abcde"}); err == nil || err.Error() != want {
+		t.Errorf("the error is %v, want %s", err, want)
+	}
 }
 
 func TestHelpShowsWhatIsSet(t *testing.T) {

@@ -72,6 +72,7 @@ func TestLoadErrors(t *testing.T) {
 		{"PING_INTERVAL", []string{"0", "30", "2h"}, timeout},
 		{"SHUTDOWN_DELAY", []string{"-1s", "30", "2h"}, "must be a duration such as 500ms, 30s or 2m, from 10ms to 1h, or 0s"},
 		{"SHUTDOWN_TIMEOUT", []string{"0", "30", "25h"}, "must be a duration such as 500ms, 30s or 2m, from 10ms to 24h"},
+		{"MAX_SESSION_AGE", []string{"1", "999ms", "721h", "-1h", "never"}, "must be a duration such as 500ms, 30s or 2m, from 1s to 720h, or 0s"},
 		{"METRICS_ADDR", []string{"9090", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "example.com:9090", ":", "::1:9090"}, listen},
 		{"LOG_LEVEL", []string{"INFO", "loud", "info+1"}, "must be debug, info, warn or error"},
 		{"LOG_FORMAT", []string{"xml", "JSON"}, "must be json or text"},

@@ -95,6 +95,19 @@ func TestCloseCodeTellsTheReason(t *testing.T) {
 	}
 }
 
+// What somebody else than its two sides has decided is not held up by them.
+func TestForcedEnds(t *testing.T) {
+	for name, reason := range reasons(t) {
+		want := reason == "shutdown" || reason == "operator" || reason == "too_old"
+		if reason.IsForced() != want {
+			t.Errorf("%s: that it is forced is %v", name, reason.IsForced())
+		}
+		if want && reason.IsAnswered() {
+			t.Errorf("%s: its client is waited for", name)
+		}
+	}
+}
+
 // Section 12 of the protocol: five hundred clients a second.
 func TestRestartTextSpreadsTheClients(t *testing.T) {
 	for sessions, seconds := range map[int]int{0: 1, 1: 1, 500: 1, 501: 2, 1000: 2, 1001: 3, 100_000: 200} {

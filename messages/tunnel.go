@@ -149,6 +149,7 @@ type OpenTunnel struct {
 	// Subdomain is that of a named tunnel, which a later one of the same name
 	// takes over. Empty: any will do, and nobody takes it over.
 	Subdomain string
+	Name      string // that Subdomain is made of
 	// Upgrade is whether the request is a WebSocket handshake; if not, it is
 	// refused, last of all.
 	Upgrade bool

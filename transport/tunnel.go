@@ -55,8 +55,8 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
 			Credit: asked.credit, Bytes: asked.bytes, NoRaw: asked.noRaw, Resume: lasting,
-			Subdomain: who.subdomain,
-			Upgrade:   isHandshake(r), Mux: mux, Answer: answer,
+			Subdomain: who.subdomain, Name: asked.name,
+			Upgrade: isHandshake(r), Mux: mux, Answer: answer,
 		})
 	}, mux.Attach)
 }

@@ -176,6 +176,9 @@ func metricsListener(v view) (warnings, notes []finding) {
 	if v.MetricsAddr == "" {
 		return nil, nil
 	}
+	if v.AdminToken != "" && len(slices.Compact([]byte(v.AdminToken))) == 1 {
+		warnings = append(warnings, say("ADMIN_TOKEN", "it can be guessed: make it by openssl rand -hex 16"))
+	}
 	host, _ := splitAddr(v.MetricsAddr)
 	addr, err := netip.ParseAddr(host)
 	switch {

@@ -42,7 +42,7 @@ func texts(all []finding, variable string) string {
 func TestNothingToSay(t *testing.T) {
 	for _, environ := range [][]string{
 		private,
-		slices.Concat(private, []string{"TUNNEL_DOMAIN=t.example", "TUNNEL_NAME_SECRET=0123456789abcdef0123456789abcdef", "TRUSTED_PROXIES=10.0.0.0/8", "METRICS_ADDR=127.0.0.1:9090", "ALLOWED_TARGETS=10.1.0.0/16"}),
+		slices.Concat(private, []string{"TUNNEL_DOMAIN=t.example", "TUNNEL_NAME_SECRET=0123456789abcdef0123456789abcdef", "TRUSTED_PROXIES=10.0.0.0/8", "METRICS_ADDR=127.0.0.1:9090", "ADMIN_TOKEN=0123456789abcdef", "MAX_SESSION_AGE=12h", "ALLOWED_TARGETS=10.1.0.0/16"}),
 		// What make run sets, with a key of keygen's.
 		{"BIND=127.0.0.1", "CLERK_JWKS_URL=https://k.example/jwks", "JWT_ISSUER=x", "TRUSTED_PROXIES=127.0.0.1", "ALLOWED_TARGETS=127.0.0.0/8,::1/128", "ALLOWED_ORIGINS=http://localhost:*", "TUNNEL_DOMAIN=tunnel.localhost", "TUNNEL_PUBLIC_URL=http://*.tunnel.localhost:8080", "TUNNEL_BIND=127.0.0.1", "LOG_FORMAT=text", "WEB_TERMINAL=on", "WEB_TERMINAL_ANCESTORS=https://app.example"},
 	} {
@@ -90,6 +90,8 @@ func TestFindings(t *testing.T) {
 		{environ: []string{"METRICS_ADDR=[::]:9090"}, variable: "METRICS_ADDR", warning: "all interfaces"},
 		{environ: []string{"METRICS_ADDR=203.0.113.9:9090"}, variable: "METRICS_ADDR", warning: "public address"},
 		{environ: []string{"METRICS_ADDR=127.0.0.1:8080"}, variable: "METRICS_ADDR", warning: "that of PORT"},
+		{environ: []string{"ADMIN_TOKEN=q8!kLm2#Zx7pWv0e"}, variable: "ADMIN_TOKEN", note: "without METRICS_ADDR"},
+		{environ: []string{"METRICS_ADDR=127.0.0.1:9090", "ADMIN_TOKEN=aaaaaaaaaaaaaaaa"}, variable: "ADMIN_TOKEN", warning: "can be guessed"},
 		{environ: []string{"PORT=0"}, variable: "PORT", note: "any free port"},
 		{environ: []string{tunnels, "PORT=10050"}, variable: "PORT", warning: "raw ports"},
 		{environ: []string{tunnels, "METRICS_ADDR=127.0.0.1:10000"}, variable: "METRICS_ADDR", warning: "raw ports"},

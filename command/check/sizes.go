@@ -143,6 +143,9 @@ func withoutEffect(v view) (warnings, notes []finding) {
 	if v.isSet("WEB_TERMINAL_ANCESTORS") && !v.WebTerminal {
 		notes = append(notes, say("WEB_TERMINAL_ANCESTORS", "it has no effect without WEB_TERMINAL=on"))
 	}
+	if v.AdminToken != "" && v.MetricsAddr == "" {
+		notes = append(notes, say("ADMIN_TOKEN", "it has no effect without METRICS_ADDR"))
+	}
 	if v.isSet("MAX_CONNS_PER_USER") && !v.authenticated() {
 		notes = append(notes, say("MAX_CONNS_PER_USER", "it has no effect without CLERK_JWKS_URL: there are no users"))
 	}

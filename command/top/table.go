@@ -129,6 +129,9 @@ func where(s *inspect.Session) string {
 		return s.Target
 	}
 	var parts []string
+	if s.Tunnel.Name != "" {
+		parts = append(parts, s.Tunnel.Name)
+	}
 	if s.Tunnel.Port != 0 {
 		parts = append(parts, "port "+strconv.Itoa(int(s.Tunnel.Port)))
 	}

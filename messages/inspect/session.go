@@ -47,8 +47,8 @@ type Session struct {
 // A Part is what only a tunnel has.
 type Part struct {
 	Subdomain string `json:"subdomain"`
-	// Named says that the subdomain is that of a name, which its client has asked for.
-	Named bool `json:"named"`
+	// Name is what its client has asked for, and the subdomain is made of; "" if it is made of none.
+	Name string `json:"name,omitempty"`
 	// Port is the raw port, 0 = none.
 	Port uint16 `json:"raw_port"`
 	// Connections are raw ones, Requests those of HTTP that are under way.

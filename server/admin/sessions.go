@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -20,20 +21,20 @@ const (
 	answerWait = 700 * time.Millisecond
 )
 
-func (h *handler) sessions(w http.ResponseWriter, _ *http.Request) {
-	h.list(w, h.o.Relays, h.o.Tunnels)
+func (h *handler) sessions(w http.ResponseWriter, r *http.Request) {
+	h.list(w, r, h.o.Relays, h.o.Tunnels)
 }
 
-func (h *handler) tunnels(w http.ResponseWriter, _ *http.Request) { h.list(w, h.o.Tunnels) }
+func (h *handler) tunnels(w http.ResponseWriter, r *http.Request) { h.list(w, r, h.o.Tunnels) }
 
 // list answers with the sessions of some owners, of which those that are nil have none.
-func (h *handler) list(w http.ResponseWriter, owners ...*actor.PID) {
+func (h *handler) list(w http.ResponseWriter, r *http.Request, owners ...*actor.PID) {
 	if !h.enter(w) {
 		return
 	}
 	defer func() { <-h.busy }()
-	late := time.NewTimer(answerWait)
-	defer late.Stop()
+	late, cancel := context.WithTimeout(r.Context(), answerWait)
+	defer cancel()
 	answer := inspect.Answer{Version: h.o.Version, Draining: h.o.Draining(), Sessions: []inspect.Session{}}
 	var asking []chan inspect.Asked
 	for _, owner := range owners {
@@ -44,14 +45,13 @@ func (h *handler) list(w http.ResponseWriter, owners ...*actor.PID) {
 		}
 	}
 	for _, asked := range asking {
-		select {
-		case all := <-asked:
-			answer.LeftOut += all.LeftOut
-			answer.Unanswered += gather(&answer.Sessions, all, late)
-		case <-late.C:
+		all, ok := receive(late, asked)
+		if !ok {
 			h.answer(w, http.StatusServiceUnavailable, outcomeFailed, inspect.Error{Error: "The owners of sessions don't answer in time: the server is too busy. Ask again."})
 			return
 		}
+		answer.LeftOut += all.LeftOut
+		answer.Unanswered += gather(late, &answer.Sessions, all)
 	}
 	answer.Time = time.Now()
 	for i := range answer.Sessions {
@@ -64,17 +64,31 @@ func (h *handler) list(w http.ResponseWriter, owners ...*actor.PID) {
 	h.answer(w, http.StatusOK, outcomeOK, answer)
 }
 
+// receive returns what comes until late, and whether something does. What is there already
+// counts, however late it is.
+func receive[T any](late context.Context, from <-chan T) (got T, ok bool) {
+	select {
+	case got = <-from:
+		return got, true
+	default:
+	}
+	select {
+	case got = <-from:
+		return got, true
+	case <-late.Done():
+		return got, false
+	}
+}
+
 // gather adds the sessions that answer until late, and returns how many don't.
-func gather(to *[]inspect.Session, all inspect.Asked, late *time.Timer) (unanswered int) {
+func gather(late context.Context, to *[]inspect.Session, all inspect.Asked) (unanswered int) {
 	for n := range all.Number {
-		select {
-		case s := <-all.Sessions:
-			if !s.Since.IsZero() {
-				*to = append(*to, s)
-			}
-		case <-late.C:
-			late.Reset(0) // for whoever waits next
+		s, ok := receive(late, all.Sessions)
+		if !ok {
 			return all.Number - n
+		}
+		if !s.Since.IsZero() {
+			*to = append(*to, s)
 		}
 	}
 	return 0
@@ -111,8 +125,8 @@ func (h *handler) close(w http.ResponseWriter, r *http.Request, owners ...*actor
 		return
 	}
 	defer func() { <-h.busy }()
-	late := time.NewTimer(answerWait)
-	defer late.Stop()
+	late, cancel := context.WithTimeout(r.Context(), answerWait)
+	defer cancel()
 	found := 0
 	for _, owner := range owners {
 		if owner == nil {
@@ -120,13 +134,12 @@ func (h *handler) close(w http.ResponseWriter, r *http.Request, owners ...*actor
 		}
 		answer := make(chan int, 1)
 		h.o.Root.Send(owner, &inspect.Close{ID: id, Answer: answer})
-		select {
-		case n := <-answer:
-			found += n
-		case <-late.C:
+		n, ok := receive(late, answer)
+		if !ok {
 			h.answer(w, http.StatusServiceUnavailable, outcomeFailed, inspect.Error{Error: "The owner of the session does not answer in time: it may be closed or not. Look at /debug/sessions."})
 			return
 		}
+		found += n
 	}
 	if found == 0 {
 		h.refuse(w, http.StatusNotFound, "There is no session of this id, any more.")
