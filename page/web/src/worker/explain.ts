@@ -52,6 +52,7 @@ function ofServer({ code, reason, status, message }: WsproxyError, target: strin
     case 1006:
       return ["network", "The server can't be reached. Is the network there?"];
     case 1008:
+      if (reason !== "" && reason !== "target blocked") return ["failed", `The server has ended the session: ${reason}.`];
       return ["blocked", `The server may not connect to ${target}.`];
     case 4001:
       return ["failed", `It was taken over by another one: ${reason}.`];
