@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"wsproxy/config"
-	"wsproxy/netpolicy"
 )
 
 // healthcheckTimeout bounds the whole check. A server that can't say "ok"
@@ -29,7 +28,7 @@ const maxHealthBody = 256
 // writes one sentence to out and returns the exit status: 0 when the answer is
 // 200 with the body "ok", else 1, draining included.
 func healthcheck(ctx context.Context, cfg config.Config, out io.Writer) int {
-	if cfg.Port == 0 {
+	if _, unix := config.UnixPath(cfg.Bind); cfg.Port == 0 && !unix {
 		fmt.Fprintln(out, "unhealthy: PORT is 0, so the port that the server took can't be known")
 		return 1
 	}
@@ -47,6 +46,9 @@ func healthcheck(ctx context.Context, cfg config.Config, out io.Writer) int {
 // machine, the likeliest first. All interfaces means either loopback: a
 // machine may lack one family of addresses.
 func probeAddrs(bind string, port uint16) []string {
+	if _, unix := config.UnixPath(bind); unix {
+		return []string{bind}
+	}
 	hosts := []string{bind}
 	if addr, err := netip.ParseAddr(bind); bind == "" || err == nil && addr.IsUnspecified() {
 		hosts = []string{"127.0.0.1", "::1"}
@@ -79,7 +81,7 @@ func askHealth(ctx context.Context, cfg config.Config, addrs []string) error {
 		// A redirect is no "ok", wherever it leads.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addrs[0]+"/health", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+hostOf(addrs[0])+"/health", nil)
 	if err != nil {
 		return err
 	}
@@ -112,8 +114,19 @@ const ownConnection = "PROXY UNKNOWN\r\n"
 
 // isTrusted reports whether the server takes an address for a trusted proxy's.
 func isTrusted(cfg config.Config, local net.Addr) bool {
-	tcp, ok := local.(*net.TCPAddr)
-	return ok && netpolicy.NewSources(cfg.TrustedProxies).Trusted(tcp.AddrPort().Addr())
+	var addr netip.Addr // of a Unix socket
+	if tcp, ok := local.(*net.TCPAddr); ok {
+		addr = tcp.AddrPort().Addr()
+	}
+	return cfg.Sources().Trusted(addr)
+}
+
+// hostOf returns the host of a URL for an address: a Unix socket has none.
+func hostOf(addr string) string {
+	if _, unix := config.UnixPath(addr); unix {
+		return "localhost"
+	}
+	return addr
 }
 
 // dialFirst connects to the first of addrs that accepts. If none does the error
@@ -122,6 +135,10 @@ func dialFirst(ctx context.Context, network string, addrs []string) (net.Conn, e
 	var dialer net.Dialer
 	var first error
 	for _, addr := range addrs {
+		path, unix := config.UnixPath(addr)
+		if unix {
+			network, addr = "unix", path
+		}
 		conn, err := dialer.DialContext(ctx, network, addr)
 		if err == nil {
 			return conn, nil

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"wsproxy/netpolicy"
@@ -24,8 +26,12 @@ type Config struct {
 	// Port is where the HTTP listener listens; 0 takes any free port. (PORT)
 	Port uint16
 	// Bind is the address of the HTTP listener: an IP address without
-	// brackets, "localhost", or "" for all interfaces. (BIND)
+	// brackets, "localhost", "" for all interfaces, or "unix:" and the path of a
+	// Unix socket, which has no port. (BIND)
 	Bind string
+	// UnixSocketMode is the mode of Unix sockets that the server listens on.
+	// (UNIX_SOCKET_MODE)
+	UnixSocketMode fs.FileMode
 
 	// JWKSURL is where the keys that sign tokens come from; "" lets everyone
 	// in as anonymous. (CLERK_JWKS_URL)
@@ -114,6 +120,9 @@ type Config struct {
 	// TrustedProxies are the peers whose forwarding headers are believed.
 	// (TRUSTED_PROXIES)
 	TrustedProxies []netip.Prefix
+	// TrustUnix has peers of Unix sockets be such peers, too. ("unix" in
+	// TRUSTED_PROXIES)
+	TrustUnix bool
 	// ProxyProtocol has connections to the HTTP listener from TrustedProxies begin
 	// with a header of the PROXY protocol. (PROXY_PROTOCOL)
 	ProxyProtocol bool
@@ -223,7 +232,7 @@ func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 	}
 
 	if _, set := env.lookup("MAX_HTTP_CONNS"); !set {
-		c.MaxHTTPConns = defaultHTTPConns(descriptors())
+		c.MaxHTTPConns = defaultHTTPConns(descriptors() / c.descriptorsPerConn())
 	}
 
 	if !unread["TUNNEL_PORT_MIN"] && !unread["TUNNEL_PORT_MAX"] && c.TunnelPortMin > c.TunnelPortMax {
@@ -239,7 +248,7 @@ func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 		}
 	}
 
-	if len(c.TrustedProxies) == 0 && !unread["TRUSTED_PROXIES"] {
+	if len(c.TrustedProxies) == 0 && !c.TrustUnix && !unread["TRUSTED_PROXIES"] {
 		for _, setting := range []struct {
 			name string
 			on   bool
@@ -262,7 +271,28 @@ func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 	return errs
 }
 
-// ListenAddr is the address of the HTTP listener, as net.Listen takes it.
+// descriptorsPerConn is how many descriptors a connection to the HTTP listener takes: what
+// does not come over bare TCP is carried to the edge by a connection within the process.
+func (c *Config) descriptorsPerConn() uint64 {
+	if _, unix := UnixPath(c.Bind); unix {
+		return 3
+	}
+	return 1
+}
+
+// UnixPath returns the path of the Unix socket that an address such as BIND's is.
+func UnixPath(addr string) (path string, ok bool) { return strings.CutPrefix(addr, "unix:") }
+
+// Sources returns who is trusted to say on whose behalf it asks.
+func (c Config) Sources() netpolicy.Sources {
+	return netpolicy.NewSources(c.TrustedProxies).WithUnix(c.TrustUnix)
+}
+
+// ListenAddr is the address of the HTTP listener, as net.Listen takes it, or that of a
+// Unix socket as BIND has it.
 func (c Config) ListenAddr() string {
+	if _, unix := UnixPath(c.Bind); unix {
+		return c.Bind
+	}
 	return net.JoinHostPort(c.Bind, strconv.Itoa(int(c.Port)))
 }

@@ -20,6 +20,7 @@ func defaults(t *testing.T) Config {
 	}
 	return Config{
 		Port:                    8080,
+		UnixSocketMode:          0o660,
 		AllowedOrigins:          everyOrigin,
 		TunnelPortMin:           10000,
 		TunnelPortMax:           10100,
@@ -89,6 +90,14 @@ func TestLoadValues(t *testing.T) {
 		{[]string{"PORT=65535"}, func(c *Config) { c.Port = 65535 }},
 		{[]string{"PORT=0"}, func(c *Config) { c.Port = 0 }},
 		{[]string{"BIND=127.0.0.1"}, func(c *Config) { c.Bind = "127.0.0.1" }},
+		{[]string{"BIND=unix:/run/wsproxy/http", "UNIX_SOCKET_MODE=666", "METRICS_ADDR=unix:/run/m"}, func(c *Config) {
+			c.Bind, c.UnixSocketMode, c.MetricsAddr = "unix:/run/wsproxy/http", 0o666, "unix:/run/m"
+			c.MaxHTTPConns = defaultHTTPConns(descriptors() / 3)
+		}},
+		{[]string{"TRUSTED_PROXIES=unix"}, func(c *Config) { c.TrustUnix = true }},
+		{[]string{"TRUSTED_PROXIES= 10.0.0.0/8 , unix ,", "PROXY_PROTOCOL=on"}, func(c *Config) {
+			c.TrustedProxies, c.TrustUnix, c.ProxyProtocol = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, true, true
+		}},
 		{[]string{"BIND=localhost"}, func(c *Config) { c.Bind = "localhost" }},
 		{[]string{"BIND=::1"}, func(c *Config) { c.Bind = "::1" }},
 		{[]string{"BIND=[::1]"}, func(c *Config) { c.Bind = "::1" }},
@@ -233,7 +242,7 @@ func tunnelsAt(c *Config, domain string) {
 
 // samples are a value for each variable that is not its default.
 var samples = map[string]string{
-	"PORT": "80", "BIND": "127.0.0.1", "CLERK_JWKS_URL": "https://k.example/j", "JWT_ISSUER": "me", "JWT_AUDIENCE": "you",
+	"PORT": "80", "BIND": "127.0.0.1", "UNIX_SOCKET_MODE": "0600", "CLERK_JWKS_URL": "https://k.example/j", "JWT_ISSUER": "me", "JWT_AUDIENCE": "you",
 	"JWT_AUTHORIZED_PARTIES": "https://a.example", "ALLOWED_ORIGINS": "https://a.example", "WEB_TERMINAL": "on", "WEB_TERMINAL_ANCESTORS": "https://a.example", "TUNNEL_DOMAIN": "t.example",
 	"TUNNEL_PUBLIC_URL": "https://*.t.example", "TUNNEL_PORT_MIN": "9", "TUNNEL_PORT_MAX": "9", "TUNNEL_BIND": "::1",
 	"TUNNEL_RAW_HOST": "r.example", "MAX_CONNS_PER_IP": "7", "MAX_CONNS_PER_USER": "7", "MAX_TUNNEL_HTTP_PER_IP": "7",
@@ -287,7 +296,7 @@ func TestLoadReportsEverythingAtOnce(t *testing.T) {
 }
 
 func TestListenAddr(t *testing.T) {
-	for bind, want := range map[string]string{"": ":8080", "127.0.0.1": "127.0.0.1:8080", "[::1]": "[::1]:8080", "localhost": "localhost:8080"} {
+	for bind, want := range map[string]string{"": ":8080", "127.0.0.1": "127.0.0.1:8080", "[::1]": "[::1]:8080", "localhost": "localhost:8080", "unix:/run/w": "unix:/run/w"} {
 		c, err := Load([]string{"BIND=" + bind})
 		if err != nil {
 			t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 // its default.
 var contract = []struct{ name, shown string }{
 	{"PORT", "8080"},
-	{"BIND", "all interfaces"},
+	{"BIND", "all interfaces"}, {"UNIX_SOCKET_MODE", "0660"},
 	{"CLERK_JWKS_URL", "no authentication"},
 	{"JWT_ISSUER", "any"},
 	{"JWT_AUDIENCE", "any"},

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -176,7 +177,11 @@ func prefixes(field func(*Config) *[]netip.Prefix) reader {
 // bind reads what a listener can bind to. Brackets around an IPv6 address are
 // taken off, for people write it like a URL's host.
 func bind(field func(*Config) *string) reader {
-	return reader{"an IP address or localhost", func(c *Config, text string) error {
+	return reader{"an IP address, localhost, or unix: and an absolute path", func(c *Config, text string) error {
+		if isUnix(text) {
+			*field(c) = text
+			return nil
+		}
 		host := unbracket(text)
 		if !isListenHost(host) {
 			return errUnreadable
@@ -184,6 +189,32 @@ func bind(field func(*Config) *string) reader {
 		*field(c) = host
 		return nil
 	}}
+}
+
+// maxUnixPath is what a Unix socket's path may have at most, in bytes: the shortest
+// bound of a system is 104 (macOS), and the socket is made beside it under a name of 13.
+const maxUnixPath = 90
+
+// isUnix reports whether an address is a Unix socket's.
+func isUnix(text string) bool {
+	path, unix := UnixPath(text)
+	return unix && filepath.IsAbs(path) && filepath.Clean(path) == path && path != "/" && len(path) <= maxUnixPath
+}
+
+// parseProxies reads a list of CIDRs, in which the word unix may stand.
+func parseProxies(text string) (prefixes []netip.Prefix, unix bool, err error) {
+	var rest []string
+	for entry := range strings.SplitSeq(text, ",") {
+		if strings.TrimSpace(entry) == "unix" {
+			unix = true
+		} else {
+			rest = append(rest, entry)
+		}
+	}
+	if list := strings.Join(rest, ","); !unix || strings.Trim(list, ", \t") != "" {
+		prefixes, err = netpolicy.ParsePrefixes(list)
+	}
+	return prefixes, unix, err
 }
 
 func isListenHost(host string) bool {
@@ -201,6 +232,9 @@ func unbracket(host string) string {
 }
 
 func parseListenAddr(text string) (string, error) {
+	if isUnix(text) {
+		return text, nil
+	}
 	host, service, err := net.SplitHostPort(text)
 	if err != nil {
 		return "", errUnreadable

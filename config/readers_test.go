@@ -14,7 +14,7 @@ func TestLoadErrors(t *testing.T) {
 		buffer   = "must be a size such as 512KiB, 32MiB or 1GiB, from 64KiB to 1024GiB"
 		body     = "must be a size such as 512KiB, 32MiB or 1GiB, from 1 to 1GiB"
 		timeout  = "must be a duration such as 500ms, 30s or 2m, from 10ms to 1h"
-		host     = "must be an IP address or localhost"
+		host     = "must be an IP address, localhost, or unix: and an absolute path"
 		text     = "must be text without blanks or control characters"
 		domain   = "must be a DNS name such as tunnel.example.com, without scheme or port"
 		public   = "must be an http or https URL whose first host label is * and that has no path"
@@ -29,7 +29,8 @@ func TestLoadErrors(t *testing.T) {
 		expected string
 	}{
 		{"PORT", []string{"http", "-1", "65536", "8 0", "+80", "0x50"}, anyPort},
-		{"BIND", []string{"example.com", "*", "127.0.0.1:80", "[127.0.0.1]", "[::1", "127.1", "300.0.0.1", "[localhost]"}, host},
+		{"BIND", []string{"example.com", "*", "127.0.0.1:80", "[127.0.0.1]", "[::1", "127.1", "300.0.0.1", "[localhost]", "unix:", "unix:s", "unix:/", "unix:/a/../b", "unix:/" + strings.Repeat("x", 90)}, host},
+		{"UNIX_SOCKET_MODE", []string{"rw", "0668", "1777", "-1"}, "must be an octal mode such as"},
 		{"CLERK_JWKS_URL", []string{"http://clerk.example.com/jwks", "clerk.example.com", "ftp://clerk.example.com/jwks", "https://", ":"}, "must be an https URL, or an http URL of a loopback host, or a file URL such as file:///etc/wsproxy/jwks.json"},
 		{"CLERK_JWKS_URL", []string{"file://keys/jwks.json", "file:jwks.json", "file:///", "file:///a?b"}, "must be an https URL, or an http URL of a loopback host, or a file URL such as file:///etc/wsproxy/jwks.json: "},
 		{"JWT_ISSUER", []string{"https://clerk.example.com me", "a\nb"}, text},
@@ -73,7 +74,7 @@ func TestLoadErrors(t *testing.T) {
 		{"SHUTDOWN_DELAY", []string{"-1s", "30", "2h"}, "must be a duration such as 500ms, 30s or 2m, from 10ms to 1h, or 0s"},
 		{"SHUTDOWN_TIMEOUT", []string{"0", "30", "25h"}, "must be a duration such as 500ms, 30s or 2m, from 10ms to 24h"},
 		{"MAX_SESSION_AGE", []string{"1", "999ms", "721h", "-1h", "never"}, "must be a duration such as 500ms, 30s or 2m, from 1s to 720h, or 0s"},
-		{"METRICS_ADDR", []string{"9090", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "example.com:9090", ":", "::1:9090"}, listen},
+		{"METRICS_ADDR", []string{"9090", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "example.com:9090", ":", "::1:9090", "unix:s"}, listen},
 		{"LOG_LEVEL", []string{"INFO", "loud", "info+1"}, "must be debug, info, warn or error"},
 		{"LOG_FORMAT", []string{"xml", "JSON"}, "must be json or text"},
 	} {

@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -106,11 +108,21 @@ const (
 // variables is the whole configuration, in the order of --help.
 var variables = []variable{
 	{name: "PORT", fallback: "8080",
-		help:   "TCP port of the HTTP listener; 0 takes any free one",
+		help:   "TCP port of the HTTP listener; 0 takes any free one; no matter for a Unix socket",
 		reader: port(func(c *Config) *uint16 { return &c.Port }, 0)},
 	{name: "BIND", unset: "all interfaces",
-		help:   "address of the HTTP listener",
+		help:   "address of the HTTP listener, or unix: and the path of a Unix socket, such as unix:/run/wsproxy/http",
 		reader: bind(func(c *Config) *string { return &c.Bind })},
+	{name: "UNIX_SOCKET_MODE", fallback: "0660",
+		help: "who may connect to Unix sockets that the server listens on, as chmod has it",
+		reader: reader{"an octal mode such as 0660 or 0666", func(c *Config, text string) error {
+			mode, err := strconv.ParseUint(text, 8, 32)
+			c.UnixSocketMode = fs.FileMode(mode)
+			if mode > 0o777 {
+				return errUnreadable
+			}
+			return orUnreadable(err)
+		}}},
 
 	{name: "CLERK_JWKS_URL", unset: "no authentication",
 		help: "where the keys that sign tokens come from; https, http to a loopback host, or file:///path",
@@ -229,8 +241,11 @@ var variables = []variable{
 			return err
 		}}},
 	{name: "TRUSTED_PROXIES", unset: "none", reload: true,
-		help:   "CIDRs of the proxies in front, whose X-Forwarded-For is believed",
-		reader: prefixes(func(c *Config) *[]netip.Prefix { return &c.TrustedProxies })},
+		help: "CIDRs of the proxies in front, whose X-Forwarded-For is believed; unix for those that come over a Unix socket",
+		reader: reader{"CIDRs such as 10.0.0.0/8,fd00::/8, or unix", func(c *Config, text string) (err error) {
+			c.TrustedProxies, c.TrustUnix, err = parseProxies(text)
+			return err
+		}}},
 	{name: "PROXY_PROTOCOL", fallback: "off",
 		help:   "on: connections from TRUSTED_PROXIES to the HTTP listener begin with a header of the PROXY protocol, v1 or v2",
 		reader: onOff(func(c *Config) *bool { return &c.ProxyProtocol })},
@@ -288,8 +303,8 @@ var variables = []variable{
 		reader: durationOrNever(func(c *Config) *time.Duration { return &c.ShutdownDelay }, minTimeout, maxTimeout)},
 
 	{name: "METRICS_ADDR", unset: "off",
-		help: "address of a second listener with /metrics, such as 127.0.0.1:9090",
-		reader: reader{"host:port with an IP address, localhost or nothing as the host, such as 127.0.0.1:9090 or :9090", func(c *Config, text string) (err error) {
+		help: "address of a second listener with /metrics, such as 127.0.0.1:9090 or unix:/run/wsproxy/metrics",
+		reader: reader{"host:port with an IP address, localhost or nothing as the host, such as 127.0.0.1:9090 or :9090, or unix: and a path", func(c *Config, text string) (err error) {
 			c.MetricsAddr, err = parseListenAddr(text)
 			return err
 		}}},

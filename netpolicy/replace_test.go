@@ -43,11 +43,11 @@ func TestReplaceTrusted(t *testing.T) {
 	if held.Trusted(proxy) || (Sources{}).Trusted(proxy) {
 		t.Error("it is trusted before anybody said so")
 	}
-	s.Replace([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
+	s.Replace(NewSources([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}))
 	if !held.Trusted(proxy) {
 		t.Error("it is not trusted")
 	}
-	s.Replace(nil)
+	s.Replace(NewSources(nil))
 	if held.Trusted(proxy) {
 		t.Error("it is trusted still")
 	}

@@ -12,7 +12,7 @@ func (s Sources) OfRequest(r *http.Request) netip.Addr {
 }
 
 // Peer returns the address at the other end of the request's connection, the
-// zero Addr if that is no TCP connection.
+// zero Addr if that is a Unix socket's.
 func Peer(r *http.Request) netip.Addr {
 	addr, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

@@ -13,29 +13,48 @@ const CountBitsIPv6 = 64
 // Sources knows which peers are trusted to say on whose behalf they ask
 // (TRUSTED_PROXIES). Its copies know the same. The zero value trusts nobody.
 type Sources struct {
-	trusted *atomic.Pointer[rangeSet] // what it points to is never changed
+	trust *atomic.Pointer[trust] // what it points to is never changed
+}
+
+type trust struct {
+	ranges rangeSet
+	unix   bool // the peers of Unix sockets, too
 }
 
 // NewSources builds a Sources. The slice is copied.
 func NewSources(trusted []netip.Prefix) Sources {
-	s := Sources{trusted: new(atomic.Pointer[rangeSet])}
-	s.Replace(trusted)
+	return newSources(trust{ranges: newRangeSet(trusted)})
+}
+
+func newSources(t trust) Sources {
+	s := Sources{new(atomic.Pointer[trust])}
+	s.trust.Store(&t)
 	return s
 }
 
-// Replace has s, which is none of zero value, trust others from now on. Any goroutine
-// may call it. The slice is copied.
-func (s Sources) Replace(trusted []netip.Prefix) {
-	set := newRangeSet(trusted)
-	s.trusted.Store(&set)
+// WithUnix returns others that trust as s does, and the peers of Unix sockets, too, if so.
+// Those have no address, which is the zero Addr.
+func (s Sources) WithUnix(trusted bool) Sources {
+	return newSources(trust{s.trust.Load().ranges, trusted})
 }
 
-// Trusted reports whether peer is a trusted proxy.
+// Replace has s trust from now on as other does. Neither is of zero value. Any goroutine
+// may call it.
+func (s Sources) Replace(other Sources) { s.trust.Store(other.trust.Load()) }
+
+// unixSource is the source of a Unix socket's peer of which nobody says more: this machine.
+var unixSource = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// Trusted reports whether peer is a trusted proxy. The zero Addr is a Unix socket's peer.
 func (s Sources) Trusted(peer netip.Addr) bool {
-	if s.trusted == nil {
+	if s.trust == nil {
 		return false
 	}
-	_, ok := s.trusted.Load().find(plain(peer))
+	trusted := s.trust.Load()
+	if !peer.IsValid() {
+		return trusted.unix
+	}
+	_, ok := trusted.ranges.find(plain(peer))
 	return ok
 }
 
@@ -47,7 +66,7 @@ func (s Sources) Trusted(peer netip.Addr) bool {
 // trusted one the list is read from the right, where each trusted proxy added
 // whom it heard from: the first address that isn't trusted itself is the
 // source. If all of the list is trusted or there is none, it is realIP, and if
-// that is no address, the peer.
+// that is no address, the peer. A Unix socket's peer is 127.0.0.1 then.
 //
 // An entry that is no address (a proxy's "unknown", or rubbish) ends the search
 // and makes the peer the source. What stands left of it is hearsay: the proxy
@@ -58,7 +77,11 @@ func (s Sources) Trusted(peer netip.Addr) bool {
 // An entry may carry a port: 192.0.2.1:55, [2001:db8::1]:55.
 func (s Sources) Address(peer netip.Addr, forwardedFor []string, realIP string) netip.Addr {
 	peer = plain(peer)
-	if !s.Trusted(peer) {
+	trusted := s.Trusted(peer)
+	if !peer.IsValid() {
+		peer = unixSource
+	}
+	if !trusted {
 		return peer
 	}
 	for i := len(forwardedFor) - 1; i >= 0; i-- {

@@ -124,6 +124,9 @@ func (s *service) close(last context.Context) {
 			server.Close()
 		}
 	}
+	if s.front != nil {
+		s.front.Flush(last)
+	}
 	if s.keepalive != nil {
 		s.keepalive.Close()
 	}

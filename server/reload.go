@@ -71,7 +71,7 @@ func (s *service) apply(c config.Config, level *slog.LevelVar) {
 	s.holds.Store(&c)
 	level.Set(c.LogLevel)
 	s.policy.Replace(targetsOf(c))
-	s.sources.Replace(c.TrustedProxies)
+	s.sources.Replace(c.Sources())
 	s.edge.Change(c.AllowedOrigins, c.MaxHTTPConnsPerIP, c.MaxHTTPConns)
 	s.system.Root.Send(s.limits, &limits.Rebound{Bounds: boundsOf(c)})
 	if s.tunnels != nil {

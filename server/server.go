@@ -47,9 +47,10 @@ type service struct {
 	refusals  *refusals
 	began     time.Time
 	servers   []*http.Server
-	failed    chan error    // a listener that ended before it was closed
-	stop      chan struct{} // closed at the end
-	inject    func(any)     // makes tunnels' handlers fail, in tests; nil otherwise
+	front     *listen.Listener // of the HTTP listener; nil until it is open
+	failed    chan error       // a listener that ended before it was closed
+	stop      chan struct{}    // closed at the end
+	inject    func(any)        // makes tunnels' handlers fail, in tests; nil otherwise
 }
 
 // start builds the server and opens its listeners. What it has built when it
@@ -75,19 +76,19 @@ func startWith(c config.Config, version string, log *slog.Logger, p particulars)
 			s.close(context.Background()) // nobody has asked for anything yet
 		}
 	}()
-	listener, err := net.Listen("tcp", c.ListenAddr())
+	listener, err := open(c, c.ListenAddr())
 	if err != nil {
 		return s, fmt.Errorf("the HTTP listener can't be opened, see PORT and BIND: %w", err)
 	}
 	defer closeUnless(&err, listener)
-	ownPorts := []uint16{listenPort(listener)}
+	ownPorts := listenPorts(listener)
 	var metricsListener net.Listener
 	if c.MetricsAddr != "" {
-		if metricsListener, err = net.Listen("tcp", c.MetricsAddr); err != nil {
+		if metricsListener, err = open(c, c.MetricsAddr); err != nil {
 			return s, fmt.Errorf("the metrics listener can't be opened, see METRICS_ADDR: %w", err)
 		}
 		defer closeUnless(&err, metricsListener)
-		ownPorts = append(ownPorts, listenPort(metricsListener))
+		ownPorts = append(ownPorts, listenPorts(metricsListener)...)
 	}
 
 	if err = s.authenticate(listener.Addr()); err != nil {
@@ -107,7 +108,8 @@ func startWith(c config.Config, version string, log *slog.Logger, p particulars)
 		return s, err
 	}
 
-	opened := listen.New(listener, listen.Options{ProxyFrom: s.proxyFrom(c.ProxyProtocol)})
+	opened := listen.New(listener, listen.Options{ProxyFrom: s.proxyFrom(c.ProxyProtocol), Log: log})
+	s.front = opened
 	if bare, ok := opened.Bare(); ok {
 		s.listen(s.edge.Listener(bare), s.edge.HTTP())
 	} else {
@@ -133,8 +135,20 @@ func closeUnless(err *error, l net.Listener) {
 	}
 }
 
-func listenPort(l net.Listener) uint16 {
-	return l.Addr().(*net.TCPAddr).AddrPort().Port()
+// open opens a listener at an address as the configuration has it.
+func open(c config.Config, addr string) (net.Listener, error) {
+	if path, unix := config.UnixPath(addr); unix {
+		return listen.OpenUnix(path, c.UnixSocketMode)
+	}
+	return net.Listen("tcp", addr)
+}
+
+// listenPorts returns the port of a listener, which a Unix socket has none of.
+func listenPorts(l net.Listener) []uint16 {
+	if addr, ok := l.Addr().(*net.TCPAddr); ok {
+		return []uint16{addr.AddrPort().Port()}
+	}
+	return nil
 }
 
 // warn says what of the configuration an operator may not have meant. Of
@@ -155,7 +169,7 @@ func (s *service) authenticate(addr net.Addr) error {
 	c := s.config
 	if c.JWKSURL == "" {
 		s.log.Warn("authentication is off: CLERK_JWKS_URL is not set, everyone is anonymous")
-		if !addr.(*net.TCPAddr).AddrPort().Addr().Unmap().IsLoopback() {
+		if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.AddrPort().Addr().Unmap().IsLoopback() {
 			s.log.Error("ANYONE WHO REACHES THIS ADDRESS CAN USE THIS SERVER: set CLERK_JWKS_URL, or BIND=127.0.0.1", "address", addr.String())
 		}
 		return nil

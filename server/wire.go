@@ -33,7 +33,7 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 	s.keepalive = wsock.NewKeepalive(c.PingInterval)
 	targets := targetsOf(c)
 	targets.OwnPort = func(port uint16) bool { return slices.Contains(ownPorts, port) || isRawPort(c, port) }
-	s.policy, s.sources = netpolicy.New(targets), netpolicy.NewSources(c.TrustedProxies)
+	s.policy, s.sources = netpolicy.New(targets), c.Sources()
 	edge := transport.Config{
 		Policy:      s.policy,
 		Sources:     s.sources,

@@ -138,7 +138,14 @@ func proxies(v view) (warnings, notes []finding) {
 			warnings = append(warnings, say("TRUSTED_PROXIES", "%s has strangers in it, each of whom can claim any address, so that no limit for each address holds: list the proxies alone", trusted))
 		}
 	}
-	if len(v.TrustedProxies) == 0 && v.isLocal() && v.authenticated() {
+	if isUnix(v.Bind) {
+		if !v.TrustUnix {
+			warnings = append(warnings, say("TRUSTED_PROXIES", "all that come over the Unix socket are one address, and share MAX_CONNS_PER_IP: add unix, so that the front proxy's X-Forwarded-For is believed"))
+		}
+		if v.UnixSocketMode&0o006 != 0 {
+			notes = append(notes, say("UNIX_SOCKET_MODE", "every process on this machine can connect, and with unix among TRUSTED_PROXIES claim any address"))
+		}
+	} else if len(v.TrustedProxies) == 0 && v.isLocal() && v.authenticated() {
 		notes = append(notes, say("TRUSTED_PROXIES", "it is not set; behind a front proxy on this machine all clients are one address, and share MAX_CONNS_PER_IP: set 127.0.0.1/32"))
 	}
 	return warnings, notes
@@ -173,7 +180,7 @@ func names(v view) (warnings, notes []finding) {
 }
 
 func metricsListener(v view) (warnings, notes []finding) {
-	if v.MetricsAddr == "" {
+	if v.MetricsAddr == "" || isUnix(v.MetricsAddr) {
 		return nil, nil
 	}
 	if v.AdminToken != "" && len(slices.Compact([]byte(v.AdminToken))) == 1 {

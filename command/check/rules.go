@@ -23,7 +23,13 @@ func (v view) isSet(name string) bool { return v.environ.Getenv(name) != "" }
 func (v view) authenticated() bool { return v.JWKSURL != "" }
 
 // isLocal says whether the server can be reached from its own machine alone.
-func (v view) isLocal() bool { return isLoopback(v.Bind) }
+func (v view) isLocal() bool { return isLoopback(v.Bind) || isUnix(v.Bind) }
+
+// isUnix says whether an address is a Unix socket's.
+func isUnix(addr string) bool {
+	_, unix := config.UnixPath(addr)
+	return unix
+}
 
 // isLoopback judges a host as BIND has it.
 func isLoopback(host string) bool {

@@ -17,7 +17,9 @@ func splitAddr(addr string) (host string, port uint16) {
 
 func ports(v view) (warnings, notes []finding) {
 	_, metrics := splitAddr(v.MetricsAddr)
-	if v.Port == 0 {
+	if isUnix(v.Bind) {
+		v.Port = 0 // it has none
+	} else if v.Port == 0 {
 		notes = append(notes, say("PORT", "0 takes any free port, which the log tells; wsproxy healthcheck can't know it"))
 	} else if metrics == v.Port {
 		warnings = append(warnings, say("METRICS_ADDR", "its port is that of PORT, %d: the server won't start unless their addresses differ", v.Port))

@@ -1,24 +1,39 @@
 package listen
 
 import (
+	"context"
+	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
+	"time"
 
 	"wsproxy/messages"
 	"wsproxy/transport/listen/proxyheader"
+	"wsproxy/transport/wsock"
 )
 
-// Options are what connections go through before their HTTP. The zero value is nothing.
+// Options are what connections go through before their HTTP. But for Log, the zero value
+// is nothing.
 type Options struct {
 	// ProxyFrom reports whether a peer's connections begin with a header of the PROXY
 	// protocol; it is asked for the zero Addr of a Unix socket's. nil = none do.
 	ProxyFrom func(peer netip.Addr) bool
+	// TLS is what connections are secured by; nil = they are not.
+	TLS *tls.Config
+	// Silent names the protocol of ALPN whose connections end with their handshake; ""
+	// for none.
+	Silent string
+	Log    *slog.Logger
 }
 
 // A Listener prepares what it accepts. Its methods may be called by many goroutines.
 type Listener struct {
 	net.Listener
-	options Options
+	options   Options
+	unflushed atomic.Int64 // splices that have yet to send what the edge has written
+	lingering atomic.Int64 // splices whose edge is closed
 }
 
 // New returns a Listener of one that is open.
@@ -28,7 +43,7 @@ func New(l net.Listener, o Options) *Listener { return &Listener{Listener: l, op
 // stands before that.
 func (l *Listener) Bare() (*net.TCPListener, bool) {
 	bare, ok := l.Listener.(*net.TCPListener)
-	return bare, ok && l.options.ProxyFrom == nil
+	return bare, ok && l.options.ProxyFrom == nil && l.options.TLS == nil
 }
 
 // Prepared is a connection that speaks HTTP.
@@ -51,6 +66,14 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns what has gone wrong.
 func (e *Error) Unwrap() error { return e.Err }
 
+// handshakeTimeout bounds a TLS handshake: a poor network needs some round trips, and
+// whoever sends nothing has a descriptor and a goroutine as long.
+const handshakeTimeout = 10 * time.Second
+
+// sendBuffer is how many bytes the kernel holds at most of what was sent to a peer and not
+// acknowledged. An upgrade has [wsock.SendBuffer].
+const sendBuffer = 256 << 10
+
 // Prepare makes of an accepted connection one that speaks HTTP. It takes no longer than
 // the bounds of what stands before. With an error the caller closes conn.
 func (l *Listener) Prepare(conn net.Conn) (*Prepared, *Error) {
@@ -64,8 +87,52 @@ func (l *Listener) Prepare(conn net.Conn) (*Prepared, *Error) {
 			prepared.Peer = net.TCPAddrFromAddrPort(source)
 		}
 	}
-	prepared.Conn = conn.(*net.TCPConn)
+	bare, isTCP := conn.(*net.TCPConn)
+	if isTCP && l.options.TLS == nil {
+		prepared.Conn = bare
+		return prepared, nil
+	}
+	w, err := newWire(conn)
+	if err != nil {
+		return nil, &Error{messages.ReasonInternal, err}
+	}
+	var secure *tls.Conn
+	if l.options.TLS != nil {
+		secure = tls.Server(w, l.options.TLS)
+		_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
+		if err := secure.Handshake(); err != nil {
+			return nil, &Error{messages.ReasonTLSHandshake, err}
+		}
+		_ = conn.SetDeadline(time.Time{})
+		if l.options.Silent != "" && secure.ConnectionState().NegotiatedProtocol == l.options.Silent {
+			return nil, &Error{"", context.Canceled}
+		}
+	}
+	if isTCP {
+		wsock.BoundSendBuffer(bare, sendBuffer)
+		prepared.Upgraded = func() { wsock.BoundSendBuffer(bare, wsock.SendBuffer) }
+	}
+	if prepared.Conn, err = l.splice(w, secure); err != nil {
+		return nil, &Error{messages.ReasonInternal, err}
+	}
 	return prepared, nil
+}
+
+// flushLook is how often is looked whether all was sent.
+const flushLook = 5 * time.Millisecond
+
+// Flush waits until what the edge has written, and closed behind, was given to the kernel,
+// or ctx is done. The edge's connections have ended.
+func (l *Listener) Flush(ctx context.Context) {
+	look := time.NewTicker(flushLook)
+	defer look.Stop()
+	for l.unflushed.Load() > 0 {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // addressOf returns the address of a TCP connection's peer, else the zero Addr.

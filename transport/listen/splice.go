@@ -1,0 +1,227 @@
+package listen
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"wsproxy/messages"
+	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
+)
+
+// mostLinger bounds the connections that the edge has closed and whose peers have yet to
+// take what was sent to them: they have descriptors, and nobody counts them any more.
+// Those beyond it are reset.
+const mostLinger = 256
+
+// unsent is how many bytes the kernel holds at most that were written to a peer and can't
+// be sent yet. What the edge is told of its own connection is that much too good, as the
+// answer to a ping is that much late.
+const unsent = 64 << 10
+
+// A splice carries the bytes of a peer's connection to a TCP connection of the edge, and
+// back. What one side does to its connection happens to the other's: an end to an end, a
+// reset to a reset, and what is not read is not read.
+//
+// Two pumps serve it: in reads the peer, out writes to it. While nothing comes they hold
+// no buffer.
+type splice struct {
+	listener *Listener
+	wire     *wire
+	secure   *tls.Conn       // over wire; nil without TLS
+	stream   io.ReadWriter   // secure, or wire
+	front    *net.TCPConn    // this end of the TCP connection
+	edge     syscall.RawConn // the other end, to see whether it is closed
+	edgeRead *wsock.Reader   // of front
+	inDone   chan struct{}   // closed when the peer is not read any more
+	sentEnd  atomic.Bool     // the edge is sent no more
+	cutting  sync.Once
+	flushed  func() // says, once, that all that the edge has written was given to the kernel
+
+	mu    sync.Mutex
+	acked uint64    // under mu: bytes that the peer's kernel had acknowledged at the last look
+	since time.Time // under mu: when that changed; zero before the edge was seen closed
+}
+
+// splice begins to carry a connection, and returns the edge's end. With an error nothing
+// was taken.
+func (l *Listener) splice(w *wire, secure *tls.Conn) (*net.TCPConn, error) {
+	edge, front, err := newPair()
+	if err != nil {
+		return nil, err
+	}
+	s := &splice{listener: l, wire: w, secure: secure, stream: w, front: front, inDone: make(chan struct{})}
+	if secure != nil {
+		s.stream = secure
+	}
+	s.edge, err = edge.SyscallConn()
+	if err == nil {
+		s.edgeRead, err = wsock.NewReader(front, 0)
+	}
+	if err != nil {
+		edge.Close()
+		front.Close()
+		return nil, err
+	}
+	s.edgeRead.SentEnd(&s.sentEnd)
+	kernel.KeepUnsent(w.raw, unsent)
+	w.spliced, w.over = true, s.isOver
+	l.unflushed.Add(1)
+	s.flushed = sync.OnceFunc(func() { l.unflushed.Add(-1) })
+	wsock.StartPump(l.options.Log, "listener in", s.in, func() { close(s.inDone) })
+	wsock.StartPump(l.options.Log, "listener out", s.out, s.end)
+	return edge, nil
+}
+
+// in passes on what the peer sends.
+func (s *splice) in() {
+	for {
+		err := s.passIn()
+		if err == errNothing {
+			if err = s.wire.await(); err == nil {
+				continue
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // with or without a word of TLS
+			s.sentEnd.Store(true)
+			_ = s.front.CloseWrite()
+		case errors.Is(err, errInner):
+			// The edge reads no more. What it has sent must arrive: a socket that is closed
+			// with bytes unread resets the connection.
+			_, _ = io.Copy(io.Discard, s.wire.Conn)
+		default:
+			s.cut()
+		}
+		return
+	}
+}
+
+var errInner = errors.New("the edge reads no more")
+
+// passIn passes on what has come, and returns why there is no more.
+func (s *splice) passIn() error {
+	buf := wsock.TakeBuffer()
+	defer wsock.GiveBuffer(buf)
+	for {
+		n, err := s.stream.Read(buf[:])
+		if n > 0 {
+			if _, err := s.front.Write(buf[:n]); err != nil {
+				return errInner
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// out passes on what the edge sends, and waits for the connection's end.
+func (s *splice) out() {
+	for {
+		buf, n, err := s.edgeRead.Read()
+		if err == nil {
+			_, err = s.stream.Write(buf[:n])
+			wsock.GiveBuffer(buf)
+			if err != nil {
+				s.cut()
+				return
+			}
+			continue
+		}
+		if err != io.EOF || s.edgeRead.WasReset() {
+			s.cut()
+			return
+		}
+		break
+	}
+	if s.secure != nil {
+		_ = s.secure.CloseWrite()
+	}
+	s.wire.closeWrite()
+	s.flushed()
+	s.linger()
+}
+
+// linger waits until the peer has ended its stream, too; or, when the edge has closed the
+// connection, until the peer's kernel has all that was sent to it.
+func (s *splice) linger() {
+	look := time.NewTicker(messages.Linger / looks)
+	defer look.Stop()
+	counted := false
+	defer func() {
+		if counted {
+			s.listener.lingering.Add(-1)
+		}
+	}()
+	for {
+		if s.isClosed() {
+			if !counted {
+				counted = true
+				if s.listener.lingering.Add(1) > mostLinger {
+					s.cut()
+					return
+				}
+			}
+			if kernel.Look(s.wire.raw).Unacked <= 0 { // below, if the end of the stream is acknowledged, too
+				return
+			}
+			if s.isOver() {
+				s.cut()
+				return
+			}
+		}
+		select {
+		case <-s.inDone:
+			if s.isClosed() {
+				return
+			}
+			<-look.C
+		case <-look.C:
+		}
+	}
+}
+
+// isClosed reports whether the edge has closed its end.
+func (s *splice) isClosed() bool { return s.edge.Control(func(uintptr) {}) != nil }
+
+// isOver reports whether the edge has closed its end, and either cut it or waited long
+// enough for the peer, which takes nothing.
+func (s *splice) isOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.isClosed() {
+		s.since = time.Time{}
+		return false
+	}
+	acked := kernel.BytesAcked(s.wire.raw)
+	if s.since.IsZero() || acked != s.acked {
+		s.acked, s.since = acked, time.Now()
+	}
+	return s.edgeRead.WasReset() || time.Since(s.since) >= messages.Linger
+}
+
+// cut resets both connections, once.
+func (s *splice) cut() {
+	s.cutting.Do(func() {
+		_ = s.front.SetLinger(0)
+		s.wire.cut()
+		_ = s.front.Close()
+	})
+}
+
+// end closes what is left when out has ended, which in does then, too.
+func (s *splice) end() {
+	if s.isClosed() {
+		_ = s.front.SetLinger(0) // all has come, and a port is not kept waiting
+	}
+	_ = s.wire.Close()
+	_ = s.front.Close()
+	s.flushed()
+}
