@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -66,10 +67,17 @@ func probeAddrs(bind string, port uint16) []string {
 // askHealth returns nil when the first of addrs that accepts a connection says
 // that all is well, else a sentence.
 func askHealth(ctx context.Context, cfg config.Config, addrs []string) error {
+	scheme := "http://"
+	if cfg.TLS() {
+		scheme = "https://"
+	}
 	client := http.Client{
 		// No proxy of the environment: the check is about this machine.
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
+			// Whose name the certificate has is nothing to ask of an address of this
+			// machine; and without a name none is had from an authority.
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "127.0.0.1"},
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 				conn, err := dialFirst(ctx, network, addrs)
 				if err == nil && cfg.ProxyProtocol && isTrusted(cfg, conn.LocalAddr()) {
@@ -81,7 +89,7 @@ func askHealth(ctx context.Context, cfg config.Config, addrs []string) error {
 		// A redirect is no "ok", wherever it leads.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+hostOf(addrs[0])+"/health", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+hostOf(addrs[0])+"/health", nil)
 	if err != nil {
 		return err
 	}

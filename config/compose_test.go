@@ -106,16 +106,25 @@ func composeEnvironment(t *testing.T, env map[string]string) (environ []string) 
 	return environ
 }
 
+// composeTogether are variables that those of a prefix have no effect without.
+var composeTogether = map[string][]string{
+	"JWT_":        {"CLERK_JWKS_URL"},
+	"TUNNEL_PORT": {"TUNNEL_PORT_MIN", "TUNNEL_PORT_MAX"},
+	"TLS_":        {"TLS_CERT_FILE", "TLS_KEY_FILE"},
+	"ACME_":       {"ACME_DOMAINS", "ACME_CACHE_DIR"},
+}
+
 // What one writes into .env has an effect, and nothing else has.
 func TestComposeHandsOnWhatIsSet(t *testing.T) {
 	for _, v := range variables {
 		value := samples[v.name]
 		env := map[string]string{v.name: value}
-		if strings.HasPrefix(v.name, "JWT_") {
-			env["CLERK_JWKS_URL"] = samples["CLERK_JWKS_URL"]
-		}
-		if v.name == "TUNNEL_PORT_MAX" || v.name == "TUNNEL_PORT_MIN" {
-			env["TUNNEL_PORT_MIN"], env["TUNNEL_PORT_MAX"] = samples["TUNNEL_PORT_MIN"], samples["TUNNEL_PORT_MAX"]
+		for prefix, others := range composeTogether {
+			if strings.HasPrefix(v.name, prefix) {
+				for _, other := range others {
+					env[other] = samples[other]
+				}
+			}
 		}
 		environ := composeEnvironment(t, env)
 		c, err := Load(environ)

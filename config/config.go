@@ -33,6 +33,22 @@ type Config struct {
 	// (UNIX_SOCKET_MODE)
 	UnixSocketMode fs.FileMode
 
+	// TLSCertFile and TLSKeyFile are what the HTTP listener's TLS has; both or none is
+	// "". (TLS_CERT_FILE, TLS_KEY_FILE)
+	TLSCertFile, TLSKeyFile string
+	// ACMEDomains are the names that certificates are had for, in lower case, without
+	// that of ACMETunnels; empty means none are had. (ACME_DOMAINS)
+	ACMEDomains []string
+	// ACMETunnels has certificates be had for tunnels that there are. ("*." and
+	// TunnelDomain in ACME_DOMAINS)
+	ACMETunnels bool
+	// ACMEEmail is where the authority may write to; "" is nowhere. (ACME_EMAIL)
+	ACMEEmail string
+	// ACMECacheDir is where certificates are kept; set if any are had. (ACME_CACHE_DIR)
+	ACMECacheDir string
+	// ACMEDirectory is the authority's URL. (ACME_DIRECTORY)
+	ACMEDirectory string
+
 	// JWKSURL is where the keys that sign tokens come from; "" lets everyone
 	// in as anonymous. (CLERK_JWKS_URL)
 	JWKSURL string
@@ -231,6 +247,11 @@ func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 		c.TunnelRawHost = cmp.Or(c.TunnelRawHost, c.TunnelDomain)
 	}
 
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") && !unread["TLS_CERT_FILE"] && !unread["TLS_KEY_FILE"] {
+		errs = append(errs, errors.New("TLS_CERT_FILE and TLS_KEY_FILE belong together, but only one of them is set: set both, or neither"))
+	}
+	errs = append(errs, c.reconcileACME(unread)...)
+
 	if _, set := env.lookup("MAX_HTTP_CONNS"); !set {
 		c.MaxHTTPConns = defaultHTTPConns(descriptors() / c.descriptorsPerConn())
 	}
@@ -274,10 +295,39 @@ func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 // descriptorsPerConn is how many descriptors a connection to the HTTP listener takes: what
 // does not come over bare TCP is carried to the edge by a connection within the process.
 func (c *Config) descriptorsPerConn() uint64 {
-	if _, unix := UnixPath(c.Bind); unix {
+	if _, unix := UnixPath(c.Bind); unix || c.TLS() {
 		return 3
 	}
 	return 1
+}
+
+// TLS reports whether the HTTP listener speaks TLS.
+func (c *Config) TLS() bool { return c.TLSCertFile != "" || c.ACME() }
+
+// ACME reports whether certificates are had from an authority.
+func (c *Config) ACME() bool { return len(c.ACMEDomains) > 0 || c.ACMETunnels }
+
+// reconcileACME sets ACMETunnels, and returns what contradicts itself.
+func (c *Config) reconcileACME(unread map[string]bool) (errs []error) {
+	if unread["ACME_DOMAINS"] || unread["TUNNEL_DOMAIN"] {
+		return nil
+	}
+	var names []string
+	for _, name := range c.ACMEDomains {
+		switch bare, wild := strings.CutPrefix(name, "*."); {
+		case !wild:
+			names = append(names, name)
+		case bare == c.TunnelDomain:
+			c.ACMETunnels = true
+		default:
+			errs = append(errs, fmt.Errorf("ACME_DOMAINS has %q in it, but of wildcards only that of TUNNEL_DOMAIN, which is %q: it stands for tunnels that there are", name, c.TunnelDomain))
+		}
+	}
+	c.ACMEDomains = names
+	if c.ACME() && c.ACMECacheDir == "" && !unread["ACME_CACHE_DIR"] {
+		errs = append(errs, errors.New("ACME_CACHE_DIR is not set, but must be a directory if ACME_DOMAINS is set: without it each start would ask for all certificates anew, which authorities refuse after a few times"))
+	}
+	return errs
 }
 
 // UnixPath returns the path of the Unix socket that an address such as BIND's is.

@@ -21,6 +21,7 @@ func defaults(t *testing.T) Config {
 	return Config{
 		Port:                    8080,
 		UnixSocketMode:          0o660,
+		ACMEDirectory:           "https://acme-v02.api.letsencrypt.org/directory",
 		AllowedOrigins:          everyOrigin,
 		TunnelPortMin:           10000,
 		TunnelPortMax:           10100,
@@ -92,6 +93,15 @@ func TestLoadValues(t *testing.T) {
 		{[]string{"BIND=127.0.0.1"}, func(c *Config) { c.Bind = "127.0.0.1" }},
 		{[]string{"BIND=unix:/run/wsproxy/http", "UNIX_SOCKET_MODE=666", "METRICS_ADDR=unix:/run/m"}, func(c *Config) {
 			c.Bind, c.UnixSocketMode, c.MetricsAddr = "unix:/run/wsproxy/http", 0o666, "unix:/run/m"
+			c.MaxHTTPConns = defaultHTTPConns(descriptors() / 3)
+		}},
+		{[]string{"TLS_CERT_FILE=/etc/ssl/../w.pem", "TLS_KEY_FILE=/etc/w.key"}, func(c *Config) {
+			c.TLSCertFile, c.TLSKeyFile = "/etc/w.pem", "/etc/w.key"
+			c.MaxHTTPConns = defaultHTTPConns(descriptors() / 3)
+		}},
+		{[]string{"ACME_DOMAINS=Proxy.example.com, *.t.example,", "TUNNEL_DOMAIN=t.example", "ACME_CACHE_DIR=/var/lib/w", "ACME_EMAIL=me@example.com", "ACME_DIRECTORY=http://127.0.0.1:1/d"}, func(c *Config) {
+			tunnelsAt(c, "t.example")
+			c.ACMEDomains, c.ACMETunnels, c.ACMECacheDir, c.ACMEEmail, c.ACMEDirectory = []string{"proxy.example.com"}, true, "/var/lib/w", "me@example.com", "http://127.0.0.1:1/d"
 			c.MaxHTTPConns = defaultHTTPConns(descriptors() / 3)
 		}},
 		{[]string{"TRUSTED_PROXIES=unix"}, func(c *Config) { c.TrustUnix = true }},
@@ -242,7 +252,8 @@ func tunnelsAt(c *Config, domain string) {
 
 // samples are a value for each variable that is not its default.
 var samples = map[string]string{
-	"PORT": "80", "BIND": "127.0.0.1", "UNIX_SOCKET_MODE": "0600", "CLERK_JWKS_URL": "https://k.example/j", "JWT_ISSUER": "me", "JWT_AUDIENCE": "you",
+	"PORT": "80", "BIND": "127.0.0.1", "UNIX_SOCKET_MODE": "0600", "TLS_CERT_FILE": "/c", "TLS_KEY_FILE": "/k", "ACME_DOMAINS": "p.example", "ACME_EMAIL": "me@p.example", "ACME_CACHE_DIR": "/a", "ACME_DIRECTORY": "https://a.example/d",
+	"CLERK_JWKS_URL": "https://k.example/j", "JWT_ISSUER": "me", "JWT_AUDIENCE": "you",
 	"JWT_AUTHORIZED_PARTIES": "https://a.example", "ALLOWED_ORIGINS": "https://a.example", "WEB_TERMINAL": "on", "WEB_TERMINAL_ANCESTORS": "https://a.example", "TUNNEL_DOMAIN": "t.example",
 	"TUNNEL_PUBLIC_URL": "https://*.t.example", "TUNNEL_PORT_MIN": "9", "TUNNEL_PORT_MAX": "9", "TUNNEL_BIND": "::1",
 	"TUNNEL_RAW_HOST": "r.example", "MAX_CONNS_PER_IP": "7", "MAX_CONNS_PER_USER": "7", "MAX_TUNNEL_HTTP_PER_IP": "7",

@@ -11,6 +11,8 @@ import (
 var contract = []struct{ name, shown string }{
 	{"PORT", "8080"},
 	{"BIND", "all interfaces"}, {"UNIX_SOCKET_MODE", "0660"},
+	{"TLS_CERT_FILE", "no TLS of its own"}, {"TLS_KEY_FILE", "no TLS of its own"},
+	{"ACME_DOMAINS", "no certificates by ACME"}, {"ACME_EMAIL", "none"}, {"ACME_CACHE_DIR", "none"}, {"ACME_DIRECTORY", "https://acme-v02.api.letsencrypt.org/directory"},
 	{"CLERK_JWKS_URL", "no authentication"},
 	{"JWT_ISSUER", "any"},
 	{"JWT_AUDIENCE", "any"},

@@ -257,6 +257,38 @@ func claim(field func(*Config) *string) reader {
 	}}
 }
 
+// file reads the absolute path of a file or directory, which is not looked at here.
+func file(field func(*Config) *string) reader {
+	return reader{"an absolute path", func(c *Config, text string) error {
+		if !filepath.IsAbs(text) || strings.ContainsRune(text, 0) {
+			return errUnreadable
+		}
+		*field(c) = filepath.Clean(text)
+		return nil
+	}}
+}
+
+// maxNames bounds the names in a list: each is a certificate to be had.
+const maxNames = 100
+
+// parseNames reads a list of DNS names, before which *. may stand, in lower case.
+func parseNames(text string) (names []string, err error) {
+	for entry := range strings.SplitSeq(text, ",") {
+		name := strings.TrimSuffix(strings.ToLower(strings.TrimSpace(entry)), ".")
+		if name == "" {
+			continue
+		}
+		if bare := strings.TrimPrefix(name, "*."); len(bare) > maxName || !isDomain(bare) || !strings.Contains(bare, ".") {
+			return nil, fmt.Errorf("%q is no DNS name of two labels or more", entry)
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 || len(names) > maxNames {
+		return nil, errUnreadable
+	}
+	return names, nil
+}
+
 // secret reads text of at least so many bytes, which must not be shown.
 func secret(field func(*Config) *string, shortest int) reader {
 	return reader{fmt.Sprintf("at least %d bytes long", shortest), func(c *Config, text string) error {

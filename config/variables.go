@@ -124,6 +124,34 @@ var variables = []variable{
 			return orUnreadable(err)
 		}}},
 
+	{name: "TLS_CERT_FILE", unset: "no TLS of its own",
+		help:   "certificate chain of the HTTP listener, in PEM; read again when it changes",
+		reader: file(func(c *Config) *string { return &c.TLSCertFile })},
+	{name: "TLS_KEY_FILE", unset: "no TLS of its own",
+		help:   "key of that certificate, in PEM",
+		reader: file(func(c *Config) *string { return &c.TLSKeyFile })},
+	{name: "ACME_DOMAINS", unset: "no certificates by ACME",
+		help: "names that certificates are had for from ACME_DIRECTORY; *.<TUNNEL_DOMAIN> stands for each tunnel that there is",
+		reader: reader{"DNS names such as proxy.example.com,*.tunnel.example.com, comma-separated", func(c *Config, text string) (err error) {
+			c.ACMEDomains, err = parseNames(text)
+			return err
+		}}},
+	{name: "ACME_EMAIL", unset: "none",
+		help:   "where the authority may write to about certificates",
+		reader: claim(func(c *Config) *string { return &c.ACMEEmail })},
+	{name: "ACME_CACHE_DIR", unset: "none",
+		help:   "directory in which certificates, keys and the account are kept",
+		reader: file(func(c *Config) *string { return &c.ACMECacheDir })},
+	{name: "ACME_DIRECTORY", fallback: "https://acme-v02.api.letsencrypt.org/directory",
+		help: "where the authority is asked; https, or http to a loopback host",
+		reader: reader{"an https URL, or an http URL of a loopback host", func(c *Config, text string) error {
+			c.ACMEDirectory = text
+			if !strings.HasPrefix(text, "http") {
+				return errUnreadable
+			}
+			return auth.ValidateJWKSURL(text)
+		}}},
+
 	{name: "CLERK_JWKS_URL", unset: "no authentication",
 		help: "where the keys that sign tokens come from; https, http to a loopback host, or file:///path",
 		reader: reader{"an https URL, or an http URL of a loopback host, or a file URL such as file:///etc/wsproxy/jwks.json", func(c *Config, text string) error {

@@ -68,7 +68,14 @@ func (d doorway) wantWhole(t *testing.T, s *server) *tunnelClient {
 		t.Errorf("the relay ends with %v", err)
 	}
 
-	tunnel := tunnelOn(t, d.open(t, "/tunnel"), tunnelScript{})
+	headers := make(chan map[string]string, 1)
+	tunnel := tunnelOn(t, d.open(t, "/tunnel"), tunnelScript{http: func(c *tunnelClient, m tunnelMessage) {
+		select {
+		case headers <- m.Headers:
+		default:
+		}
+		c.answer(m, http.StatusOK, m.Path)
+	}})
 	request, _ := http.NewRequest(http.MethodPost, strings.Replace(d.scheme, "ws", "http", 1)+"://"+d.host+"/some/path", strings.NewReader(strings.Repeat("x", 100_000)))
 	request.Host = tunnel.host
 	answer, err := d.client(t).Do(request)
@@ -78,6 +85,9 @@ func (d doorway) wantWhole(t *testing.T, s *server) *tunnelClient {
 	defer answer.Body.Close()
 	if body, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), "/some/path") {
 		t.Errorf("the tunnel answers %d %.100q, %v", answer.StatusCode, body, err)
+	}
+	if proto := (<-headers)["X-Forwarded-Proto"]; proto != request.URL.Scheme {
+		t.Errorf("the service is told of %s", proto)
 	}
 	return tunnel
 }

@@ -127,6 +127,9 @@ func (s *service) close(last context.Context) {
 	if s.front != nil {
 		s.front.Flush(last)
 	}
+	if s.certs != nil {
+		s.certs.Close()
+	}
 	if s.keepalive != nil {
 		s.keepalive.Close()
 	}

@@ -18,6 +18,7 @@ import (
 	"wsproxy/metrics"
 	"wsproxy/netpolicy"
 	"wsproxy/page"
+	"wsproxy/server/certs"
 	"wsproxy/transport"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/listen"
@@ -48,6 +49,7 @@ type service struct {
 	began     time.Time
 	servers   []*http.Server
 	front     *listen.Listener // of the HTTP listener; nil until it is open
+	certs     *certs.Store     // nil without TLS
 	failed    chan error       // a listener that ended before it was closed
 	stop      chan struct{}    // closed at the end
 	inject    func(any)        // makes tunnels' handlers fail, in tests; nil otherwise
@@ -108,7 +110,11 @@ func startWith(c config.Config, version string, log *slog.Logger, p particulars)
 		return s, err
 	}
 
-	opened := listen.New(listener, listen.Options{ProxyFrom: s.proxyFrom(c.ProxyProtocol), Log: log})
+	before, err := s.before()
+	if err != nil {
+		return s, err
+	}
+	opened := listen.New(listener, before)
 	s.front = opened
 	if bare, ok := opened.Bare(); ok {
 		s.listen(s.edge.Listener(bare), s.edge.HTTP())
@@ -125,7 +131,7 @@ func startWith(c config.Config, version string, log *slog.Logger, p particulars)
 		s.listen(metricsListener, server)
 		log.Info("metrics are served", "address", metricsListener.Addr().String())
 	}
-	log.Info("listening", "address", listener.Addr().String(), "version", version)
+	log.Info("listening", "address", listener.Addr().String(), "tls", c.TLS(), "version", version)
 	return s, nil
 }
 
@@ -141,6 +147,27 @@ func open(c config.Config, addr string) (net.Listener, error) {
 		return listen.OpenUnix(path, c.UnixSocketMode)
 	}
 	return net.Listen("tcp", addr)
+}
+
+// before returns what connections go through before their HTTP.
+func (s *service) before() (o listen.Options, err error) {
+	c := s.config
+	o = listen.Options{ProxyFrom: s.proxyFrom(c.ProxyProtocol), Log: s.log}
+	if !c.TLS() {
+		return o, nil
+	}
+	have := certs.Options{CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile, Log: s.log}
+	if c.ACME() {
+		have.ACME = &certs.ACME{Directory: c.ACMEDirectory, Email: c.ACMEEmail, CacheDir: c.ACMECacheDir, Names: c.ACMEDomains}
+		if c.ACMETunnels {
+			have.ACME.Tunnel = s.edge.HasTunnel
+		}
+	}
+	if s.certs, err = certs.Open(have); err != nil {
+		return o, fmt.Errorf("TLS can't be spoken: %w", err)
+	}
+	o.TLS, o.Silent = s.certs.TLS(), s.certs.Silent()
+	return o, nil
 }
 
 // listenPorts returns the port of a listener, which a Unix socket has none of.

@@ -44,6 +44,7 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 		Refused:     s.refusals,
 		Observer:    meter,
 		Log:         s.log,
+		Secure:      c.TLS(),
 
 		MaxConnsPerPeer: c.MaxHTTPConnsPerIP,
 		MaxConns:        c.MaxHTTPConns,

@@ -15,14 +15,21 @@ func (s *Server) health(w http.ResponseWriter) {
 // a front proxy asks before it gets a certificate on demand. It says no more than a
 // request to that host would.
 func (s *Server) ask(w http.ResponseWriter, r *http.Request) {
-	if s.config.Tunnels != nil {
-		subdomain, ours := s.config.Tunnels.subdomain(r.URL.Query().Get("domain"))
-		if handler, _ := s.gateway.Find(subdomain); ours && handler != nil {
-			say(w, http.StatusOK, "ok")
-			return
-		}
+	if s.HasTunnel(r.URL.Query().Get("domain")) {
+		say(w, http.StatusOK, "ok")
+		return
 	}
 	say(w, http.StatusNotFound, "no such tunnel")
+}
+
+// HasTunnel reports whether a host is a tunnel's that there is now.
+func (s *Server) HasTunnel(host string) bool {
+	if s.config.Tunnels == nil {
+		return false
+	}
+	subdomain, ours := s.config.Tunnels.subdomain(host)
+	handler, _ := s.gateway.Find(subdomain)
+	return ours && handler != nil
 }
 
 // say answers who probes: with a word that nobody keeps.

@@ -2,12 +2,15 @@ package transport
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"wsproxy/internal/testkit"
 	"wsproxy/messages"
@@ -126,5 +129,35 @@ func TestSilentConnectionsHoldUpNobody(t *testing.T) {
 	testkit.Eventually(t, "nothing is counted any more", func() bool { return d.Conns() == 0 })
 	if got := strings.Join(d.take(), "|"); got != "http conn_idle|http proxy_header|http proxy_header" {
 		t.Errorf("counted as %s", got)
+	}
+}
+
+// A connection that does not get through its handshake is counted as one that is no
+// session, and as refused. One that is all handshake is not.
+func TestHandshakes(t *testing.T) {
+	d := newDesk(t, func(c *Config) { c.Secure = true })
+	certificate := testkit.NewCertificate(t, "proxy.example")
+	config := &tls.Config{Certificates: []tls.Certificate{certificate.TLS}, NextProtos: []string{"http/1.1", "silent"}}
+	address := d.listenPrepared(t, listen.Options{TLS: config, Silent: "silent", Log: slog.New(slog.DiscardHandler)})
+	silent := dialText(t, address, "")
+	testkit.Eventually(t, "it is counted", func() bool { return d.Conns() == 1 })
+	silent.Close()
+	testkit.Eventually(t, "it is refused", func() bool { return strings.Join(d.take(), "|") == "http tls_handshake" })
+	for _, protocol := range []string{"silent", "http/1.1"} {
+		conn, err := tls.Dial("tcp4", address, &tls.Config{RootCAs: certificate.Roots, ServerName: "proxy.example", NextProtos: []string{protocol}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
+		_, _ = io.WriteString(conn, "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if (err == nil) != (protocol == "http/1.1") {
+			t.Errorf("%s: %v, %v", protocol, answer, err)
+		}
+		conn.Close()
+	}
+	testkit.Eventually(t, "nothing is counted any more", func() bool { return d.Conns() == 0 })
+	if got := d.take(); len(got) > 0 {
+		t.Errorf("counted as %q", got)
 	}
 }

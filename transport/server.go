@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -85,6 +86,8 @@ type Config struct {
 	Observer    Observer // nil for none
 	Resume      Resume
 	Log         *slog.Logger
+	// Secure says that clients speak TLS with this process.
+	Secure bool
 
 	// MaxConnsPerPeer bounds the connections to the HTTP listener that are no
 	// sessions, of one direct peer that is no trusted proxy; 0 is no limit.
@@ -237,10 +240,16 @@ func (s *Server) Conns() int {
 // once, before the actors are told to end their sessions.
 func (s *Server) AnnounceRestart() { s.host.AnnounceRestart() }
 
+// overTLS marks a request that came over TLS of our own, which ends before net/http.
+var overTLS = &tls.ConnectionState{}
+
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, ok := s.received(w, r)
 	if !ok {
 		return
+	}
+	if s.config.Secure {
+		r.TLS = overTLS
 	}
 	endpoint := "own"
 	if s.config.Observer != nil {

@@ -151,6 +151,27 @@ func proxies(v view) (warnings, notes []finding) {
 	return warnings, notes
 }
 
+// acmePort is where an authority asks for tls-alpn-01 (RFC 8737, section 3).
+const acmePort = 443
+
+func ownTLS(v view) (warnings, notes []finding) {
+	if v.TLSKeyFile != "" && runtime.GOOS != "windows" {
+		switch info, err := os.Stat(v.TLSKeyFile); {
+		case err != nil:
+			warnings = append(warnings, say("TLS_KEY_FILE", "it can't be read, so the server won't start: %v", err))
+		case info.Mode().Perm()&0o004 != 0:
+			warnings = append(warnings, say("TLS_KEY_FILE", "every process on this machine can read the key: chmod o-r %s", v.TLSKeyFile))
+		}
+	}
+	if v.ACME() && v.Port != acmePort {
+		notes = append(notes, say("ACME_DOMAINS", "the authority asks at port 443 of these names: it must lead to PORT, which is %d", v.Port))
+	}
+	if v.ACMETunnels {
+		notes = append(notes, say("ACME_DOMAINS", "each tunnel is a certificate to be had, of which authorities grant a domain some dozens a week: with many tunnels a wildcard certificate in TLS_CERT_FILE is better"))
+	}
+	return warnings, notes
+}
+
 func credentials(v view) (warnings, notes []finding) {
 	const text = "services in tunnels get the cookies and passwords that browsers send to *.%s"
 	switch {

@@ -43,6 +43,7 @@ func TestNothingToSay(t *testing.T) {
 	for _, environ := range [][]string{
 		private,
 		slices.Concat(private, []string{"TUNNEL_DOMAIN=t.example", "TUNNEL_NAME_SECRET=0123456789abcdef0123456789abcdef", "TRUSTED_PROXIES=10.0.0.0/8", "METRICS_ADDR=127.0.0.1:9090", "ADMIN_TOKEN=0123456789abcdef", "MAX_SESSION_AGE=12h", "ALLOWED_TARGETS=10.1.0.0/16"}),
+		slices.Concat(private, []string{"BIND=unix:/run/w", "TRUSTED_PROXIES=unix", "METRICS_ADDR=unix:/run/m"}),
 		// What make run sets, with a key of keygen's.
 		{"BIND=127.0.0.1", "CLERK_JWKS_URL=https://k.example/jwks", "JWT_ISSUER=x", "TRUSTED_PROXIES=127.0.0.1", "ALLOWED_TARGETS=127.0.0.0/8,::1/128", "ALLOWED_ORIGINS=http://localhost:*", "TUNNEL_DOMAIN=tunnel.localhost", "TUNNEL_PUBLIC_URL=http://*.tunnel.localhost:8080", "TUNNEL_BIND=127.0.0.1", "LOG_FORMAT=text", "WEB_TERMINAL=on", "WEB_TERMINAL_ANCESTORS=https://app.example"},
 	} {
@@ -73,6 +74,12 @@ func TestFindings(t *testing.T) {
 		{base: none, environ: []string{"BIND=localhost"}, variable: "ALLOWED_ORIGINS", warning: "any web page"},
 		{environ: []string{"JWT_AUDIENCE="}, base: private[:1], variable: "JWT_AUTHORIZED_PARTIES", note: "every token"},
 		{environ: []string{tunnels, "ALLOWED_ORIGINS=https://*.t.example"}, variable: "ALLOWED_ORIGINS", warning: "served through tunnels"},
+		{environ: []string{"BIND=unix:/run/w"}, variable: "TRUSTED_PROXIES", warning: "add unix"},
+		{environ: []string{"BIND=unix:/run/w", "TRUSTED_PROXIES=unix", "UNIX_SOCKET_MODE=0666"}, variable: "UNIX_SOCKET_MODE", note: "claim any address"},
+		{environ: []string{"TLS_CERT_FILE=/nonexistent/c", "TLS_KEY_FILE=/nonexistent/k"}, variable: "TLS_KEY_FILE", warning: "can't be read"},
+		{environ: []string{"TLS_CERT_FILE=/etc/hosts", "TLS_KEY_FILE=/etc/hosts"}, variable: "TLS_KEY_FILE", warning: "can read the key"},
+		{environ: []string{"ACME_DOMAINS=a.example", "ACME_CACHE_DIR=/a"}, variable: "ACME_DOMAINS", note: "port 443"},
+		{environ: []string{tunnels, "PORT=443", "ACME_DOMAINS=*.t.example", "ACME_CACHE_DIR=/a"}, variable: "ACME_DOMAINS", note: "wildcard certificate"},
 		{environ: []string{"BLOCKED_TARGETS=none"}, variable: "BLOCKED_TARGETS", warning: "blocks nothing"},
 		{environ: []string{"ALLOWED_TARGETS=0.0.0.0/0"}, variable: "ALLOWED_TARGETS", warning: "exempts everything"},
 		{environ: []string{"ALLOWED_TARGETS=10.0.0.0/8,169.254.0.0/16"}, variable: "ALLOWED_TARGETS", warning: "credentials"},

@@ -42,7 +42,7 @@ type rule func(v view) (warnings, notes []finding)
 
 // rules are in the order in which their findings are told: the worst first.
 var rules = []rule{
-	settingsFile, authentication, keyFile, claims, origins, targets, proxies, credentials, names,
+	settingsFile, authentication, keyFile, claims, origins, targets, proxies, ownTLS, credentials, names,
 	metricsListener, ports, limits, memory, tunnelBuffers, times, logs, withoutEffect, misspelled,
 }
 

@@ -52,7 +52,7 @@ var table = []struct {
 		messages.ReasonBodyTooBig, messages.ReasonBodyBad, messages.ReasonBodyLate,
 		messages.ReasonBadAnswer, messages.ReasonAnswerTooBig, messages.ReasonAnswerHeaders, messages.ReasonAnswerLate,
 		messages.ReasonServiceRefused, messages.ReasonServiceEnded, messages.ReasonInternal,
-		messages.ReasonBadRequest, messages.ReasonHeaderTooBig, messages.ReasonConnLimit, messages.ReasonConnIdle, messages.ReasonProxyHeader, // to no tunnel
+		messages.ReasonBadRequest, messages.ReasonHeaderTooBig, messages.ReasonConnLimit, messages.ReasonConnIdle, messages.ReasonProxyHeader, messages.ReasonTLSHandshake, // to no tunnel
 	}},
 	{Raw, []messages.Reason{
 		messages.ReasonRawFull, messages.ReasonRawAddress, messages.ReasonRawTunnel, messages.ReasonRawUser, messages.ReasonRawLimit,

@@ -152,8 +152,8 @@ func AppendLength(b []byte, n int64) []byte {
 	return append(strconv.AppendInt(b, n, 10), "\r\n"...)
 }
 
-// forwardedProto returns how the outside client speaks to the outermost proxy:
-// a trusted one says so. Of a chain of proxies the outermost comes first.
+// forwardedProto returns how the outside client speaks to the outermost proxy, which is
+// this process if there is no other: a trusted one says so. Of a chain of proxies the outermost comes first.
 func (s *Rules) forwardedProto(r *http.Request) string {
 	if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && s.Sources.Trusted(netpolicy.Peer(r)) {
 		first, _, _ := strings.Cut(said[0], ",")
@@ -165,6 +165,9 @@ func (s *Rules) forwardedProto(r *http.Request) string {
 		case "wss":
 			return "https"
 		}
+	}
+	if r.TLS != nil {
+		return "https"
 	}
 	return "http"
 }

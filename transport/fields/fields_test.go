@@ -1,6 +1,7 @@
 package fields
 
 import (
+	"crypto/tls"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -261,4 +262,15 @@ func BenchmarkHeaders(b *testing.B) {
 			_, _ = g.Answer(in, out)
 		}
 	})
+}
+
+// A request that came over TLS of our own was made by https, unless a trusted proxy says
+// that its client speaks otherwise.
+func TestForwardedProtoOverTLS(t *testing.T) {
+	for peer, want := range map[string]string{"192.0.2.1:1": "https", "10.0.0.1:1": "http"} {
+		r := &http.Request{RemoteAddr: peer, TLS: &tls.ConnectionState{}, Header: http.Header{"X-Forwarded-Proto": {"http"}}}
+		if got := newRules(false).forwardedProto(r); got != want {
+			t.Errorf("from %s: %s", peer, got)
+		}
+	}
 }

@@ -25,6 +25,7 @@ type road struct {
 
 // roads are all of them, open until the test ends.
 func roads(t *testing.T, each func(t *testing.T, r *road)) {
+	t.Parallel() // they wait most of the time
 	for name, open := range map[string]func(*testing.T) *road{"TLS": secureRoad, "Unix": unixRoad, "TLS over Unix": secureUnixRoad} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,58 @@
+package listen
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"wsproxy/internal/testkit"
+	"wsproxy/messages"
+)
+
+// Who makes no handshake is waited for, but not for ever.
+func TestHandshakesHaveAnEnd(t *testing.T) {
+	t.Parallel()
+	r := secureRoad(t)
+	defer r.Close()
+	conn, err := net.Dial("tcp4", r.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "\x16\x03\x01") // half a header
+	accepted, err := r.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	refused := make(chan *Error, 1)
+	began := time.Now()
+	go func() {
+		_, no := r.Prepare(accepted)
+		refused <- no
+	}()
+	no := testkit.Receive(t, refused)
+	if took := time.Since(began); no == nil || no.Reason != messages.ReasonTLSHandshake || !errors.Is(no, os.ErrDeadlineExceeded) || took < handshakeTimeout {
+		t.Errorf("after %v: %v", took, no)
+	}
+}
+
+// A listener is bare that has nothing before its HTTP.
+func TestBareListeners(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if bare, ok := New(l, Options{}).Bare(); !ok || bare != l {
+		t.Error("a listener with nothing before its HTTP is none")
+	}
+	unix := openUnix(t)
+	defer unix.Close()
+	if _, ok := New(unix, Options{}).Bare(); ok {
+		t.Error("a Unix socket's is one")
+	}
+}
