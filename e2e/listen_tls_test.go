@@ -56,7 +56,7 @@ func TestOwnTLS(t *testing.T) {
 	}
 	first, second := testkit.NewCertificate(t, "proxy.example.com"), testkit.NewCertificate(t, "new.example.com")
 	write(first)
-	env := []string{"TLS_CERT_FILE=" + files[0], "TLS_KEY_FILE=" + files[1], "METRICS_ADDR=127.0.0.1:0", allowLoopback()}
+	env := []string{"TLS_CERT_FILE=" + files[0], "TLS_KEY_FILE=" + files[1], "METRICS_ADDR=127.0.0.1:0", "SHUTDOWN_TIMEOUT=100ms", allowLoopback()}
 	s := tunnelServer(t, env...)
 	d := secureDoorway(s, first.Roots, "proxy.example.com")
 	d.wantWhole(t, s)
@@ -155,5 +155,39 @@ func TestACME(t *testing.T) {
 	names, faults := ca.Names()
 	if strings.Join(names, " ") != "proxy.example.com "+tunnel.host || len(faults) > 0 {
 		t.Errorf("ordered were %v, with the faults %v", names, faults)
+	}
+}
+
+// Whoever leaves TLS connections idle, or begins handshakes and sends nothing, takes
+// nothing from others, when there are few descriptors.
+func TestIdleTLSConnectionsGiveWay(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certificate := testkit.NewCertificate(t, "proxy.example.com")
+	for name, content := range map[string][]byte{"cert": certificate.Cert, "key": certificate.Key} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := startLow(t, 256, "TLS_CERT_FILE="+filepath.Join(dir, "cert"), "TLS_KEY_FILE="+filepath.Join(dir, "key"))
+	d := secureDoorway(s, certificate.Roots, "proxy.example.com")
+	_, query, _ := strings.Cut(relayURL(s, echoServer(t)), "/relay")
+	relay := d.open(t, "/relay"+query)
+	idler(t, s, "127.0.0.1", 200, false)
+	for range 100 {
+		conn, err := d.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatalf("one that is the newest makes no handshake: %v", err)
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	idler(t, s, "127.0.0.2", 200, false)
+	for _, ws := range []*websocket.Conn{relay, d.open(t, "/relay"+query)} {
+		if err := ws.WriteMessage(websocket.BinaryMessage, []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := ws.ReadMessage(); err != nil || string(got) != "hello" {
+			t.Errorf("beside them a relay brings %q, %v", got, err)
+		}
 	}
 }

@@ -20,7 +20,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	path, metrics := filepath.Join(dir, "http"), filepath.Join(dir, "metrics")
-	env := []string{"BIND=unix:" + path, "UNIX_SOCKET_MODE=0600", "TRUSTED_PROXIES=unix", "METRICS_ADDR=unix:" + metrics, allowLoopback()}
+	env := []string{"BIND=unix:" + path, "UNIX_SOCKET_MODE=0600", "TRUSTED_PROXIES=unix", "METRICS_ADDR=unix:" + metrics, "SHUTDOWN_TIMEOUT=100ms", allowLoopback()}
 	s := tunnelServer(t, env...)
 	if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeSocket|0o600 {
 		t.Errorf("the socket is %v, %v", info, err)
@@ -46,7 +46,6 @@ func TestUnixSocket(t *testing.T) {
 	if code := second.wait(patience); code != 1 || !strings.Contains(second.log(), "already") {
 		t.Errorf("a second server ends with %d", code)
 	}
-	s.signal(os.Interrupt)
 	s.signal(os.Interrupt)
 	if code := s.wait(patience); code != 0 {
 		t.Errorf("the server ends with %d", code)

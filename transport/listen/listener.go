@@ -32,12 +32,15 @@ type Options struct {
 type Listener struct {
 	net.Listener
 	options   Options
-	unflushed atomic.Int64 // splices that have yet to send what the edge has written
-	lingering atomic.Int64 // splices whose edge is closed
+	handshake time.Duration // bounds each
+	unflushed atomic.Int64  // splices that have yet to send what the edge has written
+	lingering atomic.Int64  // splices whose edge is closed
 }
 
 // New returns a Listener of one that is open.
-func New(l net.Listener, o Options) *Listener { return &Listener{Listener: l, options: o} }
+func New(l net.Listener, o Options) *Listener {
+	return &Listener{Listener: l, options: o, handshake: handshakeTimeout}
+}
 
 // Bare returns the listener itself if its connections are HTTP over TCP, and nothing
 // stands before that.
@@ -99,7 +102,7 @@ func (l *Listener) Prepare(conn net.Conn) (*Prepared, *Error) {
 	var secure *tls.Conn
 	if l.options.TLS != nil {
 		secure = tls.Server(w, l.options.TLS)
-		_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
+		_ = conn.SetDeadline(time.Now().Add(l.handshake))
 		if err := secure.Handshake(); err != nil {
 			return nil, &Error{messages.ReasonTLSHandshake, err}
 		}

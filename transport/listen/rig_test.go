@@ -23,10 +23,13 @@ type road struct {
 	resets bool                     // a client hears of a reset
 }
 
-// roads are all of them, open until the test ends.
+// allRoads open all of them, by name.
+var allRoads = map[string]func(*testing.T) *road{"TLS": secureRoad, "Unix": unixRoad, "TLS over Unix": secureUnixRoad}
+
+// roads has a test run on each, which is open until the test ends.
 func roads(t *testing.T, each func(t *testing.T, r *road)) {
 	t.Parallel() // they wait most of the time
-	for name, open := range map[string]func(*testing.T) *road{"TLS": secureRoad, "Unix": unixRoad, "TLS over Unix": secureUnixRoad} {
+	for name, open := range allRoads {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := open(t)

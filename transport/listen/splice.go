@@ -39,10 +39,12 @@ type splice struct {
 	front    *net.TCPConn    // this end of the TCP connection
 	edge     syscall.RawConn // the other end, to see whether it is closed
 	edgeRead *wsock.Reader   // of front
-	inDone   chan struct{}   // closed when the peer is not read any more
-	sentEnd  atomic.Bool     // the edge is sent no more
-	cutting  sync.Once
-	flushed  func() // says, once, that all that the edge has written was given to the kernel
+	// edgeWrite writes to front.
+	edgeWrite *wsock.TryWriter
+	inDone    chan struct{} // closed when the peer is not read any more
+	sentEnd   atomic.Bool   // the edge is sent no more
+	cutting   sync.Once
+	flushed   func() // says, once, that all that the edge has written was given to the kernel
 
 	mu    sync.Mutex
 	acked uint64    // under mu: bytes that the peer's kernel had acknowledged at the last look
@@ -63,6 +65,9 @@ func (l *Listener) splice(w *wire, secure *tls.Conn) (*net.TCPConn, error) {
 	s.edge, err = edge.SyscallConn()
 	if err == nil {
 		s.edgeRead, err = wsock.NewReader(front, 0)
+	}
+	if err == nil {
+		s.edgeWrite, err = wsock.NewTryWriter(front)
 	}
 	if err != nil {
 		edge.Close()
@@ -105,14 +110,26 @@ func (s *splice) in() {
 
 var errInner = errors.New("the edge reads no more")
 
-// passIn passes on what has come, and returns why there is no more.
+// atOnce is how many bytes are passed on at once at most, which is what a record of TLS
+// holds (RFC 8446, section 5.1).
+const atOnce = 16 << 10
+
+// passIn passes on what has come, and returns why there is no more. While the edge does
+// not read it holds no more than the bytes that it has read.
 func (s *splice) passIn() error {
 	buf := wsock.TakeBuffer()
-	defer wsock.GiveBuffer(buf)
+	defer func() { wsock.GiveBuffer(buf) }()
 	for {
-		n, err := s.stream.Read(buf[:])
+		n, err := s.stream.Read(buf[:atOnce])
 		if n > 0 {
-			if _, err := s.front.Write(buf[:n]); err != nil {
+			m, err := s.edgeWrite.Try(buf[:n])
+			if err == nil && m < n {
+				rest := append([]byte(nil), buf[m:n]...)
+				wsock.GiveBuffer(buf)
+				_, err = s.front.Write(rest)
+				buf = wsock.TakeBuffer()
+			}
+			if err != nil {
 				return errInner
 			}
 		}

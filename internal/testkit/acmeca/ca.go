@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -182,7 +183,9 @@ func (c *CA) open(r *http.Request) (payload []byte, account string, err error) {
 	if account == "" {
 		x, _ := base64.RawURLEncoding.DecodeString(head.JWK.X)
 		y, _ := base64.RawURLEncoding.DecodeString(head.JWK.Y)
-		key = &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(x), Y: new(big.Int).SetBytes(y)}
+		if key, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y)); err != nil {
+			return nil, "", err
+		}
 		account = c.server.URL + "/account/" + head.JWK.X
 		c.accounts[account] = key
 	}
