@@ -54,6 +54,7 @@ var rules = []rule{
 	{packages: "transport/budget", only: nothing, why: "it counts, whatever it is"},
 	{packages: "transport/listen", only: []string{"messages", "transport/listen/proxyheader", "transport/wsock", "transport/wsock/kernel"}, why: "it knows connections, and nothing that is said over them"},
 	{packages: "transport/listen/proxyheader", only: nothing, why: "it is a format"},
+	{packages: "transport/bandwidth", only: nothing, why: "it counts, whoever passes bytes"},
 	{packages: "transport/resume", only: []string{"messages", "transport/budget", "transport/wsock/..."}, why: "relay and tunnel stand on it"},
 	{packages: "transport/tunnel/sendqueue", only: []string{"messages", "transport/tunnel/inflight", "transport/wsock", "transport/wsock/kernel"}, why: "streams and sockets stand on it"},
 	{packages: "config", only: []string{"auth", "netpolicy", "messages"}, why: "it calls their parsers and starts nothing"},

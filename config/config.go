@@ -122,6 +122,11 @@ type Config struct {
 	// (MAX_HTTP_CONNS)
 	MaxHTTPConns int
 
+	// MaxBytesPerSecondPerUser bounds what all WebSockets of one user, or of one
+	// address if anonymous, pass in a second, each way; 0 is no limit.
+	// (MAX_BYTES_PER_SECOND_PER_USER)
+	MaxBytesPerSecondPerUser int64
+
 	// BlockedTargets are ranges that no relay may reach, beside the default.
 	// (BLOCKED_TARGETS)
 	BlockedTargets []netip.Prefix

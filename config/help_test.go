@@ -35,6 +35,7 @@ var contract = []struct{ name, shown string }{
 	{"TUNNEL_TCP_IDLE_TIMEOUT", "0s"},
 	{"MAX_HTTP_CONNS_PER_IP", "256"},
 	{"MAX_HTTP_CONNS", "up to 4096"},
+	{"MAX_BYTES_PER_SECOND_PER_USER", "0"},
 	{"BLOCKED_TARGETS", "special-purpose ranges"},
 	{"ALLOWED_TARGETS", "no exemption"},
 	{"ALLOWED_PORTS", "any"},

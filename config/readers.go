@@ -66,6 +66,18 @@ func size(field func(*Config) *int64, lowest, highest int64) reader {
 	}}
 }
 
+// sizeOrNone is size for what 0 turns off.
+func sizeOrNone(field func(*Config) *int64, lowest, highest int64) reader {
+	bounded := size(field, lowest, highest)
+	return reader{bounded.expected + ", or 0", func(c *Config, text string) error {
+		if text == "0" {
+			*field(c) = 0
+			return nil
+		}
+		return bounded.read(c, text)
+	}}
+}
+
 // sizeUnits are largest first, for formatSize.
 var sizeUnits = []struct {
 	suffix string

@@ -97,6 +97,8 @@ const (
 	minBuffer = 64 * kib
 	// maxBuffer is beyond the memory of any machine that this runs on.
 	maxBuffer = 1024 * gib
+	// minRate lets a shell be used: below it a single write takes many seconds.
+	minRate = 16 * kib
 	// minSecret is as long as the key of the strongest code that is made of one.
 	minSecret = 32
 	// minToken is more than anybody guesses over a network.
@@ -252,6 +254,9 @@ var variables = []variable{
 	{name: "MAX_HTTP_CONNS", unset: "up to 4096", reload: true,
 		help:   "the same of all peers; unset a third of the descriptors if that is less; 0 = no limit",
 		reader: count(func(c *Config) *int { return &c.MaxHTTPConns })},
+	{name: "MAX_BYTES_PER_SECOND_PER_USER", fallback: "0", reload: true,
+		help:   "bytes that all relays and tunnels of one user pass in a second, each way; 0 = no limit",
+		reader: sizeOrNone(func(c *Config) *int64 { return &c.MaxBytesPerSecondPerUser }, minRate, maxBuffer)},
 
 	{name: "BLOCKED_TARGETS", unset: "special-purpose ranges", reload: true,
 		help: "CIDRs that no relay may reach, beside the default; none alone blocks nothing",

@@ -20,6 +20,7 @@ import (
 	"wsproxy/page"
 	"wsproxy/server/certs"
 	"wsproxy/transport"
+	"wsproxy/transport/bandwidth"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/listen"
 	"wsproxy/transport/wsock"
@@ -43,6 +44,7 @@ type service struct {
 	verifier  *auth.Verifier // nil without authentication
 	keepalive *wsock.Keepalive
 	shares    *budget.Shares // what sessions that outlive their WebSocket hold
+	bandwidth *bandwidth.Users
 	edge      *transport.Server
 	meter     *metrics.Metrics
 	refusals  *refusals

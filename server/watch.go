@@ -55,6 +55,7 @@ func limitsOf(c config.Config) []metrics.Limit {
 		numbers("MAX_TUNNEL_TCP_PER_IP", c.MaxTunnelTCPPerIP),
 		numbers("MAX_HTTP_CONNS_PER_IP", c.MaxHTTPConnsPerIP),
 		numbers("MAX_HTTP_CONNS", c.MaxHTTPConns),
+		bytes("MAX_BYTES_PER_SECOND_PER_USER", c.MaxBytesPerSecondPerUser),
 		bytes("TUNNEL_BUFFER", c.TunnelBuffer),
 		bytes("TUNNEL_BUFFER_TOTAL", c.TunnelBufferTotal),
 		bytes("TUNNEL_MAX_BODY", c.TunnelMaxBody),

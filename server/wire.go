@@ -22,6 +22,7 @@ import (
 	"wsproxy/netpolicy"
 	"wsproxy/page"
 	"wsproxy/transport"
+	"wsproxy/transport/bandwidth"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
 )
@@ -31,6 +32,7 @@ import (
 func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 	c := s.config
 	s.keepalive = wsock.NewKeepalive(c.PingInterval)
+	s.bandwidth = bandwidth.NewUsers(c.MaxBytesPerSecondPerUser)
 	targets := targetsOf(c)
 	targets.OwnPort = func(port uint16) bool { return slices.Contains(ownPorts, port) || isRawPort(c, port) }
 	s.policy, s.sources = netpolicy.New(targets), c.Sources()
@@ -43,6 +45,7 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 		Ping:        c.PingInterval,
 		Refused:     s.refusals,
 		Observer:    meter,
+		Bandwidth:   s.bandwidth,
 		Log:         s.log,
 		Secure:      c.TLS(),
 

@@ -44,6 +44,16 @@ func (s *Server) admit(r *http.Request, ask func(answer chan messages.Admission)
 	return nil, reason
 }
 
+// limit has a WebSocket pass no more than is left of what its user may.
+func (s *Server) limit(client *wsock.Conn, who *applicant) {
+	if s.config.Bandwidth == nil || !s.config.Bandwidth.Bounded() {
+		return
+	}
+	if share := s.config.Bandwidth.Open(whose(who.user, who.source)); share != nil { // a nil *Share in an interface would not be nil
+		client.Limit(share)
+	}
+}
+
 // begin makes a session of a request: admitted first, then upgraded, then
 // attached to what the session's actors hold. It answers the request in any
 // case.

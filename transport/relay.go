@@ -13,6 +13,7 @@ import (
 	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/relay"
+	"wsproxy/transport/wsock"
 )
 
 // maxAccessValue is the largest CF-Access header value, in bytes, that is
@@ -59,7 +60,10 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 			Target: target.String(), Resume: lasting, Lookup: !target.Literal(),
 			Upgrade: isHandshake(r), Pair: pair, Answer: answer,
 		})
-	}, pair.Attach)
+	}, func(client *wsock.Conn) bool {
+		s.limit(client, who)
+		return pair.Attach(client)
+	})
 }
 
 // whenBlocked returns what a pair calls whose target turns out to be blocked when it is

@@ -16,6 +16,7 @@ import (
 	"wsproxy/messages"
 	"wsproxy/messages/refused"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/bandwidth"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/forward"
 	"wsproxy/transport/outside"
@@ -68,8 +69,8 @@ type Memory interface {
 	Add(n int64)
 }
 
-// Config is what the edge needs. All fields but Auth, Tunnels, Pages, Observer and the
-// bounds are required.
+// Config is what the edge needs. All fields but Auth, Tunnels, Pages, Observer, Bandwidth
+// and the bounds are required.
 type Config struct {
 	Root        *actor.RootContext
 	Relays      *actor.PID
@@ -85,6 +86,7 @@ type Config struct {
 	Refused     refused.Recorder
 	Observer    Observer // nil for none
 	Resume      Resume
+	Bandwidth   *bandwidth.Users // nil for no bound
 	Log         *slog.Logger
 	// Secure says that clients speak TLS with this process.
 	Secure bool

@@ -43,6 +43,7 @@ func (s *Server) takeUp(w http.ResponseWriter, r *http.Request, who *applicant, 
 		s.conns.work(conn)
 		defer s.conns.leave(conn)
 	}
+	s.limit(client, who)
 	if reason := s.askToTakeUp(who, t, client); reason != "" {
 		s.record(r, who, reason)
 		if counts {

@@ -13,6 +13,7 @@ import (
 	"wsproxy/transport/forward"
 	"wsproxy/transport/gossh"
 	"wsproxy/transport/tunnel"
+	"wsproxy/transport/wsock"
 )
 
 // tunnel answers /tunnel: it registers a tunnel. The checks stand in the order
@@ -58,7 +59,10 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 			Subdomain: who.subdomain, Name: asked.name,
 			Upgrade: isHandshake(r), Mux: mux, Answer: answer,
 		})
-	}, mux.Attach)
+	}, func(client *wsock.Conn) bool {
+		s.limit(client, who)
+		return mux.Attach(client)
+	})
 }
 
 // whose names a user for what all of one user's tunnels may take. One without a

@@ -120,6 +120,7 @@ func (p *Pair) pumpDown() messages.Reason {
 			return client.Failure(err)
 		}
 		p.movedDown(int64(n))
+		client.AwaitTurn()
 	}
 	return messages.ReasonTargetEnded
 }

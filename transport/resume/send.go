@@ -180,6 +180,7 @@ func (s *Session) write() {
 		}
 		s.wrote(k, k.conn.Write(b.bufs...))
 		clear(b.bufs)
+		k.conn.AwaitTurn() // the other one's, if it is taken over meanwhile: that ends the wait
 	}
 }
 

@@ -366,5 +366,6 @@ func (m *Mux) pumpOut() messages.Reason {
 			return client.Failure(err)
 		}
 		m.movedOut(size)
+		client.AwaitTurn()
 	}
 }

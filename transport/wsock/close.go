@@ -104,6 +104,7 @@ func (s *Session) release() {
 	}
 	s.host.keepalive.remove(s.conn)
 	s.conn.conn.Close()
+	s.conn.endLimit()
 }
 
 func (s *Session) sendClose(reason messages.Reason) {
@@ -134,6 +135,7 @@ func (h *Host) restartText() string { return messages.RestartText(int(h.restarti
 // Refuse closes a WebSocket that no session wants, so that the close arrives.
 func (h *Host) Refuse(c *Conn, reason messages.Reason) {
 	defer c.conn.Close()
+	c.endLimit()
 	_ = c.conn.SetDeadline(time.Now().Add(messages.Linger))
 	code, text := messages.CloseFor(reason)
 	if reason == messages.ReasonShutdown {

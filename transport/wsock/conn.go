@@ -44,6 +44,8 @@ type Conn struct {
 	gaveUp  func(messages.Reason)           // set before the keepalive gets the Conn; never blocks
 	pulse   pulse                           // owned by the keepalive
 	linger  *Linger                         // owned by the pump that closes it; nil until then
+	limiter Limiter                         // nil for none; set before the Conn is attached
+	closing <-chan struct{}                 // closed when the session begins to close; set as the Conn is attached, with a limiter
 
 	// urgent holds the newest frame of each kind that overtakes data, until it is
 	// sent, and waits whether there is one.
@@ -123,6 +125,9 @@ func (s *Conn) Write(frames ...[]byte) error {
 	s.turn.Lock()
 	err := s.writeInTurn(frames)
 	s.turn.Unlock()
+	if s.limiter != nil {
+		s.wrote(frames)
+	}
 	if s.waits.Load() {
 		s.flush()
 	}

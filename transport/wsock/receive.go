@@ -79,6 +79,9 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 			return reason, false
 		}
 		s.conn.heard.Add(1)
+		if s.conn.limiter != nil {
+			s.conn.limiter.Passed(fromClient, n)
+		}
 		if r.Received != nil {
 			r.Received(n)
 		}
@@ -109,6 +112,9 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 		}
 		at.rest = nil // even empty it would hold the buffer
 		GiveBuffer(buf)
+		if s.conn.limiter != nil {
+			s.conn.limiter.Await(fromClient, s.conn.closing)
+		}
 	}
 }
 

@@ -86,6 +86,9 @@ func (s *Session) Init(host *Host, ended func(messages.Reason) any) {
 // wants it. If not, the Conn remains the caller's. The HTTP handler calls it.
 func (s *Session) Attach(conn *Conn) bool {
 	s.conn = conn
+	if conn.limiter != nil {
+		conn.closing = s.closing.Done()
+	}
 	conn.gaveUp = func(reason messages.Reason) { s.Tell(s.ended(reason)) }
 	if !s.state.CompareAndSwap(sessionOpen, sessionAttached) {
 		return false
