@@ -13,6 +13,7 @@ import (
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 	"wsproxy/messages/inspect"
+	"wsproxy/messages/renewal"
 )
 
 // openTunnel is a tunnel's first message.
@@ -60,6 +61,7 @@ type tunnel struct {
 	counted  bool        // the mux closes for so long that it has asked for its slots again
 	atOnce   bool        // the mux closes without waiting for its client
 	lasting  sessions.Lasting
+	expiry   sessions.Expiry
 }
 
 type tunnelState uint8
@@ -123,6 +125,8 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		if a.lasting.IsTooLate(m) {
 			a.finish(ctx, messages.ReasonResumeTimeout)
 		}
+	case *sessions.TokenDue, *renewal.Renewed:
+		a.token(ctx)
 	case *messages.YieldSlot:
 		a.claims = nil
 		a.finish(ctx, messages.ReasonGaveWay)
@@ -204,6 +208,7 @@ func (a *tunnel) start(ctx actor.Context) {
 	a.needs.Meter.TunnelStarted()
 	a.log(ctx).Info("tunnel started", "credit", a.open.Credit)
 	a.state = tunnelListening
+	a.expiry.Set(ctx, a.open.Expires)
 	if a.open.NoRaw {
 		a.ready(ctx)
 		return
@@ -274,6 +279,7 @@ func (a *tunnel) takeUp(ctx actor.Context, m *messages.TakeUp) {
 	}
 	if away, ok := a.lasting.TakeUp(ctx, m, a.open.User, a.open.Mux); ok {
 		a.open.Source = m.Source // from now on; what the limits count stays
+		a.expiry.Set(ctx, m.Expires)
 		a.log(ctx).Info("tunnel resumed", "away_ms", away.Milliseconds())
 	}
 }
@@ -358,6 +364,7 @@ func (a *tunnel) end(ctx actor.Context) {
 		a.linger.Stop()
 	}
 	a.lasting.Close(a.reason)
+	a.expiry.Stop()
 	if a.started.IsZero() {
 		return
 	}

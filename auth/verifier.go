@@ -54,6 +54,8 @@ type Identity struct {
 	// Subject is the claim "sub": 1 to MaxSubjectBytes bytes of printable text,
 	// fit to be logged.
 	Subject string
+	// Expires is the claim "exp". A token is good for [Leeway] longer.
+	Expires time.Time
 }
 
 // Verifier judges tokens. It is safe for concurrent use.
@@ -163,7 +165,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Identity, error) {
 		return Identity{}, translate(err, parsed)
 	}
 	subject, _ := claims["sub"].(string)
-	return Identity{Subject: subject}, nil
+	expires, _ := claims.GetExpirationTime() // it was judged
+	return Identity{Subject: subject, Expires: expires.Time}, nil
 }
 
 // Stats are counts since New, for metrics.

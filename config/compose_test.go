@@ -109,6 +109,7 @@ func composeEnvironment(t *testing.T, env map[string]string) (environ []string) 
 // composeTogether are variables that those of a prefix have no effect without.
 var composeTogether = map[string][]string{
 	"JWT_":        {"CLERK_JWKS_URL"},
+	"END_WITH":    {"CLERK_JWKS_URL"},
 	"TUNNEL_PORT": {"TUNNEL_PORT_MIN", "TUNNEL_PORT_MAX"},
 	"TLS_":        {"TLS_CERT_FILE", "TLS_KEY_FILE"},
 	"ACME_":       {"ACME_DOMAINS", "ACME_CACHE_DIR"},

@@ -59,6 +59,8 @@ type Config struct {
 	// JWTAuthorizedParties are the origins that "azp" may say, lower-case and
 	// without default ports; empty accepts any. (JWT_AUTHORIZED_PARTIES)
 	JWTAuthorizedParties []string
+	// EndWithToken has sessions end when their token has expired. (END_WITH_TOKEN)
+	EndWithToken bool
 	// AllowedOrigins judges the Origin header of a browser. (ALLOWED_ORIGINS)
 	AllowedOrigins netpolicy.Origins
 
@@ -292,6 +294,9 @@ func (c *Config) reconcile(env environment, unread map[string]bool) []error {
 			if text, set := env.lookup(name); set && !unread[name] {
 				errs = append(errs, fmt.Errorf("%s is %q, but has no effect without CLERK_JWKS_URL, and no token would be checked: set CLERK_JWKS_URL or unset %s", name, redact(text), name))
 			}
+		}
+		if c.EndWithToken {
+			errs = append(errs, errors.New("END_WITH_TOKEN is true, but there are no tokens without CLERK_JWKS_URL: set CLERK_JWKS_URL or unset END_WITH_TOKEN"))
 		}
 	}
 	return errs

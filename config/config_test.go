@@ -254,7 +254,7 @@ func tunnelsAt(c *Config, domain string) {
 var samples = map[string]string{
 	"PORT": "80", "BIND": "127.0.0.1", "UNIX_SOCKET_MODE": "0600", "TLS_CERT_FILE": "/c", "TLS_KEY_FILE": "/k", "ACME_DOMAINS": "p.example", "ACME_EMAIL": "me@p.example", "ACME_CACHE_DIR": "/a", "ACME_DIRECTORY": "https://a.example/d",
 	"CLERK_JWKS_URL": "https://k.example/j", "JWT_ISSUER": "me", "JWT_AUDIENCE": "you",
-	"JWT_AUTHORIZED_PARTIES": "https://a.example", "ALLOWED_ORIGINS": "https://a.example", "WEB_TERMINAL": "on", "WEB_TERMINAL_ANCESTORS": "https://a.example", "TUNNEL_DOMAIN": "t.example",
+	"JWT_AUTHORIZED_PARTIES": "https://a.example", "END_WITH_TOKEN": "true", "ALLOWED_ORIGINS": "https://a.example", "WEB_TERMINAL": "on", "WEB_TERMINAL_ANCESTORS": "https://a.example", "TUNNEL_DOMAIN": "t.example",
 	"TUNNEL_PUBLIC_URL": "https://*.t.example", "TUNNEL_PORT_MIN": "9", "TUNNEL_PORT_MAX": "9", "TUNNEL_BIND": "::1",
 	"TUNNEL_RAW_HOST": "r.example", "MAX_CONNS_PER_IP": "7", "MAX_CONNS_PER_USER": "7", "MAX_TUNNEL_HTTP_PER_IP": "7",
 	"MAX_TUNNEL_HTTP": "7", "MAX_TUNNEL_TCP_CONNS": "7", "MAX_TUNNEL_TCP_CONNS_GLOBAL": "7", "MAX_HTTP_CONNS_PER_IP": "7", "MAX_HTTP_CONNS": "7", "MAX_TUNNEL_TCP_PER_IP": "7", "MAX_BYTES_PER_SECOND_PER_USER": "1MiB", "TUNNEL_TCP_IDLE_TIMEOUT": "7s", "BLOCKED_TARGETS": "none",

@@ -17,6 +17,7 @@ var contract = []struct{ name, shown string }{
 	{"JWT_ISSUER", "any"},
 	{"JWT_AUDIENCE", "any"},
 	{"JWT_AUTHORIZED_PARTIES", "any"},
+	{"END_WITH_TOKEN", "false"},
 	{"ALLOWED_ORIGINS", "*"},
 	{"WEB_TERMINAL", "off"}, {"WEB_TERMINAL_ANCESTORS", "none"},
 	{"TUNNEL_DOMAIN", "tunnels off"},

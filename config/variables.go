@@ -172,6 +172,9 @@ var variables = []variable{
 			c.JWTAuthorizedParties, err = netpolicy.ParseExactOrigins(text)
 			return err
 		}}},
+	{name: "END_WITH_TOKEN", fallback: "false", reload: true,
+		help:   "end relays and tunnels when their token has expired, unless they have shown a fresh one",
+		reader: boolean(func(c *Config) *bool { return &c.EndWithToken })},
 	{name: "ALLOWED_ORIGINS", fallback: "*", reload: true,
 		help: "origins of pages that may connect; *, http://localhost:*, https://*.example.com and app://- work",
 		reader: reader{"origins such as https://app.example.com, https://*.example.com, http://localhost:* or *, comma-separated", func(c *Config, text string) (err error) {

@@ -47,6 +47,7 @@ type tunnelMessage struct {
 	Protocol     string            `json:"protocol,omitempty"` // of tcp_open
 	Reason       string            `json:"reason,omitempty"`
 	Bytes        int               `json:"bytes,omitempty"`
+	In           int               `json:"in,omitempty"` // of auth_expires
 }
 
 // bytes returns the body as it was meant.
@@ -251,6 +252,10 @@ func (c *tunnelClient) control(isBinary bool, data []byte) {
 		}
 		if !c.credit {
 			c.t.Errorf("credit without flow=credit: %s", data)
+		}
+	case "auth_expires":
+		if m.In <= 0 || m.In > 60 {
+			c.t.Errorf("the token expires in %d s", m.In)
 		}
 	default:
 		c.t.Errorf("a message of type %q", m.Type)

@@ -30,6 +30,8 @@ const (
 	ReasonUnknownMessage Reason = "unknown_message" // JSON on a relay that is none of a session that can be taken up
 	ReasonResumeTimeout  Reason = "resume_timeout"  // it had lost its WebSocket, and nobody took it up within RESUME_TIMEOUT
 
+	ReasonTokenExpired Reason = "token_expired" // the token that it was opened with, or renewed by, has expired (END_WITH_TOKEN)
+
 	ReasonNameTaken Reason = "name_taken" // a later tunnel of the same name has come
 	ReasonShutdown  Reason = "shutdown"   // the server is shutting down
 	ReasonOperator  Reason = "operator"   // the operator has closed it
@@ -130,7 +132,7 @@ func (r Reason) IsAnswered() bool {
 // IsForced reports whether what ends for r is closed within [Linger] in all, however slowly
 // its two sides take their last bytes: neither has wanted the end.
 func (r Reason) IsForced() bool {
-	return r == ReasonShutdown || r == ReasonOperator || r == ReasonTooOld
+	return r == ReasonShutdown || r == ReasonOperator || r == ReasonTooOld || r == ReasonTokenExpired
 }
 
 // CloseFor returns the close code and the text that tell a client of the
@@ -158,6 +160,8 @@ func CloseFor(r Reason) (code int, text string) {
 		return ClosePolicy, "closed by the operator of this server"
 	case ReasonTooOld:
 		return ClosePolicy, "the session is as old as this server lets one become"
+	case ReasonTokenExpired:
+		return ClosePolicy, "the token has expired: connect again with a fresh one"
 	case ReasonMessageTooBig:
 		return CloseTooBig, "message too big"
 	case ReasonNameTaken:

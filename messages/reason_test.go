@@ -61,7 +61,7 @@ func TestCloseCodeTellsTheReason(t *testing.T) {
 		ReasonShutdown:      1001,
 		ReasonProtocolError: 1002,
 		ReasonTextMessage:   1003,
-		ReasonTargetBlocked: 1008, ReasonOperator: 1008, ReasonTooOld: 1008,
+		ReasonTargetBlocked: 1008, ReasonOperator: 1008, ReasonTooOld: 1008, ReasonTokenExpired: 1008,
 		ReasonMessageTooBig: 1009,
 		ReasonNameTaken:     4001,
 
@@ -98,7 +98,7 @@ func TestCloseCodeTellsTheReason(t *testing.T) {
 // What somebody else than its two sides has decided is not held up by them.
 func TestForcedEnds(t *testing.T) {
 	for name, reason := range reasons(t) {
-		want := reason == "shutdown" || reason == "operator" || reason == "too_old"
+		want := reason == "shutdown" || reason == "operator" || reason == "too_old" || reason == "token_expired"
 		if reason.IsForced() != want {
 			t.Errorf("%s: that it is forced is %v", name, reason.IsForced())
 		}

@@ -2,6 +2,7 @@ package messages
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -49,6 +50,7 @@ type OpenRelay struct {
 	Source  netip.Addr   // the client, as judged from peer and trusted proxies
 	Count   netip.Prefix // what the limits count for Source
 	User    string       // who it is; empty for anyone
+	Expires time.Time    // when the session ends with its token; zero = it doesn't
 	Target  string       // where to, as parsed and judged, for the log
 	Resume  bool         // whether the session may outlive its WebSocket
 	Lookup  bool         // whether resolving Target asks a name server

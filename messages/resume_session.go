@@ -1,6 +1,9 @@
 package messages
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // A WebSocket is one whose handshake is done, as actors pass it on: they know
 // nothing of it.
@@ -29,9 +32,10 @@ type TakeUp struct {
 	Secret    string // of the session's token
 	User      string // who asks; empty for anyone
 	Source    netip.Addr
-	Attempt   uint64 // which the client raises; 0 if it gave none that can be read
-	Position  uint64 // up to where the client has all
-	Readable  bool   // whether the client gave a position that can be read
+	Expires   time.Time // when the session ends with the token shown now; zero = as before
+	Attempt   uint64    // which the client raises; 0 if it gave none that can be read
+	Position  uint64    // up to where the client has all
+	Readable  bool      // whether the client gave a position that can be read
 	WebSocket WebSocket
 	Answer    chan<- Reason
 }

@@ -142,10 +142,12 @@ type OpenTunnel struct {
 	Source netip.Addr
 	Count  netip.Prefix
 	User   string // empty for anyone
-	Credit bool   // flow=credit
-	Bytes  bool   // http=bytes; only with Credit
-	NoRaw  bool   // raw=off: no raw port is taken
-	Resume bool   // whether the tunnel may outlive its WebSocket; only with Bytes
+	// Expires is when the tunnel ends with its token; zero = it doesn't.
+	Expires time.Time
+	Credit  bool // flow=credit
+	Bytes   bool // http=bytes; only with Credit
+	NoRaw   bool // raw=off: no raw port is taken
+	Resume  bool // whether the tunnel may outlive its WebSocket; only with Bytes
 	// Subdomain is that of a named tunnel, which a later one of the same name
 	// takes over. Empty: any will do, and nobody takes it over.
 	Subdomain string

@@ -65,7 +65,7 @@ func clientEnds() []string {
 	return words(
 		messages.ReasonClientClosed, messages.ReasonClientAborted, messages.ReasonClientGone, messages.ReasonClientSilent, messages.ReasonClientStalled,
 		messages.ReasonProtocolError, messages.ReasonBadAck, messages.ReasonBeyondLimit, messages.ReasonUnknownMessage,
-		messages.ReasonResumeTimeout, messages.ReasonGaveWay, messages.ReasonShutdown, messages.ReasonOperator, messages.ReasonTooOld, messages.ReasonInternal, messages.ReasonAbandoned,
+		messages.ReasonResumeTimeout, messages.ReasonGaveWay, messages.ReasonShutdown, messages.ReasonOperator, messages.ReasonTooOld, messages.ReasonTokenExpired, messages.ReasonInternal, messages.ReasonAbandoned,
 	)
 }
 

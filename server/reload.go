@@ -73,7 +73,7 @@ func (s *service) apply(c config.Config, level *slog.LevelVar) {
 	s.policy.Replace(targetsOf(c))
 	s.sources.Replace(c.Sources())
 	s.bandwidth.Change(c.MaxBytesPerSecondPerUser)
-	s.edge.Change(c.AllowedOrigins, c.MaxHTTPConnsPerIP, c.MaxHTTPConns)
+	s.edge.Change(c.AllowedOrigins, c.MaxHTTPConnsPerIP, c.MaxHTTPConns, c.EndWithToken)
 	s.system.Root.Send(s.limits, &limits.Rebound{Bounds: boundsOf(c)})
 	if s.tunnels != nil {
 		bounds := tunnelBoundsOf(c)

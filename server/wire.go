@@ -49,6 +49,8 @@ func (s *service) wire(ownPorts []uint16, meter *metrics.Metrics) error {
 		Log:         s.log,
 		Secure:      c.TLS(),
 
+		EndWithToken: c.EndWithToken,
+
 		MaxConnsPerPeer: c.MaxHTTPConnsPerIP,
 		MaxConns:        c.MaxHTTPConns,
 	}

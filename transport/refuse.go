@@ -29,6 +29,7 @@ type applicant struct {
 	endpoint refused.Endpoint
 	source   netip.Addr // as judged
 	user     string     // "" for anyone, and until the token was checked
+	expires  time.Time  // of the token that was checked
 	// Where to: the target of a relay, and a tunnel's subdomain if it has a name.
 	target    func() string
 	subdomain string

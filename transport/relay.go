@@ -26,12 +26,10 @@ const maxAccessValue = 512
 func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 	query, _ := url.ParseQuery(r.URL.RawQuery) // what is malformed is missing, and refused as such
 	who := &applicant{endpoint: refused.Relay, source: s.config.Sources.OfRequest(r), target: func() string { return targetOf(query) }}
-	user, no := s.authenticate(r, query)
-	if no != nil {
+	if no := s.authenticate(r, query, who); no != nil {
 		s.refuse(w, r, who, *no)
 		return
 	}
-	who.user = user
 	if !s.originAllowed(r) {
 		s.refuse(w, r, who, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
 		return
@@ -46,18 +44,18 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	source := who.source
+	user, source := who.user, who.source
 	lasting := s.relays.Resume != nil && auth.OffersResume(r.Header)
 	pair, protocol := relay.NewPair(s.relays, target, access), auth.SelectSubprotocol(r.Header)
 	if lasting {
-		pair, protocol = relay.NewLastingPair(s.relays, target, access, whose(user, source)), auth.SelectResume(r.Header)
+		pair, protocol = relay.NewLastingPair(s.relays, target, access, whose(user, source), s.renewer(who)), auth.SelectResume(r.Header)
 	}
 	who.cause = pair.Refusal
 	pair.OnBlocked(s.whenBlocked(r, who, target))
 	s.begin(w, r, who, protocol, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Relays, &messages.OpenRelay{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
-			Target: target.String(), Resume: lasting, Lookup: !target.Literal(),
+			Expires: s.endOf(who), Target: target.String(), Resume: lasting, Lookup: !target.Literal(),
 			Upgrade: isHandshake(r), Pair: pair, Answer: answer,
 		})
 	}, func(client *wsock.Conn) bool {

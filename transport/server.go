@@ -87,9 +87,11 @@ type Config struct {
 	Observer    Observer // nil for none
 	Resume      Resume
 	Bandwidth   *bandwidth.Users // nil for no bound
-	Log         *slog.Logger
 	// Secure says that clients speak TLS with this process.
 	Secure bool
+	// EndWithToken has sessions end when their token has expired.
+	EndWithToken bool
+	Log          *slog.Logger
 
 	// MaxConnsPerPeer bounds the connections to the HTTP listener that are no
 	// sessions, of one direct peer that is no trusted proxy; 0 is no limit.
@@ -144,12 +146,16 @@ type Server struct {
 	leaving    atomic.Bool                       // whether /health says so
 	draining   atomic.Bool                       // whether new sessions are refused
 	origins    atomic.Pointer[netpolicy.Origins] // what it points to is never changed
+
+	endWithToken atomic.Bool
 }
 
-// Change has other origins and other bounds hold from now on, as those of Config. Policy
-// and Sources are changed by themselves. Any goroutine may call it.
-func (s *Server) Change(origins netpolicy.Origins, maxConnsPerPeer, maxConns int) {
+// Change has other origins, other bounds and another EndWithToken hold from now on, as
+// those of Config. Policy and Sources are changed by themselves. Any goroutine may call
+// it.
+func (s *Server) Change(origins netpolicy.Origins, maxConnsPerPeer, maxConns int, endWithToken bool) {
 	s.origins.Store(&origins)
+	s.endWithToken.Store(endWithToken)
 	s.conns.rebound(maxConnsPerPeer, maxConns)
 }
 
@@ -160,6 +166,7 @@ func NewServer(c Config) *Server {
 		Host: host, Policy: c.Policy, DialTimeout: c.DialTimeout, Ping: c.Ping, Observer: c.Observer,
 	}}
 	s.origins.Store(&c.Origins)
+	s.endWithToken.Store(c.EndWithToken)
 	var lasting *resume.Settings
 	if c.Resume.Timeout > 0 {
 		lasting = &resume.Settings{Host: host, Timeout: c.Resume.Timeout, Buffer: c.Resume.Buffer, Shares: c.Resume.Shares}

@@ -25,12 +25,10 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query, _ := url.ParseQuery(r.URL.RawQuery) // what is malformed is missing
-	user, no := s.authenticate(r, query)
-	if no != nil {
+	if no := s.authenticate(r, query, who); no != nil {
 		s.refuse(w, r, who, *no)
 		return
 	}
-	who.user = user
 	if !s.originAllowed(r) {
 		s.refuse(w, r, who, refusal{http.StatusForbidden, messages.ReasonOrigin, "Pages of this origin may not use this server."})
 		return
@@ -44,18 +42,19 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, who, *no)
 		return
 	}
+	user, source := who.user, who.source
 	who.subdomain = s.config.Tunnels.subdomainOf(user, asked.name)
 
-	source := who.source
 	lasting, protocol := false, auth.SelectSubprotocol(r.Header)
 	if s.tunnels.Resume != nil && asked.bytes && auth.OffersResume(r.Header) { // and flow=credit, without which there is no http=bytes
 		lasting, protocol = true, auth.SelectResume(r.Header)
 	}
-	mux := tunnel.New(s.tunnels, s.dialect(asked), tunnel.Options{Credit: asked.credit, User: whose(user, source), Lasting: lasting})
+	mux := tunnel.New(s.tunnels, s.dialect(asked), tunnel.Options{Credit: asked.credit, User: whose(user, source), Lasting: lasting, Renewer: s.renewer(who)})
 	s.begin(w, r, who, protocol, func(answer chan messages.Admission) {
 		s.config.Root.Send(s.config.Tunnels.Actor, &messages.OpenTunnel{
 			Source: source, Count: netpolicy.CountKey(source), User: user,
-			Credit: asked.credit, Bytes: asked.bytes, NoRaw: asked.noRaw, Resume: lasting,
+			Expires: s.endOf(who),
+			Credit:  asked.credit, Bytes: asked.bytes, NoRaw: asked.noRaw, Resume: lasting,
 			Subdomain: who.subdomain, Name: asked.name,
 			Upgrade: isHandshake(r), Mux: mux, Answer: answer,
 		})

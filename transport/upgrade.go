@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -13,21 +14,53 @@ import (
 
 	"wsproxy/auth"
 	"wsproxy/messages"
+	"wsproxy/messages/renewal"
 	"wsproxy/transport/outside"
+	"wsproxy/transport/renewer"
 	"wsproxy/transport/wsock"
 )
 
-// authenticate returns whose request it is, "" for anyone, or the answer for
-// who may not come in.
-func (s *Server) authenticate(r *http.Request, query url.Values) (user string, no *refusal) {
+// authenticate notes whose request it is, or returns the answer for who may not come in.
+func (s *Server) authenticate(r *http.Request, query url.Values, who *applicant) *refusal {
 	if s.config.Auth == nil {
-		return "", nil
+		return nil
 	}
 	identity, err := s.config.Auth.Verify(r.Context(), auth.TokenFrom(query, r.Header))
 	if err != nil {
-		return "", &refusal{http.StatusUnauthorized, tokenReason(err), err.Error()}
+		return &refusal{http.StatusUnauthorized, tokenReason(err), err.Error()}
 	}
-	return identity.Subject, nil
+	who.user, who.expires = identity.Subject, identity.Expires
+	return nil
+}
+
+// endOf returns when a session ends with its token, the zero Time if it doesn't.
+func (s *Server) endOf(who *applicant) time.Time {
+	if s.config.Auth == nil || !s.endWithToken.Load() {
+		return time.Time{}
+	}
+	return who.expires.Add(auth.Leeway)
+}
+
+// renewer returns what judges the fresh tokens of a session, nil if it doesn't end with
+// its token.
+func (s *Server) renewer(who *applicant) *renewer.Renewer {
+	if s.endOf(who).IsZero() {
+		return nil
+	}
+	judge := func(token string) (until, expires time.Time, why string) {
+		// The verifier has bounds of its own for what it waits for.
+		now, err := s.config.Auth.Verify(context.Background(), token)
+		switch refusal, ok := errors.AsType[*auth.Error](err); {
+		case ok:
+			return until, expires, string(refusal.Reason)
+		case err != nil:
+			return until, expires, renewal.WhyInternal
+		case now.Subject != who.user:
+			return until, expires, renewal.WhyOtherUser
+		}
+		return now.Expires.Add(auth.Leeway), now.Expires, ""
+	}
+	return renewer.New(judge, s.config.Log)
 }
 
 // upgrader makes the handshake. The connection's own buffers are dropped after

@@ -12,6 +12,7 @@ import (
 	"wsproxy/actors/supervise"
 	"wsproxy/messages"
 	"wsproxy/messages/inspect"
+	"wsproxy/messages/renewal"
 )
 
 // relayProps returns what all relays are spawned from. Each is then told what
@@ -51,6 +52,7 @@ type relay struct {
 	counted bool        // it closes for so long that it has asked for its slots again
 	shut    bool        // told by Shutdown: nobody is waited for
 	lasting sessions.Lasting
+	expiry  sessions.Expiry
 }
 
 type relayState uint8
@@ -110,6 +112,12 @@ func (a *relay) Receive(ctx actor.Context) {
 		if a.lasting.IsTooLate(m) {
 			a.giveUp(ctx, messages.ReasonResumeTimeout)
 		}
+	case *sessions.TokenDue:
+		if _, over := a.expiry.Due(ctx, m); over {
+			a.giveUp(ctx, messages.ReasonTokenExpired)
+		}
+	case *renewal.Renewed:
+		a.expiry.Set(ctx, m.Until)
 	case *messages.YieldSlot:
 		a.held = nil
 		a.giveUp(ctx, messages.ReasonGaveWay)
@@ -211,6 +219,7 @@ func (a *relay) start(ctx actor.Context) {
 	a.needs.Meter.RelayStarted()
 	a.log(ctx).Info("relay started")
 	a.state = relayDialing
+	a.expiry.Set(ctx, a.open.Expires)
 	a.open.Pair.Dial()
 	if a.open.Resume {
 		a.open.Pair.Announce(a.lasting.Open(ctx, &a.needs.Lasting))
@@ -255,6 +264,7 @@ func (a *relay) takeUp(ctx actor.Context, m *messages.TakeUp) {
 		return
 	}
 	a.open.Source = m.Source // from now on; what the limits count stays
+	a.expiry.Set(ctx, m.Expires)
 	a.log(ctx).Info("relay resumed", "away_ms", away.Milliseconds())
 }
 
@@ -332,6 +342,7 @@ func (a *relay) end(ctx actor.Context, reason messages.Reason) {
 		a.linger.Stop()
 	}
 	a.lasting.Close(reason)
+	a.expiry.Stop()
 	if a.started.IsZero() {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
+	"wsproxy/transport/renewer"
 	"wsproxy/transport/resume"
 	"wsproxy/transport/wsock"
 	"wsproxy/transport/wsock/replay"
@@ -86,12 +87,14 @@ func NewPair(settings *Settings, target netpolicy.Target, access *Access) *Pair 
 }
 
 // NewLastingPair is NewPair for a client whose session outlives its WebSocket. user
-// is whose part of what all such sessions may hold it has.
-func NewLastingPair(settings *Settings, target netpolicy.Target, access *Access, user string) *Pair {
+// is whose part of what all such sessions may hold it has, fresh what judges its client's
+// fresh tokens; nil if it doesn't end with its token.
+func NewLastingPair(settings *Settings, target netpolicy.Target, access *Access, user string, fresh *renewer.Renewer) *Pair {
 	p := &Pair{settings: settings, target: target, access: access, lasting: new(resume.Session)}
 	p.sink = &lastingUp{pair: p}
 	p.lasting.Init(settings.Resume, resume.Options{
 		Unit: replay.Bytes, Opcode: wsock.OpText, User: user, Sink: p.sink,
+		Renewer: fresh,
 	})
 	p.life = p.lasting
 	return p

@@ -30,7 +30,7 @@ func newLastingRig(t *testing.T, to upstream) *lastingRig {
 	settings.Resume = &resume.Settings{
 		Host: settings.Host, Timeout: time.Hour, Buffer: 1 << 20, Shares: budget.NewShares(1 << 20),
 	}
-	r.pair = NewLastingPair(&settings, r.pair.target, nil, "ann")
+	r.pair = NewLastingPair(&settings, r.pair.target, nil, "ann", nil)
 	r.pair.Own(r.PID)
 	r.attach()
 	if to == nil {

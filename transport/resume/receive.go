@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"wsproxy/messages"
+	"wsproxy/messages/renewal"
 	"wsproxy/transport/wsock"
 	"wsproxy/transport/wsock/replay"
 )
@@ -196,6 +197,10 @@ func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
 		return k.control(message, text, m.Kind)
 	}
 	if m.Kind != messages.KindEOF {
+		if token, ok := renewal.DecodeAuth(message); ok {
+			s.renewer.Take(token, s.Tell, func(answer []byte) { k.conn.Urge(wsock.UrgentAuth, s.frame(answer)) })
+			return ""
+		}
 		return messages.ReasonUnknownMessage
 	}
 	s.in.Ended()

@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
+	"wsproxy/transport/renewer"
 	"wsproxy/transport/wsock"
 	"wsproxy/transport/wsock/replay"
 )
@@ -32,6 +33,9 @@ type Options struct {
 	Opcode byte        // what its messages of section 9 are framed as: [wsock.OpText] or [wsock.OpBinary]
 	User   string      // for the bytes that all of one user's sessions may hold
 	Sink   Sink
+	// Renewer judges the fresh tokens of a relay's client; nil for a session that doesn't
+	// end with its token. A tunnel's come as its other messages do.
+	Renewer *renewer.Renewer
 }
 
 // A Sink takes what the client sends, message by message, each once and in order:
@@ -55,10 +59,11 @@ type Sink interface {
 // owner, says what happens when. Methods whose comment names no caller are the
 // owner's, and return at once.
 type Session struct {
-	settings *Settings       // set once
-	sink     Sink            // set once
-	owner    *actor.PID      // set by Own, before anything else runs
-	closing  context.Context // ends when the session begins to close
+	settings *Settings        // set once
+	sink     Sink             // set once
+	renewer  *renewer.Renewer // set once
+	owner    *actor.PID       // set by Own, before anything else runs
+	closing  context.Context  // ends when the session begins to close
 	cancel   context.CancelFunc
 	first    *socket        // set once; its Conn by Attach
 	held     *budget.Budget // set once: what it holds beyond FirstBytes
@@ -108,6 +113,7 @@ type Session struct {
 // Init makes the zero Session one of a client whose WebSocket may be lost.
 func (s *Session) Init(settings *Settings, options Options) {
 	s.settings, s.sink, s.unit, s.opcode = settings, options.Sink, options.Unit, options.Opcode
+	s.renewer = options.Renewer
 	s.changed.L = &s.mu
 	s.held = settings.Shares.Open(options.User, 2*max(settings.Buffer-FirstBytes, 0))
 	s.out, s.in = replay.NewSender(options.Unit), replay.NewReceiver(options.Unit)

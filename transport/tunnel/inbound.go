@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/messages/renewal"
 	"wsproxy/transport/pieces"
 	"wsproxy/transport/wsock"
 )
@@ -298,6 +299,15 @@ func (in *inbound) control() {
 		return
 	}
 	m, size := in.mux, text.Size
+	if size <= renewal.MaxMessage {
+		whole := text.Whole() // which leaves nothing in text
+		if token, ok := renewal.DecodeAuth(whole); ok {
+			m.renewer.Take(token, m.life.Tell, m.Control)
+			m.answers.Add(int64(-size))
+			return
+		}
+		text.Chunks = [][]byte{whole}
+	}
 	var message any
 	var err error
 	pieces.Heavily(size, func() { message, err = messages.DecodeControl(text.Whole()) })

@@ -12,6 +12,7 @@ import (
 	"wsproxy/messages"
 	"wsproxy/transport/budget"
 	"wsproxy/transport/pieces"
+	"wsproxy/transport/renewer"
 	"wsproxy/transport/resume"
 	"wsproxy/transport/tunnel/inflight"
 	"wsproxy/transport/tunnel/port"
@@ -30,6 +31,7 @@ type Mux struct {
 	token    string                  // of lasting, from Announce to Start
 	leaving  atomic.Bool             // of lasting: what is read goes nowhere
 	settings *Settings               // set once
+	renewer  *renewer.Renewer        // set once
 	dialect  Dialect                 // set once, before Start
 	credit   bool                    // set once: flow=credit
 	handler  *actor.PID              // set by Prepare, before the pumps begin
@@ -81,13 +83,16 @@ type Options struct {
 	User   string // for the memory that all of one user's tunnels may hold
 	// Lasting is whether the tunnel may outlive its WebSocket.
 	Lasting bool
+	// Renewer judges the client's fresh tokens; nil for a tunnel that doesn't end with
+	// its token.
+	Renewer *renewer.Renewer
 }
 
 // New returns a Mux for a client that speaks what dialect returns, which is
 // called once. It starts nothing.
 func New(settings *Settings, dialect func(*Mux) Dialect, options Options) *Mux {
 	m := &Mux{
-		settings: settings, credit: options.Credit,
+		settings: settings, credit: options.Credit, renewer: options.Renewer,
 		memory:  settings.Memory.Open(options.User),
 		buffer:  budget.New(settings.Buffer),
 		inbound: budget.New(inboundWindow),

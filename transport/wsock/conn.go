@@ -69,6 +69,7 @@ const (
 	UrgentPong   Urgent = iota // the answer to a ping (RFC 6455, section 5.5.3)
 	UrgentAnswer               // the answer to a ping that is a message (protocol, section 9)
 	UrgentAck                  // an acknowledgement (protocol, section 9)
+	UrgentAuth                 // what came of a fresh token (protocol, section 10)
 	urgentKinds
 )
 
