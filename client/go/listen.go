@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
+	"time"
 
 	"wsproxy/client/go/internal/mux"
 	"wsproxy/client/go/internal/session"
@@ -61,6 +63,19 @@ func Listen(ctx context.Context, o ListenOptions) (net.Listener, *Tunnel, error)
 		query.Set("host", o.HostHeader)
 	}
 	m := mux.New(o.Raw)
+	if ask := o.Token; ask != nil {
+		var one sync.Mutex
+		o.Token = func(ctx context.Context) (string, error) {
+			one.Lock() // a session may be taken up just when it is to be renewed
+			defer one.Unlock()
+			return ask(ctx)
+		}
+		m.Fresh = func() (string, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), freshPatience)
+			defer cancel()
+			return o.Token(ctx)
+		}
+	}
 	open := o.session(replay.Messages, "/tunnel", query)
 	open.Source, open.Sink, open.Window = m, m, mux.Units
 	s, err := session.Open(ctx, open)
@@ -87,6 +102,10 @@ func Listen(ctx context.Context, o ListenOptions) (net.Listener, *Tunnel, error)
 	}
 	return listener{m.HTTP}, t, nil
 }
+
+// freshPatience is how long a fresh token may take to come: a server that ends sessions
+// with their token asks a minute before.
+const freshPatience = time.Minute
 
 // errOldServer is of a server that has tunnels without what this client needs.
 var errOldServer = errors.New("the server is too old for this client: its tunnels do not have http=bytes and flow=credit. Use a newer wsproxy there")

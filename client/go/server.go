@@ -20,8 +20,9 @@ type Server struct {
 	// proxy has it below one: wss://example.com/proxy.
 	URL string
 	// Token is asked for a token before each WebSocket is opened, also before one
-	// that takes a session up: it may be a new one each time. nil = none. The token
-	// goes into the header Authorization.
+	// that takes a session up, and when a server that ends sessions with their token
+	// (END_WITH_TOKEN) says that a tunnel is about to end: it may be a new one each time.
+	// nil = none. The token goes into the header Authorization, or a message.
 	Token func(ctx context.Context) (string, error)
 	// TLS is for wss and https; nil = the system's certificate authorities.
 	TLS *tls.Config

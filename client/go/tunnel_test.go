@@ -167,6 +167,12 @@ func TestCutsOfTheWebSocket(t *testing.T) {
 // keys makes an RSA key and the address that a server gets it from.
 func keys(t testing.TB) (jwks string, token func(context.Context) (string, error)) {
 	t.Helper()
+	return keysFor(t, time.Hour)
+}
+
+// keysFor is keys for tokens that last for so long.
+func keysFor(t testing.TB, lasts time.Duration) (jwks string, token func(context.Context) (string, error)) {
+	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +183,7 @@ func keys(t testing.TB) (jwks string, token func(context.Context) (string, error
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(set) }))
 	t.Cleanup(issuer.Close)
 	return issuer.URL, func(context.Context) (string, error) {
-		claims := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"sub": "alice", "exp": time.Now().Add(time.Hour).Unix()})
+		claims := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"sub": "alice", "exp": time.Now().Add(lasts).Unix()})
 		claims.Header["kid"] = "k"
 		return claims.SignedString(key)
 	}

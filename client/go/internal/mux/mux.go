@@ -58,6 +58,9 @@ type Mux struct {
 	// HTTP and Raw give out the connections over which the server speaks HTTP,
 	// and those of outside peers.
 	HTTP, Raw *Listener
+	// Fresh returns a fresh token, before the session ends with the one that it has; nil
+	// for none. It is called by a goroutine of its own, and set before Attach.
+	Fresh func() (string, error)
 
 	readied chan struct{} // closed when tunnel_ready has come, or the Mux has ended
 	done    chan struct{} // closed when the session has ended
@@ -77,6 +80,8 @@ type Mux struct {
 	turns     turns
 	widened   int   // bytes that windows have reserved
 	withheld  int64 // messages that don't count as passed on, for the answers are too many
+
+	renewing bool // Fresh is being asked
 
 	leaving bool      // nothing new is taken, and the session ends with the last stream
 	settled time.Time // when the session may be closed at the earliest

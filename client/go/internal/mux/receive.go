@@ -51,6 +51,11 @@ func (m *Mux) takeControl(payload []byte) {
 		close(m.readied)
 	case *wire.Opened:
 		m.open(message)
+	case *wire.Expires:
+		if m.Fresh != nil && !m.renewing {
+			m.renewing = true
+			go m.renew()
+		}
 	case *messages.Close:
 		if s := m.streams[message.ConnID]; s != nil {
 			s.peerClosed(message.Reason)
@@ -59,6 +64,18 @@ func (m *Mux) takeControl(payload []byte) {
 		if s := m.streams[message.ConnID]; s != nil {
 			s.credited(message.Bytes)
 		}
+	}
+}
+
+// renew shows the server a fresh token. Without one the session ends when the server says
+// so.
+func (m *Mux) renew() {
+	token, err := m.Fresh()
+	m.mu.Lock()
+	defer m.unlock()
+	m.renewing = false
+	if err == nil && token != "" && !m.ended {
+		m.answer(wire.EncodeAuth(token))
 	}
 }
 
@@ -92,7 +109,7 @@ func (m *Mux) open(opened *wire.Opened) {
 	l.put(s, time.Now())
 }
 
-// answer sends a control message about a stream that there is not.
+// answer sends a control message about a stream that there is not, or a fresh token.
 func (m *Mux) answer(message []byte) {
 	m.answers = append(m.answers, message)
 	m.wake()

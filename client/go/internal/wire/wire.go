@@ -28,6 +28,18 @@ func EncodeClose(connID, reason string) []byte {
 	return b
 }
 
+// Expires is auth_expires: the server ends the session with its token, soon.
+type Expires struct{}
+
+// EncodeAuth returns auth, with a fresh token.
+func EncodeAuth(token string) []byte {
+	b, _ := json.Marshal(struct { // strings can always be written
+		Type  string `json:"type"`
+		Token string `json:"token"`
+	}{"auth", token})
+	return b
+}
+
 // AppendDataHeader appends the header of a data message of the client.
 func AppendDataHeader(b []byte, connID string) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(connID)))
@@ -57,7 +69,7 @@ var (
 )
 
 // DecodeServer reads a control message of the proxy: a *[messages.Ready], *[Opened],
-// *[messages.Close] or *[messages.Credit], or nil for a type that is not known, which
+// *[messages.Close], *[messages.Credit] or *[Expires], or nil for a type that is not known, which
 // is ignored.
 func DecodeServer(b []byte) (any, error) {
 	var kind struct {
@@ -71,6 +83,8 @@ func DecodeServer(b []byte) (any, error) {
 		return decodeReady(b)
 	case "tcp_open":
 		return read(b, &Opened{})
+	case "auth_expires":
+		return &Expires{}, nil
 	case "tcp_close":
 		m := struct{ ConnID, Reason string }{}
 		if json.Unmarshal(b, &m) != nil {

@@ -23,6 +23,7 @@ func TestClientReadsWhatTheProxyWrites(t *testing.T) {
 		{messages.EncodeCredit("c", 131072), &messages.Credit{ConnID: "c", Bytes: 131072}},
 		{[]byte(`{"bytes":1,"later":[{"bytes":"x"}],"connId":"\u0063","type":"tcp_credit","window":"odd"}`), &messages.Credit{ConnID: "c", Bytes: 1}},
 		{[]byte(` {"type":"tcp_close","connId":"c","reason":null} `), &messages.Close{ConnID: "c"}},
+		{[]byte(`{"type":"auth_expires","in":60}`), &Expires{}},
 		{[]byte(`{"type":"tomorrow","connId":1}`), nil},
 		{[]byte(`{"type":7}`), nil},
 		{[]byte(`{}`), nil},
