@@ -1,4 +1,7 @@
-/** A token (JWT), or a function that is asked for one at every connect and reconnect. */
+/**
+ * A token (JWT), or a function that is asked for one at every connect and reconnect, and when the server is about to
+ * end a tunnel because its token expires.
+ */
 export type Token = string | null | undefined | (() => string | null | undefined | Promise<string | null | undefined>);
 
 /** Uint8Array, of an ArrayBuffer where TypeScript tells that apart (from 5.9 on). */

@@ -6,6 +6,7 @@ import { openLine } from "./line.js";
 import { units } from "./replay.js";
 import { Deadline } from "./request.js";
 import { serveHTTP } from "./server.js";
+import { currentToken } from "./socket.js";
 import { Turns } from "./turns.js";
 
 /** Messages that the server may send before this side has handled some of them, when it may send more than it does at first. */
@@ -106,6 +107,8 @@ export class Session {
         return this.#open(message);
       case "tcp_credit":
         return this.#connections.get(message.connId)?.credited(message.bytes);
+      case "auth_expires":
+        return void this.#renew();
       case "tcp_close":
         return this.#connections.get(message.connId)?.closedByServer(message.reason);
     }
@@ -120,6 +123,18 @@ export class Session {
     this.address = { url: tunnelUrl, rawPort, rawHost, credentials };
     this.#window = window;
     this.#resolveReady();
+  }
+
+  /** The server is about to end the tunnel with its token: it is shown a fresh one, if the page has one. */
+  async #renew() {
+    const { token, onError } = this.#options;
+    if (typeof token !== "function") return;
+    try {
+      const fresh = await currentToken(token, this.#signal);
+      if (fresh && !this.#over) this.sendControl({ type: "auth", token: fresh });
+    } catch (error) {
+      if (!this.#signal.aborted) onError(error);
+    }
   }
 
   /**

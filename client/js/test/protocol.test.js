@@ -33,10 +33,12 @@ async function play(t, handler, ready = { window }, options = {}) {
   wire.opening = page.run(async (page, { url, handler, options }) => {
     const { state } = page;
     state.errors = [];
+    const { fresh, ...others } = options;
+    if (fresh) others.token = () => fresh.shift();
     const onConnection = new Function("page", `return ${handler}`)(page);
     state.tunnel = await page.openTunnel({
       url,
-      ...options,
+      ...others,
       onReady: (address) => { state.ready = address; },
       onRequest: (request, info) => new Response("x".repeat(Number(info.path.slice(1)))),
       onConnection: (connection) => onConnection(connection, state),
@@ -248,4 +250,15 @@ test("a server that speaks another protocol", async (t) => {
     const { error } = await other.page.run((page) => page.outcome(page.state.tunnel.closed));
     assert.match(error.message, /not of the wsproxy protocol/);
   }
+});
+
+test("a tunnel whose token expires shows a fresh one, if the page has a function for that", async (t) => {
+  const { wire } = await play(t, "undefined", undefined, { fresh: ["first", "second"] });
+  await wire.opening;
+  send(wire, { type: "auth_expires", in: 60 });
+  assert.deepEqual(await next(wire), { type: "auth", token: "second" });
+  send(wire, { type: "auth_ok", exp: 1 }); // and what it doesn't know does no harm
+  send(wire, { type: "auth_expires", in: 60 }); // there is no third
+  send(wire, { type: "tcp_open", connId: "c1", protocol: "unknown" });
+  assert.deepEqual(await next(wire), { type: "tcp_close", connId: "c1" });
 });
