@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,8 +51,10 @@ const (
 	maxHeader = 16 << 10
 	// bodyTime bounds how long is waited for a body that nobody reads.
 	bodyTime = 10 * time.Second
-	// answerTime bounds an answer, a profile included: pprof refuses longer ones.
+	// answerTime bounds an answer; of a profile what comes when it was made.
 	answerTime = 2 * time.Minute
+	// profileTime bounds how long a profile may be made.
+	profileTime = 2 * time.Minute
 	// idleTime bounds how long a connection waits for its next request.
 	idleTime = 2 * time.Minute
 	// atOnce bounds the answers about sessions that are being made.
@@ -87,6 +91,10 @@ func New(o Options) http.Handler {
 		"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace,
 	} {
 		mux.Handle("/debug/pprof/"+path, h.only(http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
+			if tooLong(r) {
+				h.refuse(w, http.StatusBadRequest, "seconds must be a number of at most "+strconv.Itoa(int(profileTime.Seconds()))+".")
+				return
+			}
 			h.o.Count(outcomeOK)
 			profile(w, r)
 		}))
@@ -95,6 +103,13 @@ func New(o Options) http.Handler {
 		h.refuse(w, http.StatusNotFound, "There is nothing by this name; docs/operations.md lists what there is.")
 	})
 	return h.guard(mux)
+}
+
+// tooLong reports whether a profile is asked for that takes longer than profileTime. What is no
+// number pprof takes for its default.
+func tooLong(r *http.Request) bool {
+	seconds, err := strconv.ParseFloat(r.FormValue("seconds"), 64)
+	return err == nil && !(seconds <= profileTime.Seconds()) || errors.Is(err, strconv.ErrRange)
 }
 
 // guard lets nobody in without the token.
