@@ -62,10 +62,16 @@ func ReadFrom(conn net.Conn) (source netip.AddrPort, err error) {
 func Read(r io.Reader) (source netip.AddrPort, err error) {
 	var buf [maxText]byte
 	head := buf[:len(signature)]
-	if n, err := io.ReadFull(r, head); err != nil {
-		if n == 0 && err == io.EOF {
+	if n, err := io.ReadFull(r, head[:1]); n == 0 {
+		if err == io.EOF {
 			return netip.AddrPort{}, errNone
 		}
+		return netip.AddrPort{}, err
+	}
+	if head[0] != signature[0] && head[0] != 'P' { // what else it is may be short, and wait for an answer
+		return netip.AddrPort{}, errNone
+	}
+	if _, err := io.ReadFull(r, head[1:]); err != nil {
 		return netip.AddrPort{}, ended(err)
 	}
 	switch {

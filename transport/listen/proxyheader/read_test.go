@@ -64,6 +64,7 @@ func TestReadRefuses(t *testing.T) {
 	for header, want := range map[string]error{
 		"":                                   errNone,
 		"GET / HTTP/1.1\r\n":                 errNone,
+		"EHLO\r\n":                           errNone, // short, and no end
 		"proxy TCP4 1.1.1.1 1.1.1.1 1 1\r\n": errNone,
 		"\r\n\r\n\x00\r\nQUIS\n":             errNone,
 		"PROXY":                              errCut,
