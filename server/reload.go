@@ -79,6 +79,9 @@ func (s *service) apply(c config.Config, level *slog.LevelVar) {
 		bounds := tunnelBoundsOf(c)
 		s.system.Root.Send(s.tunnels, &bounds)
 	}
+	if s.certs != nil {
+		s.certs.Reload()
+	}
 	if s.verifier != nil {
 		if err := s.verifier.Replace(auth.Config{Issuer: c.JWTIssuer, Audience: c.JWTAudience, AuthorizedParties: c.JWTAuthorizedParties}); err != nil {
 			s.log.Error("tokens are held to the claims of before", "error", err) // config reads no such list
