@@ -70,7 +70,7 @@ func TestProxiesNameThePeer(t *testing.T) {
 	}
 	address, takes := accept(t, trusted, 3)
 	dial(t, address, "") // keeps its place
-	conn := dial(t, address, "PROXY TCP6 2001:db8::9 2001:db8::1 12345 80\r\nhello")
+	dial(t, address, "PROXY TCP6 2001:db8::9 2001:db8::1 12345 80\r\nhello")
 	got := testkit.Receive(t, takes)
 	if got.peer != "[2001:db8::9]:12345" || got.count.String() != "2001:db8::/64" {
 		t.Errorf("taken as %s, counted as %s", got.peer, got.count)
