@@ -82,7 +82,7 @@ func TestProxiesNameThePeer(t *testing.T) {
 	got.conn.Close()
 
 	for range 3 { // two places are taken, by what was taken and by the silent one: a refused one gives its own back
-		conn = dial(t, address, "SSH-2.0-x\r\n")
+		conn := dial(t, address, "SSH-2.0-x\r\n")
 		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("without a header: %v", err)
 		}
