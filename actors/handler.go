@@ -174,7 +174,7 @@ func (a *handler) handle(ctx actor.Context) {
 		m.Session.Tunnel.Connections, m.Session.Tunnel.Requests = len(a.conns)-a.own, len(a.requests)+len(a.leaving)
 		m.Answer <- m.Session
 	case *messages.CloseHandler:
-		if m.Reason == messages.ReasonShutdown || m.Reason == messages.ReasonTokenExpired {
+		if m.Reason.IsForced() && m.Reason != messages.ReasonOperator { // who closes one by hand may do it again, to reset them
 			a.close(ctx, m.Reason)
 		} else {
 			a.leave(ctx, m.Reason)

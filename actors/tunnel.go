@@ -279,7 +279,7 @@ func (a *tunnel) takeUp(ctx actor.Context, m *messages.TakeUp) {
 	}
 	if away, ok := a.lasting.TakeUp(ctx, m, a.open.User, a.open.Mux); ok {
 		a.open.Source = m.Source // from now on; what the limits count stays
-		a.expiry.Set(ctx, m.Expires)
+		a.expiry.Renew(ctx, m.Expires)
 		a.log(ctx).Info("tunnel resumed", "away_ms", away.Milliseconds())
 	}
 }

@@ -321,7 +321,7 @@ var variables = []variable{
 		help:   "the same of all sessions together, beyond 64KiB each way of every one",
 		reader: size(func(c *Config) *int64 { return &c.ResumeBufferTotal }, 0, maxBuffer)},
 
-	{name: "MAX_SESSION_AGE", fallback: "0s",
+	{name: "MAX_SESSION_AGE", fallback: "0s", reload: true,
 		help:   "age at which a relay or a tunnel ends, whatever it does; 0s = none",
 		reader: durationOrNever(func(c *Config) *time.Duration { return &c.MaxSessionAge }, minIdle, maxIdle)},
 

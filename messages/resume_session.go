@@ -32,7 +32,7 @@ type TakeUp struct {
 	Secret    string // of the session's token
 	User      string // who asks; empty for anyone
 	Source    netip.Addr
-	Expires   time.Time // when the session ends with the token shown now; zero = as before
+	Expires   time.Time // until when the token shown now is good, for a session that ends with its token
 	Attempt   uint64    // which the client raises; 0 if it gave none that can be read
 	Position  uint64    // up to where the client has all
 	Readable  bool      // whether the client gave a position that can be read

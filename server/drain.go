@@ -18,7 +18,9 @@ func (s *service) serve(signals <-chan os.Signal) error {
 		last, cancel := context.WithTimeout(context.Background(), messages.Linger)
 		defer cancel()
 		s.edge.Drain()
-		s.cut(s.drain())
+		ended := s.drain()
+		s.shutdown()
+		s.cut(ended)
 		s.close(last)
 		s.sumUp()
 		return err
@@ -49,16 +51,26 @@ func (s *service) serve(signals <-chan os.Signal) error {
 	// All that remains shares one time.
 	last, cancelLast := context.WithTimeout(second, messages.Linger)
 	defer cancelLast()
-	s.edge.AnnounceRestart()
-	for _, owner := range s.owners {
-		s.system.Root.Send(owner, &messages.Shutdown{})
-	}
+	s.shutdown()
 	wait(last, ended, messages.Linger)
 	s.cut(ended)
 	s.close(last)
 	s.sumUp()
 	return nil
 }
+
+// shutdown begins the end of every session.
+func (s *service) shutdown() {
+	s.edge.AnnounceRestart()
+	for _, owner := range s.owners {
+		s.system.Root.Send(owner, &messages.Shutdown{})
+	}
+}
+
+// lastFrames is how long the close frames may take, and the answers to them, that wait for
+// nobody: some milliseconds. Without it an end at once would take them from clients that
+// read.
+const lastFrames = 100 * time.Millisecond
 
 // lastLines is how long the sessions that are cut at the end may take to say so in the
 // log: they wait for nobody, so that it is milliseconds, also for many of them. An end
@@ -68,6 +80,7 @@ const lastLines = 500 * time.Millisecond
 // cut ends the sessions that are left without waiting for anybody, so that each has its
 // line. ended is closed when they have.
 func (s *service) cut(ended <-chan struct{}) {
+	wait(context.Background(), ended, lastFrames)
 	for _, owner := range s.owners {
 		s.system.Root.Send(owner, &messages.Shutdown{AtOnce: true})
 	}
@@ -76,6 +89,9 @@ func (s *service) cut(ended <-chan struct{}) {
 
 // sumUp writes the last line: what the process was there for.
 func (s *service) sumUp() {
+	if limited, ok := s.log.Handler().(*limitedHandler); ok {
+		limited.limit.tell(time.Now().Add(time.Second)) // all
+	}
 	served, flows := s.meter.Served(), s.edge.Flows()
 	up, down := flows.Relays.Moved()
 	from, to := flows.Tunnels.Moved()

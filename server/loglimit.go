@@ -24,6 +24,9 @@ const (
 	// logSources is how many sources are remembered, for a logBurst of logPauses each
 	// at most.
 	logSources = 1 << 14
+	// logLater is how long at most lines are left out of which the next one does not
+	// tell, because there is none.
+	logLater = 10 * time.Second
 )
 
 // A limitedHandler writes no line more often than the protocol allows. What it
@@ -43,13 +46,15 @@ type logKey struct {
 
 func newLimitedHandler(h slog.Handler) *limitedHandler {
 	return &limitedHandler{Handler: h, limit: &logLimit{
-		reasons: make(map[logKey]*reasonLines), sources: make(map[logKey]time.Time),
+		out: h, reasons: make(map[logKey]*reasonLines), sources: make(map[logKey]time.Time),
 	}}
 }
 
 // with returns the key that an attribute belongs to as well.
 func (k logKey) with(a slog.Attr) logKey {
 	switch a.Key {
+	case "endpoint":
+		k.refusal = true
 	case "reason":
 		k.reason = a.Value.String()
 	case "source":
@@ -86,11 +91,11 @@ func (h *limitedHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-// isOfTheEnd reports whether a line is about the end of a session by a shutdown. There
-// is one of each that is alive then, whoever they are: an operator has caused them, and
-// wants all.
+// isOfTheEnd reports whether a line is about the end of a session that the server has
+// ended. There is one of each that was alive, whoever they are: an operator has caused
+// them, and wants all.
 func (k logKey) isOfTheEnd() bool {
-	return k.reason == string(messages.ReasonShutdown) && !k.refusal && strings.HasSuffix(k.message, " ended")
+	return messages.Reason(k.reason).IsForced() && !k.refusal && strings.HasSuffix(k.message, " ended")
 }
 
 // kindOf returns what all messages of a kind begin with. Those of net/http have
@@ -119,7 +124,10 @@ func (h *limitedHandler) WithGroup(name string) slog.Handler {
 
 // A logLimit counts lines. Any goroutine may use it.
 type logLimit struct {
+	out slog.Handler // for lines about those that were left out
+
 	mu      sync.Mutex
+	waits   bool                    // under mu: tell is about to be called
 	reasons map[logKey]*reasonLines // under mu: by message and reason
 	sources map[logKey]time.Time    // under mu: when the lines of a key so far are paid for
 }
@@ -128,6 +136,7 @@ type logLimit struct {
 type reasonLines struct {
 	paid    time.Time // until when the lines so far are paid for, at logMost in a logPause
 	leftOut int       // lines since the last that was written
+	latest  time.Time // when the latest of these came
 }
 
 // admit reports whether a line may be written now, and how many of its reason
@@ -148,11 +157,57 @@ func (l *logLimit) admit(key logKey, now time.Time) (leftOut int, write bool) {
 	paid, sourcePaid := after(lines.paid, now, logPause/logMost), after(l.sources[key], now, logPause)
 	if paid.Sub(now) > ofAll*logPause/logMost || sourcePaid.Sub(now) > ofSource*logPause || !l.hasRoom(key, now) {
 		lines.leftOut++
+		lines.latest = now
+		l.tellLater()
 		return 0, false
 	}
 	lines.paid, l.sources[key] = paid, sourcePaid
 	leftOut, lines.leftOut = lines.leftOut, 0
 	return leftOut, true
+}
+
+// tellLater has the lines told of in a while that are left out. l.mu is held.
+func (l *logLimit) tellLater() {
+	if !l.waits {
+		l.waits = true
+		time.AfterFunc(logLater, func() { l.tell(time.Now().Add(-logPause)) })
+	}
+}
+
+// tell writes how many lines were left out of which no line has told yet, if the latest
+// came before a time: in a flood there is a next line.
+func (l *logLimit) tell(before time.Time) {
+	ctx := context.Background()
+	for reason, n := range l.untold(before) {
+		if !l.out.Enabled(ctx, slog.LevelInfo) {
+			continue
+		}
+		line := slog.NewRecord(time.Now(), slog.LevelInfo, "lines were left out", 0)
+		line.AddAttrs(slog.String("of", reason.message))
+		if reason.reason != "" {
+			line.AddAttrs(slog.String("reason", reason.reason))
+		}
+		line.AddAttrs(slog.Int("left_out", n))
+		_ = l.out.Handle(ctx, line)
+	}
+}
+
+// untold takes what was left out before a time, by reason.
+func (l *logLimit) untold(before time.Time) map[logKey]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waits = false
+	all := make(map[logKey]int)
+	for reason, lines := range l.reasons {
+		switch {
+		case lines.leftOut == 0:
+		case lines.latest.Before(before):
+			all[reason], lines.leftOut = lines.leftOut, 0
+		default:
+			l.tellLater()
+		}
+	}
+	return all
 }
 
 // after returns until when one line more is paid for.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"wsproxy/internal/testkit"
 	"wsproxy/messages"
 	"wsproxy/messages/refused"
 	"wsproxy/metrics"
@@ -126,10 +127,31 @@ func TestEndsByAShutdownAreAllThere(t *testing.T) {
 		log := slog.New(newLimitedHandler(slog.NewJSONHandler(&out, nil))).With("source", "192.0.2.1")
 		for range 10 * logBurst {
 			log.Info("relay ended", "reason", "shutdown")
+			log.Info("tunnel ended", "reason", "too_old")
 			log.Info("relay detached", "reason", "shutdown") // what a stranger could have again and again
 		}
-		if got := lines(t, &out); len(got) != 11*logBurst {
+		if got := lines(t, &out); len(got) != 21*logBurst {
 			t.Errorf("%d lines", len(got))
+		}
+	})
+}
+
+// What no next line tells of is told after a while, once.
+func TestLeftOutIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		journal, out := testkit.NewJournal()
+		log := slog.New(newLimitedHandler(journal.Handler()))
+		for range 3 {
+			log.Warn("admin request refused", "endpoint", "admin", "reason", "unauthorized", "source", "192.0.2.1")
+		}
+		if got := out.All(); len(got) != 1 {
+			t.Errorf("at once there are %v", got)
+		}
+		time.Sleep(10 * logLater)
+		got := out.All()
+		if len(got) != 2 || got[1].Message != "lines were left out" || got[1].Fields["of"] != "admin request refused" ||
+			got[1].Fields["reason"] != "unauthorized" || got[1].Fields["left_out"] != int64(2) {
+			t.Errorf("later there are %v", got)
 		}
 	})
 }

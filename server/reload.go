@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"wsproxy/actors/limits"
+	"wsproxy/actors/sessions"
 	"wsproxy/auth"
 	"wsproxy/config"
 )
@@ -75,6 +76,9 @@ func (s *service) apply(c config.Config, level *slog.LevelVar) {
 	s.bandwidth.Change(c.MaxBytesPerSecondPerUser)
 	s.edge.Change(c.AllowedOrigins, c.MaxHTTPConnsPerIP, c.MaxHTTPConns, c.EndWithToken)
 	s.system.Root.Send(s.limits, &limits.Rebound{Bounds: boundsOf(c)})
+	for _, owner := range s.owners {
+		s.system.Root.Send(owner, &sessions.AgeBound{Most: c.MaxSessionAge})
+	}
 	if s.tunnels != nil {
 		bounds := tunnelBoundsOf(c)
 		s.system.Root.Send(s.tunnels, &bounds)

@@ -88,6 +88,9 @@ func TestProxyHeaderIsMissed(t *testing.T) {
 		}
 		testkit.Eventually(t, "it is counted", func() bool { return strings.Join(d.take(), "|") == "http proxy_header" })
 	}
+	dialText(t, address, "").Close() // as a balancer's check does
+	dialText(t, address, "x")
+	testkit.Eventually(t, "only what has said something is counted", func() bool { return strings.Join(d.take(), "|") == "http proxy_header" })
 }
 
 // Whoever is no trusted proxy is taken as it is: what it sends is HTTP.
@@ -142,7 +145,12 @@ func TestHandshakes(t *testing.T) {
 	silent := dialText(t, address, "")
 	testkit.Eventually(t, "it is counted", func() bool { return d.Conns() == 1 })
 	silent.Close()
-	testkit.Eventually(t, "it is refused", func() bool { return strings.Join(d.take(), "|") == "http tls_handshake" })
+	testkit.Eventually(t, "it is counted no more", func() bool { return d.Conns() == 0 })
+	if got := d.take(); len(got) > 0 {
+		t.Errorf("who only looks whether anybody listens is refused: %q", got)
+	}
+	dialText(t, address, "GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+	testkit.Eventually(t, "what is no TLS is refused", func() bool { return strings.Join(d.take(), "|") == "http tls_handshake" })
 	for _, protocol := range []string{"silent", "http/1.1"} {
 		conn, err := tls.Dial("tcp4", address, &tls.Config{RootCAs: certificate.Roots, ServerName: "proxy.example", NextProtos: []string{protocol}})
 		if err != nil {

@@ -113,7 +113,11 @@ func (s *Server) record(r *http.Request, who *applicant, reason messages.Reason)
 // refused has a connection that is no session's, or its request that was not read,
 // counted and logged as refused.
 func (c *edgeConn) refused(recorder refused.Recorder, reason messages.Reason) {
-	recorder.Refused(refused.Refusal{Endpoint: refused.HTTP, Reason: reason, Source: c.address()})
+	source := c.address()
+	if !source.IsValid() { // a Unix socket's peer, of whom nobody says more
+		source = c.server.config.Sources.Address(source, nil, "")
+	}
+	recorder.Refused(refused.Refusal{Endpoint: refused.HTTP, Reason: reason, Source: source})
 }
 
 // Answers to requests whose header is more than the server takes.

@@ -69,7 +69,7 @@ func (s *Server) askToTakeUp(who *applicant, t takeUp, client *wsock.Conn) messa
 		return messages.ReasonNoSession
 	}
 	answer := make(chan messages.Reason, 1)
-	ask := &messages.TakeUp{Secret: secret, User: who.user, Source: who.source, Expires: s.endOf(who), WebSocket: client, Answer: answer}
+	ask := &messages.TakeUp{Secret: secret, User: who.user, Source: who.source, Expires: s.tokenEnd(who), WebSocket: client, Answer: answer}
 	ask.Attempt, _ = readPosition(t.query.Get("attempt"))
 	ask.Position, ask.Readable = readPosition(t.query.Get(t.unit))
 	s.config.Root.Send(session, ask)

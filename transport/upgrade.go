@@ -33,9 +33,18 @@ func (s *Server) authenticate(r *http.Request, query url.Values, who *applicant)
 	return nil
 }
 
-// endOf returns when a session ends with its token, the zero Time if it doesn't.
+// endOf returns when a session that begins ends with its token, the zero Time if it
+// doesn't.
 func (s *Server) endOf(who *applicant) time.Time {
-	if s.config.Auth == nil || !s.endWithToken.Load() {
+	if !s.endWithToken.Load() {
+		return time.Time{}
+	}
+	return s.tokenEnd(who)
+}
+
+// tokenEnd returns until when a token is good, the zero Time without authentication.
+func (s *Server) tokenEnd(who *applicant) time.Time {
+	if s.config.Auth == nil {
 		return time.Time{}
 	}
 	return who.expires.Add(auth.Leeway)
@@ -47,6 +56,7 @@ func (s *Server) renewer(who *applicant) *renewer.Renewer {
 	if s.endOf(who).IsZero() {
 		return nil
 	}
+	user := who.user // alone: of who there are more, such as the query with the token
 	judge := func(token string) (until, expires time.Time, why string) {
 		// The verifier has bounds of its own for what it waits for.
 		now, err := s.config.Auth.Verify(context.Background(), token)
@@ -55,7 +65,7 @@ func (s *Server) renewer(who *applicant) *renewer.Renewer {
 			return until, expires, string(refusal.Reason)
 		case err != nil:
 			return until, expires, renewal.WhyInternal
-		case now.Subject != who.user:
+		case now.Subject != user:
 			return until, expires, renewal.WhyOtherUser
 		}
 		return now.Expires.Add(auth.Leeway), now.Expires, ""

@@ -74,6 +74,25 @@ func TestFreshTokenMovesTheEnd(t *testing.T) {
 	})
 }
 
+// A session that began when sessions did not end with their token goes on, whatever token
+// it is taken up with.
+func TestTakeUpSetsNoEnd(t *testing.T) {
+	inHouse(t, Bounds{}, func(h *house) {
+		v := h.lasting()
+		v.lose(0)
+		if reason := v.takeUp(1, func(m *messages.TakeUp) { m.Expires = time.Now().Add(time.Hour) }); reason != accepted {
+			t.Fatalf("it is not taken up: %s", reason)
+		}
+		v.did()
+		if time.Sleep(2 * time.Hour); v.did() != "" {
+			t.Error("it ends with the token that it was taken up with")
+		}
+		v.say(&messages.Shutdown{})
+		v.say(&messages.PairClosed{Reason: messages.ReasonShutdown})
+		v.gone()
+	})
+}
+
 // A timer that a session leaves behind would keep a bubble, and memory, for as long as
 // the token lasts.
 func TestEndOfASessionEndsItsTimer(t *testing.T) {

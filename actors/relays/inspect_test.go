@@ -152,6 +152,35 @@ func TestRelaysEndAtTheirAge(t *testing.T) {
 	})
 }
 
+// The age may be set, and taken back, while sessions live.
+func TestAgeIsChanged(t *testing.T) {
+	inHouse(t, Bounds{}, func(h *house) {
+		v, other := h.relaying(), h.relaying()
+		time.Sleep(time.Hour)
+		h.send(h.relays, &sessions.AgeBound{Most: 2 * time.Hour})
+		h.send(h.relays, &sessions.AgeBound{Most: 3 * time.Hour})
+		time.Sleep(90 * time.Minute)
+		if did := v.did() + other.did(); did != "" {
+			t.Errorf("before its time one does %q", did)
+		}
+		h.send(h.relays, &sessions.AgeBound{Most: 2 * time.Hour})
+		time.Sleep(longestSweep)
+		for _, v := range []*visit{v, other} {
+			if did := v.did(); did != "finish too_old" {
+				t.Errorf("beyond its age it does %q", did)
+			}
+			v.say(&messages.PairClosed{Reason: messages.ReasonTooOld})
+		}
+		h.send(h.relays, &sessions.AgeBound{})
+		young := h.relaying()
+		if time.Sleep(24 * time.Hour); young.did() != "" {
+			t.Error("without a bound it ends")
+		}
+	})
+}
+
+const longestSweep = 10 * time.Second // of package sessions
+
 // Many sessions answer soon.
 func TestManyRelaysAnswer(t *testing.T) {
 	const many = 5000

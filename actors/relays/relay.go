@@ -264,7 +264,7 @@ func (a *relay) takeUp(ctx actor.Context, m *messages.TakeUp) {
 		return
 	}
 	a.open.Source = m.Source // from now on; what the limits count stays
-	a.expiry.Set(ctx, m.Expires)
+	a.expiry.Renew(ctx, m.Expires)
 	a.log(ctx).Info("relay resumed", "away_ms", away.Milliseconds())
 }
 

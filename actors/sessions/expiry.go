@@ -21,6 +21,14 @@ type Expiry struct {
 // TokenDue tells an actor that its session's token has expired, or is about to.
 type TokenDue struct{ set uint32 }
 
+// Renew moves the end of a session that ends with its token to until, unless that is the
+// zero Time.
+func (e *Expiry) Renew(ctx actor.Context, until time.Time) {
+	if !e.until.IsZero() {
+		e.Set(ctx, until)
+	}
+}
+
 // Set has the session end at until, unless that is the zero Time: then nothing changes.
 func (e *Expiry) Set(ctx actor.Context, until time.Time) {
 	if until.IsZero() {

@@ -14,6 +14,7 @@ import (
 type Set struct {
 	Draining bool              // none is admitted any more
 	MaxAge   time.Duration     // at which a session ends; 0 = at none
+	sweeping bool              // a sweep is due
 	live     int               // from their spawning to their end
 	done     []chan<- struct{} // closed when Draining and live is 0
 }
@@ -48,8 +49,14 @@ func (s *Set) Keep(ctx actor.Context) {
 		m.Answer <- ask(ctx, m.Most)
 	case *actor.Started:
 		s.sweepLater(ctx)
+	case *AgeBound:
+		s.MaxAge = m.Most
+		s.sweepLater(ctx)
 	case *sweep:
-		tellAll(ctx, &inspect.End{Reason: messages.ReasonTooOld, Before: time.Now().Add(-s.MaxAge)})
+		s.sweeping = false
+		if s.MaxAge > 0 {
+			tellAll(ctx, &inspect.End{Reason: messages.ReasonTooOld, Before: time.Now().Add(-s.MaxAge)})
+		}
 		s.sweepLater(ctx)
 	}
 }
@@ -65,6 +72,10 @@ func ask(ctx actor.Context, most int) inspect.Asked {
 	return inspect.Asked{Sessions: answers, Number: len(asked), LeftOut: len(children) - len(asked)}
 }
 
+// AgeBound has sessions end at another age from now on, those that there are, too; 0 = at
+// none.
+type AgeBound struct{ Most time.Duration }
+
 // sweep ends the sessions that are too old. One timer looks at all of them: with one each
 // an idle session would have a timer.
 type sweep struct{}
@@ -78,9 +89,10 @@ const (
 )
 
 func (s *Set) sweepLater(ctx actor.Context) {
-	if s.MaxAge <= 0 {
+	if s.MaxAge <= 0 || s.sweeping {
 		return
 	}
+	s.sweeping = true
 	self, root := ctx.Self(), ctx.ActorSystem().Root
 	time.AfterFunc(min(max(s.MaxAge/sweepPart, shortestSweep), longestSweep), func() { root.Send(self, &sweep{}) })
 }

@@ -108,7 +108,7 @@ func (i *issuer) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	switch {
 	case err == nil, errors.Is(err, errName), isChallenge(hello):
 	case slices.Contains(i.Names, strings.ToLower(hello.ServerName)), i.Tunnel != nil && i.Tunnel(hello.ServerName):
-		i.log.Warn("no certificate can be had", "name", hello.ServerName, "error", err)
+		i.log.Warn("no certificate can be had", "endpoint", "tls", "name", hello.ServerName, "error", err)
 	}
 	return certificate, err
 }

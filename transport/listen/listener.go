@@ -3,6 +3,8 @@ package listen
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -83,7 +85,9 @@ func (l *Listener) Prepare(conn net.Conn) (*Prepared, *Error) {
 	prepared := &Prepared{Peer: conn.RemoteAddr()}
 	if l.options.ProxyFrom != nil && l.options.ProxyFrom(addressOf(conn.RemoteAddr())) {
 		source, err := proxyheader.ReadFrom(conn)
-		if err != nil {
+		if errors.Is(err, proxyheader.ErrEmpty) {
+			return nil, &Error{"", err}
+		} else if err != nil {
 			return nil, &Error{messages.ReasonProxyHeader, err}
 		}
 		if source.IsValid() {
@@ -103,7 +107,9 @@ func (l *Listener) Prepare(conn net.Conn) (*Prepared, *Error) {
 	if l.options.TLS != nil {
 		secure = tls.Server(w, l.options.TLS)
 		_ = conn.SetDeadline(time.Now().Add(l.handshake))
-		if err := secure.Handshake(); err != nil {
+		if err := secure.Handshake(); err == io.EOF { // it has left: a check of a balancer's
+			return nil, &Error{"", err}
+		} else if err != nil {
 			return nil, &Error{messages.ReasonTLSHandshake, err}
 		}
 		_ = conn.SetDeadline(time.Time{})

@@ -39,6 +39,10 @@ const (
 	addresses6 = 36
 )
 
+// ErrEmpty is returned for a connection that ended before anything came: it was a check
+// whether anybody listens.
+var ErrEmpty = errors.New("the connection ended before anything came")
+
 var (
 	errNone      = errors.New("the connection does not begin with a header of the PROXY protocol")
 	errCut       = errors.New("the connection ended within the header of the PROXY protocol")
@@ -64,7 +68,7 @@ func Read(r io.Reader) (source netip.AddrPort, err error) {
 	head := buf[:len(signature)]
 	if n, err := io.ReadFull(r, head[:1]); n == 0 {
 		if err == io.EOF {
-			return netip.AddrPort{}, errNone
+			return netip.AddrPort{}, ErrEmpty
 		}
 		return netip.AddrPort{}, err
 	}

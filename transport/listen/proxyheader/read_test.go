@@ -62,7 +62,7 @@ func TestRead(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	for header, want := range map[string]error{
-		"":                                   errNone,
+		"":                                   ErrEmpty,
 		"GET / HTTP/1.1\r\n":                 errNone,
 		"EHLO\r\n":                           errNone, // short, and no end
 		"proxy TCP4 1.1.1.1 1.1.1.1 1 1\r\n": errNone,

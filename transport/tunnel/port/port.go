@@ -76,7 +76,8 @@ func AcceptAll(listener *net.TCPListener, proxies Proxies, places chan struct{},
 // Proxies are peers whose connections begin with a header of the PROXY protocol.
 type Proxies struct {
 	From func(peer netip.Addr) bool // whether a peer is one; nil = there are none
-	// Refused is told of each connection whose header is not there. It must not block.
+	// Refused is told of each connection that has sent something else than a header. It
+	// must not block.
 	Refused func(reason messages.Reason, peer netip.Addr)
 }
 
@@ -96,6 +97,14 @@ func (p Proxies) identify(conn *net.TCPConn, places chan struct{}, stop <-chan s
 		_ = conn.SetLinger(0)
 		_ = conn.Close()
 		<-places
+		select {
+		case <-stop: // it was not its fault
+			return
+		default:
+		}
+		if errors.Is(err, proxyheader.ErrEmpty) {
+			return
+		}
 		p.Refused(messages.ReasonProxyHeader, addressOf(conn.RemoteAddr()))
 		return
 	}
@@ -113,7 +122,7 @@ func countOf(peer net.Addr) netip.Prefix {
 
 func addressOf(peer net.Addr) netip.Addr {
 	if tcp, ok := peer.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr()
+		return tcp.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}
 }
