@@ -292,6 +292,11 @@ func TestHalfHeadersGiveWay(t *testing.T) {
 		if statuses, _ := answers(t, dialText(t, address, getHealth+"Host: a\r\n\r\n"), 1); statuses[0] != 200 {
 			t.Fatalf("/health is answered %d", statuses[0])
 		}
+		testkit.Eventually(t, "one may give way to the next", func() bool { // who has its answer is not idle at once
+			d.conns.mu.Lock()
+			defer d.conns.mu.Unlock()
+			return d.conns.all.oldest != nil
+		})
 	}
 	for i, conn := range half {
 		if _, err := conn.Read(make([]byte, 1)); err == nil {
