@@ -139,7 +139,8 @@ func TestFormatSizeReadsBack(t *testing.T) {
 
 func TestPasswordsAreNotShown(t *testing.T) {
 	for text, want := range map[string]string{
-		"https://user:secret@h.example/a?b@c": "https://xxxxx@h.example/a?b@c",
+		"https://user:secret@h.example/a?b@c": "https://xxxxx@h.example/a?xxxxx",
+		"https://h.example/jwks?key=secret":   "https://h.example/jwks?xxxxx",
 		"https://secret@h.example":            "https://xxxxx@h.example",
 		"https://u:sec@ret@h.example:port":    "https://xxxxx@h.example:port",
 		"https://h.example/@a":                "https://h.example/@a",

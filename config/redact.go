@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// redact takes users and passwords out of a URL, or out of each of a list, which
+// redact takes users, passwords and queries out of a URL, or out of each of a list, which
 // errors and --help would otherwise carry into logs. All else comes back as it
 // is.
 func redact(text string) string {
@@ -14,6 +14,14 @@ func redact(text string) string {
 }
 
 func redactOne(text string) string {
+	text = withoutUser(text)
+	if at := strings.IndexByte(text, '?'); at >= 0 && strings.Contains(text[:at], "://") {
+		return text[:at+1] + "xxxxx"
+	}
+	return text
+}
+
+func withoutUser(text string) string {
 	scheme, rest, found := strings.Cut(text, "://")
 	if found {
 		scheme += "://"

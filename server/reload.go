@@ -48,7 +48,9 @@ func (r *reloader) reload() {
 	}
 	wanted.Pairs = effective
 	r.env = wanted
-	s.apply(next, r.level)
+	s.apply(next)
+	r.level.Set(min(r.level.Level(), next.LogLevel)) // what changes is told at the one level or the other
+	defer r.level.Set(next.LogLevel)
 	settings := next.Settings(effective)
 	s.settings.Store(&settings)
 	changed, refused := 0, 0
@@ -68,9 +70,8 @@ func (r *reloader) reload() {
 
 // apply has another configuration hold, as far as a server that runs can change. Sessions
 // that there are go on as they began.
-func (s *service) apply(c config.Config, level *slog.LevelVar) {
+func (s *service) apply(c config.Config) {
 	s.holds.Store(&c)
-	level.Set(c.LogLevel)
 	s.policy.Replace(targetsOf(c))
 	s.sources.Replace(c.Sources())
 	s.bandwidth.Change(c.MaxBytesPerSecondPerUser)

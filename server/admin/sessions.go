@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -32,7 +33,8 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request, owners ...*actor.
 	if !h.enter(w) {
 		return
 	}
-	defer func() { <-h.busy }()
+	leave := sync.OnceFunc(func() { <-h.busy })
+	defer leave()
 	late, cancel := context.WithTimeout(r.Context(), answerWait)
 	defer cancel()
 	answer := inspect.Answer{Version: h.o.Version, Draining: h.o.Draining(), Sessions: []inspect.Session{}}
@@ -61,6 +63,7 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request, owners ...*actor.
 	slices.SortFunc(answer.Sessions, func(a, b inspect.Session) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	})
+	leave() // who reads slowly keeps nobody else from looking
 	h.answer(w, http.StatusOK, outcomeOK, answer)
 }
 

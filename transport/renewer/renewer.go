@@ -13,6 +13,9 @@ import (
 // a client can make the server do, and who has a good token needs one in a while.
 const pause = 5 * time.Second
 
+// rest is how long after a good one none is judged, for the same reason.
+const rest = time.Second
+
 // A Judge says until when a token lets a session go on, and what its exp is; or why it
 // doesn't, in a word. It may wait for some seconds.
 type Judge func(token string) (until, expires time.Time, why string)
@@ -48,6 +51,7 @@ func (r *Renewer) Take(token string, tell func(message any), answer func(message
 			r.next.Store(time.Now().Add(pause).UnixNano())
 			message = renewal.EncodeFailed(why)
 		} else {
+			r.next.Store(time.Now().Add(rest).UnixNano())
 			tell(&renewal.Renewed{Until: until})
 		}
 		r.busy.Store(false)

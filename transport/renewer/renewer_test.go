@@ -78,9 +78,13 @@ func TestTokensAreJudged(t *testing.T) {
 		}
 		d.mu.Unlock()
 		d.want(t, 1, ok)
-		d.takes("good") // a good one may be followed by another at once
+		d.takes("good") // nor right behind it
+		d.want(t, 0, tooOften)
+		time.Sleep(rest)
+		d.takes("good")
 		time.Sleep(time.Second)
 		d.want(t, 1, ok)
+		time.Sleep(rest)
 		for _, wrong := range []string{"wrong", "panic"} {
 			d.takes(wrong)
 			time.Sleep(time.Second)
