@@ -213,7 +213,8 @@ type Config struct {
 	LogFormat string
 
 	// Lookalikes are variables of the environment that have no effect, though
-	// somebody probably believes so. Whoever starts a server warns of them.
+	// somebody probably believes so. Whoever starts a server warns of them, and of
+	// those of a file, which are [Environment.Misspelled].
 	Lookalikes []Lookalike
 }
 

@@ -25,8 +25,11 @@ type Environment struct {
 	// from there, the rest from the file.
 	Pairs []string
 	// Unknown are names in the file that nobody reads and that look like none that is
-	// read; for those see [Config.Lookalikes].
+	// read; for those see Misspelled.
 	Unknown []string
+	// Misspelled are names in the file that nobody reads and that look like one that is
+	// read. They are not in Pairs.
+	Misspelled []Lookalike
 	// Shadowed are names in the file that have no effect, because the process's
 	// environment says something else.
 	Shadowed []string
@@ -65,8 +68,11 @@ func (e *Environment) merge(file []string) {
 	for _, pair := range file {
 		name, text, _ := strings.Cut(pair, "=")
 		holds, set := environment(e.process).lookup(name)
+		similar := lookalikes(environment{pair})
 		switch {
-		case !isOurs(name) && text != "" && len(lookalikes(environment{pair})) == 0:
+		case len(similar) > 0:
+			e.Misspelled = append(e.Misspelled, similar...)
+		case !isOurs(name) && text != "":
 			e.Unknown = append(e.Unknown, name)
 		case set && holds != text:
 			e.Shadowed = append(e.Shadowed, name)

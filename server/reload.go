@@ -11,6 +11,10 @@ import (
 	"wsproxy/config"
 )
 
+// oneLine makes one sentence of an error of several lines, the first of which may
+// introduce the others.
+var oneLine = strings.NewReplacer(":\n", ": ", "\n", "; ")
+
 // A reloader changes a server that runs to what its configuration says now. Its
 // goroutine owns it.
 type reloader struct {
@@ -43,7 +47,7 @@ func (r *reloader) reload() {
 		next, effective, changes, err = config.Reload(r.env.Pairs, wanted.Pairs)
 	}
 	if err != nil {
-		s.log.Error("the configuration can't be read again: all settings stay as they are", "error", strings.ReplaceAll(err.Error(), "\n", "; "))
+		s.log.Error("the configuration can't be read again: all settings stay as they are", "error", oneLine.Replace(err.Error()))
 		return
 	}
 	wanted.Pairs = effective
@@ -99,6 +103,9 @@ func (s *service) apply(c config.Config) {
 func warnOfFile(log *slog.Logger, env config.Environment) {
 	for _, name := range env.Unknown {
 		log.Warn("a setting of CONFIG_FILE has no effect: nobody reads it", "setting", name)
+	}
+	for _, l := range env.Misspelled {
+		log.Warn("a setting of CONFIG_FILE has no effect: its name looks like one of wsproxy's, but is none", "setting", l.Name, "looks_like", l.Meant)
 	}
 	for _, name := range env.Shadowed {
 		log.Warn("a setting of CONFIG_FILE has no effect: the environment sets it, and comes first", "setting", name)

@@ -93,8 +93,8 @@ func TestReloadLines(t *testing.T) {
 		`{"level":"INFO","msg":"a setting has changed","new":"6","old":"5","setting":"MAX_CONNS_PER_IP"}`,
 		`{"holds":"a secret of 34 bytes","level":"WARN","msg":"a setting can't change while the server runs: restart it for that","setting":"TUNNEL_NAME_SECRET","wanted":"a secret of 34 bytes"}`,
 		`{"holds":"10s","level":"WARN","msg":"a setting can't change while the server runs: restart it for that","setting":"DIAL_TIMEOUT","wanted":"3s"}`,
+		`{"level":"WARN","looks_like":"JWT_ISSUER","msg":"a setting of CONFIG_FILE has no effect: its name looks like one of wsproxy's, but is none","setting":"JWT_ISSUERS"}`,
 		`{"level":"WARN","msg":"a setting of CONFIG_FILE has no effect: the environment sets it, and comes first","setting":"PORT"}`,
-		`{"level":"WARN","looks_like":"JWT_ISSUER","msg":"an environment variable has no effect: its name looks like one of wsproxy's, but is none","variable":"JWT_ISSUERS"}`,
 		`{"changed":1,"level":"INFO","msg":"the configuration was read again","refused":2}`)
 	if c := r.service.holds.Load(); c.MaxConnsPerIP != 6 || c.DialTimeout.String() != "10s" {
 		t.Errorf("then holds %+v", c)
@@ -103,6 +103,10 @@ func TestReloadLines(t *testing.T) {
 	lines := r.lines("MAX_CONNS_PER_IP=7\nLOG_LEVEL=loud\nMAX_CONNS_PER_USER=many\n")
 	if len(lines) != 1 || lines[0]["level"] != "ERROR" || !strings.Contains(lines[0]["error"].(string), `; LOG_LEVEL is "loud"`) || r.service.holds.Load().MaxConnsPerIP != 6 {
 		t.Errorf("of a bad file there is %v", lines)
+	}
+	lines = r.lines("MAX_CONNS_PER_IP=7\nPORT\n'\n")
+	if len(lines) != 1 || !strings.HasSuffix(lines[0]["error"].(string), `can't be read: line 2: it must be NAME=value, or begin with #; line 3: it must be NAME=value, or begin with #`) {
+		t.Errorf("of a file that can't be read there is %v", lines)
 	}
 	if err := os.Remove(r.path); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,8 @@ func authentication(v view) (warnings, notes []finding) {
 	case v.authenticated():
 	case !v.isLocal():
 		warnings = append(warnings, say("CLERK_JWKS_URL", "it is not set, so that anyone who reaches this server can use it: set it (wsproxy keygen makes keys), or BIND=127.0.0.1"))
+	case isUnix(v.Bind):
+		notes = append(notes, say("CLERK_JWKS_URL", "it is not set: whoever may connect to the Unix socket can use the server, and whoever reaches a front proxy that does"))
 	default:
 		notes = append(notes, say("CLERK_JWKS_URL", "it is not set: everyone on this machine can use the server"))
 	}
@@ -86,6 +88,8 @@ func claims(v view) (warnings, notes []finding) {
 
 func origins(v view) (warnings, notes []finding) {
 	switch {
+	case v.AllowedOrigins.Any() && !v.authenticated() && isUnix(v.Bind):
+		warnings = append(warnings, say("ALLOWED_ORIGINS", "it is * and nobody needs a token, so that any web page that a browser within reach of the front proxy has open can use the server: list the origins of your pages"))
 	case v.AllowedOrigins.Any() && !v.authenticated():
 		warnings = append(warnings, say("ALLOWED_ORIGINS", "it is * and nobody needs a token, so that any web page that a browser within reach of this server has open can use it, with BIND=127.0.0.1 too: list the origins of your pages"))
 	case !v.AllowedOrigins.Any() && v.TunnelDomain != "" && v.AllowedOrigins.Allowed(strings.Replace(v.TunnelPublicURL, "*", "0123456789abcdef", 1)):

@@ -72,6 +72,8 @@ func TestFindings(t *testing.T) {
 		{base: none, environ: []string{"BIND=0.0.0.0"}, variable: "CLERK_JWKS_URL", warning: "anyone who reaches this server"},
 		{base: none, environ: []string{"BIND=::1", "ALLOWED_ORIGINS=https://a.example"}, variable: "CLERK_JWKS_URL", note: "everyone on this machine"},
 		{base: none, environ: []string{"BIND=localhost"}, variable: "ALLOWED_ORIGINS", warning: "any web page"},
+		{base: none, environ: []string{"BIND=unix:/run/w", "TRUSTED_PROXIES=unix"}, variable: "ALLOWED_ORIGINS", warning: "browser within reach of the front proxy has open"},
+		{base: none, environ: []string{"BIND=unix:/run/w", "TRUSTED_PROXIES=unix", "ALLOWED_ORIGINS=https://a.example"}, variable: "CLERK_JWKS_URL", note: "whoever may connect to the Unix socket"},
 		{environ: []string{"JWT_AUDIENCE="}, base: private[:1], variable: "JWT_AUTHORIZED_PARTIES", note: "every token"},
 		{environ: []string{tunnels, "ALLOWED_ORIGINS=https://*.t.example"}, variable: "ALLOWED_ORIGINS", warning: "served through tunnels"},
 		{environ: []string{"BIND=unix:/run/w"}, variable: "TRUSTED_PROXIES", warning: "add unix"},
@@ -313,7 +315,7 @@ func TestFileOfSettings(t *testing.T) {
 	}
 	write("CLERK_JWKS_URL=https://k.example/jwks\nJWT_AUDIENCE=wsproxy\nMAX_CONNS_PER_IP=20\nGOMEMLIMIT=1GiB\nMAX_CONN_PER_USER=7\n")
 	found = judged(t, roomy, "CONFIG_FILE="+path, "MAX_CONNS_PER_IP=30")
-	for variable, want := range map[string]string{"CONFIG_FILE": "sets GOMEMLIMIT, which nobody reads", "MAX_CONNS_PER_IP": "comes first", "MAX_CONN_PER_USER": "MAX_CONNS_PER_USER"} {
+	for variable, want := range map[string]string{"CONFIG_FILE": "sets GOMEMLIMIT, which nobody reads", "MAX_CONNS_PER_IP": "comes first", "MAX_CONN_PER_USER": "CONFIG_FILE sets it, and it looks like MAX_CONNS_PER_USER"} {
 		if said := texts(found.Warnings, variable); !strings.Contains(said, want) {
 			t.Errorf("of %s is said %q", variable, said)
 		}

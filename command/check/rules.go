@@ -87,5 +87,8 @@ func misspelled(v view) (warnings, notes []finding) {
 	for _, l := range v.Lookalikes {
 		warnings = append(warnings, say(l.Name, "it looks like %s, but is no variable of wsproxy and has no effect", l.Meant))
 	}
+	for _, l := range v.file.Misspelled {
+		warnings = append(warnings, say(l.Name, "CONFIG_FILE sets it, and it looks like %s, but is no setting of wsproxy and has no effect", l.Meant))
+	}
 	return warnings, nil
 }
