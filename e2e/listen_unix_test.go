@@ -20,7 +20,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	path, metrics := filepath.Join(dir, "http"), filepath.Join(dir, "metrics")
-	env := []string{"BIND=unix:" + path, "UNIX_SOCKET_MODE=0600", "TRUSTED_PROXIES=unix", "METRICS_ADDR=unix:" + metrics, "SHUTDOWN_TIMEOUT=100ms", allowLoopback()}
+	env := []string{"BIND=unix:" + path, "UNIX_SOCKET_MODE=0600", "TRUSTED_PROXIES=unix", "METRICS_ADDR=unix:" + metrics, "ADMIN_TOKEN=" + adminToken, "SHUTDOWN_TIMEOUT=100ms", allowLoopback()}
 	s := tunnelServer(t, env...)
 	if info, err := os.Lstat(path); err != nil || info.Mode() != fs.ModeSocket|0o600 {
 		t.Errorf("the socket is %v, %v", info, err)
@@ -41,6 +41,9 @@ func TestUnixSocket(t *testing.T) {
 	}
 	if code, _, stderr := runCommand(t, env, "healthcheck"); code != 0 {
 		t.Errorf("healthcheck: %d, %s", code, stderr)
+	}
+	if code, out, stderr := runCommand(t, []string{"WSPROXY_ADMIN_TOKEN=" + adminToken}, "top", "--json", "--interval", "200ms", "unix:"+metrics); code != 0 || !strings.Contains(out, `"sessions":[`) {
+		t.Errorf("top: %d, %s%s", code, out, stderr)
 	}
 	second := launch(t, env...)
 	if code := second.wait(patience); code != 1 || !strings.Contains(second.log(), "already") {

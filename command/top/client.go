@@ -23,13 +23,14 @@ const (
 
 // A client asks the admin endpoints of one server.
 type client struct {
-	base  *url.URL
+	at    address
 	token string
 	http  http.Client
 }
 
-func newClient(base *url.URL, token string) *client {
-	return &client{base: base, token: token, http: http.Client{
+func newClient(at address, token string) *client {
+	return &client{at: at, token: token, http: http.Client{
+		Transport:     at.transport(),
 		Timeout:       askTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for nobody else
 	}}
@@ -51,7 +52,7 @@ func (c *client) close(ctx context.Context, id string) error {
 }
 
 func (c *client) ask(ctx context.Context, method, path string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, method, c.base.String()+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, c.at.base.String()+path, nil)
 	if err != nil {
 		return err
 	}
@@ -61,12 +62,12 @@ func (c *client) ask(ctx context.Context, method, path string, into any) error {
 		if outer, ok := errors.AsType[*url.Error](err); ok {
 			err = outer.Err
 		}
-		return fmt.Errorf("the server at %s can't be asked: %w", c.base.Host, err)
+		return fmt.Errorf("the server at %s can't be asked: %w", c.at, err)
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("the answer of %s can't be read: %w", c.base.Host, err)
+		return fmt.Errorf("the answer of %s can't be read: %w", c.at, err)
 	}
 	if answer.StatusCode != http.StatusOK {
 		var said inspect.Error
@@ -77,12 +78,12 @@ func (c *client) ask(ctx context.Context, method, path string, into any) error {
 		case said.Error != "":
 			return errors.New(said.Error)
 		case answer.StatusCode == http.StatusNotFound:
-			return fmt.Errorf("there is no %s at %s: is this the address of METRICS_ADDR, and has the server an ADMIN_TOKEN?", path, c.base.Host)
+			return fmt.Errorf("there is no %s at %s: is this the address of METRICS_ADDR, and has the server an ADMIN_TOKEN?", path, c.at)
 		}
-		return fmt.Errorf("%s answers %s", c.base.Host, http.StatusText(answer.StatusCode))
+		return fmt.Errorf("%s answers %s", c.at, http.StatusText(answer.StatusCode))
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("what %s says can't be read, is it a wsproxy? %w", c.base.Host, err)
+		return fmt.Errorf("what %s says can't be read, is it a wsproxy? %w", c.at, err)
 	}
 	return nil
 }

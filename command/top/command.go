@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -37,12 +35,14 @@ var Command = cli.Command{
 	Summary: "show the sessions of a running server live, and close one",
 	About: `URL is that of the server's METRICS_ADDR, such as http://127.0.0.1:9090, and the token its
 ADMIN_TOKEN: the first line of --token-file, or WSPROXY_ADMIN_TOKEN. There is no TLS on that address:
-go there by ssh -L 9090:127.0.0.1:9090 HOST.
+go there by ssh -L 9090:127.0.0.1:9090 HOST. If METRICS_ADDR is a Unix socket, URL is the same: unix: and
+its path, on the server's machine, by a user whom the file's mode lets in.
 
 Keys: up and down select, k and then y closes what is selected, / filters (Enter keeps, Esc clears),
 s sorts by the next column, q quits. Without a terminal, and with --once, one table is printed.`,
 	Examples: []cli.Example{
 		{Says: "look at a server of this machine", Line: "WSPROXY_ADMIN_TOKEN=$ADMIN_TOKEN wsproxy top http://127.0.0.1:9090"},
+		{Says: "look at one whose METRICS_ADDR is a Unix socket", Line: "wsproxy top --token-file admin.token unix:/run/wsproxy/metrics"},
 		{Says: "who moves most just now, in a script", Line: "wsproxy top --token-file admin.token --once http://127.0.0.1:9090"},
 		{Says: "the same with rates as JSON, for jq", Line: "wsproxy top --token-file admin.token --json http://127.0.0.1:9090"},
 	},
@@ -66,9 +66,9 @@ type action struct {
 
 func (a *action) run(ctx context.Context, args []string, s cli.Streams) error {
 	if len(args) != 1 {
-		return cli.Misuse("it takes one URL, that of the server's METRICS_ADDR, such as http://127.0.0.1:9090")
+		return cli.Misuse("it takes one URL, that of the server's METRICS_ADDR, such as http://127.0.0.1:9090 or unix:/run/wsproxy/metrics")
 	}
-	base, err := baseOf(args[0])
+	at, err := addressOf(args[0])
 	if err != nil {
 		return cli.Misuse("the URL can't be used: %w", err)
 	}
@@ -83,10 +83,11 @@ func (a *action) run(ctx context.Context, args []string, s cli.Streams) error {
 	if err != nil {
 		return cli.Misuse("%w", err)
 	}
-	if base.Scheme == "http" && !isLocal(base.Hostname()) {
+	if at.inTheClear() {
 		fmt.Fprintln(s.Err, s.Paint(s.Err, cli.Yellow, "wsproxy top: the token goes over the network as it is, for this is no https: whoever is on the way can read it"))
 	}
-	c := newClient(base, token)
+	c := newClient(at, token)
+	defer c.http.CloseIdleConnections()
 	t := &table{order: order}
 	in, out := cli.Terminal(s.In), cli.Terminal(s.Out)
 	if a.once || a.json || in == nil || out == nil || s.Getenv("TERM") == "dumb" || !screen.Obeys(out) {
@@ -97,7 +98,7 @@ func (a *action) run(ctx context.Context, args []string, s cli.Streams) error {
 		return fmt.Errorf("the terminal can't be used, try --once: %w", err)
 	}
 	defer func() { _ = term.Restore(int(in.Fd()), restore) }()
-	l := &live{client: c, view: view{table: t, server: base.Host, colours: s.Colours(s.Out)}, interval: a.interval, out: out, size: func() (int, int) {
+	l := &live{client: c, view: view{table: t, server: at.String(), colours: s.Colours(s.Out)}, interval: a.interval, out: out, size: func() (int, int) {
 		width, height, err := term.GetSize(int(out.Fd()))
 		if err != nil {
 			return 80, 24
@@ -174,22 +175,4 @@ func (a *action) token(s cli.Streams) (string, error) {
 		return "", fmt.Errorf("%s is no token that HTTP carries: it has control characters, or others than those of ASCII", from)
 	}
 	return token, nil
-}
-
-// baseOf doesn't repeat what it is given, which may have a secret in it.
-func baseOf(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		return nil, fmt.Errorf("it must be like http://127.0.0.1:9090")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("it has a user, a query or a fragment; the token is that of %s or --token-file", tokenVariable)
-	}
-	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), ""
-	return u, nil
-}
-
-func isLocal(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

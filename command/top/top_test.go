@@ -229,11 +229,11 @@ func newTerminal(t *testing.T, f *fake) *terminal {
 	t.Helper()
 	m := &terminal{t: t, size: [2]int{140, 12}, ended: make(chan error, 1)}
 	m.in, m.keys = io.Pipe()
-	base, err := baseOf(f.URL)
+	at, err := addressOf(f.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newClient(base, token)
+	c := newClient(at, token)
 	l := &live{client: c, view: view{table: &table{}, server: "here"}, interval: minInterval, out: m, size: func() (int, int) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
