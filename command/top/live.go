@@ -26,13 +26,13 @@ const (
 // Control sequences (ECMA-48, and xterm's for the other screen): what the user had on his
 // comes back at the end.
 const (
-	begin    = "\x1b[?1049h\x1b[?25l"
-	end      = "\x1b[?25h\x1b[?1049l"
-	home     = "\x1b[H"
-	lineEnd  = "\x1b[K"
-	erase    = "\x1b[J"
-	newLine  = "\r\n"
-	pageRows = 10
+	begin     = "\x1b[?1049h\x1b[?25l"
+	end       = "\x1b[?25h\x1b[?1049l"
+	home      = "\x1b[H"
+	lineErase = "\x1b[K"
+	erase     = "\x1b[J"
+	newLine   = "\r\n"
+	pageRows  = 10
 )
 
 // A live shows a server's sessions in a terminal until somebody quits. One goroutine has it.
@@ -160,16 +160,21 @@ func (l *live) note(text string) {
 	l.view.note, l.noted = screen.Escape(text, maxCell), time.Now()
 }
 
+// draw writes a whole screen. A line is erased before it is written: behind a character in
+// the last column, terminals would take that one, too.
 func (l *live) draw() error {
 	var b strings.Builder
 	b.WriteString(home)
-	for i, line := range l.view.frame(l.width, l.height) {
+	lines := l.view.frame(l.width, l.height)
+	for i, line := range lines {
 		if i > 0 {
 			b.WriteString(newLine)
 		}
-		b.WriteString(line + lineEnd)
+		if i == len(lines)-1 {
+			b.WriteString(erase)
+		}
+		b.WriteString(lineErase + line)
 	}
-	b.WriteString(erase)
 	_, err := io.WriteString(l.out, b.String())
 	return err
 }
@@ -246,7 +251,12 @@ func (l *live) move(by int) {
 	l.view.selected = rows[min(max(i+by, 0), len(rows)-1)].key()
 }
 
-// ask asks whether the selected row is to be closed.
+// maxPart bounds what a question tells of one thing, in columns: all of them fit a screen
+// of 40 by 24.
+const maxPart = 100
+
+// ask asks whether the selected row is to be closed. The keys come first, for where there is
+// no room for all.
 func (l *live) ask() {
 	rows := l.view.shown()
 	i := slices.IndexFunc(rows, func(r row) bool { return r.key() == l.view.selected })
@@ -255,6 +265,6 @@ func (l *live) ask() {
 	}
 	r := &rows[i]
 	l.closes = r.key()
-	l.view.question = fmt.Sprintf("close %s %s of %s from %s (%s)?  y closes, any other key does not", screen.Escape(r.Kind, 8), screen.Escape(r.ID, 32),
-		screen.Escape(name(r.User), 32), screen.Escape(r.Source.String(), 48), screen.Escape(where(&r.Session), 48))
+	l.view.question = fmt.Sprintf("y = yes, any other key = no: close %s %s of %s from %s (%s)?", screen.Escape(r.Kind, maxPart), screen.Escape(r.ID, maxPart),
+		screen.Escape(name(r.User), maxPart), screen.Escape(r.Source.String(), maxPart), screen.Escape(besideID(&r.Session), maxPart))
 }

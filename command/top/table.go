@@ -123,8 +123,17 @@ func (t *table) document() document {
 // name is how people are shown a user.
 func name(user string) string { return cmp.Or(user, "anonymous") }
 
-// where is where a session leads.
+// where is where a session leads: a relay to its target, a tunnel from its name or else its
+// subdomain to what comes in there.
 func where(s *inspect.Session) string {
+	if s.Tunnel == nil || s.Tunnel.Name != "" {
+		return besideID(s)
+	}
+	return s.Tunnel.Subdomain + ", " + besideID(s)
+}
+
+// besideID is the same where the id is told, too, which is the subdomain.
+func besideID(s *inspect.Session) string {
 	if s.Tunnel == nil {
 		return s.Target
 	}

@@ -201,13 +201,12 @@ func (m *terminal) shows() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := m.out.String()
-	whole := strings.LastIndex(all, erase)
-	if whole < 0 {
+	last := strings.LastIndex(all, home)
+	if last < 0 {
 		return make([]string, 12)
 	}
-	last := all[:whole]
-	last = last[strings.LastIndex(last, home)+len(home):]
-	return strings.Split(strings.ReplaceAll(last, lineEnd, ""), newLine)
+	clean := strings.NewReplacer(lineErase, "", erase, "", end, "")
+	return strings.Split(clean.Replace(all[last+len(home):]), newLine)
 }
 
 func (m *terminal) press(keys string) { _, _ = io.WriteString(m.keys, keys) }
@@ -257,9 +256,9 @@ func TestLive(t *testing.T) {
 	m.press("\x1b[B")
 	m.want("the next is selected", func(lines []string) bool { return strings.HasPrefix(lines[4], "> relay   7 ") })
 	m.press("s")
-	m.line("sorted by bytes")
+	m.line("now by bytes")
 	m.press("k")
-	m.line("close relay 7 of ann from 192.0.2.7 (db:22)?")
+	m.line("y = yes, any other key = no: close relay 7 of ann from 192.0.2.7 (db:22)?")
 	m.press("n")
 	m.line("q quit")
 	m.press("ky")
@@ -351,6 +350,8 @@ func FuzzScreen(f *testing.F) {
 		l.note(user)
 		screens := [][]string{l.view.list(width), l.view.frame(width, height)}
 		l.press('k')
+		screens = append(screens, l.view.frame(width, height))
+		l.view.typing = true
 		screens = append(screens, l.view.frame(width, height))
 		for _, lines := range screens {
 			for _, line := range lines {
