@@ -1,6 +1,7 @@
 package top
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,10 @@ const (
 	// maxAnswer bounds an answer, in bytes: more than that of all sessions that a server
 	// tells of.
 	maxAnswer = 64 << 20
+	// maxFields bounds what of an answer becomes memory, which is a hundred times what an
+	// empty session takes in JSON: the 40,000 sessions that a server tells of at most have
+	// some 15 fields each.
+	maxFields = 40_000 * 25
 )
 
 // A client asks the admin endpoints of one server.
@@ -81,6 +86,9 @@ func (c *client) ask(ctx context.Context, method, path string, into any) error {
 			return fmt.Errorf("there is no %s at %s: is this the address of METRICS_ADDR, and has the server an ADMIN_TOKEN?", path, c.at)
 		}
 		return fmt.Errorf("%s answers %s", c.at, http.StatusText(answer.StatusCode))
+	}
+	if bytes.Count(body, []byte(",")) > maxFields {
+		return fmt.Errorf("what %s says is more than a wsproxy tells", c.at)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("what %s says can't be read, is it a wsproxy? %w", c.at, err)

@@ -3,6 +3,7 @@ package top
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -108,6 +109,9 @@ func (a *action) run(ctx context.Context, args []string, s cli.Streams) error {
 	return l.run(ctx, in)
 }
 
+// maxSentence bounds what is shown of an error, in columns.
+const maxSentence = 500
+
 // print asks twice, for rates, and prints what there is.
 func (a *action) print(ctx context.Context, c *client, t *table, s cli.Streams) error {
 	for i := range 2 {
@@ -120,7 +124,7 @@ func (a *action) print(ctx context.Context, c *client, t *table, s cli.Streams) 
 		}
 		answer, err := c.sessions(ctx)
 		if err != nil {
-			return err
+			return errors.New(screen.Escape(err.Error(), maxSentence)) // it may have the server's words
 		}
 		t.take(answer)
 	}

@@ -148,6 +148,12 @@ func TestErrors(t *testing.T) {
 	defer elsewhere.Close()
 	garbage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }))
 	defer garbage.Close()
+	hostile := newFake(t)
+	hostile.breaks(true)
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"sessions":[{}`+strings.Repeat(",{}", maxFields+1)+`]}`)
+	}))
+	defer endless.Close()
 	with := []string{"WSPROXY_ADMIN_TOKEN=" + token}
 	for _, test := range []struct {
 		environ []string
@@ -167,6 +173,8 @@ func TestErrors(t *testing.T) {
 		{with, []string{other.URL}, 1, "METRICS_ADDR"},
 		{with, []string{elsewhere.URL}, 1, "Found"},
 		{with, []string{garbage.URL}, 1, "can't be read"},
+		{with, []string{hostile.URL}, 1, `Others ask\x1b[2J just now.`},
+		{with, []string{endless.URL}, 1, "more than a wsproxy tells"},
 		{with, []string{"http://127.0.0.1:1"}, 1, "can't be asked"},
 	} {
 		status, out, errs := run(t, test.environ, test.args...)
