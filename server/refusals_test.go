@@ -23,7 +23,7 @@ func TestEveryRefusalIsShownAndDocumented(t *testing.T) {
 	_, _, scrape := startWatched(t)
 	text := scrape()
 	documented := make(map[string]bool)
-	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| ((?:`\\w+`(?:, )?)+) \\| [^|]{10,} \\| [^|]+ \\|$").FindAllStringSubmatch(read(t, "docs/operations.md"), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| ((?:`\\w+`(?:, )?)+) \\| [^|]{10,} \\| [^|]+ \\|$").FindAllStringSubmatch(read(t, "docs/troubleshooting.md"), -1) {
 		for _, endpoint := range strings.Split(row[2], ", ") {
 			documented[strings.Trim(endpoint, "`")+" "+row[1]] = true
 		}
@@ -35,16 +35,46 @@ func TestEveryRefusalIsShownAndDocumented(t *testing.T) {
 			}
 			pair := string(endpoint) + " " + string(reason)
 			if !documented[pair] {
-				t.Errorf("docs/operations.md has no row for %s", pair)
+				t.Errorf("docs/troubleshooting.md has no row for %s", pair)
 			}
 			delete(documented, pair)
 		}
 	}
 	for pair := range documented {
-		t.Errorf("docs/operations.md has a row for %s, which can't be", pair)
+		t.Errorf("docs/troubleshooting.md has a row for %s, which can't be", pair)
 	}
 	if n := strings.Count(text, "\nwsproxy_refused_total{"); n < 60 {
 		t.Errorf("there are %d series", n)
+	}
+}
+
+// Each reason that a session's end is counted by has its row, too, and none has one that it
+// can't end for.
+func TestEveryEndIsDocumented(t *testing.T) {
+	_, text := families(t)
+	documents := read(t, "docs/troubleshooting.md")
+	_, table, _ := strings.Cut(documents, "\n## Why a session has ended\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	documented := make(map[string]bool)
+	for _, row := range regexp.MustCompile("(?m)^\\| ((?:`\\w+`(?:, )?)+) \\|").FindAllStringSubmatch(table, -1) {
+		for _, reason := range strings.Split(row[1], ", ") {
+			documented[strings.Trim(reason, "`")] = true
+		}
+	}
+	counted := make(map[string]bool)
+	for _, series := range regexp.MustCompile(`(?m)^wsproxy_\w+_ended_total{reason="(\w+)"}`).FindAllStringSubmatch(text, -1) {
+		counted[series[1]] = true
+		if !documented[series[1]] {
+			t.Errorf("docs/troubleshooting.md doesn't say what %s means", series[1])
+		}
+	}
+	for reason := range documented {
+		if !counted[reason] {
+			t.Errorf("docs/troubleshooting.md has a row for %s, by which no end is counted", reason)
+		}
+	}
+	if len(counted) < 20 {
+		t.Errorf("ends are counted by %d reasons", len(counted))
 	}
 }
 

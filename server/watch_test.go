@@ -237,17 +237,17 @@ func TestMetricsAreSoundAndDocumented(t *testing.T) {
 	names, text := families(t)
 	promtool(t, ".", text[1:], "check", "metrics")
 	var documented []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `(wsproxy_\\w+)` \\|").FindAllStringSubmatch(read(t, "docs/operations.md"), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `(wsproxy_\\w+)` \\|").FindAllStringSubmatch(read(t, "docs/metrics.md"), -1) {
 		documented = append(documented, m[1])
 	}
 	for _, name := range names {
 		if !slices.Contains(documented, name) {
-			t.Errorf("docs/operations.md has no row for %s", name)
+			t.Errorf("docs/metrics.md has no row for %s", name)
 		}
 	}
 	for _, name := range documented {
 		if !slices.Contains(names, name) {
-			t.Errorf("docs/operations.md has a row for %s, which there isn't", name)
+			t.Errorf("docs/metrics.md has a row for %s, which there isn't", name)
 		}
 	}
 }

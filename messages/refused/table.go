@@ -34,7 +34,7 @@ var session = []messages.Reason{
 }
 
 // table has every pair of endpoint and reason that can occur: so each can be shown
-// from the start, and has its row in docs/operations.md, which a test compares.
+// from the start, and has its row in docs/troubleshooting.md, which a test compares.
 var table = []struct {
 	endpoint Endpoint
 	reasons  []messages.Reason
