@@ -40,6 +40,29 @@ func TestSystemdUnit(t *testing.T) {
 	}
 }
 
+// The page says who owns what, and where, as the unit has it.
+func TestSystemdPage(t *testing.T) {
+	page, environment := read(t, "docs/deploy/systemd.md"), read(t, "deploy/systemd/wsproxy.env")
+	user, group := unitValue(t, "User"), unitValue(t, "Group")
+	for _, want := range []string{
+		"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin " + user + "\n",
+		"install -d -m 750 -g " + group + " /etc/wsproxy\n",
+		"install -m 600 deploy/systemd/wsproxy.env " + filepath.Dir(unitValue(t, "EnvironmentFile")) + "/\n",
+		"-p User=" + user + " -p EnvironmentFile=" + unitValue(t, "EnvironmentFile") + " " + unitValue(t, "ExecStart") + " check ",
+		"| `/var/lib/" + unitValue(t, "StateDirectory") + "` | " + user + ", " + group + ", " + unitValue(t, "StateDirectoryMode") + " |",
+		"| `/run/" + unitValue(t, "RuntimeDirectory") + "` | " + user + ", " + group + ", " + unitValue(t, "RuntimeDirectoryMode") + " |",
+		"(" + unitValue(t, "TimeoutStopSec") + " s as it comes)",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("docs/deploy/systemd.md doesn't say %q", want)
+		}
+	}
+	file := regexp.MustCompile(`(?m)^#CONFIG_FILE=(.*)$`).FindStringSubmatch(environment)
+	if file == nil || !strings.Contains(page, "| `"+file[1]+"` | root, "+group+", 0640 |") {
+		t.Errorf("of %q docs/deploy/systemd.md doesn't say who reads it", file)
+	}
+}
+
 // The file of its settings is read as a whole, and fits the unit.
 func TestSystemdEnvironment(t *testing.T) {
 	var environ []string
