@@ -102,6 +102,7 @@ http {
 	}
 	f.run(t, exec.Command("/usr/sbin/nginx", "-c", home+"/nginx.conf", "-e", "stderr")) // not on everybody's PATH
 	_, root := f.wantServed(t, s)
+	f.wantEnds(t, s)
 	f.wantSessionsThrough(t, func() { _ = f.process.Signal(syscall.SIGHUP) }, root, s)
 	if log, err := os.ReadFile(home + "/access.log"); err != nil || !strings.Contains(string(log), `"GET localhost/relay HTTP/1.1" 101`) || strings.Contains(string(log), "port=") {
 		t.Errorf("the log has no relay, or its query, %v:\n%s", err, log)
@@ -139,6 +140,7 @@ func TestDeployHAProxy(t *testing.T) {
 	// WebSockets of before a reload end, so that they are seen to be taken up.
 	f, a, b := deployHAProxy(t, nil, "hard-stop-after 12h", "hard-stop-after 500ms")
 	_, root := f.wantServed(t, a, b)
+	f.wantEnds(t, a, b)
 	f.wantSessionsThrough(t, func() { _ = f.process.Signal(syscall.SIGUSR2) }, root, a, b)
 	if log := f.out.String(); strings.Contains(log, "port=") || !strings.Contains(log, "GET /relay 101") {
 		t.Errorf("HAProxy's log has no relay, or its query:\n%s", log)

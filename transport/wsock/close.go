@@ -32,18 +32,17 @@ func (s *Session) Finish(reason messages.Reason, run func(messages.Reason) messa
 // it. It reports whether the client is gone, so that nothing can be sent to it.
 func (s *Session) BeginClose(reason messages.Reason) (gone bool) {
 	s.discard.Store(true)
-	switch {
-	case s.isGone(reason):
-		_ = s.conn.conn.SetDeadline(LongAgo)
+	conn := s.conn.conn
+	if s.isGone(reason) {
+		_ = conn.SetDeadline(LongAgo)
 		return true
-	case reason.IsForced():
-		_ = s.conn.conn.SetDeadline(time.Now().Add(messages.Linger))
-	default:
-		conn := s.conn.conn
-		s.conn.linger = NewLinger(s.conn.raw, func() { _ = conn.SetDeadline(LongAgo) })
 	}
+	if reason.IsForced() {
+		_ = conn.SetDeadline(time.Now().Add(messages.Linger))
+	}
+	s.conn.linger = NewLinger(s.conn.raw, func() { _ = conn.SetDeadline(LongAgo) })
 	if s.cut.Load() { // maybe before the deadline was moved
-		_ = s.conn.conn.SetDeadline(LongAgo)
+		_ = conn.SetDeadline(LongAgo)
 	}
 	return false
 }
@@ -89,6 +88,7 @@ func (s *Session) Close(reason messages.Reason) {
 	}
 	<-s.readerDone
 	if s.garbled {
+		s.conn.endSending() // no answer would be understood
 		_, _ = io.Copy(io.Discard, s.conn.conn)
 	}
 }
@@ -123,11 +123,26 @@ func (s *Session) sendClose(reason messages.Reason) {
 	case reason == messages.ReasonTakenOver: // after an Interrupt
 		until = time.Now().Add(messages.Linger)
 	}
-	if s.conn.writeClose(code, text, until) != nil {
+	switch err := s.conn.writeClose(code, text, until); {
+	case err != nil:
 		_ = s.conn.conn.SetLinger(0)
 		_ = s.conn.conn.SetReadDeadline(LongAgo)
+	case s.conn.linger == nil:
+		s.conn.endSending()
+	default:
+		s.conn.linger.WhenQuiet(finDelay, s.conn.endSendingTaken)
 	}
 }
+
+// finDelay is how long after all that a client was sent has been acknowledged the server
+// ends its sending side, if the client has not answered the close frame by then. Ended at
+// once, nginx and HAProxy take it for the end of both directions: they drop the client's
+// answer, for which a session that outlives its WebSocket would wait for RESUME_TIMEOUT,
+// and reset a client that is still sending, before it has read its last bytes. (RFC 6455,
+// section 7.1.1, has the server close when both close frames have been sent.) An answer
+// takes a round trip; who waits for the stream's end without one has it long before
+// [messages.Linger] is over.
+const finDelay = time.Second
 
 // restartText is what a client is told when the server shuts down.
 func (h *Host) restartText() string { return messages.RestartText(int(h.restarting.Load())) }
@@ -142,6 +157,7 @@ func (h *Host) Refuse(c *Conn, reason messages.Reason) {
 		text = h.restartText()
 	}
 	if c.writeClose(code, text, time.Time{}) == nil {
+		c.endSending() // its frames are not read, so no answer would be seen
 		_, _ = io.Copy(io.Discard, c.conn)
 	}
 }

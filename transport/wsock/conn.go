@@ -135,9 +135,8 @@ func (s *Conn) Write(frames ...[]byte) error {
 	return err
 }
 
-// writeClose sends a close frame, the last frame there is, and ends the
-// sending side of the connection. It waits until then at most, if that is not
-// the zero Time.
+// writeClose sends a close frame, the last frame there is. It waits until then at
+// most, if that is not the zero Time.
 func (s *Conn) writeClose(code int, text string, until time.Time) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
@@ -151,7 +150,21 @@ func (s *Conn) writeClose(code int, text string, until time.Time) error {
 		return err
 	}
 	s.closed = true
-	return s.conn.CloseWrite()
+	return nil
+}
+
+// endSending ends the sending side of the connection behind a close frame. It never
+// waits.
+func (s *Conn) endSending() { _ = s.conn.CloseWrite() }
+
+// endSendingTaken is endSending if the peer's kernel has acknowledged all that was sent.
+// It reports whether it has.
+func (s *Conn) endSendingTaken() bool {
+	if kernel.Look(s.raw).Unacked > 0 {
+		return false
+	}
+	s.endSending()
+	return true
 }
 
 func (s *Conn) writeInTurn(frames [][]byte) error {

@@ -233,6 +233,7 @@ func TestNothingFollowsTheCloseFrame(t *testing.T) {
 	s.answer([]byte("x"))
 	s.ping()
 	s.flush()
+	s.endSending()
 	got, err := io.ReadAll(peer)
 	if err != nil {
 		t.Fatal(err)

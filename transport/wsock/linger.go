@@ -25,9 +25,12 @@ type Linger struct {
 	progress func() uint64 // returns the bytes acknowledged; set once
 	expire   func()        // set once
 	mu       sync.Mutex
-	timer    *time.Timer // under mu; nil when it was stopped
-	acked    uint64      // under mu: bytes acknowledged at the last look
-	since    time.Time   // under mu: when that last changed
+	timer    *time.Timer   // under mu; nil when it was stopped
+	acked    uint64        // under mu: bytes acknowledged at the last look
+	since    time.Time     // under mu: when that last changed
+	after    time.Duration // under mu, of WhenQuiet
+	quiet    func() bool   // under mu, of WhenQuiet; nil for none, or when it is done
+	fin      bool          // under mu: quiet is done, and its FIN may come to be acknowledged
 }
 
 // NewLinger begins to look at the peer of a TCP connection, and calls expire at
@@ -50,14 +53,29 @@ func (l *Linger) look() {
 	if l.timer == nil {
 		return
 	}
-	if acked := l.progress(); acked != l.acked {
+	acked := l.progress()
+	if l.fin && acked == l.acked+1 { // the FIN counts as a byte, and is none
+		l.acked, l.fin = acked, false
+	}
+	switch idle := time.Since(l.since); {
+	case acked != l.acked:
 		l.acked, l.since = acked, time.Now()
-	} else if time.Since(l.since) >= messages.Linger {
+	case idle >= messages.Linger:
 		l.timer = nil
 		go l.expire() // it may be whoever calls Stop that it waits for
 		return
+	case l.quiet != nil && idle >= l.after && l.quiet():
+		l.quiet, l.fin = nil, true
 	}
 	l.timer.Reset(messages.Linger / lingerLooks)
+}
+
+// WhenQuiet has end called when the peer's kernel has acknowledged nothing new for after,
+// and again until it returns true. It ends the sending side, and must not wait.
+func (l *Linger) WhenQuiet(after time.Duration, end func() bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.after, l.quiet = after, end
 }
 
 // Stop ends the looking. The wait is over, one way or another.
