@@ -247,6 +247,18 @@ func (f *front) wantServed(t *testing.T, servers ...*server) (tunnel *exposed, r
 	wantNoise(t, "the echo", response.Body, 8, size)
 	response.Body.Close()
 
+	// Who looks for what is wrong asks without a WebSocket.
+	response, err = client.Get("https" + strings.TrimPrefix(f.url(), "wss") + "/tunnel")
+	if err != nil {
+		t.Errorf("what is no WebSocket, over HTTP/2: %v", err)
+	} else {
+		response.Body.Close()
+		// A field that is of one connection makes curl and browsers drop the answer.
+		if upgrade := response.Header["Upgrade"]; response.StatusCode != http.StatusUpgradeRequired || response.ProtoMajor != 2 || upgrade != nil {
+			t.Errorf("what is no WebSocket is answered %s over %s, Upgrade: %q", response.Status, response.Proto, upgrade)
+		}
+	}
+
 	ws, err := f.webSocket(t, fromElsewhere, "wss://"+host+"/socket")
 	if err != nil {
 		t.Fatalf("a WebSocket through the tunnel: %v", err)
