@@ -82,13 +82,18 @@ func (s *Session) isGone(reason messages.Reason) bool {
 // ended.
 func (s *Session) Close(reason messages.Reason) {
 	defer s.release()
-	s.sendClose(reason)
+	told := s.sendClose(reason)
 	if s.readerDone == nil { // it closes before it began
 		s.Read("discard", Receiver{Texts: true})
 	}
 	<-s.readerDone
+	// Before the socket is closed: what is unread, as it may be of a client that HasLeft,
+	// would have the kernel send a reset and no end. Of a garbled client no answer would be
+	// understood.
+	if told {
+		s.conn.endSending()
+	}
 	if s.garbled {
-		s.conn.endSending() // no answer would be understood
 		_, _ = io.Copy(io.Discard, s.conn.conn)
 	}
 }
@@ -107,11 +112,13 @@ func (s *Session) release() {
 	s.conn.endLimit()
 }
 
-func (s *Session) sendClose(reason messages.Reason) {
+// sendClose sends the close frame for reason, unless nobody is there to read it, and reports
+// whether it has.
+func (s *Session) sendClose(reason messages.Reason) (told bool) {
 	s.conn.leaving.Store(true)
 	if s.isGone(reason) {
 		_ = s.conn.conn.SetLinger(0) // what the kernel still holds for the client goes too
-		return
+		return false
 	}
 	code, text := messages.CloseFor(reason)
 	var until time.Time // as long as the linger says, but for
@@ -127,11 +134,13 @@ func (s *Session) sendClose(reason messages.Reason) {
 	case err != nil:
 		_ = s.conn.conn.SetLinger(0)
 		_ = s.conn.conn.SetReadDeadline(LongAgo)
+		return false
 	case s.conn.linger == nil:
 		s.conn.endSending()
 	default:
 		s.conn.linger.WhenQuiet(finDelay, s.conn.endSendingTaken)
 	}
+	return true
 }
 
 // finDelay is how long after all that a client was sent has been acknowledged the server
