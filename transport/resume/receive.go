@@ -188,7 +188,7 @@ func (k *socket) json(message []byte, text bool) (refused messages.Reason) {
 		}
 		return s.acked(m.Position, m.Limit)
 	case messages.KindPing:
-		k.conn.Urge(wsock.UrgentAnswer, s.frame([]byte(messages.PongText)))
+		k.pong()
 		return ""
 	case messages.KindPong:
 		return ""

@@ -27,8 +27,16 @@ func newSocket(s *Session, number uint32) *socket {
 // read starts to read the client.
 func (k *socket) read() {
 	k.ws.Read("resume in", wsock.Receiver{
-		Texts: true, Boundaries: true, Afresh: true, Payload: k.payload, Ended: k.left,
+		Texts: true, Boundaries: true, Afresh: true, Payload: k.payload, Ended: k.left, Held: k.pong,
 	})
+}
+
+// pong tells the client that the server is there, asked or not. A client that is held up
+// by a limit in the middle of a message would else give its WebSocket up, because its
+// ping stands behind that, and begin the message again, and so on. Any goroutine may
+// call it.
+func (k *socket) pong() {
+	k.conn.Urge(wsock.UrgentAnswer, k.session.frame([]byte(messages.PongText)))
 }
 
 // left is called by the reading pump when nothing more is read.

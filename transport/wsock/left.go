@@ -20,6 +20,7 @@ type place struct {
 	result  decoded // what stopped the decoder
 	refused bool    // no more is taken of what comes
 	seen    int     // bytes that HasLeft has found in the kernel, in vain
+	held    *holdup // nil if there is no limiter, or nobody to hear of it
 	asked   bool    // HasLeft has made the client's kernel say whether it still is there
 }
 

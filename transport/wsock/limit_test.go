@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wsproxy/internal/testkit"
@@ -87,4 +88,78 @@ func TestRefusedClientHasNoLimiter(t *testing.T) {
 		t.Errorf("the limiter was closed %d times", n)
 	}
 	testkit.Receive(t, r.finish(messages.ReasonClientGone))
+}
+
+// A client that is held up hears of the server each second, though it is held up for less
+// at a time, and not when it isn't.
+func TestHoldup(t *testing.T) {
+	const ms = time.Millisecond
+	for name, c := range map[string]struct {
+		held, free  time.Duration // twenty times
+		least, most int           // words
+	}{
+		"for long":     {60_500 * ms, time.Hour, 20 * 60, 20 * 60},
+		"for less":     {700 * ms, 1, 13, 14},
+		"for a moment": {1, 1700 * ms, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				words, last := 0, time.Time{}
+				h := holdup{say: func() {
+					if now := time.Now(); now.Sub(last) < heldEvery {
+						t.Errorf("two words within %v", now.Sub(last))
+					}
+					words, last = words+1, time.Now()
+				}}
+				for range 20 {
+					h.hold(true)
+					time.Sleep(c.held)
+					h.hold(false)
+					time.Sleep(c.free)
+				}
+				time.Sleep(2 * heldEvery)
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				if h.running {
+					t.Error("a timer runs on")
+				}
+				if words < c.least || words > c.most {
+					t.Errorf("%d words, want %d to %d", words, c.least, c.most)
+				}
+			})
+		})
+	}
+}
+
+// Who isn't to hear of that, or has no limit, has nothing for it.
+func TestNobodyIsHeldUpWithoutALimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		limiter Limiter
+		held    func()
+		want    bool
+	}{
+		"no limit":         {nil, func() {}, false},
+		"nobody who hears": {&gate{waits: make(chan int, 4)}, nil, false},
+		"both":             {&gate{waits: make(chan int, 4)}, func() {}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newSessionRig(t, time.Hour)
+			r.conn.Limit(c.limiter)
+			r.conn.closing = r.closing.Done() // as Attach does
+			came := make(chan bool, 1)
+			r.Read("reading", Receiver{Held: c.held, Payload: func([]byte, bool, bool) messages.Reason {
+				came <- r.at.held != nil
+				return ""
+			}})
+			if _, err := r.peer.Write(testkit.Frame(frameBin, []byte("hello"))); err != nil {
+				t.Fatal(err)
+			}
+			if got := testkit.Receive(t, came); got != c.want {
+				t.Errorf("a holdup: %v, want %v", got, c.want)
+			}
+			closed := r.finish(messages.ReasonTargetEnded)
+			r.peer.Close()
+			testkit.Receive(t, closed)
+		})
+	}
 }

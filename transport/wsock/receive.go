@@ -28,6 +28,9 @@ type Receiver struct {
 	// Ended, if not nil, is called when nothing more is read, before the owner
 	// hears of it. It may wait.
 	Ended func()
+	// Held, if not nil, is called each second in which the limiter keeps the client
+	// from being read, by another goroutine. It returns at once.
+	Held func()
 	// Received, if not nil, counts the bytes of all frames.
 	Received func(n int)
 }
@@ -55,6 +58,9 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 			return messages.ReasonInternal, false
 		}
 		s.at = &place{in: in, frames: decoder{onPing: s.conn.answer, texts: r.Texts, boundaries: r.Boundaries}}
+		if r.Held != nil && s.conn.limiter != nil {
+			s.at.held = &holdup{say: r.Held}
+		}
 	}
 	at := s.at
 	in := at.in
@@ -112,9 +118,7 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 		}
 		at.rest = nil // even empty it would hold the buffer
 		GiveBuffer(buf)
-		if s.conn.limiter != nil {
-			s.conn.limiter.Await(fromClient, s.conn.closing)
-		}
+		s.awaitLimit()
 	}
 }
 
