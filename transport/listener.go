@@ -58,9 +58,10 @@ type edgeConn struct {
 	server *Server
 	place  place // among the connections
 
-	waiting  net.Conn // what is being prepared; then there is no TCP connection yet, and nobody reads
-	peer     net.Addr // whom it comes from; nil = the peer of the TCP connection
-	upgraded func()   // wants to know when it carries a session; may be nil
+	waiting  net.Conn           // what is being prepared; then there is no TCP connection yet, and nobody reads
+	cancel   context.CancelFunc // of its preparation
+	peer     net.Addr           // whom it comes from; nil = the peer of the TCP connection
+	upgraded func()             // wants to know when it carries a session; may be nil
 
 	receives  atomic.Bool  // a request's header is coming
 	failed    atomic.Bool  // it was more than the server takes, and is answered

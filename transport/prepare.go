@@ -14,8 +14,9 @@ import (
 // by many goroutines, and has an end of its own.
 type Preparer interface {
 	// Prepare returns a connection that speaks HTTP, or why there is none. It closes
-	// nothing but what it has opened; without an error, what it returns closes conn.
-	Prepare(conn net.Conn) (*listen.Prepared, *listen.Error)
+	// nothing but what it has opened; without an error, what it returns closes conn. It
+	// returns soon after ctx is done and conn is closed.
+	Prepare(ctx context.Context, conn net.Conn) (*listen.Prepared, *listen.Error)
 }
 
 // PreparedListener is [Server.Listener] for connections with something before their HTTP.
@@ -82,14 +83,18 @@ func (l *preparedListener) acceptAll() {
 
 // begin prepares a connection, if there is room for it.
 func (l *preparedListener) begin(conn net.Conn) {
-	waiting := &edgeConn{server: l.server, waiting: conn, peer: conn.RemoteAddr()}
+	// What gives way ends at once, whatever it waits for: nobody counts it any more.
+	ctx, cancel := context.WithCancel(l.ctx)
+	waiting := &edgeConn{server: l.server, waiting: conn, cancel: cancel, peer: conn.RemoteAddr()}
 	if !waiting.enter() {
+		cancel()
 		_ = conn.Close()
 		return
 	}
-	closed := context.AfterFunc(l.ctx, func() { _ = conn.Close() })
+	closed := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	go func() {
-		prepared, err := l.preparer.Prepare(conn)
+		defer cancel()
+		prepared, err := l.preparer.Prepare(ctx, conn)
 		closed()
 		if stayed := l.server.conns.leave(waiting); err != nil {
 			if stayed && err.Reason != "" && l.ctx.Err() == nil { // else it was closed for another reason
@@ -137,6 +142,7 @@ func (c *edgeConn) RemoteAddr() net.Addr {
 // drop closes a connection that gives way to another. Whoever reads it closes the rest.
 func (c *edgeConn) drop() {
 	if c.waiting != nil {
+		c.cancel()
 		_ = c.waiting.Close()
 		return
 	}

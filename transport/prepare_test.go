@@ -2,7 +2,9 @@ package transport
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -167,5 +169,29 @@ func TestHandshakes(t *testing.T) {
 	testkit.Eventually(t, "nothing is counted any more", func() bool { return d.Conns() == 0 })
 	if got := d.take(); len(got) > 0 {
 		t.Errorf("counted as %q", got)
+	}
+}
+
+// What gives way while it waits for a certificate waits no longer: it would be there, and
+// counted nowhere.
+func TestHandshakesThatGiveWayEnd(t *testing.T) {
+	d := newDesk(t, func(c *Config) { c.Secure, c.MaxConns = true, 2 })
+	asked, ended := make(chan struct{}, 5), make(chan error, 5)
+	config := &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		asked <- struct{}{}
+		<-hello.Context().Done()
+		ended <- hello.Context().Err()
+		return nil, hello.Context().Err()
+	}}
+	address := d.listenPrepared(t, listen.Options{TLS: config, Log: slog.New(slog.DiscardHandler)})
+	for range 5 {
+		conn := tls.Client(dialText(t, address, ""), &tls.Config{ServerName: "proxy.example"})
+		go func() { _ = conn.Handshake() }()
+		testkit.Receive(t, asked)
+	}
+	for range 3 {
+		if err := testkit.Receive(t, ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("it has ended for another reason: %v", err)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
+	"golang.org/x/net/idna"
 )
 
 // ACME is whom certificates are had from, and for what.
@@ -49,6 +50,8 @@ type issuer struct {
 	mu    sync.Mutex
 	known map[string]time.Time // under mu: tunnels that may have one, and until when that holds
 	asked []time.Time          // under mu: when those of them came within tunnelPeriod that had none
+
+	orders *orders
 }
 
 func newIssuer(a ACME, log *slog.Logger) (*issuer, error) {
@@ -61,7 +64,7 @@ func newIssuer(a ACME, log *slog.Logger) (*issuer, error) {
 	}
 	probe.Close()
 	_ = os.Remove(probe.Name())
-	i := &issuer{ACME: a, log: log, known: make(map[string]time.Time)}
+	i := &issuer{ACME: a, log: log, known: make(map[string]time.Time), orders: newOrders()}
 	i.manager = &autocert.Manager{
 		Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(a.CacheDir), Email: a.Email, HostPolicy: i.judge,
 		Client: &acme.Client{DirectoryURL: a.Directory, HTTPClient: &http.Client{Timeout: requestTimeout}, UserAgent: "wsproxy"},
@@ -101,16 +104,36 @@ func (i *issuer) judge(ctx context.Context, host string) error {
 	return nil
 }
 
-// certificate returns one for the name that a client asks for. It may take as long as the
-// authority does.
+// certificate returns one for the name that a client asks for. Having it may take as long
+// as the authority does, and goes on without the client: it waits no longer than its
+// handshake's context allows.
 func (i *issuer) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	certificate, err := i.manager.GetCertificate(hello)
-	switch {
-	case err == nil, errors.Is(err, errName), isChallenge(hello):
-	case slices.Contains(i.Names, strings.ToLower(hello.ServerName)), i.Tunnel != nil && i.Tunnel(hello.ServerName):
-		i.log.Warn("no certificate can be had", "endpoint", "tls", "name", hello.ServerName, "error", err)
+	if isChallenge(hello) {
+		return i.manager.GetCertificate(hello)
 	}
-	return certificate, err
+	name, err := idna.Lookup.ToASCII(hello.ServerName) // as the manager does
+	if err != nil || !i.mayAsk(name) {
+		return nil, errName
+	}
+	k, err := kindOf(hello)
+	if err != nil {
+		return nil, err
+	}
+	k.name = name
+	return i.orders.get(hello.Context(), k, func() (*tls.Certificate, error) {
+		certificate, err := i.manager.GetCertificate(k.hello())
+		if err != nil && i.mayAsk(name) {
+			i.log.Warn("no certificate can be had", "endpoint", "tls", "name", name, "error", err)
+		}
+		return certificate, err
+	})
+}
+
+// mayAsk reports whether certificates are had for a name at all: whoever asks for another
+// costs nothing.
+func (i *issuer) mayAsk(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	return slices.Contains(i.Names, name) || i.Tunnel != nil && i.Tunnel(name)
 }
 
 // isChallenge reports whether the authority asks (RFC 8737, section 3).

@@ -80,8 +80,9 @@ const handshakeTimeout = 10 * time.Second
 const sendBuffer = 256 << 10
 
 // Prepare makes of an accepted connection one that speaks HTTP. It takes no longer than
-// the bounds of what stands before. With an error the caller closes conn.
-func (l *Listener) Prepare(conn net.Conn) (*Prepared, *Error) {
+// the bounds of what stands before, and ends early when ctx is done and conn is closed.
+// With an error the caller closes conn.
+func (l *Listener) Prepare(ctx context.Context, conn net.Conn) (*Prepared, *Error) {
 	prepared := &Prepared{Peer: conn.RemoteAddr()}
 	if l.options.ProxyFrom != nil && l.options.ProxyFrom(addressOf(conn.RemoteAddr())) {
 		source, err := proxyheader.ReadFrom(conn)
@@ -106,13 +107,15 @@ func (l *Listener) Prepare(conn net.Conn) (*Prepared, *Error) {
 	var secure *tls.Conn
 	if l.options.TLS != nil {
 		secure = tls.Server(w, l.options.TLS)
-		_ = conn.SetDeadline(time.Now().Add(l.handshake))
-		if err := secure.Handshake(); err == io.EOF { // it has left: a check of a balancer's
+		// A deadline of the connection would not bound the wait for a certificate.
+		ctx, cancel := context.WithTimeout(ctx, l.handshake)
+		err := secure.HandshakeContext(ctx)
+		cancel()
+		if err == io.EOF { // it has left: a check of a balancer's
 			return nil, &Error{"", err}
 		} else if err != nil {
 			return nil, &Error{messages.ReasonTLSHandshake, err}
 		}
-		_ = conn.SetDeadline(time.Time{})
 		if l.options.Silent != "" && secure.ConnectionState().NegotiatedProtocol == l.options.Silent {
 			return nil, &Error{"", context.Canceled}
 		}

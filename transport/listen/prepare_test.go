@@ -1,10 +1,11 @@
 package listen
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -34,11 +35,11 @@ func TestHandshakesHaveAnEnd(t *testing.T) {
 	refused := make(chan *Error, 1)
 	began := time.Now()
 	go func() {
-		_, no := r.Prepare(accepted)
+		_, no := r.Prepare(t.Context(), accepted)
 		refused <- no
 	}()
 	no := testkit.Receive(t, refused)
-	if took := time.Since(began); no == nil || no.Reason != messages.ReasonTLSHandshake || !errors.Is(no, os.ErrDeadlineExceeded) || took < r.handshake {
+	if took := time.Since(began); no == nil || no.Reason != messages.ReasonTLSHandshake || !errors.Is(no, context.DeadlineExceeded) || took < r.handshake {
 		t.Errorf("after %v: %v", took, no)
 	}
 }
@@ -57,5 +58,50 @@ func TestBareListeners(t *testing.T) {
 	defer unix.Close()
 	if _, ok := New(unix, Options{}).Bare(); ok {
 		t.Error("a Unix socket's is one")
+	}
+}
+
+// A handshake that waits for a certificate ends at its time, and when nobody wants the
+// connection any more, however long the certificate takes.
+func TestHandshakesDoNotWaitForCertificates(t *testing.T) {
+	for _, dropped := range []bool{false, true} {
+		r := secureRoad(t)
+		defer r.Close()
+		asked := make(chan struct{}, 1)
+		r.options.TLS = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			asked <- struct{}{}
+			<-hello.Context().Done()
+			return nil, hello.Context().Err()
+		}}
+		if !dropped {
+			r.handshake = 100 * time.Millisecond
+		}
+		client, err := r.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.bare(client).Close()
+		go func() { _ = client.(*tls.Conn).Handshake() }()
+		accepted, err := r.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer accepted.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		refused := make(chan *Error, 1)
+		began := time.Now()
+		go func() {
+			_, no := r.Prepare(ctx, accepted)
+			refused <- no
+		}()
+		testkit.Receive(t, asked)
+		if dropped {
+			cancel()
+		}
+		no := testkit.Receive(t, refused)
+		if took := time.Since(began); no == nil || no.Reason != messages.ReasonTLSHandshake || took >= handshakeTimeout {
+			t.Errorf("dropped %v: after %v: %v", dropped, took, no)
+		}
 	}
 }

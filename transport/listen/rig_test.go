@@ -103,7 +103,7 @@ func (r *road) connect() (client net.Conn, edge *Prepared) {
 			done <- outcome{nil, err}
 			return
 		}
-		prepared, no := r.Prepare(conn)
+		prepared, no := r.Prepare(r.t.Context(), conn)
 		if no != nil {
 			conn.Close()
 			done <- outcome{nil, no}
