@@ -36,12 +36,13 @@ type Listener struct {
 	options   Options
 	handshake time.Duration // bounds each
 	unflushed atomic.Int64  // splices that have yet to send what the edge has written
-	lingering atomic.Int64  // splices whose edge is closed
+	lingering lingerers     // splices whose edge is closed
 }
 
 // New returns a Listener of one that is open.
 func New(l net.Listener, o Options) *Listener {
-	return &Listener{Listener: l, options: o, handshake: handshakeTimeout}
+	return &Listener{Listener: l, options: o, handshake: handshakeTimeout,
+		lingering: lingerers{most: mostLinger, all: make(map[*splice]struct{})}}
 }
 
 // Bare returns the listener itself if its connections are HTTP over TCP, and nothing
@@ -124,7 +125,7 @@ func (l *Listener) Prepare(ctx context.Context, conn net.Conn) (*Prepared, *Erro
 		wsock.BoundSendBuffer(bare, sendBuffer)
 		prepared.Upgraded = func() { wsock.BoundSendBuffer(bare, wsock.SendBuffer) }
 	}
-	if prepared.Conn, err = l.splice(w, secure); err != nil {
+	if prepared.Conn, err = l.splice(w, secure, prepared.Peer); err != nil {
 		return nil, &Error{messages.ReasonInternal, err}
 	}
 	return prepared, nil

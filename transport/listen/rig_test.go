@@ -36,7 +36,7 @@ func roads(t *testing.T, each func(t *testing.T, r *road)) {
 			r.t = t
 			t.Cleanup(func() {
 				r.Close()
-				testkit.Eventually(t, "no splice is left", func() bool { return r.unflushed.Load() == 0 && r.lingering.Load() == 0 })
+				testkit.Eventually(t, "no splice is left", func() bool { return r.unflushed.Load() == 0 && r.lingering.count() == 0 })
 			})
 			each(t, r)
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,11 +15,6 @@ import (
 	"wsproxy/transport/wsock"
 	"wsproxy/transport/wsock/kernel"
 )
-
-// mostLinger bounds the connections that the edge has closed and whose peers have yet to
-// take what was sent to them: they have descriptors, and nobody counts them any more.
-// Those beyond it are reset.
-const mostLinger = 256
 
 // unsent is how many bytes the kernel holds at most that were written to a peer and can't
 // be sent yet. What the edge is told of its own connection is that much too good, as the
@@ -33,6 +29,7 @@ const unsent = 64 << 10
 // no buffer.
 type splice struct {
 	listener *Listener
+	peer     netip.Prefix // whom it comes from, as lingerers count it
 	wire     *wire
 	secure   *tls.Conn       // over wire; nil without TLS
 	stream   io.ReadWriter   // secure, or wire
@@ -49,16 +46,19 @@ type splice struct {
 	mu    sync.Mutex
 	acked uint64    // under mu: bytes that the peer's kernel had acknowledged at the last look
 	since time.Time // under mu: when that changed; zero before the edge was seen closed
+
+	progress atomic.Int64 // since, in nanoseconds of Unix time, for lingerers
+	lingered bool         // under mu: it was counted, or must not be any more
 }
 
 // splice begins to carry a connection, and returns the edge's end. With an error nothing
 // was taken.
-func (l *Listener) splice(w *wire, secure *tls.Conn) (*net.TCPConn, error) {
+func (l *Listener) splice(w *wire, secure *tls.Conn, peer net.Addr) (*net.TCPConn, error) {
 	edge, front, err := newPair()
 	if err != nil {
 		return nil, err
 	}
-	s := &splice{listener: l, wire: w, secure: secure, stream: w, front: front, inDone: make(chan struct{})}
+	s := &splice{listener: l, peer: sourceOf(addressOf(peer)), wire: w, secure: secure, stream: w, front: front, inDone: make(chan struct{})}
 	if secure != nil {
 		s.stream = secure
 	}
@@ -171,21 +171,8 @@ func (s *splice) out() {
 func (s *splice) linger() {
 	look := time.NewTicker(messages.Linger / looks)
 	defer look.Stop()
-	counted := false
-	defer func() {
-		if counted {
-			s.listener.lingering.Add(-1)
-		}
-	}()
 	for {
 		if s.isClosed() {
-			if !counted {
-				counted = true
-				if s.listener.lingering.Add(1) > mostLinger {
-					s.cut()
-					return
-				}
-			}
 			if kernel.Look(s.wire.raw).Unacked <= 0 { // below, if the end of the stream is acknowledged, too
 				return
 			}
@@ -209,19 +196,32 @@ func (s *splice) linger() {
 func (s *splice) isClosed() bool { return s.edge.Control(func(uintptr) {}) != nil }
 
 // isOver reports whether the edge has closed its end, and either cut it or waited long
-// enough for the peer, which takes nothing.
+// enough for the peer, which takes nothing. While it waits it is one of the lingerers.
 func (s *splice) isOver() bool {
+	over, victim := s.look()
+	if victim != nil {
+		victim.cut()
+	}
+	return over || victim == s
+}
+
+func (s *splice) look() (over bool, victim *splice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.isClosed() {
 		s.since = time.Time{}
-		return false
+		return false, nil
 	}
 	acked := kernel.BytesAcked(s.wire.raw)
 	if s.since.IsZero() || acked != s.acked {
 		s.acked, s.since = acked, time.Now()
+		s.progress.Store(s.since.UnixNano())
 	}
-	return s.edgeRead.WasReset() || time.Since(s.since) >= messages.Linger
+	if !s.lingered {
+		s.lingered = true
+		victim = s.listener.lingering.enter(s)
+	}
+	return s.edgeRead.WasReset() || time.Since(s.since) >= messages.Linger, victim
 }
 
 // cut resets both connections, once.
@@ -240,5 +240,9 @@ func (s *splice) end() {
 	}
 	_ = s.wire.Close()
 	_ = s.front.Close()
+	s.mu.Lock()
+	s.lingered = true
+	s.listener.lingering.leave(s)
+	s.mu.Unlock()
 	s.flushed()
 }
