@@ -15,16 +15,7 @@ import (
 // A connection that nobody has bounded has some other value, by itself.
 func WantSendBuffer(t testing.TB, conn syscall.Conn, bytes int) {
 	t.Helper()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got int
-	if failed := raw.Control(func(fd uintptr) {
-		got, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF)
-	}); failed != nil || err != nil {
-		t.Fatal(failed, err)
-	}
+	got := buffer(t, conn, syscall.SO_SNDBUF)
 	if got > bytes {
 		t.Errorf("the kernel holds %d bytes of what is written, at most %d are right", got, bytes)
 	}
@@ -39,4 +30,28 @@ func WantSendBuffer(t testing.TB, conn syscall.Conn, bytes int) {
 	if want := min(bytes, 2*allowed); got != want { // socket(7), SO_SNDBUF
 		t.Errorf("the kernel holds %d bytes of what is written, want %d", got, want)
 	}
+}
+
+// WantReceiveBuffer fails the test unless the kernel holds at most so many bytes of what
+// has come on a connection and was not read.
+func WantReceiveBuffer(t testing.TB, conn syscall.Conn, bytes int) {
+	t.Helper()
+	if got := buffer(t, conn, syscall.SO_RCVBUF); got > bytes {
+		t.Errorf("the kernel holds %d bytes of what has come, at most %d are right", got, bytes)
+	}
+}
+
+// buffer returns the size of one of a connection's buffers.
+func buffer(t testing.TB, conn syscall.Conn, option int) (got int) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failed := raw.Control(func(fd uintptr) {
+		got, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, option)
+	}); failed != nil || err != nil {
+		t.Fatal(failed, err)
+	}
+	return got
 }

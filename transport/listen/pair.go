@@ -10,9 +10,11 @@ import (
 // pairTimeout bounds the making of a pair, which takes some 100 µs.
 const pairTimeout = 5 * time.Second
 
-// pairBuffer is how many bytes the kernel holds at most of what the edge has sent over a
-// pair and nobody has read: what was read from there is on its way to the peer, so that what
-// the kernel says of the edge's end holds for the peer's but for these.
+// pairBuffer is how many bytes the kernel holds at most of what was sent over a pair and
+// nobody has read, at each end of each way, its own overhead included. What the edge sends
+// is on its way to the peer once it was read, so that what the kernel says of the edge's end
+// holds for the peer's but for these. By itself the kernel goes up to 4 MiB where it sends
+// and 6 MiB where it receives (tcp(7), tcp_wmem and tcp_rmem). The edge bounds what it sends.
 const pairBuffer = 64 << 10
 
 // newPair returns the two ends of a TCP connection within this process. Nobody else can
@@ -40,7 +42,10 @@ func newPair() (edge, front *net.TCPConn, err error) {
 		}
 		if edge.RemoteAddr().String() == front.LocalAddr().String() {
 			_ = edge.SetKeepAlive(false) // the ends know of each other
+			// The kernel doubles what it is asked for (socket(7), SO_RCVBUF).
 			_ = front.SetReadBuffer(pairBuffer / 2)
+			_ = front.SetWriteBuffer(pairBuffer / 2)
+			_ = edge.SetReadBuffer(pairBuffer / 2)
 			return edge, front, nil
 		}
 		edge.Close() // somebody looks for open ports
