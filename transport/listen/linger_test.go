@@ -6,8 +6,10 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"wsproxy/internal/testkit"
+	"wsproxy/messages"
 )
 
 // A peer whose connections linger beyond the bound has its own cut: what others are sent
@@ -64,6 +66,44 @@ func TestLingeringPeersHarmNobodyElse(t *testing.T) {
 	if got, err := io.ReadAll(slow); err != nil || len(got) != len(data) {
 		t.Errorf("somebody else has %d of %d bytes, %v", len(got), len(data), err)
 	}
+}
+
+// Whoever has all that was sent to it keeps no descriptors. Looking for that at the pace of
+// [messages.Linger] had hundreds linger when many connections gave way.
+func TestPeersThatHaveAllDoNotLinger(t *testing.T) {
+	t.Parallel()
+	r := secureRoad(t)
+	r.t = t
+	defer r.Close()
+	seen := &recorder{r.Listener.Listener, make(chan net.Conn, 1)}
+	r.Listener.Listener = seen
+	quickest := time.Hour
+	for range 8 {
+		_, edge := r.connect()
+		socket := testkit.Receive(t, seen.accepted)
+		say(edge.Conn, "bye")
+		began := time.Now()
+		edge.Conn.Close()
+		testkit.Eventually(t, "the socket is closed", func() bool { return socket.SetReadDeadline(time.Time{}) != nil })
+		quickest = min(quickest, time.Since(began))
+	}
+	if quickest >= messages.Linger/looks {
+		t.Errorf("the quickest took %v", quickest)
+	}
+}
+
+// A recorder tells what was accepted.
+type recorder struct {
+	net.Listener
+	accepted chan net.Conn
+}
+
+func (r *recorder) Accept() (net.Conn, error) {
+	conn, err := r.Listener.Accept()
+	if err == nil {
+		r.accepted <- conn
+	}
+	return conn, err
 }
 
 // Of the peer that has most the one gives way that was acknowledged nothing for longest.

@@ -166,10 +166,16 @@ func (s *splice) out() {
 	s.linger()
 }
 
+// firstLook is when it is first looked whether the peer's kernel has all: most have within a
+// round trip, and until then there are two descriptors that count for nobody. After that it
+// is looked half as often each time, down to looks in [messages.Linger].
+const firstLook = 2 * time.Millisecond
+
 // linger waits until the peer has ended its stream, too; or, when the edge has closed the
 // connection, until the peer's kernel has all that was sent to it.
 func (s *splice) linger() {
-	look := time.NewTicker(messages.Linger / looks)
+	wait := firstLook
+	look := time.NewTimer(wait)
 	defer look.Stop()
 	for {
 		if s.isClosed() {
@@ -189,6 +195,8 @@ func (s *splice) linger() {
 			<-look.C
 		case <-look.C:
 		}
+		wait = min(2*wait, messages.Linger/looks)
+		look.Reset(wait)
 	}
 }
 
