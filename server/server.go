@@ -154,7 +154,8 @@ func open(c config.Config, addr string) (net.Listener, error) {
 // before returns what connections go through before their HTTP.
 func (s *service) before() (o listen.Options, err error) {
 	c := s.config
-	o = listen.Options{ProxyFrom: s.proxyFrom(c.ProxyProtocol), Log: s.log}
+	// Where descriptors are few, few connections are kept that have ended.
+	o = listen.Options{ProxyFrom: s.proxyFrom(c.ProxyProtocol), MostLinger: c.MaxHTTPConns, Log: s.log}
 	if !c.TLS() {
 		return o, nil
 	}

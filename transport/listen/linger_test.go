@@ -68,6 +68,15 @@ func TestLingeringPeersHarmNobodyElse(t *testing.T) {
 	}
 }
 
+// Where descriptors are few, fewer may linger.
+func TestMostLinger(t *testing.T) {
+	for few, want := range map[int]int{0: mostLinger, 113: 113, 4096: mostLinger} {
+		if got := New(nil, Options{MostLinger: few}).lingering.most; got != want {
+			t.Errorf("of %d: %d", few, got)
+		}
+	}
+}
+
 // Whoever has all that was sent to it keeps no descriptors. Looking for that at the pace of
 // [messages.Linger] had hundreds linger when many connections gave way.
 func TestPeersThatHaveAllDoNotLinger(t *testing.T) {

@@ -27,7 +27,10 @@ type Options struct {
 	// Silent names the protocol of ALPN whose connections end with their handshake; ""
 	// for none.
 	Silent string
-	Log    *slog.Logger
+	// MostLinger bounds, below mostLinger, the connections that the edge has closed and
+	// whose peers have yet to take what was sent; each has two descriptors. 0 = it does not.
+	MostLinger int
+	Log        *slog.Logger
 }
 
 // A Listener prepares what it accepts. Its methods may be called by many goroutines.
@@ -41,8 +44,12 @@ type Listener struct {
 
 // New returns a Listener of one that is open.
 func New(l net.Listener, o Options) *Listener {
+	most := mostLinger
+	if o.MostLinger > 0 {
+		most = min(most, o.MostLinger)
+	}
 	return &Listener{Listener: l, options: o, handshake: handshakeTimeout,
-		lingering: lingerers{most: mostLinger, all: make(map[*splice]struct{})}}
+		lingering: lingerers{most: most, all: make(map[*splice]struct{})}}
 }
 
 // Bare returns the listener itself if its connections are HTTP over TCP, and nothing
