@@ -70,6 +70,9 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 	defer func() { at.rest = nil }() // whose buffer is given back, or lost to a panic
 	frames := &at.frames
 	for {
+		// Before the first read, too: else who takes its session up again and again would
+		// have that much each time.
+		s.awaitLimit()
 		if r.Wait != nil {
 			r.Wait()
 		}
@@ -118,7 +121,6 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 		}
 		at.rest = nil // even empty it would hold the buffer
 		GiveBuffer(buf)
-		s.awaitLimit()
 	}
 }
 
