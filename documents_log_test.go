@@ -77,7 +77,7 @@ func TestLogLinesAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	var rows []logLine
-	for _, row := range regexp.MustCompile("(?m)^\\| (DEBUG|INFO|WARN|ERROR) \\| (.*?) \\|").FindAllStringSubmatch(string(text), -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| (DEBUG|INFO|WARN|ERROR) \| (.*?) \|`).FindAllStringSubmatch(string(text), -1) {
 		for _, message := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(row[2], -1) {
 			rows = append(rows, logLine{row[1], message[1]})
 		}
