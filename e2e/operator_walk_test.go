@@ -47,8 +47,8 @@ func TestOperatorsWalk(t *testing.T) {
 	if n := both(`wsproxy_refused_total{endpoint="relay",reason="origin"}`); n != 1 {
 		t.Errorf("metrics show %d refused origins", n)
 	}
-	told := append(a.logLines(`"msg":"refused"`), b.logLines(`"msg":"refused"`)...)
-	if len(told) != 1 || told[0]["reason"] != "origin" || told[0]["origin"] != "https://elsewhere.example.com" || told[0]["source"] != fromElsewhere {
+	told := append(a.logLines(`"reason":"origin"`), b.logLines(`"reason":"origin"`)...)
+	if len(told) != 1 || told[0]["msg"] != "refused" || told[0]["origin"] != "https://elsewhere.example.com" || told[0]["source"] != fromElsewhere {
 		t.Errorf("the log says %v", told)
 	}
 
