@@ -57,7 +57,9 @@ func (r *connectRig) run(t *testing.T, status int, in io.Reader, out io.Writer, 
 	cmd := exec.CommandContext(ctx, tunnelTool(t, name), args...)
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = in, out, &stderr, r.dir
-	cmd.WaitDelay = time.Second
+	// ssh does not wait for its ProxyCommand, which may still have to close a session whose
+	// last WebSocket was cut.
+	cmd.WaitDelay = patience
 	var failed *exec.ExitError
 	err := cmd.Run()
 	if got := cmd.ProcessState.ExitCode(); got != status || err != nil && !errors.As(err, &failed) || stderr.Len() > 0 {
