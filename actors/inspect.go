@@ -3,10 +3,8 @@ package actors
 import (
 	"github.com/asynkron/protoactor-go/actor"
 
-	"wsproxy/actors/sessions"
 	"wsproxy/messages"
 	"wsproxy/messages/inspect"
-	"wsproxy/messages/renewal"
 )
 
 // tunnelStates are the states that are told to who looks at sessions.
@@ -37,21 +35,6 @@ func (a *tunnel) describe(ctx actor.Context, m *inspect.Describe) {
 func (a *tunnel) ordered(ctx actor.Context, m *inspect.End) {
 	if m.Concerns(a.started) && (m.Before.IsZero() || a.state < tunnelClosing) {
 		a.shutdown(ctx, m.Reason, false)
-	}
-}
-
-// token ends a tunnel whose client's token has expired, or tells it that it will, or takes
-// note of a fresh one.
-func (a *tunnel) token(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *renewal.Renewed:
-		a.expiry.Set(ctx, m.Until)
-	case *sessions.TokenDue:
-		if soon, over := a.expiry.Due(ctx, m); over {
-			a.shutdown(ctx, messages.ReasonTokenExpired, false)
-		} else if soon > 0 && a.state == tunnelReady {
-			a.open.Mux.Control(renewal.EncodeExpires(soon))
-		}
 	}
 }
 

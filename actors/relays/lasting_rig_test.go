@@ -92,10 +92,10 @@ const (
 	accepted = messages.Reason("")
 )
 
-// takeUp has a client ask for the session by its token, and returns the answer.
 // takenUpFrom is where a client is that takes a session up.
 var takenUpFrom = netip.MustParseAddr("198.51.100.77")
 
+// takeUp has a client ask for the session by its token, and returns the answer.
 func (v *visit) takeUp(attempt uint64, edit ...func(*messages.TakeUp)) messages.Reason {
 	v.h.t.Helper()
 	id, secret, _ := strings.Cut(v.token, ".")
