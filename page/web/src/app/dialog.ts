@@ -31,37 +31,39 @@ function show(parts: DialogParts): Promise<string> {
   const before = document.activeElement;
   const title = freshId("title");
   return new Promise((resolve) => {
-    let value = "";
     const submit = parts.buttons.find((button) => button.submit);
     const form = h("form", {
       onsubmit: (event: SubmitEvent) => {
         event.preventDefault();
         if (!submit) return;
-        value = submit.value;
-        dialog.close();
+        end(submit.value);
       },
     },
       h("header", {}, parts.icon ? h("span", { class: "dialog-icon" }, icon(parts.icon)) : null, h("h2", { id: title }, parts.title)),
       h("div", { class: "dialog-body" }, ...parts.body),
       parts.buttons.length ? h("footer", {}, ...parts.buttons.map((button) => h("button", {
         type: button.submit ? "submit" : "button", class: `button ${button.kind ?? "plain"}`,
-        onclick: button.submit ? undefined : () => {
-          value = button.value;
-          dialog.close();
-        },
+        onclick: button.submit ? undefined : () => end(button.value),
       }, button.text))) : null);
     const dialog = h("dialog", { class: `dialog ${parts.tone ?? "plain"}${parts.wide ? " wide" : ""}`, "aria-labelledby": title, role: parts.tone === "danger" ? "alertdialog" : null }, form);
-    const end = (): void => dialog.close();
-    dialog.addEventListener("close", () => {
-      parts.signal?.removeEventListener("abort", end);
+    // The event of closing comes with a task of its own, before which a key may
+    // come: what the answer leads to, such as a paste, is to be ahead of it.
+    let isOpen = true;
+    const end = (value: string): void => {
+      if (!isOpen) return;
+      isOpen = false;
+      parts.signal?.removeEventListener("abort", abort);
+      dialog.close();
       dialog.remove();
       if (before instanceof HTMLElement && before.isConnected) {
         before.blur(); // the browser has given it the focus, but not the caret: see TerminalView.focus
         before.focus();
       }
       resolve(value);
-    });
-    parts.signal?.addEventListener("abort", end);
+    };
+    const abort = (): void => end("");
+    dialog.addEventListener("close", abort); // by Escape
+    parts.signal?.addEventListener("abort", abort);
     document.body.append(dialog);
     dialog.showModal();
     const field = parts.tone === "danger" ? null : form.querySelector<HTMLElement>("input, textarea, select");
