@@ -86,6 +86,9 @@ var rules = []rule{
 	{packages: "page/sftpclient", only: nothing, why: "it transfers files, over any stream"},
 	{packages: "page/wasm", only: []string{"page/sshclient", "page/sftpclient"}, why: "it binds them to JavaScript, and does nothing else"},
 	{packages: "internal/demo", only: nothing, why: "it starts the server's binary"},
+	{packages: "internal/bench/...", only: []string{"internal/bench/..."}, why: "it knows the server by the contract alone"},
+	{packages: "internal/bench/measure", only: nothing, why: "it measures processes, whatever they are"},
+	{packages: "internal/bench/reference", only: nothing, why: "it is a unit of measure"},
 	{packages: "internal/attack/...", only: []string{"internal/attack/..."}, why: "it knows the server by the contract alone"},
 
 	// What is made of all the others is not known to them.
@@ -297,6 +300,9 @@ func TestImportRulesCanBreak(t *testing.T) {
 		{"actors", "wsproxy/server", false},
 		{"", "wsproxy/server", true},
 		{"server", "wsproxy/internal/testkit", false},
+		{"internal/bench/wire", "wsproxy/messages", false},
+		{"internal/bench/load", "wsproxy/internal/bench/wire", true},
+		{"internal/bench/reference", "wsproxy/internal/bench/wire", false},
 	} {
 		faults := broken(test.path, []string{test.imported})
 		if len(faults) == 0 != test.allowed {
