@@ -23,6 +23,8 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"load":      runLoad,
 	"compare":   runCompare,
 	"reference": runReference,
+	"scale":     runScale,
+	"soak":      runSoak,
 }
 
 func main() {

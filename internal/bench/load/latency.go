@@ -3,7 +3,6 @@ package load
 import (
 	"errors"
 	"flag"
-	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -46,7 +45,13 @@ func relayLatency(fs *flag.FlagSet) func(*bench) error {
 			if *rate == 0 {
 				return flatOut(pingers[i], m, *duration, &took)
 			}
-			return b.paced(pingers[i], m, *duration, time.Duration(*conns)*time.Second/time.Duration(*rate), &took, &late)
+			interval := time.Duration(*conns) * time.Second / time.Duration(*rate)
+			return b.Paced(pingers[i], time.Now().Add(*duration), interval, func(d time.Duration, isLate bool) {
+				took.Record(d)
+				if isLate {
+					late.Add(1)
+				}
+			})
 		})
 		if err != nil {
 			return err
@@ -93,30 +98,6 @@ func flatOut(p *wire.Pinger, m *measure.Meter, duration time.Duration, took *mea
 			return err
 		}
 		took.Record(whole)
-	}
-	return nil
-}
-
-// paced sends a ping at each interval, from a moment within the first one on. One whose
-// turn comes while the last is still under way waits for that, and its time counts from
-// its turn on: a server that stalls is not asked less. late counts those.
-func (b *bench) paced(p *wire.Pinger, m *measure.Meter, duration, interval time.Duration, took *measure.Histogram, late *atomic.Int64) error {
-	due := time.Now().Add(rand.N(interval))
-	for end := time.Now().Add(duration - m.Since()); due.Before(end); due = due.Add(interval) {
-		began := due
-		if wait := time.Until(due); wait > 0 {
-			if err := b.Sleep(wait); err != nil {
-				return err
-			}
-			// How late the load's own timer was is not the server's.
-			began = time.Now()
-		} else {
-			late.Add(1)
-		}
-		if _, _, err := p.Ping(); err != nil {
-			return err
-		}
-		took.Record(time.Since(began))
 	}
 	return nil
 }

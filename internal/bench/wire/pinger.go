@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"time"
 )
@@ -49,8 +50,8 @@ func (p *Pinger) Send() error {
 	return nil
 }
 
-// Receive ends the exchange that Send began. first, if not nil, is called when the first
-// bytes have come.
+// Receive reads the echo that Send has asked for. first, if not nil, is called when the
+// first bytes have come.
 func (p *Pinger) Receive(first func()) error {
 	for got := 0; got < len(p.in); {
 		n, err := p.receive(p.in[got:])
@@ -62,6 +63,11 @@ func (p *Pinger) Receive(first func()) error {
 			return fmt.Errorf("a ping was not echoed: %w", err)
 		}
 	}
+	return nil
+}
+
+// Verify compares the echo with what was sent.
+func (p *Pinger) Verify() error {
 	if !bytes.Equal(p.in, p.out) {
 		return errors.New("the echo of a ping has other contents than the ping")
 	}
@@ -74,6 +80,30 @@ func (p *Pinger) Ping() (first, whole time.Duration, err error) {
 	if err := p.Send(); err != nil {
 		return 0, 0, err
 	}
-	err = p.Receive(func() { first = time.Since(start) })
-	return first, time.Since(start), err
+	if err := p.Receive(func() { first = time.Since(start) }); err != nil {
+		return 0, 0, err
+	}
+	return first, time.Since(start), p.Verify()
+}
+
+// Paced pings at each interval until a time, from a moment within the first interval on.
+// A ping whose turn comes while the last one is still under way waits for that, and its
+// time counts from its turn on: a server that stalls is not asked less. took is told
+// each time, and whether it was such a one.
+func (r *Run) Paced(p *Pinger, end time.Time, interval time.Duration, took func(d time.Duration, late bool)) error {
+	for due := time.Now().Add(rand.N(interval)); due.Before(end); due = due.Add(interval) {
+		began, late := due, true
+		if wait := time.Until(due); wait > 0 {
+			if err := r.Sleep(wait); err != nil {
+				return err
+			}
+			// How late the load's own timer was is not the server's.
+			began, late = time.Now(), false
+		}
+		if _, _, err := p.Ping(); err != nil {
+			return err
+		}
+		took(time.Since(began), late)
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -29,9 +30,6 @@ const (
 	mostPayload = 64 << 10
 )
 
-// ErrLost is that of Receive when the WebSocket of a session was lost.
-var ErrLost = errors.New("the WebSocket of a session was lost")
-
 // A Session is the client of a relay that outlives its WebSocket.
 type Session struct {
 	run     *Run
@@ -45,9 +43,12 @@ type Session struct {
 	rest     []byte // of the last message, not handed out yet
 	received uint64 // position of what has come
 
+	takeUps atomic.Int64 // how often it was taken up
+
 	mu      sync.Mutex // guards what follows, and writing
 	ws      *websocket.Conn
-	lost    bool
+	lost    bool   // nothing more can be written
+	cut     bool   // by Cut, and not taken up since
 	passed  uint64 // position of what was handed out
 	acked   uint64 // of that, what the server was told
 	due     bool   // the timer of an acknowledgement runs
@@ -107,16 +108,19 @@ func (s *Session) open(path string, protocols ...string) (*websocket.Conn, contr
 	return ws, first, nil
 }
 
-// Cut breaks the WebSocket with a reset. The receiver gets ErrLost.
+// Cut breaks the WebSocket with a reset. Receive then takes the session up.
 func (s *Session) Cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	reset(s.ws.NetConn())
-	s.lost = true
+	s.lost, s.cut = true, true
 }
 
-// TakeUp goes on with another WebSocket. The receiver alone may call it.
-func (s *Session) TakeUp() error {
+// TakeUps returns how often the session was taken up.
+func (s *Session) TakeUps() int64 { return s.takeUps.Load() }
+
+// takeUp goes on with another WebSocket.
+func (s *Session) takeUp() error {
 	s.attempt++
 	ws, first, err := s.open(fmt.Sprintf("/relay?bytes=%d&attempt=%d", s.received, s.attempt), resumeProtocol, "resume."+s.token)
 	if err != nil {
@@ -128,7 +132,8 @@ func (s *Session) TakeUp() error {
 		return fmt.Errorf("a session was taken up with a message of type %q at %d of %d bytes", first.Type, first.Bytes, s.sent)
 	}
 	s.ws.Close()
-	s.ws, s.lost = ws, false
+	s.ws, s.lost, s.cut = ws, false, false
+	s.takeUps.Add(1)
 	s.heard(first)
 	if err := s.ack(); err != nil {
 		return err
@@ -185,7 +190,7 @@ func (s *Session) ack() error {
 	return s.ws.WriteMessage(websocket.TextMessage, s.out)
 }
 
-// Receive reads some of what comes next.
+// Receive reads some of what comes next. It takes the session up if it was cut.
 func (s *Session) Receive(p []byte) (int, error) {
 	for len(s.rest) == 0 {
 		if err := s.read(); err != nil {
@@ -226,9 +231,13 @@ func (s *Session) read() error {
 	s.message = message
 	if err != nil {
 		s.mu.Lock()
-		defer s.mu.Unlock()
 		s.lost = true
-		return fmt.Errorf("%w: %w", ErrLost, err)
+		cut := s.cut
+		s.mu.Unlock()
+		if cut && s.run.Err() == nil {
+			return s.takeUp()
+		}
+		return fmt.Errorf("the WebSocket of a session was lost: %w", err)
 	}
 	if kind == websocket.BinaryMessage {
 		payload := len(message) - positionSize

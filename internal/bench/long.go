@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"time"
+
+	"wsproxy/internal/bench/scale"
+	"wsproxy/internal/bench/soak"
+)
+
+func runScale(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("scale", flag.ContinueOnError)
+	o := scale.Options{Log: os.Stdout, Judge: true}
+	fs.StringVar(&o.Binary, "binary", "bin/wsproxy", "the server's `binary`")
+	env := list(fs, "env", "`NAME=VALUE,...` for the server, beside what every one gets")
+	fs.IntVar(&o.Relays, "relays", 20_000, "how many relays")
+	fs.IntVar(&o.Tunnels, "tunnels", 2000, "how many tunnels")
+	fs.IntVar(&o.Storm, "storm", 5000, "how many of the relays lose their WebSocket at once")
+	fs.IntVar(&o.Steps, "steps", 10, "at how many sizes memory is read")
+	fs.DurationVar(&o.Alive, "alive", 10*time.Minute, "how long all idle")
+	fs.DurationVar(&o.Settle, "settle", 3*time.Second, "how long they idle before memory is read")
+	fs.DurationVar(&o.Calm, "calm", 20*time.Second, "how long pings alone are measured")
+	fs.StringVar(&o.Plot, "plot", "", "SVG `file` to write")
+	fs.StringVar(&o.Document, "document", "", "Markdown `file` whose part is replaced")
+	short := fs.Bool("short", false, "few and quickly, whatever else is said: whether it works at all")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if *short {
+		o.Relays, o.Tunnels, o.Storm, o.Steps, o.Judge = 300, 30, 100, 2, false
+		o.Alive, o.Settle, o.Calm = 500*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond
+	}
+	o.Env = *env
+	return scale.Run(ctx, o)
+}
+
+func runSoak(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("soak", flag.ContinueOnError)
+	o := soak.Options{Log: os.Stdout, Judge: true}
+	fs.StringVar(&o.Binary, "binary", "bin/wsproxy", "the server's `binary`")
+	env := list(fs, "env", "`NAME=VALUE,...` for the server, beside what every one gets")
+	fs.DurationVar(&o.Duration, "duration", time.Hour, "how long")
+	fs.DurationVar(&o.Every, "every", 5*time.Second, "time between samples")
+	fs.StringVar(&o.CSV, "csv", "", "`file` for the samples")
+	fs.StringVar(&o.Plot, "plot", "", "SVG `file` to write")
+	fs.StringVar(&o.Document, "document", "", "Markdown `file` whose part is replaced")
+	short := fs.Bool("short", false, "a few seconds, whatever else is said, and growth is none: whether it works at all")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if *short {
+		o.Duration, o.Every, o.Judge = 3*time.Second, 200*time.Millisecond, false
+	}
+	o.Env = *env
+	return soak.Run(ctx, o)
+}
