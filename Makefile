@@ -77,8 +77,34 @@ test: ## all checks: format, vet, staticcheck, race tests, fuzzing, end to end, 
 fuzz: ## run every fuzz target for long, FUZZTIME=1m each
 	@FUZZTIME='$(or $(FUZZTIME),1m)' FUZZGUIDE='$(or $(FUZZGUIDE),all)' .ci/fuzz
 
+# The reference server is in this program; no profile makes it faster than it was
+# when the aims were set.
+BENCH_BIN := $(BIN)-bench
+.PHONY: $(BENCH_BIN)
+$(BENCH_BIN):
+	@CGO_ENABLED=0 go build -trimpath -pgo=off -o '$@' ./internal/bench
+
 .PHONY: bench
-bench: ## run all benchmarks
+bench: build $(BENCH_BIN) ## measure it: one table of before, now and aim; BEFORE=binary, ROUNDS=5, BENCH='-only relay -v', BROWSER=yes
+	@'$(BENCH_BIN)' table -binary '$(BIN)' $(if $(BEFORE),-before '$(BEFORE)') $(if $(ROUNDS),-rounds '$(ROUNDS)') $(BENCH)
+	@$(if $(filter yes,$(BROWSER)),cd page/web && npm run bench)
+
+.PHONY: bench-scale
+bench-scale: build $(BENCH_BIN) ## 20,000 relays and 2,000 tunnels in one process, for ten minutes; BENCH='-alive 1m'
+	@'$(BENCH_BIN)' scale -binary '$(BIN)' $(BENCH)
+
+.PHONY: bench-soak
+bench-soak: build $(BENCH_BIN) ## mixed load for an hour, nothing may grow; BENCH='-duration 10m -csv soak.csv'
+	@'$(BENCH_BIN)' soak -binary '$(BIN)' $(BENCH)
+
+.PHONY: bench-document
+bench-document: build $(BENCH_BIN) ## all three, into docs/performance.md: a quiet machine for an hour and a half
+	@'$(BENCH_BIN)' table -binary '$(BIN)' -gc -save -document docs/performance.md $(if $(BEFORE),-before '$(BEFORE)')
+	@'$(BENCH_BIN)' scale -binary '$(BIN)' -document docs/performance.md -plot docs/images/scale.svg
+	@'$(BENCH_BIN)' soak -binary '$(BIN)' -document docs/performance.md -plot docs/images/soak.svg
+
+.PHONY: bench-go
+bench-go: ## the benchmarks of single parts
 	go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: attack

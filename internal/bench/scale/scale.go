@@ -107,14 +107,20 @@ func (r *run) all() (*findings, error) {
 	if r.peer, err = r.NewPeer(r.Relays + pingers); err != nil {
 		return nil, err
 	}
-	calm := r.phase()
-	if err := r.startPings(); err != nil {
-		return nil, err
+	r.phase() // opening, which nobody asks about
+	err = r.startPings()
+	if err == nil {
+		err = r.Sleep(r.Settle)
 	}
-	if err := r.Sleep(r.Calm); err != nil {
+	calm := r.phase()
+	if err == nil {
+		err = r.Sleep(r.Calm)
+	}
+	if err != nil {
 		return nil, err
 	}
 	f.calm = calm.Quantile(0.99)
+	r.phase()
 	if err := r.grow(); err != nil {
 		return nil, err
 	}
