@@ -31,16 +31,18 @@ type Options struct {
 }
 
 const (
-	pingers  = 200                    // relays that ping all the time
-	pingRate = 10                     // of each in a second
-	bound    = 10 * time.Second       // for the storm
-	look     = 10 * time.Millisecond  // how often it is looked whether the storm is over
-	answered = 10 * time.Second       // how long each relay may take to answer in the end
-	slower   = 2                      // times as long as in the calm a ping may take among many
-	room     = 1000                   // descriptors beside those of sessions
-	longest  = 20 * time.Minute       // beside Alive
-	pingSize = 64                     // bytes
-	opening  = 100 * time.Millisecond // between steps, at least
+	pingers  = 200                   // relays that ping all the time
+	pingRate = 10                    // of each in a second
+	bound    = 10 * time.Second      // for the storm
+	look     = 10 * time.Millisecond // how often it is looked whether the storm is over
+	answered = 10 * time.Second      // how long each relay may take to answer in the end
+	slower   = 2                     // times as long as in the calm a ping may take among many
+	room     = 600                   // descriptors beside those of sessions
+	longest  = 20 * time.Minute      // beside Alive
+	pingSize = 64                    // bytes
+	// openRate is how many relays are opened in a second. All at once would have their
+	// keepalive at once, too, for as long as they live.
+	openRate = 500
 )
 
 // A step is what the server had at a size.
@@ -71,8 +73,8 @@ type relay struct {
 // Run runs it, and returns what was not as it should be.
 func Run(ctx context.Context, o Options) error {
 	// Of one process: both ends of each relay here, and as many in the server.
-	if err := measure.RaiseDescriptors(2*(o.Relays+pingers) + 2*o.Tunnels + o.Storm + room); err != nil {
-		return err
+	if err := measure.RaiseDescriptors(2*(o.Relays+pingers) + o.Tunnels + room); err != nil {
+		return fmt.Errorf("%w; fewer -relays need fewer", err)
 	}
 	dir, err := os.MkdirTemp("", "wsproxy-scale-")
 	if err != nil {
@@ -176,7 +178,13 @@ func (r *run) grow() error {
 	}
 	for s := range r.Steps {
 		first, next := r.Relays*s/r.Steps, r.Relays*(s+1)/r.Steps
-		err := r.Parallel(next-first, wire.OpenLimit, func(i int) error { return r.openRelay(first + i) })
+		began := time.Now()
+		err := r.Parallel(next-first, wire.OpenLimit, func(i int) error {
+			if err := r.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / openRate))); err != nil {
+				return err
+			}
+			return r.openRelay(first + i)
+		})
 		if err == nil {
 			err = r.note(next, 0)
 		}
@@ -196,7 +204,7 @@ func (r *run) grow() error {
 
 // note reads the memory at a size.
 func (r *run) note(relays, tunnels int) error {
-	if err := r.Sleep(opening + r.Settle); err != nil {
+	if err := r.Sleep(r.Settle); err != nil {
 		return err
 	}
 	resident, err := measure.Resident(r.server.PID)
