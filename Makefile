@@ -98,10 +98,10 @@ bench-soak: build $(BENCH_BIN) ## mixed load for an hour, nothing may grow; BENC
 	@'$(BENCH_BIN)' soak -binary '$(BIN)' $(BENCH)
 
 .PHONY: bench-document
-bench-document: build $(BENCH_BIN) ## all three, into docs/performance.md: a quiet machine for an hour and a half
-	@'$(BENCH_BIN)' table -binary '$(BIN)' -gc -save -document docs/performance.md $(if $(BEFORE),-before '$(BEFORE)')
-	@'$(BENCH_BIN)' scale -binary '$(BIN)' -document docs/performance.md -plot docs/images/scale.svg
-	@'$(BENCH_BIN)' soak -binary '$(BIN)' -document docs/performance.md -plot docs/images/soak.svg
+bench-document: build $(BENCH_BIN) ## all three, into docs/performance.md: a quiet machine for 90 minutes; BEFORE, TABLE, SCALE and SOAK are their flags
+	'$(BENCH_BIN)' table -binary '$(BIN)' -gc -save -document docs/performance.md $(if $(BEFORE),-before '$(BEFORE)') $(TABLE)
+	'$(BENCH_BIN)' scale -binary '$(BIN)' -document docs/performance.md -plot docs/images/scale.svg $(SCALE)
+	'$(BENCH_BIN)' soak -binary '$(BIN)' -document docs/performance.md -plot docs/images/soak.svg $(SOAK)
 
 .PHONY: bench-go
 bench-go: ## the benchmarks of single parts
