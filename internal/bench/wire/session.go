@@ -135,14 +135,12 @@ func (s *Session) takeUp() error {
 	s.ws, s.lost, s.cut = ws, false, false
 	s.takeUps.Add(1)
 	s.heard(first)
-	if err := s.ack(); err != nil {
-		return err
-	}
-	for from := 0; from < len(s.kept); from += mostPayload {
+	// What can't be written is sent again when the session is taken up once more. Whether
+	// it is, the next read tells.
+	s.lost = s.ack() != nil
+	for from := 0; from < len(s.kept) && !s.lost; from += mostPayload {
 		part := s.kept[from:min(from+mostPayload, len(s.kept))]
-		if err := s.write(part, first.Bytes+uint64(from+len(part))); err != nil {
-			return err
-		}
+		s.lost = s.write(part, first.Bytes+uint64(from+len(part))) != nil
 	}
 	return nil
 }
@@ -261,7 +259,9 @@ func (s *Session) read() error {
 	case "ack":
 		s.heard(c)
 	case "ping":
-		return s.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"pong"}`))
+		if !s.lost { // else the next read tells
+			s.lost = s.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"pong"}`)) != nil
+		}
 	}
 	return nil
 }

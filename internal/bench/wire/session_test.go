@@ -65,6 +65,8 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		f.echoed = append(f.echoed, payload...)
+		// An answer to this may meet a cut.
+		_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`))
 		f.send(ws, payload)
 		f.mu.Unlock()
 	}
