@@ -31,7 +31,7 @@ const spare = time.Minute
 
 // Run runs it. An error is of what failed, or of what grew.
 func Run(ctx context.Context, o Options) error {
-	if err := measure.RaiseDescriptors(10_000); err != nil {
+	if err := measure.RaiseDescriptors(2000); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "wsproxy-soak-")
