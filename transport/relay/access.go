@@ -181,6 +181,11 @@ func (u *accessUpstream) read() (*wsock.Buffer, int, error) {
 	}
 }
 
+func (u *accessUpstream) readChunk() (wsock.Chunk, error) {
+	buf, n, err := u.read()
+	return wsock.InBuffer(buf, n), err
+}
+
 // unEOF keeps a broken WebSocket from looking like an ended one: only a close
 // frame is an orderly end.
 func unEOF(err error) error {

@@ -99,17 +99,14 @@ func (u *upPump) ended() {
 func (p *Pair) pumpDown() messages.Reason {
 	client := p.session.Conn()
 	for !p.session.Discarding() {
-		buf, n, err := p.upstream.read()
+		chunk, err := p.upstream.readChunk()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				return messages.ReasonTargetEnded
 			}
 			return messages.ReasonTargetReset
 		}
-		start := wsock.PutHeader(buf[:], wsock.OpBinary, n)
-		err = client.Write(buf[start : wsock.ServerHeader+n])
-		wsock.GiveBuffer(buf)
-		if err != nil {
+		if err := client.WriteChunk(chunk); err != nil {
 			if !p.session.Discarding() {
 				// What the client sent before it went away still reaches the
 				// target; the up pump ends when it has passed that on. Once
@@ -119,7 +116,7 @@ func (p *Pair) pumpDown() messages.Reason {
 			}
 			return client.Failure(err)
 		}
-		p.movedDown(int64(n))
+		p.movedDown(int64(chunk.Len()))
 		client.AwaitTurn()
 	}
 	return messages.ReasonTargetEnded

@@ -197,6 +197,12 @@ func (u *brokenUpstream) read() (*wsock.Buffer, int, error) {
 	<-u.closed
 	return nil, 0, errors.New("closed")
 }
+
+func (u *brokenUpstream) readChunk() (wsock.Chunk, error) {
+	buf, n, err := u.read()
+	return wsock.InBuffer(buf, n), err
+}
+
 func (*brokenUpstream) try([]byte, bool) (int, error) { return 0, nil }
 
 func (*brokenUpstream) afresh() {}

@@ -22,6 +22,8 @@ type upstream interface {
 	// at buf[wsock.ServerHeader:]. The caller gives buf back. io.EOF means that the
 	// target has ended its stream.
 	read() (buf *wsock.Buffer, n int, err error)
+	// readChunk is read, for what goes to a client as it is.
+	readChunk() (wsock.Chunk, error)
 	// write passes bytes on. boundary says that they end a client's message.
 	write(p []byte, boundary bool) error
 	// try is write without waiting: it returns how many bytes were passed on.
@@ -69,6 +71,8 @@ func newTCPUpstream(conn *net.TCPConn) (*tcpUpstream, error) {
 func (u *tcpUpstream) afresh() { u.reader.Afresh() }
 
 func (u *tcpUpstream) read() (*wsock.Buffer, int, error) { return u.reader.Read() }
+
+func (u *tcpUpstream) readChunk() (wsock.Chunk, error) { return u.reader.ReadChunk() }
 
 func (u *tcpUpstream) write(p []byte, _ bool) error {
 	u.turn.Lock()

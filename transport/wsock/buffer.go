@@ -1,6 +1,10 @@
 package wsock
 
-import "sync"
+import (
+	"sync"
+
+	"wsproxy/transport/wsock/splice"
+)
 
 // BufferSize is how much a pump reads at once, the room for a frame's header
 // included. Half of what a message may be: it is written while it still is in
@@ -50,5 +54,29 @@ func TrackBuffers(made func(*Buffer)) {
 		b := new(Buffer)
 		made(b)
 		return b
+	}
+}
+
+// A Chunk is what one read has brought: in a buffer behind room for a header, or in a
+// pipe. It is given away once.
+type Chunk struct {
+	buf  *Buffer
+	pipe *splice.Pipe // if buf is nil
+	n    int
+}
+
+// InBuffer is a Chunk of n bytes at buf[ServerHeader:].
+func InBuffer(buf *Buffer, n int) Chunk { return Chunk{buf: buf, n: n} }
+
+// Len returns how many bytes it is.
+func (c Chunk) Len() int { return c.n }
+
+// release gives back what the bytes are in.
+func (c Chunk) release() {
+	if c.buf != nil {
+		GiveBuffer(c.buf)
+	}
+	if c.pipe != nil {
+		c.pipe.Give()
 	}
 }

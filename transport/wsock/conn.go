@@ -11,6 +11,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/wsock/kernel"
+	"wsproxy/transport/wsock/splice"
 )
 
 // A Conn is the server's side of one WebSocket after the handshake: the
@@ -58,6 +59,8 @@ type Conn struct {
 	rest   []byte     // under turn: what the kernel has not yet taken of a control frame
 	torn   bool       // under turn: the last data frame has not gone out whole
 	closed bool       // under turn: a close frame was sent, nothing may follow
+
+	spliced *splice.Writer // under turn; nil until something comes in a pipe
 }
 
 // An Urgent is a kind of frame that overtakes data that waits. Of each kind only
@@ -135,6 +138,25 @@ func (s *Conn) Write(frames ...[]byte) error {
 	return err
 }
 
+// WriteChunk sends a Chunk as one binary message, and waits until the kernel has taken
+// it. The Chunk is gone then.
+func (s *Conn) WriteChunk(c Chunk) error {
+	defer c.release()
+	if c.pipe == nil {
+		return s.Write(c.buf[PutHeader(c.buf[:], OpBinary, c.n) : ServerHeader+c.n])
+	}
+	s.turn.Lock()
+	header, err := s.spliceInTurn(c)
+	s.turn.Unlock()
+	if s.limiter != nil {
+		s.limiter.Passed(toClient, header+c.n)
+	}
+	if s.waits.Load() {
+		s.flush()
+	}
+	return err
+}
+
 // writeClose sends a close frame, the last frame there is. It waits until then at
 // most, if that is not the zero Time.
 func (s *Conn) writeClose(code int, text string, until time.Time) error {
@@ -167,18 +189,26 @@ func (s *Conn) endSendingTaken() bool {
 	return true
 }
 
-func (s *Conn) writeInTurn(frames [][]byte) error {
+// beginInTurn begins a frame that may wait, which writing.Store(false) ends.
+func (s *Conn) beginInTurn() error {
 	if s.closed {
 		return errCloseSent
 	}
 	s.written.Add(1)
 	s.writing.Store(true)
-	defer s.writing.Store(false)
 	if len(s.rest) > 0 {
 		if _, err := s.conn.Write(s.rest); err != nil {
 			return err
 		}
 		s.rest = nil
+	}
+	return nil
+}
+
+func (s *Conn) writeInTurn(frames [][]byte) error {
+	defer s.writing.Store(false)
+	if err := s.beginInTurn(); err != nil {
+		return err
 	}
 	if len(frames) == 1 {
 		n, err := s.conn.Write(frames[0])
@@ -189,6 +219,22 @@ func (s *Conn) writeInTurn(frames [][]byte) error {
 	n, err := all.WriteTo(s.conn)
 	s.torn = err != nil && n > 0
 	return err
+}
+
+// spliceInTurn sends a Chunk from its pipe, and returns how long the header was.
+func (s *Conn) spliceInTurn(c Chunk) (header int, err error) {
+	defer s.writing.Store(false)
+	if err := s.beginInTurn(); err != nil {
+		return 0, err
+	}
+	if s.spliced == nil {
+		s.spliced = splice.NewWriter(s.raw)
+	}
+	var room [MaxHeader]byte
+	head := AppendHeader(room[:0], OpBinary, c.n)
+	begun, err := s.spliced.Write(head, c.pipe)
+	s.torn = err != nil && begun
+	return len(head), err
 }
 
 // ping sends a ping, unless something else is being written: then the client

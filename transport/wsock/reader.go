@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"wsproxy/transport/wsock/kernel"
+	"wsproxy/transport/wsock/splice"
 )
 
 // A Reader reads from a TCP connection into borrowed buffers. While it waits
@@ -22,6 +23,8 @@ type Reader struct {
 	err     error
 	grown   bool         // something was read since Afresh was called
 	sentEnd *atomic.Bool // whether this side has ended its stream; nil = it never does
+
+	bulk bulk // of ReadChunk
 }
 
 // NewReader returns a reader of a connection that leaves skip bytes free at the
@@ -98,6 +101,35 @@ func (r *Reader) Read() (buf *Buffer, n int, err error) {
 	return nil, 0, io.EOF
 }
 
+// A bulk is how much has come of late to a Reader of Chunks.
+type bulk struct {
+	on   bool         // Chunks are read, and may be in pipes
+	full int          // reads in a row that have filled their buffers
+	much int          // from how many of those on a pipe is tried
+	pipe *splice.Pipe // what the last read has filled; else nil
+}
+
+const (
+	// leastSpliced is how many bytes a pipe must have got for another one to be tried.
+	// What is less costs no more in a buffer, and may be small pieces each of which keeps
+	// a page from being used: a pipe has 16 of them, so here half of each is used.
+	leastSpliced = BufferSize
+	// muchAgain is how many reads must fill their buffers after a pipe has got less.
+	muchAgain = 4
+)
+
+// ReadChunk is Read for what goes to a WebSocket as it is. Where much comes it stays in
+// the kernel.
+func (r *Reader) ReadChunk() (Chunk, error) {
+	if r.bulk.much == 0 {
+		r.bulk.on, r.bulk.much = true, 1
+	}
+	buf, n, err := r.Read()
+	c := Chunk{buf: buf, pipe: r.bulk.pipe, n: n}
+	r.bulk.pipe = nil
+	return c, err
+}
+
 // Peek looks whether the stream has ended, without waiting and without taking
 // any of its bytes. It returns io.EOF if the end is all that is left to read,
 // and the kernel's error if the connection broke.
@@ -125,6 +157,11 @@ func (r *Reader) Peek() error {
 
 // try reads without waiting, and reports whether it got an answer.
 func (r *Reader) try(fd uintptr) bool {
+	if r.bulk.on && r.bulk.full >= r.bulk.much {
+		if done, answered := r.trySplice(fd); done {
+			return answered
+		}
+	}
 	r.buf = TakeBuffer()
 	for {
 		r.n, r.err = kernel.Read(fd, r.buf[r.skip:r.limit])
@@ -133,9 +170,35 @@ func (r *Reader) try(fd uintptr) bool {
 		case syscall.EAGAIN:
 			GiveBuffer(r.buf)
 			r.buf = nil
+			r.bulk.full = 0
 			return false
 		default:
+			if r.bulk.full++; r.n < r.limit-r.skip {
+				r.bulk.full = 0
+			}
 			return true
 		}
 	}
+}
+
+// trySplice is try with a pipe. done says that there was one.
+func (r *Reader) trySplice(fd uintptr) (done, answered bool) {
+	pipe := splice.Take()
+	if pipe == nil {
+		return false, false
+	}
+	switch r.n, r.err = pipe.Fill(fd); {
+	case r.n > 0:
+		if r.bulk.pipe, r.bulk.much = pipe, 1; r.n < leastSpliced {
+			r.bulk.full, r.bulk.much = 0, muchAgain
+		}
+		return true, true
+	case splice.IsUnfit(r.err):
+		r.bulk.on = false
+		pipe.Give()
+		return false, false
+	}
+	r.bulk.full = 0
+	pipe.Give()
+	return true, r.err != syscall.EAGAIN
 }
