@@ -63,6 +63,7 @@ type Display struct {
 
 	mu      sync.Mutex
 	waiting []chunk
+	spare   []byte // room for the text of the next chunk, what was written last; nil if there is none
 	size    int
 	leftOut int // lines for which there was no room
 	notices map[string]time.Time
@@ -98,7 +99,7 @@ func (d *Display) Rest() {
 	d.put(false, nil)
 }
 
-// put puts lines down to be written.
+// put puts a copy of lines down to be written.
 func (d *Display) put(err bool, text []byte) {
 	d.mu.Lock()
 	if d.size+len(text) > maxWaiting {
@@ -110,7 +111,8 @@ func (d *Display) put(err bool, text []byte) {
 	if n := len(d.waiting); n > 0 && d.waiting[n-1].err == err {
 		d.waiting[n-1].text = append(d.waiting[n-1].text, text...)
 	} else {
-		d.waiting = append(d.waiting, chunk{err, text})
+		d.waiting = append(d.waiting, chunk{err, append(d.spare, text...)})
+		d.spare = nil
 	}
 	d.mu.Unlock()
 	select {
@@ -129,6 +131,17 @@ func (d *Display) take() []chunk {
 	}
 	d.waiting, d.size, d.leftOut = nil, 0, 0
 	return waiting
+}
+
+// keep keeps the room of lines that were written, of maxWaiting or little more, for
+// others: under load they come again and again.
+func (d *Display) keep(written []chunk) {
+	if len(written) == 0 {
+		return
+	}
+	d.mu.Lock()
+	d.spare = written[0].text[:0]
+	d.mu.Unlock()
 }
 
 // write is the one that writes.
@@ -154,7 +167,9 @@ func (d *Display) write() {
 			case <-pause.C:
 			case <-d.stop:
 			}
-			line.above(d.take())
+			waiting := d.take()
+			line.above(waiting)
+			d.keep(waiting)
 		case <-ticks:
 			if !d.rest.Load() {
 				line.tick(time.Now())

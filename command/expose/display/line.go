@@ -42,30 +42,6 @@ func statusColour(status int) colour {
 	return green
 }
 
-// A request is a line of JSON about one, and its members' names are a promise.
-// Durations are in milliseconds.
-type request struct {
-	Event    string    `json:"event"` // "request"; "open" when one begins that lasts
-	Time     time.Time `json:"time"`
-	Tunnel   string    `json:"tunnel,omitempty"`
-	Method   string    `json:"method"`
-	Path     string    `json:"path"`
-	Status   int       `json:"status"` // 0 if there was no answer
-	First    float64   `json:"first_byte_ms"`
-	Duration float64   `json:"duration_ms"`
-	In       int64     `json:"bytes_in"`
-	Out      int64     `json:"bytes_out"`
-	Remote   string    `json:"remote,omitempty"`
-	Cut      bool      `json:"cut,omitempty"`
-	Own      bool      `json:"own,omitempty"`
-	Replayed bool      `json:"replayed,omitempty"`
-	Hint     string    `json:"hint,omitempty"`
-}
-
-func milliseconds(d time.Duration) float64 {
-	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
-}
-
 // Lasts writes that a request goes on for long: its line comes at its end.
 func (d *Display) Lasts(e tap.Exchange) { d.request(&e, true) }
 
@@ -78,7 +54,8 @@ func (d *Display) request(e *tap.Exchange, opens bool) {
 		if opens {
 			r.Event = "open"
 		}
-		d.putJSON(r)
+		var line [512]byte // most fit
+		d.put(false, append(r.append(line[:0]), '\n'))
 		return
 	}
 	status := "---"
@@ -103,15 +80,26 @@ func (d *Display) request(e *tap.Exchange, opens bool) {
 // line writes a line of a request or a connection, with a hint below that is not the
 // same as that of the line before.
 func (d *Display) line(at time.Time, tunnel, status, method, path, tail, hint string) {
-	b := make([]byte, 0, 160)
-	b = append(b, d.paint(faint, at.Format(time.TimeOnly))...)
+	var front [256]byte // most lines fit
+	b := front[:0]
+	if d.o.Colours {
+		b = append(b, faint...)
+	}
+	b = at.AppendFormat(b, time.TimeOnly)
+	if d.o.Colours {
+		b = append(b, plain...)
+	}
 	used := 8 + 2 + 3 + 2 + 7 + 1
 	if d.o.NameWidth > 0 {
 		b = fmt.Appendf(b, "  %-*s", d.o.NameWidth, tunnel)
 		used += 2 + d.o.NameWidth
 	}
-	b = append(b, "  "+status+"  "...)
-	b = fmt.Appendf(b, "%-7s ", method)
+	b = append(append(append(b, "  "...), status...), "  "...)
+	b = append(b, method...)
+	for n := len(method); n < 7; n++ {
+		b = append(b, ' ')
+	}
+	b = append(b, ' ')
 	room := maxPath
 	if width := d.o.Width(); width > 0 {
 		room = max(width-used-len(tail)-1, minPath)
