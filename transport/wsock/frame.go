@@ -1,6 +1,9 @@
 package wsock
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // WebSocket frames, RFC 6455 section 5.2:
 //
@@ -32,6 +35,8 @@ const (
 	ServerHeader = 4
 	// MaxHeader is the longest header of a frame that is not masked.
 	MaxHeader = 10
+	// MaxMaskedHeader is the longest one of a frame that is.
+	MaxMaskedHeader = MaxHeader + 4
 )
 
 // PutHeader writes the header of an unmasked final frame so that it ends at
@@ -60,6 +65,27 @@ func AppendHeader(h []byte, opcode byte, n int) []byte {
 		return binary.BigEndian.AppendUint16(append(h, 126), uint16(n))
 	}
 	return binary.BigEndian.AppendUint64(append(h, 127), uint64(n))
+}
+
+// AppendMasked appends a masked final frame, as clients send, whose payload are the
+// pieces one behind the other. They are masked as they are copied: one pass over
+// their bytes.
+func AppendMasked(h []byte, opcode byte, key uint32, pieces ...[]byte) []byte {
+	n := 0
+	for _, piece := range pieces {
+		n += len(piece)
+	}
+	start := len(h)
+	h = AppendHeader(h, opcode, n)
+	h[start+1] |= maskBit
+	h = binary.LittleEndian.AppendUint32(h, key)
+	h = slices.Grow(h, n)
+	for _, piece := range pieces {
+		at := len(h)
+		h = h[:at+len(piece)]
+		key = unmask(h[at:], piece, key)
+	}
+	return h
 }
 
 // controlFrame returns a whole control frame. The payload must not be longer

@@ -98,21 +98,9 @@ func (c *Conn) SetReadDeadline(t time.Time) { _ = c.wire.raw.SetReadDeadline(t) 
 // use. Any goroutine may call it.
 func (c *Conn) SetWriteDeadline(t time.Time) { _ = c.wire.raw.SetWriteDeadline(t) }
 
-// Write writes a message of the pieces, one behind the other, which may wait for
-// Flush. It keeps none of them. A message of up to 64 KiB with its trailer is one
-// frame.
-func (c *Conn) Write(kind Kind, pieces ...[]byte) error {
-	w, err := c.ws.NextWriter(int(kind))
-	if err != nil {
-		return err
-	}
-	for _, piece := range pieces {
-		if _, err := w.Write(piece); err != nil {
-			return err
-		}
-	}
-	return w.Close()
-}
+// Write writes a message of the pieces, one behind the other, as one frame, which
+// may wait for Flush. It keeps none of them.
+func (c *Conn) Write(kind Kind, pieces ...[]byte) error { return c.wire.message(kind, pieces) }
 
 // WritePing writes a ping of the WebSocket protocol, and WritePong answers one.
 func (c *Conn) WritePing() error {

@@ -9,20 +9,15 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"wsproxy/transport/wsock/replay"
 )
 
 // handshakeTimeout is how long a WebSocket may take until it is open, the name's
 // lookup, a proxy and TLS included. The token is asked for before.
 const handshakeTimeout = 10 * time.Second
-
-// writeBuffer is room for a message of section 9 with its trailer and header:
-// then it is one frame, and one write.
-const writeBuffer = replay.MaxPayload + replay.TrailerSize + 16
 
 // readBuffer is what an idle WebSocket holds for reading. A message's payload
 // mostly goes past it.
@@ -54,8 +49,7 @@ func Dial(ctx context.Context, o *Options, path string, query url.Values, again 
 	dialer := websocket.Dialer{
 		Subprotocols:    o.protocols(again),
 		ReadBufferSize:  readBuffer,
-		WriteBufferSize: writeBuffer,
-		WriteBufferPool: &writeBuffers,
+		WriteBufferPool: new(sync.Pool), // so that there is no buffer: see wire.message
 		NetDialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := w.dial(ctx)
 			if err != nil {

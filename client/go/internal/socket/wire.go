@@ -3,19 +3,25 @@ package socket
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"wsproxy/transport/wsock"
 	"wsproxy/transport/wsock/kernel"
+	"wsproxy/transport/wsock/replay"
 )
 
 const (
-	// joined is up to how many bytes frames go out in one write, if they are
-	// there at the same time.
+	// joined is up to how many bytes frames wait for Flush, so that those that are
+	// there at the same time go out in one write.
 	joined = 16 << 10
+	// room is that of the frames that wait, and of the longest one behind them: a
+	// message of section 9 with its trailer.
+	room = joined + wsock.MaxMaskedHeader + replay.MaxPayload + replay.TrailerSize
 	// lingering is how long the server may take to end its TCP connection behind
 	// the close frames.
 	lingering = 5 * time.Second
@@ -37,9 +43,6 @@ var errLongAnswer = errors.New("its answer to the handshake is longer than 64 Ki
 // errNotAsked is of a close frame that nobody has asked for.
 var errNotAsked = errors.New("the WebSocket is broken")
 
-// writeBuffers are lent to a WebSocket while it writes a message.
-var writeBuffers sync.Pool
-
 // A wire is what gorilla's Conn reads and writes. It holds small frames back
 // until Flush, counts what comes, and keeps gorilla from closing by itself:
 // where a frame can't be read gorilla says 1002, which would end a session that
@@ -51,7 +54,7 @@ type wire struct {
 	system  syscall.RawConn // of the TCP connection; nil if it is none
 	holds   bool            // since the handshake
 	held    []byte          // frames that wait for Flush, in spare
-	spare   *[joined]byte
+	spare   *[room]byte
 	timed   bool          // there is a write deadline
 	closes  atomic.Bool   // the next close frame is the session's own
 	came    atomic.Uint64 // bytes read
@@ -67,7 +70,7 @@ type wire struct {
 const unsent = 32 << 10
 
 // spares are lent to wires while frames wait.
-var spares = sync.Pool{New: func() any { return new([joined]byte) }}
+var spares = sync.Pool{New: func() any { return new([room]byte) }}
 
 func newWire(r *road, unsentLow bool) *wire {
 	w := &wire{road: r}
@@ -112,8 +115,8 @@ func (w *wire) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Write gets whole frames. gorilla's own close frames come from the reader, at
-// any time.
+// Write gets what gorilla writes: the handshake, and then whole control frames.
+// Its own close frames come from the reader, at any time.
 func (w *wire) Write(b []byte) (int, error) {
 	switch {
 	case !w.holds:
@@ -121,22 +124,32 @@ func (w *wire) Write(b []byte) (int, error) {
 	case b[0] == closeFrame && !w.closes.Load():
 		return 0, errNotAsked
 	}
-	if len(w.held)+len(b) > joined {
-		if err := w.flush(); err != nil {
-			return 0, err
-		}
-		if len(b) > joined/2 {
-			n, err := w.Conn.Write(b)
-			w.written.Add(uint64(n))
-			return n, err
-		}
-	}
+	w.take()
+	w.held = append(w.held, b...)
+	return len(b), w.bound()
+}
+
+// message writes a message as one frame. gorilla would copy it, then mask the copy.
+func (w *wire) message(kind Kind, pieces [][]byte) error {
+	w.take()
+	w.held = wsock.AppendMasked(w.held, byte(kind), rand.Uint32(), pieces...)
+	return w.bound()
+}
+
+// take takes a buffer for what is to be held.
+func (w *wire) take() {
 	if w.held == nil {
-		w.spare = spares.Get().(*[joined]byte)
+		w.spare = spares.Get().(*[room]byte)
 		w.held = w.spare[:0]
 	}
-	w.held = append(w.held, b...)
-	return len(b), nil
+}
+
+// bound writes what is held if that is much.
+func (w *wire) bound() error {
+	if len(w.held) > joined {
+		return w.flush()
+	}
+	return nil
 }
 
 // flush writes what is held.

@@ -1,0 +1,51 @@
+package socket
+
+import (
+	"net"
+	"testing"
+
+	"wsproxy/transport/wsock/replay"
+)
+
+// nowhere is a TCP connection that takes everything.
+type nowhere struct{ net.Conn }
+
+func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
+
+// A message with its trailer is written without an allocation. The race detector makes
+// pools lose what they have.
+func TestWriteDoesNotAllocate(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector")
+	}
+	c := &Conn{wire: newWire(&road{nowhere{}, nowhere{}}, false)}
+	c.wire.holds = true
+	payload, trailer := make([]byte, replay.MaxPayload), make([]byte, replay.TrailerSize)
+	pieces := [][]byte{payload, trailer}
+	if n := testing.AllocsPerRun(100, func() {
+		pieces[0] = payload[:1000]
+		_, _, _ = c.Write(Binary, pieces...), c.Write(Text, trailer), c.Flush()
+		pieces[0] = payload
+		_ = c.Write(Binary, pieces...)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// What a message of a tunnel costs between the session and the kernel.
+func BenchmarkMessage(b *testing.B) {
+	payload, trailer := make([]byte, 32<<10), make([]byte, replay.TrailerSize)
+	ours := &Conn{wire: newWire(&road{nowhere{}, nowhere{}}, false)}
+	ours.wire.holds = true
+	b.Run("32KiB", func(b *testing.B) {
+		b.SetBytes(int64(len(payload)))
+		for b.Loop() {
+			_ = ours.Write(Binary, payload, trailer)
+		}
+	})
+	b.Run("1KiB", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = ours.Write(Binary, payload[:1<<10], trailer), ours.Flush()
+		}
+	})
+}
