@@ -1,10 +1,8 @@
 package forward
 
 import (
-	"context"
 	"errors"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -221,6 +219,9 @@ func (rt *roundTrip) passBody(head http1.Answer) error {
 			return err
 		}
 		left, rt.rest = left-n, rt.rest[n:]
+		if left >= directWorth {
+			return rt.passDirectly(left)
+		}
 	}
 	return rt.finish(false)
 }
@@ -285,28 +286,12 @@ func (rt *roundTrip) moreOf() error {
 	return rt.more()
 }
 
-// outsideLook is how often the outside client of an answer that pauses is looked at.
-const outsideLook = 5 * time.Second
-
 // watchOutside has an answer that pauses end when its client has gone, also if that has
 // sent something behind its request. Nothing would be written to find it out.
 func (rt *roundTrip) watchOutside() {
-	client := outside.Of(rt.x.r)
-	if rt.unwatch != nil || client == nil {
-		return
+	if client := outside.Of(rt.x.r); rt.unwatch == nil && client != nil {
+		rt.stop, rt.unwatch = client.Watch(rt.x.r.Context())
 	}
-	ctx, cancel := context.WithCancel(rt.x.r.Context())
-	var next *time.Timer
-	next = time.AfterFunc(math.MaxInt64, func() {
-		if client.IsGone() {
-			cancel()
-		} else if ctx.Err() == nil {
-			next.Reset(outsideLook)
-		}
-	})
-	next.Reset(outsideLook)
-	// Many answers pause for a moment: none keeps its client until the next look.
-	rt.stop, rt.unwatch = ctx.Done(), func() { cancel(); next.Stop() }
 }
 
 // finish sends what is left of the answer, but for its end. That comes from net/http if

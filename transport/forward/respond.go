@@ -126,7 +126,7 @@ func (g *Gateway) answerBody(answer *messages.Response, f fields.Framing, method
 	}
 	chunked, decoded := f.Chunked(), false
 	if chunked {
-		body, decoded = decodeChunked(body)
+		body, decoded = http1.Unchunk(body)
 	}
 	if !decoded && (chunked || !f.Says()) && dialect.Doubts(body, chunked) {
 		return nil, errors.New("its body was damaged by the client")
@@ -139,31 +139,4 @@ func (g *Gateway) answerBody(answer *messages.Response, f fields.Framing, method
 		return nil, errors.New("its body is not as long as its Content-Length says")
 	}
 	return body, nil
-}
-
-// decodeChunked returns the body that a chunked one stands for, and whether b was
-// one, from its first byte to its last. Any other b comes back as it is: then it was
-// decoded before. It overwrites b. A trailer is dropped.
-func decodeChunked(b []byte) (body []byte, ok bool) {
-	if !eachChunk(b, func([]byte) {}) {
-		return b, false
-	}
-	body = b[:0] // what is written is always behind what is read
-	eachChunk(b, func(data []byte) { body = append(body, data...) })
-	return body, true
-}
-
-// eachChunk calls take with the data of each chunk, and reports whether all of b was
-// a chunked body.
-func eachChunk(b []byte, take func(data []byte)) bool {
-	var chunks http1.Chunks
-	for len(b) > 0 && !chunks.Done() {
-		data, rest, err := chunks.Next(b)
-		if err != nil {
-			return false
-		}
-		take(data)
-		b = rest
-	}
-	return chunks.Done() && len(b) == 0
 }

@@ -3,6 +3,7 @@ package outside
 import (
 	"context"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -56,6 +57,26 @@ func (c *Conn) Cut() {
 func (c *Conn) IsGone() bool {
 	raw, err := c.SyscallConn()
 	return err != nil || kernel.WasReset(raw)
+}
+
+// lookAtClient is how often the client of an answer that pauses is looked at.
+const lookAtClient = 5 * time.Second
+
+// Watch returns what is closed when the client has gone, or ctx is done: looked at now
+// and then, because nothing is written to find it out. end ends that.
+func (c *Conn) Watch(ctx context.Context) (gone <-chan struct{}, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var next *time.Timer
+	next = time.AfterFunc(math.MaxInt64, func() {
+		if c.IsGone() {
+			cancel()
+		} else if ctx.Err() == nil {
+			next.Reset(lookAtClient)
+		}
+	})
+	next.Reset(lookAtClient)
+	// Many answers pause for a moment: none keeps its client until the next look.
+	return ctx.Done(), func() { cancel(); next.Stop() }
 }
 
 // Close closes the connection. It returns at once.

@@ -1,4 +1,4 @@
-package forward
+package http1
 
 import (
 	"bytes"
@@ -57,7 +57,7 @@ var chunkedCases = []struct{ name, in, out string }{ // out "!" = as it is
 
 func TestChunkedBodies(t *testing.T) {
 	for _, c := range chunkedCases {
-		got, ok := decodeChunked([]byte(c.in))
+		got, ok := Unchunk([]byte(c.in))
 		want := c.out
 		if want == "!" {
 			want = c.in
@@ -76,7 +76,7 @@ func FuzzChunked(f *testing.F) {
 		f.Add([]byte(c.in), uint16(3))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
-		got, ok := decodeChunked(bytes.Clone(in))
+		got, ok := Unchunk(bytes.Clone(in))
 		if !ok && !bytes.Equal(got, in) {
 			t.Fatalf("%q is no chunked body and became %q", in, got)
 		}
@@ -99,7 +99,7 @@ func FuzzChunked(f *testing.F) {
 		}
 		_ = w.Close()
 		chunked.WriteString("\r\n")
-		if got, ok := decodeChunked(chunked.Bytes()); !ok || !bytes.Equal(got, in) {
+		if got, ok := Unchunk(chunked.Bytes()); !ok || !bytes.Equal(got, in) {
 			t.Fatalf("%q in chunks is read back as %q, %t", in, got, ok)
 		}
 	})
@@ -109,7 +109,7 @@ func FuzzChunked(f *testing.F) {
 // being mostly lines: it does from 16 KiB on.
 func manySmall(in []byte) bool { return len(in) > 16<<10 }
 
-func BenchmarkChunked(b *testing.B) {
+func BenchmarkUnchunk(b *testing.B) {
 	for _, chunk := range []int{100, 8 << 10} {
 		b.Run(fmt.Sprint(chunk), func(b *testing.B) {
 			var chunked bytes.Buffer
@@ -124,7 +124,7 @@ func BenchmarkChunked(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(room, chunked.Bytes())
-				if _, ok := decodeChunked(room); !ok {
+				if _, ok := Unchunk(room); !ok {
 					b.Fatal("it is not well-formed")
 				}
 			}
