@@ -25,6 +25,16 @@ var errNoAddress = errors.New("there is no address to connect to")
 // connector makes one attempt. It must return soon after ctx ends.
 type connector func(ctx context.Context, ap netip.AddrPort) (*net.TCPConn, error)
 
+// attempt calls c, whose panic is a failure of the attempt.
+func (c connector) attempt(ctx context.Context, ap netip.AddrPort) (conn *net.TCPConn, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			conn, err = nil, fmt.Errorf("connecting to %s panicked: %v", ap, v)
+		}
+	}()
+	return c(ctx, ap)
+}
+
 // Dial connects to one of addrs, which come from [Policy.Resolve], by Happy
 // Eyeballs (RFC 8305): families take turns, beginning with that of the first
 // address; the next attempt starts when one fails or has taken 250 ms; the
@@ -41,6 +51,16 @@ func (p *Policy) Dial(ctx context.Context, addrs []netip.AddrPort) (*net.TCPConn
 		if err := p.Judge(ap); err != nil {
 			return nil, err
 		}
+	}
+	if len(addrs) == 1 { // no race, and so no other goroutine
+		conn, err := p.connect.attempt(ctx, addrs[0])
+		if err == nil {
+			return conn, nil
+		}
+		if blocked, ok := errors.AsType[*BlockedError](err); ok {
+			return nil, blocked
+		}
+		return nil, &UnreachableError{Attempts: []error{err}}
 	}
 	addrs = interleave(addrs)
 	if len(addrs) > maxAttempts {
@@ -111,14 +131,8 @@ func (r *race) run(ctx context.Context, addrs []netip.AddrPort) (*net.TCPConn, e
 func (r *race) start(ctx context.Context, ap netip.AddrPort) {
 	r.running++
 	go func() {
-		var res result
-		defer func() {
-			if v := recover(); v != nil {
-				res = result{err: fmt.Errorf("connecting to %s panicked: %v", ap, v)}
-			}
-			r.results <- res
-		}()
-		res.conn, res.err = r.connect(ctx, ap)
+		conn, err := r.connect.attempt(ctx, ap)
+		r.results <- result{conn, err}
 	}()
 }
 

@@ -104,7 +104,7 @@ func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	}
 	meter.WatchResume(edge.Resume.Shares.Held)
 	edge.Relays, err = relays.Spawn(s.system, relays.Needs{
-		Limits: limits, Meter: meter, Log: s.log, MaxAge: c.MaxSessionAge,
+		Limits: limits, Meter: meter, Log: s.log, MaxAge: c.MaxSessionAge, Workers: s.workers,
 		Lasting: sessions.Terms{Timeout: c.ResumeTimeout, Endpoint: "relay", Meter: meter, Limits: limits},
 	})
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // relayProps returns what all relays are spawned from. Each is then told what
 // to open by an openRelay.
 func relayProps(needs *Needs) *actor.Props {
-	return supervise.Guarded(needs.Log, func() actor.Actor { return &relay{needs: needs} })
+	return supervise.Guarded(needs.Log, func() actor.Actor { return &relay{needs: needs} }, needs.Workers.Option())
 }
 
 // openRelay is a relay's first message.
@@ -247,7 +247,7 @@ func (a *relay) webSocketEnded(ctx actor.Context, m *messages.WebSocketEnded) {
 	case ends:
 		a.finish(ctx, m.Reason)
 	case lost:
-		a.log(ctx).Info("relay detached", "reason", string(m.Reason))
+		a.log(ctx).Info("relay detached", slog.String("reason", string(m.Reason)))
 		if a.shut {
 			a.open.Pair.Cut()
 		}
@@ -265,7 +265,7 @@ func (a *relay) takeUp(ctx actor.Context, m *messages.TakeUp) {
 	}
 	a.open.Source = m.Source // from now on; what the limits count stays
 	a.expiry.Renew(ctx, m.Expires)
-	a.log(ctx).Info("relay resumed", "away_ms", away.Milliseconds())
+	a.log(ctx).Info("relay resumed", slog.Int64("away_ms", away.Milliseconds()))
 }
 
 // giveUp ends a session whose client is not waited for any more. One that closes and
@@ -350,10 +350,10 @@ func (a *relay) end(ctx actor.Context, reason messages.Reason) {
 	a.needs.Meter.RelayEnded(reason, time.Since(a.started))
 	log := a.log(ctx)
 	if a.address.IsValid() {
-		log = log.With("address", a.address.String(), "local", a.local.String())
+		log = log.With(slog.String("address", a.address.String()), slog.String("local", a.local.String()))
 	}
-	log.Info("relay ended", "reason", string(reason), "bytes_up", up, "bytes_down", down,
-		"duration_ms", time.Since(a.started).Milliseconds())
+	log.Info("relay ended", slog.String("reason", string(reason)), slog.Int64("bytes_up", up), slog.Int64("bytes_down", down),
+		slog.Int64("duration_ms", time.Since(a.started).Milliseconds()))
 }
 
 // fail ends a session whose actor is being stopped before its time, because it
@@ -376,7 +376,7 @@ func (a *relay) fail(ctx actor.Context) {
 	}
 }
 
-func (a *relay) log(ctx actor.Context) *slog.Logger {
-	return a.needs.Log.With("session", sessions.ID(ctx.Self()), "user", sessions.UserName(a.open.User),
-		"source", a.open.Source.String(), "target", a.open.Target)
+func (a *relay) log(ctx actor.Context) sessions.Line {
+	return sessions.NewLine(a.needs.Log, slog.String("session", sessions.ID(ctx.Self())), slog.String("user", sessions.UserName(a.open.User)),
+		slog.String("source", a.open.Source.String()), slog.String("target", a.open.Target))
 }

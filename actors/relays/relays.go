@@ -26,7 +26,8 @@ type Needs struct {
 	Meter  Meter
 	// Lasting is on what sessions outlive their WebSocket.
 	Lasting sessions.Terms
-	MaxAge  time.Duration // at which a relay ends; 0 = at none
+	MaxAge  time.Duration      // at which a relay ends; 0 = at none
+	Workers *supervise.Workers // run the actors; nil = the library does
 	Log     *slog.Logger
 }
 
@@ -35,7 +36,7 @@ type Needs struct {
 func Spawn(system *actor.ActorSystem, needs Needs) (*actor.PID, error) {
 	session := relayProps(&needs)
 	props := supervise.Guarded(needs.Log, func() actor.Actor { return &relays{session: session, Set: sessions.Set{MaxAge: needs.MaxAge}} },
-		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop))
+		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop), needs.Workers.Option())
 	return system.Root.SpawnNamed(props, name)
 }
 

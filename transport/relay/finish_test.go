@@ -261,6 +261,7 @@ func TestPanicInFinishClosesThePair(t *testing.T) {
 func TestPanicInResolvingAndDialingIsTold(t *testing.T) {
 	r := newRig(t)
 	r.pair.settings.Policy = nil
+	r.pair.target = netpolicy.Target{Host: "name.invalid", Port: 22} // an address is judged by the caller, which is an actor
 	r.pair.Resolve()
 	if m := next[*messages.TargetResolved](r); !m.Refused {
 		t.Error("a failed look-up is no refusal")

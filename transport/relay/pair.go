@@ -124,8 +124,14 @@ func (p *Pair) movedDown(n int64) {
 	p.settings.Host.Flows.Relays.ToClient.Add(n)
 }
 
-// Resolve looks the target up and judges its addresses.
+// Resolve looks the target up and judges its addresses. Of an address there is nothing to
+// look up, and so nothing to wait for in a pump.
 func (p *Pair) Resolve() {
+	if p.target.Literal() {
+		p.addrs, p.refusal = p.settings.Policy.Resolve(p.life.Closing(), p.target)
+		p.life.Tell(&messages.TargetResolved{Refused: p.refusal != nil})
+		return
+	}
 	refused, began := true, time.Now()
 	wsock.StartPump(p.life.Log(), "resolve", func() {
 		ctx, cancel := context.WithTimeout(p.life.Closing(), p.settings.DialTimeout)
@@ -137,7 +143,7 @@ func (p *Pair) Resolve() {
 		}
 		p.addrs, refused = addrs, false
 	}, func() {
-		if p.settings.Observer != nil && !p.target.Literal() {
+		if p.settings.Observer != nil {
 			p.settings.Observer.LookedUp(time.Since(began), refused)
 		}
 		p.life.Tell(&messages.TargetResolved{Refused: refused})
