@@ -49,7 +49,13 @@ type Acquire struct {
 	// New says that it is for a new session, which nothing else keeps from beginning:
 	// a detached one of the same user, or address if anonymous, gives way to it.
 	New bool
+	// Kept says that Holder's parent tells when it has ended, by a [HolderEnded]: it is
+	// not watched, which takes half a kilobyte and a message each way.
+	Kept bool
 }
+
+// HolderEnded tells the limits actor that a holder has ended whose claims were Kept.
+type HolderEnded struct{ Holder *actor.PID }
 
 // Granted answers an [Acquire]: Holder has the claims.
 type Granted struct {

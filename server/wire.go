@@ -87,7 +87,7 @@ func (s *service) pageOptions() page.Options {
 func (s *service) spawn(edge *transport.Config, meter *metrics.Metrics) error {
 	s.system, s.workers = supervise.NewSystem(s.log), supervise.NewWorkers()
 	supervise.OnFailure(s.system, meter.WatchFailures())
-	edge.Root = s.system.Root
+	edge.Root, edge.Brief = s.system.Root, s.workers.Schedule
 	c := s.config
 	book := limits.NewBook(boundsOf(c))
 	book.Watch = meter.WatchWaiting()

@@ -69,8 +69,8 @@ type Memory interface {
 	Add(n int64)
 }
 
-// Config is what the edge needs. All fields but Auth, Tunnels, Pages, Observer, Bandwidth
-// and the bounds are required.
+// Config is what the edge needs. All fields but Auth, Tunnels, Pages, Observer, Bandwidth,
+// Brief and the bounds are required.
 type Config struct {
 	Root        *actor.RootContext
 	Relays      *actor.PID
@@ -87,6 +87,7 @@ type Config struct {
 	Observer    Observer // nil for none
 	Resume      Resume
 	Bandwidth   *bandwidth.Users // nil for no bound
+	Brief       func(run func()) // see [wsock.Host.Brief]; may be nil
 	// Secure says that clients speak TLS with this process.
 	Secure bool
 	// EndWithToken has sessions end when their token has expired.
@@ -162,6 +163,7 @@ func (s *Server) Change(origins netpolicy.Origins, maxConnsPerPeer, maxConns int
 // NewServer returns a server that is ready to answer. It starts nothing.
 func NewServer(c Config) *Server {
 	host := wsock.NewHost(c.Root, c.Keepalive, c.Log)
+	host.Brief = c.Brief
 	s := &Server{config: c, conns: newConns(c), host: host, relays: &relay.Settings{
 		Host: host, Policy: c.Policy, DialTimeout: c.DialTimeout, Ping: c.Ping, Observer: c.Observer,
 	}}

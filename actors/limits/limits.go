@@ -66,8 +66,9 @@ func (a *limits) Receive(ctx actor.Context) {
 	case *messages.Withdraw:
 		a.book.Withdraw(m.Holder.Id, m.Tag)
 	case *actor.Terminated:
-		a.book.Forsake(m.Who.Id)
-		a.admit(ctx, a.book.End(m.Who.Id))
+		a.ended(ctx, m.Who)
+	case *messages.HolderEnded:
+		a.ended(ctx, m.Holder)
 	case *Rebound:
 		a.tell(ctx, a.book.Rebound(m.Bounds.Units()))
 	case *endWaiting:
@@ -75,6 +76,12 @@ func (a *limits) Receive(ctx actor.Context) {
 		defer a.schedule(ctx) // whatever goes wrong, those that are left have their timer
 		a.endWaiting(ctx)
 	}
+}
+
+// ended takes back what a holder had.
+func (a *limits) ended(ctx actor.Context, holder *actor.PID) {
+	a.book.Forsake(holder.Id)
+	a.admit(ctx, a.book.End(holder.Id))
 }
 
 func (a *limits) watched() {
@@ -116,7 +123,7 @@ func (a *limits) acquire(ctx actor.Context, m *messages.Acquire) {
 		answer = &messages.Refused{Reason: ledger.Refusal(claim), Claim: claim, Tag: m.Tag}
 		return
 	}
-	if !known {
+	if !known && !m.Kept {
 		ctx.Watch(m.Holder) // a holder that has ended already comes back at once
 	}
 }

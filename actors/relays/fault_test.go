@@ -156,7 +156,7 @@ func TestPanicInSpawningAnswersTheHandler(t *testing.T) {
 			}
 			return actor.DefaultSpawner(system, id, props, parent)
 		}))
-	h.relays = h.system.Root.Spawn(supervise.Guarded(log, func() actor.Actor { return &relays{session: session} },
+	h.relays = h.system.Root.Spawn(supervise.Guarded(log, func() actor.Actor { return &relays{session: session, limits: h.desk.Limits} },
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop)))
 
 	v := h.relaying()

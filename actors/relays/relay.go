@@ -162,12 +162,12 @@ func (a *relay) resolved(ctx actor.Context, m *messages.TargetResolved) {
 	}
 	a.state = relayClaiming
 	a.held = ledger.SessionClaims(a.open.Count, a.open.User)
-	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.held, New: a.open.Upgrade && !a.draining})
+	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: a.held, New: a.open.Upgrade && !a.draining, Kept: true})
 }
 
 func (a *relay) claim(ctx actor.Context, claims ...messages.Claim) {
 	a.held = claims
-	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: claims})
+	ctx.Send(a.needs.Limits, &messages.Acquire{Holder: ctx.Self(), Claims: claims, Kept: true})
 }
 
 // release gives back what is held, before the end of the actor would.

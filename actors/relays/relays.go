@@ -35,7 +35,9 @@ type Needs struct {
 // that [messages.OpenRelay] asks for, until it is told to drain.
 func Spawn(system *actor.ActorSystem, needs Needs) (*actor.PID, error) {
 	session := relayProps(&needs)
-	props := supervise.Guarded(needs.Log, func() actor.Actor { return &relays{session: session, Set: sessions.Set{MaxAge: needs.MaxAge}} },
+	props := supervise.Guarded(needs.Log, func() actor.Actor {
+		return &relays{session: session, limits: needs.Limits, Set: sessions.Set{MaxAge: needs.MaxAge}}
+	},
 		actor.WithGuardian(supervise.Resume), actor.WithSupervisor(supervise.Stop), needs.Workers.Option())
 	return system.Root.SpawnNamed(props, name)
 }
@@ -56,6 +58,7 @@ const sessionBytes = 8
 // restart would end all its children: so it changes its state last.
 type relays struct {
 	session *actor.Props // of each relay
+	limits  *actor.PID
 	sessions.Set
 }
 
@@ -73,6 +76,9 @@ func (a *relays) Receive(ctx actor.Context) {
 	if m, ok := ctx.Message().(*inspect.Close); ok {
 		m.Answer <- end(ctx, m.ID)
 		return
+	}
+	if m, ok := ctx.Message().(*actor.Terminated); ok { // a child: they hold claims that are Kept
+		ctx.Send(a.limits, &messages.HolderEnded{Holder: m.Who})
 	}
 	a.Keep(ctx)
 }

@@ -10,6 +10,7 @@ import (
 // Finish ends the pair. Resolving and dialling stop, the pumps forward no
 // more, and both connections are seen to their ends.
 func (p *Pair) Finish(reason messages.Reason) {
+	p.unbound()
 	if p.lasting != nil {
 		p.finishLasting(reason)
 		return
@@ -49,7 +50,7 @@ func (p *Pair) finish(reason messages.Reason) messages.Reason {
 	// Beside each other: the target may wait for its words to be read before
 	// it reads on.
 	targetDone := make(chan struct{})
-	wsock.StartPump(p.session.Log(), "upstream linger", func() { p.finishUpstream(reason, late) }, func() {
+	p.settings.Host.StartBrief("upstream linger", func() { p.finishUpstream(reason, late) }, func() {
 		_ = p.upstream.SetWriteDeadline(wsock.LongAgo) // once more: a write may just have begun
 		close(targetDone)
 	})

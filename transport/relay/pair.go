@@ -37,6 +37,9 @@ type Pair struct {
 	upstream upstream         // set by Dial's pump, before dialed is closed
 	early    early            // what the client sends before that
 
+	// stop ends resolving and dialling while a pump is at it; else nil. No part of the
+	// session's context, which would keep a table of those that have ended.
+	stop     atomic.Pointer[context.CancelFunc]
 	dialed   chan struct{} // closed when Dial's pump has ended; nil until it starts
 	downDone chan struct{} // closed when the down pump has ended; nil until it starts
 	up, down atomic.Int64  // payload bytes copied
@@ -124,6 +127,20 @@ func (p *Pair) movedDown(n int64) {
 	p.settings.Host.Flows.Relays.ToClient.Add(n)
 }
 
+// bounded returns the context of a pump that resolves or dials. It ends with the pair, and
+// with [Pair.unbound]. The owner calls it.
+func (p *Pair) bounded() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), p.settings.DialTimeout)
+	p.stop.Store(&cancel)
+	return ctx
+}
+
+func (p *Pair) unbound() {
+	if stop := p.stop.Swap(nil); stop != nil {
+		(*stop)()
+	}
+}
+
 // Resolve looks the target up and judges its addresses. Of an address there is nothing to
 // look up, and so nothing to wait for in a pump.
 func (p *Pair) Resolve() {
@@ -132,10 +149,9 @@ func (p *Pair) Resolve() {
 		p.life.Tell(&messages.TargetResolved{Refused: p.refusal != nil})
 		return
 	}
-	refused, began := true, time.Now()
-	wsock.StartPump(p.life.Log(), "resolve", func() {
-		ctx, cancel := context.WithTimeout(p.life.Closing(), p.settings.DialTimeout)
-		defer cancel()
+	refused, began, ctx := true, time.Now(), p.bounded()
+	p.settings.Host.StartBrief("resolve", func() {
+		defer p.unbound()
 		addrs, err := p.settings.Policy.Resolve(ctx, p.target)
 		if err != nil {
 			p.refusal = err
@@ -162,12 +178,12 @@ func (p *Pair) OnBlocked(told func(cause error)) { p.blocked = told }
 func (p *Pair) Dial() {
 	p.dialed = make(chan struct{})
 	boundaries := p.access != nil // Dial's pump lets go of it
-	dialed, began := messages.TargetDialed{Failure: messages.ReasonInternal}, time.Now()
-	wsock.StartPump(p.life.Log(), "dial", func() {
+	dialed, began, ctx := messages.TargetDialed{Failure: messages.ReasonInternal}, time.Now(), p.bounded()
+	p.settings.Host.StartBrief("dial", func() {
 		told := p.blocked
 		p.blocked = nil
 		var blocked *netpolicy.BlockedError
-		switch err := p.dial(&dialed); {
+		switch err := p.dial(ctx, &dialed); {
 		case err == nil:
 			dialed.Failure = ""
 		case errors.As(err, &blocked):
@@ -192,9 +208,8 @@ func (p *Pair) Dial() {
 }
 
 // dial connects, and notes in ends between which addresses.
-func (p *Pair) dial(ends *messages.TargetDialed) error {
-	ctx, cancel := context.WithTimeout(p.life.Closing(), p.settings.DialTimeout)
-	defer cancel()
+func (p *Pair) dial(ctx context.Context, ends *messages.TargetDialed) error {
+	defer p.unbound()
 	addrs, access := p.addrs, p.access
 	p.addrs, p.access = nil, nil // nothing keeps the secret longer than it needs
 	dial := func(ctx context.Context) (*net.TCPConn, error) {

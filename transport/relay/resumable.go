@@ -149,7 +149,7 @@ func (p *Pair) finishLasting(reason messages.Reason) {
 	p.finishing = true
 	orderly := isOrderly(reason) || reason == messages.ReasonClientAborted && p.lasting.EndCame()
 	p.lasting.Finish(reason, func(reason messages.Reason) { p.sideClosed(reason) })
-	wsock.StartPump(p.life.Log(), "upstream linger", func() { p.endUpstream(reason, orderly) }, func() { p.sideClosed(reason) })
+	p.settings.Host.StartBrief("upstream linger", func() { p.endUpstream(reason, orderly) }, func() { p.sideClosed(reason) })
 }
 
 // sideClosed tells the owner when both sides are closed.

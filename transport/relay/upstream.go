@@ -50,9 +50,9 @@ type upstream interface {
 type tcpUpstream struct {
 	*net.TCPConn
 	reader *wsock.Reader
-	writer *wsock.TryWriter
-	turn   sync.Mutex // held by write
-	reset  bool       // under turn: a write found the connection reset
+	writer *wsock.TryWriter // under turn: of try, which most sessions never call; nil until then
+	turn   sync.Mutex       // held by write
+	reset  bool             // under turn: a write found the connection reset
 }
 
 func newTCPUpstream(conn *net.TCPConn) (*tcpUpstream, error) {
@@ -61,11 +61,7 @@ func newTCPUpstream(conn *net.TCPConn) (*tcpUpstream, error) {
 		return nil, err
 	}
 	wsock.BoundSendBuffer(conn, wsock.SendBuffer)
-	w, err := wsock.NewTryWriter(conn)
-	if err != nil {
-		return nil, err
-	}
-	return &tcpUpstream{TCPConn: conn, reader: r, writer: w}, nil
+	return &tcpUpstream{TCPConn: conn, reader: r}, nil
 }
 
 func (u *tcpUpstream) afresh() { u.reader.Afresh() }
@@ -85,6 +81,11 @@ func (u *tcpUpstream) write(p []byte, _ bool) error {
 func (u *tcpUpstream) try(p []byte, _ bool) (n int, err error) {
 	u.turn.Lock()
 	defer u.turn.Unlock()
+	if u.writer == nil {
+		if u.writer, err = wsock.NewTryWriter(u.TCPConn); err != nil {
+			return 0, err
+		}
+	}
 	n, err = u.writer.Try(p)
 	u.reset = u.reset || isReset(err)
 	return n, err

@@ -18,7 +18,7 @@ func (s *Session) Finish(reason messages.Reason, run func(messages.Reason) messa
 	case sessionOpen: // there is no client yet
 		closed(reason)
 	case sessionAttached:
-		StartPump(s.host.log, "finish", func() { reason = run(reason) }, func() {
+		s.host.StartBrief("finish", func() { reason = run(reason) }, func() {
 			s.release() // did not come to it if run failed
 			s.host.attached.Add(-1)
 			closed(reason)

@@ -1,6 +1,7 @@
 package wsock
 
 import (
+	"sync"
 	"time"
 
 	"wsproxy/messages"
@@ -19,9 +20,12 @@ const (
 // one goroutine and one timer for all of them, which owns every pulse. It
 // never waits for a client.
 type Keepalive struct {
-	join, leave chan *Conn
-	stop        chan struct{}
-	stopped     chan struct{}
+	mu    sync.Mutex
+	young map[*Conn]struct{} // under mu: those that have joined since the last beat; nil for none
+
+	leave   chan *Conn // those that the goroutine knows
+	stop    chan struct{}
+	stopped chan struct{}
 }
 
 // A pulse is what the keepalive remembers of a Conn. Only its goroutine
@@ -39,10 +43,7 @@ type pulse struct {
 
 // NewKeepalive starts the goroutine. It pings each socket once per interval.
 func NewKeepalive(interval time.Duration) *Keepalive {
-	k := &Keepalive{
-		join: make(chan *Conn), leave: make(chan *Conn),
-		stop: make(chan struct{}), stopped: make(chan struct{}),
-	}
+	k := &Keepalive{leave: make(chan *Conn), stop: make(chan struct{}), stopped: make(chan struct{})}
 	go k.run(interval)
 	return k
 }
@@ -54,14 +55,39 @@ func (k *Keepalive) Close() {
 	<-k.stopped
 }
 
-func (k *Keepalive) add(s *Conn)    { k.tell(k.join, s) }
-func (k *Keepalive) remove(s *Conn) { k.tell(k.leave, s) }
+// add has a socket looked at from the next beat on. One that is gone by then never
+// costs the goroutine a turn, as those don't that come and go by the thousand.
+func (k *Keepalive) add(s *Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.young == nil {
+		k.young = make(map[*Conn]struct{})
+	}
+	k.young[s] = struct{}{}
+}
 
-func (k *Keepalive) tell(what chan *Conn, s *Conn) {
+// remove ends that. It may wait for a beat.
+func (k *Keepalive) remove(s *Conn) {
+	k.mu.Lock()
+	_, young := k.young[s]
+	delete(k.young, s)
+	k.mu.Unlock()
+	if young {
+		return
+	}
 	select {
-	case what <- s:
+	case k.leave <- s:
 	case <-k.stopped:
 	}
+}
+
+// joined returns those that have joined since the last call.
+func (k *Keepalive) joined() map[*Conn]struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	young := k.young
+	k.young = nil // a map never shrinks
+	return young
 }
 
 func (k *Keepalive) run(interval time.Duration) {
@@ -72,13 +98,14 @@ func (k *Keepalive) run(interval time.Duration) {
 	var beat, next uint8
 	for {
 		select {
-		case s := <-k.join:
-			s.pulse.phase = next // spread over the interval in order of arrival
-			next = (next + 1) % beatsPerInterval
-			sockets[s] = struct{}{}
 		case s := <-k.leave:
 			delete(sockets, s)
 		case <-ticker.C:
+			for s := range k.joined() {
+				s.pulse.phase = next // spread over the interval
+				next = (next + 1) % beatsPerInterval
+				sockets[s] = struct{}{}
+			}
 			beat = (beat + 1) % beatsPerInterval
 			for s := range sockets {
 				s.beat(beat)

@@ -239,3 +239,37 @@ func TestKeepaliveThatHasEndedHoldsNobodyUp(t *testing.T) {
 	k.remove(one.Conn)
 	k.remove(two.Conn)
 }
+
+// Who comes and goes between two beats costs the keepalive's goroutine nothing: it is not
+// even there. Who has stayed for a beat is pinged, and leaves by it.
+func TestKeepaliveKnowsWhoStays(t *testing.T) {
+	calm := NewKeepalive(time.Hour)
+	brief := newPatient(t)
+	calm.add(brief.Conn)
+	calm.mu.Lock() // the goroutine has no part in it
+	joined := len(calm.young)
+	calm.mu.Unlock()
+	calm.remove(brief.Conn)
+	if left := calm.joined(); joined != 1 || len(left) != 0 {
+		t.Errorf("%d have joined, %d are left", joined, len(left))
+	}
+	calm.Close()
+
+	k := NewKeepalive(80 * time.Millisecond)
+	defer k.Close()
+	stays := newPatient(t)
+	k.add(stays.Conn)
+	ping := make([]byte, len(pingFrame))
+	if _, err := io.ReadFull(stays.peer, ping); err != nil || ping[0] != pingFrame[0] {
+		t.Fatalf("%x comes, %v", ping, err)
+	}
+	k.remove(stays.Conn)
+	beats := stays.pulse // the goroutine's no more
+	k.add(brief.Conn)
+	if _, err := io.ReadFull(brief.peer, ping); err != nil { // an interval and more later
+		t.Fatal(err)
+	}
+	if stays.pulse != beats {
+		t.Error("who has left is looked at")
+	}
+}

@@ -40,7 +40,7 @@ type Receiver struct {
 // would never shrink to two. again says that it is to go on in another goroutine.
 func (s *Session) receiveAll(r *Receiver) (reason messages.Reason, again bool) {
 	if s.at == nil {
-		s.host.keepalive.add(s.conn) // here, because it may wait for a beat
+		s.host.keepalive.add(s.conn)
 	}
 	if reason, again = s.receive(r); !again && r.Ended != nil {
 		r.Ended()

@@ -13,6 +13,9 @@ import (
 // A Host is what the sessions of a process share. Any goroutine may use it.
 type Host struct {
 	Flows Flows // what its sessions move
+	// Brief has a goroutine call run, one that has called others before: its stack has
+	// grown. It never waits. Set before there are sessions; nil = each has its own.
+	Brief func(run func())
 
 	root       *actor.RootContext
 	keepalive  *Keepalive
