@@ -113,6 +113,12 @@ func (a *conn) Receive(ctx actor.Context) {
 		a.data(ctx, m.Data)
 	case *messages.Flushed:
 		a.flushed(ctx, m.N)
+	case *messages.PassedOn:
+		if !a.credit || a.state >= connClientEnded || a.window.Received(m.N) {
+			a.flushed(ctx, m.N)
+		} else {
+			a.abort(messages.CloseLimit)
+		}
 	case *messages.Credit:
 		a.stream.Credit(m.Bytes)
 	case *messages.Close:

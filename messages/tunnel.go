@@ -247,6 +247,10 @@ type StreamJoined struct{}
 // Flushed tells a conn that n bytes of what it wrote have reached the kernel.
 type Flushed struct{ N int }
 
+// PassedOn tells a conn, with flow=credit, that n bytes have come from the client and
+// reached the kernel without meeting a mailbox, less than a quarter of a window late.
+type PassedOn struct{ N int }
+
 // OutsideEnded tells a conn that its outside peer will send no more. If that
 // is an orderly end, the client has been sent all that came before, and the end.
 type OutsideEnded struct{ Reason CloseReason }

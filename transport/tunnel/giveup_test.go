@@ -60,10 +60,10 @@ func TestRevokedMessageIsToldOnce(t *testing.T) {
 	for _, order := range responseOrders {
 		text := responseOf(300, order...)
 		for at := 1; at < len(text); at++ {
-			in := inbound{mux: i.mux}
+			in := i.mux.newInbound()
 			in.piece(bytes.Clone(text[:at]), true, false)
-			in.revoke()
-			in.revoke() // of nothing
+			in.message.Revoke()
+			in.message.Revoke() // of nothing
 			if held := i.mux.answers.Held(); held != 0 {
 				t.Fatalf("%v: %d bytes are held", order, held)
 			}
@@ -85,11 +85,10 @@ func TestRevokedMessageIsToldOnce(t *testing.T) {
 // that is of use.
 func TestShortMessageIsNotGivenUp(t *testing.T) {
 	i := newIntake(t)
-	in := &inbound{mux: i.mux}
-	i.mux.comes.Store(in)
+	in := i.mux.newInbound()
 	in.piece(bytes.Repeat([]byte("{"), giveUpWorth-1), true, false)
-	if bytes := i.mux.GiveUp(); bytes != 0 || in.kept() != giveUpWorth-1 {
+	if bytes := i.mux.GiveUp(); bytes != 0 || in.message.Size() != giveUpWorth-1 {
 		t.Errorf("%d bytes are to come back", bytes)
 	}
-	in.revoke()
+	in.message.Revoke()
 }

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"encoding/binary"
-	"sync"
 	"time"
 
 	"wsproxy/messages"
@@ -27,23 +26,22 @@ const controlBacklog = 1024
 // joined and decoded, once; data frames are passed on piece by piece, as they
 // come. It belongs to the reading pump.
 type inbound struct {
-	mux     *Mux
-	take    Pieces // what the client's dialect makes of the next pieces
-	kind    inboundKind
-	size    int64           // bytes of the message so far
-	began   time.Time       // when the first of it came
-	unasked bool            // there was no memory for its beginning, and nobody has waited for some
-	gaveUp  bool            // a control message was given up for want of memory, and there was none since
-	lost    messages.Reason // why the control message is not kept
-	answer  bool            // what is skipped is a response, of any length
-	head    []byte          // the data frame's header so far
-	connID  string          // of the data frame
-	refused messages.Reason // why nothing more is taken
-
-	mu      sync.Mutex
-	message pieces.Message       // under mu: the control message so far, charged to mux.answers
-	revoked bool                 // under mu: what had come of it was taken
-	scan    messages.ControlScan // under mu while it is kept: of one that is not
+	mux      *Mux
+	take     Pieces // what the client's dialect makes of the next pieces
+	kind     inboundKind
+	size     int64            // bytes of the message so far
+	began    time.Time        // when the first of it came
+	unasked  bool             // there was no memory for its beginning, and nobody has waited for some
+	gaveUp   bool             // a control message was given up for want of memory, and there was none since
+	lost     messages.Reason  // why the control message is not kept
+	answer   bool             // what is skipped is a response, of any length
+	head     []byte           // the data frame's header so far
+	connID   string           // of the data frame
+	gathers  bool             // flush is called when the bytes are about to be overwritten; else piece by piece
+	gathered [][]byte         // payload for to that was not passed on yet
+	to       *Stream          // of the latest data frame; nil if its connID is that of none
+	refused  messages.Reason  // why nothing more is taken
+	message  pieces.Revocable // the control message so far, charged to mux.answers
 }
 
 type inboundKind uint8
@@ -60,21 +58,24 @@ const (
 // startReading starts the pump that reads the client's messages.
 func (m *Mux) startReading() {
 	in := m.newInbound()
+	_, in.gathers = m.dialect.(plain) // others may pass on what is their own
 	m.session.Read("tunnel in", wsock.Receiver{
 		Texts: true, Boundaries: true, Wait: in.waitForRoom, Payload: in.payload,
-		Received: m.movedIn,
+		Received: m.movedIn, Done: in.flush,
 	})
 }
 
 func (m *Mux) newInbound() *inbound {
-	in := &inbound{mux: m}
+	in := &inbound{mux: m, message: pieces.Revocable{Charge: m.answers.Add}}
 	in.take = m.dialect.Reassemble(in.piece)
 	m.comes.Store(in)
 	return in
 }
 
 func (in *inbound) payload(data []byte, text, end bool) (refused messages.Reason) {
-	in.take(data, text, end)
+	if in.take(data, text, end); !in.gathers {
+		in.flush()
+	}
 	return in.refused
 }
 
@@ -86,7 +87,7 @@ func (in *inbound) payload(data []byte, text, end bool) (refused messages.Reason
 func (in *inbound) waitForRoom() {
 	m := in.mux
 	if in.kind == inboundControl &&
-		(in.kept() >= m.memory.Limit() || time.Since(in.began) > m.settings.HTTPTimeout) {
+		(in.message.Size() >= m.memory.Limit() || time.Since(in.began) > m.settings.HTTPTimeout) {
 		in.giveUp(messages.ReasonMemory)
 	}
 	if !in.wantsRoom() {
@@ -146,7 +147,7 @@ func (in *inbound) piece(data []byte, text, end bool) {
 		case inboundHeader:
 			data = in.header(data)
 		case inboundData:
-			in.post(&messages.Data{ConnID: in.connID, Data: wsock.Retain(data)}, len(data))
+			in.deliver(data)
 			data = nil
 		case inboundLost:
 			in.seek(data)
@@ -186,62 +187,16 @@ func (in *inbound) begin(first byte, text bool) {
 }
 
 func (in *inbound) join(data []byte) {
-	if in.keep(data) {
-		return
-	}
-	if in.giveUp(messages.ReasonMemory); in.kind == inboundLost {
-		in.seek(data)
-	}
-}
-
-// keep adds to the control message, unless it was revoked.
-func (in *inbound) keep(data []byte) bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.revoked {
-		return false
-	}
-	begins := in.message.Size == 0
-	in.message.Add(data)
-	in.mux.answers.Add(int64(len(data)))
-	if begins {
+	first, ok := in.message.Add(data)
+	switch {
+	case !ok:
+		if in.giveUp(messages.ReasonMemory); in.kind == inboundLost {
+			in.seek(data)
+		}
+	case first:
 		in.began = time.Now()
 		in.unasked = in.mux.memory.Full()
 	}
-	return true
-}
-
-// kept returns how many bytes of the control message are kept.
-func (in *inbound) kept() int64 {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return int64(in.message.Size)
-}
-
-// revoke keeps nothing of the control message that comes, if one does. Any
-// goroutine may call it: a client that stops in the middle of a message holds
-// memory without an end.
-func (in *inbound) revoke() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.message.Size == 0 {
-		return
-	}
-	in.scan = messages.ControlScan{}
-	for _, chunk := range in.message.Chunks {
-		in.scan.Read(chunk)
-	}
-	in.mux.answers.Add(int64(-in.message.Size))
-	in.message, in.revoked = pieces.Message{}, true
-}
-
-// whole takes the control message, which has ended. It reports whether all of it
-// is there.
-func (in *inbound) whole() (message pieces.Message, ok bool) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	message, in.message = in.message, pieces.Message{}
-	return message, !in.revoked
 }
 
 // header reads the header of a data frame, and returns what follows it.
@@ -264,7 +219,7 @@ func (in *inbound) header(data []byte) (rest []byte) {
 			return data[n:]
 		}
 	}
-	in.connID = string(in.head[4:])
+	in.address(in.head[4:])
 	in.kind = inboundData
 	in.mux.dialect.DataReceived(in.connID)
 	return data[n:]
@@ -291,7 +246,7 @@ func (in *inbound) finish() {
 // control decodes a control message and passes it on. What a response is
 // charged goes with it.
 func (in *inbound) control() {
-	text, ok := in.whole()
+	text, ok := in.message.End()
 	if !ok {
 		if in.giveUp(messages.ReasonMemory); in.kind == inboundLost {
 			in.endOfLost()
@@ -299,6 +254,7 @@ func (in *inbound) control() {
 		return
 	}
 	m, size := in.mux, text.Size
+	in.flush()
 	if size <= renewal.MaxMessage {
 		whole := text.Whole() // which leaves nothing in text
 		if token, ok := renewal.DecodeAuth(whole); ok {
@@ -311,7 +267,11 @@ func (in *inbound) control() {
 	var message any
 	var err error
 	pieces.Heavily(size, func() { message, err = messages.DecodeControl(text.Whole()) })
-	if r, ok := message.(*messages.Response); ok {
+	switch r := message.(type) {
+	case *messages.Close: // what comes behind it goes behind it
+		m.streams.remove(r.ConnID)
+		in.to = nil
+	case *messages.Response:
 		switch {
 		case m.dialect.Answered(r.ID):
 			message = nil
@@ -333,23 +293,21 @@ func (in *inbound) control() {
 // giveUp keeps nothing of a control message, for want of memory or because it is
 // too long. If it is a response, its request is told so.
 func (in *inbound) giveUp(reason messages.Reason) {
-	in.revoke() // unless it was
+	in.message.Revoke() // unless it was
 	what := "a control message for which there was no memory"
 	if reason == messages.ReasonAnswerTooBig {
 		what = "a control message that is too long"
 	}
 	in.post(&messages.Garbage{What: what}, 0)
-	in.mu.Lock()
-	in.revoked = false // it is known
-	in.mu.Unlock()
+	in.message.Known()
 	in.kind, in.lost = inboundLost, reason
 	in.seek(nil)
 }
 
 // seek looks on for what a message is that is not kept.
 func (in *inbound) seek(text []byte) {
-	in.scan.Read(text)
-	if kind := in.scan.Kind(); kind == responseType && in.scan.ID() != "" || kind != "" && kind != responseType {
+	in.message.Scan.Read(text)
+	if kind := in.message.Scan.Kind(); kind == responseType && in.message.Scan.ID() != "" || kind != "" && kind != responseType {
 		in.endOfLost()
 	}
 }
@@ -362,9 +320,9 @@ const responseType = "http_response"
 func (in *inbound) endOfLost() {
 	in.kind = inboundSkip
 	switch {
-	case in.scan.Kind() == responseType:
+	case in.message.Scan.Kind() == responseType:
 		in.answer = true
-		in.post(&messages.FromClient{Message: &messages.Dropped{ID: in.scan.ID(), Reason: in.lost}}, 0)
+		in.post(&messages.FromClient{Message: &messages.Dropped{ID: in.message.Scan.ID(), Reason: in.lost}}, 0)
 	case in.lost == messages.ReasonAnswerTooBig:
 		in.refuse()
 	}

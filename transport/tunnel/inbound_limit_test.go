@@ -72,12 +72,12 @@ func TestLongResponseTakesNoMemory(t *testing.T) {
 	i := newIntake(t)
 	i.mux.settings.MaxMessage = testLimit
 	for _, order := range responseOrders {
-		in := inbound{mux: i.mux}
+		in := i.mux.newInbound()
 		most := int64(0)
 		for rest := responseOf(100*testLimit, order...); len(rest) > 0; {
 			n := min(wsock.BufferSize, len(rest))
-			if in.piece(rest[:n:n], true, n == len(rest)); int64(in.message.Size) > testLimit {
-				t.Fatalf("%d bytes are kept", in.message.Size)
+			if in.piece(rest[:n:n], true, n == len(rest)); in.message.Size() > testLimit {
+				t.Fatalf("%d bytes are kept", in.message.Size())
 			}
 			rest = rest[n:]
 			most = max(most, i.mux.memory.Held())
@@ -115,7 +115,7 @@ func TestOtherMessagesAboveTheLimitAreRefused(t *testing.T) {
 		i := newIntake(t)
 		i.mux.settings.MaxMessage = testLimit
 		for _, n := range []int{wsock.BufferSize, 10 * testLimit, 1} {
-			in := inbound{mux: i.mux}
+			in := i.mux.newInbound()
 			read := 0
 			for rest := c.payload; len(rest) > 0 && in.refused == ""; {
 				piece := rest[:min(n, len(rest))]
@@ -129,7 +129,7 @@ func TestOtherMessagesAboveTheLimitAreRefused(t *testing.T) {
 			if want := testLimit + n; !c.atEnd && read > want {
 				t.Errorf("%s: %d bytes of it are read before, want at most %d", c.name, read, want)
 			}
-			if in.message.Size > 0 || i.mux.answers.Held() != 0 {
+			if in.message.Size() > 0 || i.mux.answers.Held() != 0 {
 				t.Errorf("%s: %d bytes are held", c.name, i.mux.answers.Held())
 			}
 			for _, m := range i.ear.Take() {
@@ -163,7 +163,7 @@ func TestMessageWithoutMemoryAboveTheLimit(t *testing.T) {
 	} {
 		i := newIntake(t)
 		i.mux.settings.MaxMessage = testLimit
-		in := inbound{mux: i.mux}
+		in := i.mux.newInbound()
 		half := len(c.payload) / 4
 		in.piece(bytes.Clone(c.payload[:half]), true, false)
 		in.giveUp(messages.ReasonMemory)

@@ -108,7 +108,7 @@ func newIntake(t testing.TB) *intake {
 
 // reads has messages come in these pieces, and returns what the handler is told.
 func (i *intake) reads(t testing.TB, sent []sentMessage, cut func() int) []string {
-	in := inbound{mux: i.mux}
+	in := i.mux.newInbound()
 	for _, m := range sent {
 		for rest := bytes.Clone(m.payload); ; {
 			n := min(cut(), len(rest))
@@ -124,8 +124,8 @@ func (i *intake) reads(t testing.TB, sent []sentMessage, cut func() int) []strin
 	for _, m := range told {
 		(&rig{mux: i.mux}).settle(m)
 	}
-	if held := i.mux.memory.Held(); held != 0 || in.message.Size != 0 || i.mux.inbound.Held() != 0 {
-		t.Fatalf("%d bytes are held, %d are in a message under way", held, in.message.Size)
+	if held := i.mux.memory.Held(); held != 0 || in.message.Size() != 0 || i.mux.inbound.Held() != 0 {
+		t.Fatalf("%d bytes are held, %d are in a message under way", held, in.message.Size())
 	}
 	return posts
 }
@@ -374,7 +374,7 @@ func TestKeepaliveForgivesWhileReadingIsStopped(t *testing.T) {
 func BenchmarkInbound(b *testing.B) {
 	i := newIntake(b)
 	message := dataMessage("0123456789ab", testkit.Pattern(4<<10))
-	in := inbound{mux: i.mux}
+	in := i.mux.newInbound()
 	b.SetBytes(16 * int64(len(message)))
 	b.ReportAllocs()
 	for b.Loop() {

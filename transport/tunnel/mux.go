@@ -48,6 +48,7 @@ type Mux struct {
 	posted   budget.Account          // the same, in memory: a tunnel's end leaves some unhandled
 	room     chan struct{}           // has room for one: some of memory or inbound came back
 	accepts  chan struct{}           // a token for each stream that no actor has taken yet
+	streams  table                   // to which the client's data goes
 
 	listener  atomic.Pointer[net.TCPListener] // the raw port, once it is open
 	accepting bool                            // Start was called; used by the tunnel's calls only
@@ -98,6 +99,7 @@ func New(settings *Settings, dialect func(*Mux) Dialect, options Options) *Mux {
 		inbound: budget.New(inboundWindow),
 		room:    make(chan struct{}, 1),
 		accepts: make(chan struct{}, maxAccepted),
+		streams: table{all: make(map[string]*Stream)},
 	}
 	m.memory.OnFreed(func() { signal(m.room) })
 	m.requests = m.memory.Below(m.memory.Limit() / requestParts * (requestParts - 1))
@@ -236,11 +238,11 @@ func (m *Mux) GiveUp() (bytes int64) {
 	if in == nil {
 		return 0
 	}
-	if bytes = in.kept(); bytes < giveUpWorth {
+	if bytes = in.message.Size(); bytes < giveUpWorth {
 		return 0
 	}
 	// A message of megabytes is looked through for what it is.
-	wsock.StartPump(m.settings.Host.Log(), "gives up", func() { pieces.Heavily(int(bytes), in.revoke) }, func() {})
+	wsock.StartPump(m.settings.Host.Log(), "gives up", func() { pieces.Heavily(int(bytes), in.message.Revoke) }, func() {})
 	return bytes
 }
 

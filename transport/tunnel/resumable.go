@@ -91,7 +91,7 @@ func (s *lastingIn) Take(data []byte, text, end bool) {
 func (s *lastingIn) take(data []byte, text, end bool) {
 	s.mux.movedIn(len(data))
 	if !s.mux.discards() {
-		s.in.take(data, text, end)
+		s.in.payload(data, text, end)
 	}
 }
 

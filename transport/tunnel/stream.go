@@ -33,13 +33,15 @@ type Stream struct {
 	share    budget.Account    // what waits for the peer beyond messages.ConnShare
 	held     budget.Account    // what all that waits for the peer takes up in memory
 
-	accepted atomic.Bool  // an actor has taken or rejected it
-	noLinger atomic.Bool  // the peer is given no more time to read
-	sentEnd  atomic.Bool  // the sending side towards the peer has ended, or is about to
-	in, out  atomic.Int64 // payload bytes from the peer, and written to it
-	allowed  int          // payload bytes that the client has credit for; of who sends them: the in pump or the Pipe
-	joined   bool         // it was a Pipe; set before the pumps start
-	moved    atomic.Int64 // when the pumps moved something last, in ns since 1970; kept if it was a Pipe
+	accepted atomic.Bool      // an actor has taken or rejected it
+	noLinger atomic.Bool      // the peer is given no more time to read
+	sentEnd  atomic.Bool      // the sending side towards the peer has ended, or is about to
+	in, out  atomic.Int64     // payload bytes from the peer, and written to it
+	allowed  int              // payload bytes that the client has credit for; of who sends them: the in pump or the Pipe
+	joined   bool             // it was a Pipe; set before the pumps start
+	direct   *wsock.TryWriter // to the peer; the reading pump's, set before the pumps start
+	passed   int              // the reading pump's: bytes that were passed on directly and not told yet
+	moved    atomic.Int64     // when the pumps moved something last, in ns since 1970; kept if it was a Pipe
 
 	mu         sync.Mutex
 	conn       *net.TCPConn         // under mu while there is a Pipe, else set once; nil while there is a Pipe
@@ -54,6 +56,9 @@ type Stream struct {
 	closeWrite bool                 // under mu: CloseWrite was called
 	aborted    messages.CloseReason // under mu: the reason of the first Abort
 	over       bool                 // under mu: no bytes are taken any more
+	mailed     int                  // under mu: messages with data that are on their way to Write or Drop
+	passing    bool                 // under mu: the reading pump writes to the peer
+	peerEnd    bool                 // under mu: the outside peer has ended its stream
 
 	special   Announcement  // what the client's dialect asks for; set by announce
 	announced chan struct{} // of a Pipe: closed when the client was told of it
@@ -144,6 +149,7 @@ func (s *Stream) announce() {
 		return
 	}
 	s.opened = true
+	s.mux.streams.add(s)
 	s.queue.Send(s.mux.frameControl(messages.EncodeOpen(s.id, s.peer, s.protocol)), false)
 	if s.special = s.mux.dialect.Announce(s); s.special.Message != nil {
 		s.queue.Send(s.mux.frameControl(s.special.Message), false)
@@ -156,6 +162,7 @@ func (s *Stream) announce() {
 // start starts the pumps. Under mu.
 func (s *Stream) start() {
 	s.inDone = make(chan struct{})
+	s.direct, _ = wsock.NewTryWriter(s.conn) // it fails for a connection that is gone
 	wsock.StartPump(s.mux.life.Log(), "raw in", s.pumpIn, func() { close(s.inDone) })
 	wsock.StartPump(s.mux.life.Log(), "raw out", s.pumpOut, func() {
 		s.finish(messages.CloseReset, true) // unless it is over, which it is but for a panic
@@ -193,6 +200,7 @@ func (s *Stream) Write(data []byte) {
 	s.mu.Lock()
 	refused := s.over || s.endWrite || s.closeWrite
 	if !refused {
+		s.mailed--
 		s.enqueue(data)
 	}
 	s.unlockAndWake()
@@ -212,25 +220,9 @@ func (s *Stream) unlockAndWake() {
 	}
 }
 
-// joinable is below how many bytes data is joined to what waits before it. By
-// itself a byte would take up dozens of times what it is counted as.
-const joinable = 1 << 10
-
-// enqueue adds data to what waits for the out pump. A chunk that has grown is
-// still below what the pool lends. Under mu.
-func (s *Stream) enqueue(data []byte) {
-	last := len(s.chunks) - 1
-	if last < 0 || len(data) >= joinable || len(s.chunks[last])+len(data) >= wsock.Poolable {
-		s.chunks = append(s.chunks, data)
-		return
-	}
-	before := cap(s.chunks[last]) + cap(data)
-	s.chunks[last] = append(s.chunks[last], data...)
-	s.held.Add(int64(cap(s.chunks[last]) - before))
-}
-
 func (s *Stream) Drop(data []byte) {
 	s.mu.Lock()
+	s.mailed--
 	if !s.over {
 		s.book(int64(-len(data)), int64(-cap(data)))
 	}
@@ -340,6 +332,7 @@ func (s *Stream) finish(reason messages.CloseReason, reset bool) bool {
 		return false
 	}
 	defer s.unlockAndWake()
+	s.mux.streams.remove(s.id)
 	if s.conn != nil && reset {
 		_ = s.conn.SetLinger(0)
 	}

@@ -160,6 +160,9 @@ func (s *Stream) peerEnded(in *wsock.Reader, err error) {
 		return
 	default:
 	}
+	s.mu.Lock()
+	s.peerEnd = true // now each word of the client counts for the conn
+	s.mu.Unlock()
 	told := func() { s.tell(&messages.OutsideEnded{Reason: reason}) }
 	if reason != messages.CloseEOF {
 		told()

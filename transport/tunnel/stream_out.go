@@ -7,13 +7,30 @@ import (
 	"wsproxy/transport/wsock"
 )
 
+// joinable is below how many bytes data is joined to what waits before it. By
+// itself a byte would take up dozens of times what it is counted as.
+const joinable = 1 << 10
+
+// enqueue adds data to what waits for the out pump. A chunk that has grown is
+// still below what the pool lends. Under mu.
+func (s *Stream) enqueue(data []byte) {
+	last := len(s.chunks) - 1
+	if last < 0 || len(data) >= joinable || len(s.chunks[last])+len(data) >= wsock.Poolable {
+		s.chunks = append(s.chunks, data)
+		return
+	}
+	before := cap(s.chunks[last]) + cap(data)
+	s.chunks[last] = append(s.chunks[last], data...)
+	s.held.Add(int64(cap(s.chunks[last]) - before))
+}
+
 // pumpOut writes to the outside peer what the client sends, as much at once as
 // waits.
 func (s *Stream) pumpOut() {
 	closed := false // the sending side has ended
 	for {
 		s.mu.Lock()
-		chunks, closeWrite, endWrite, over := s.chunks, s.closeWrite, s.endWrite, s.over
+		chunks, closeWrite, endWrite, over := s.chunks, s.closeWrite && !s.passing, s.endWrite && !s.passing, s.over
 		s.chunks = nil
 		s.mu.Unlock()
 		switch {
@@ -72,16 +89,21 @@ func (s *Stream) writeOut(chunks [][]byte) bool {
 // wrote notes that n bytes, which took up so much memory, were written to the
 // peer.
 func (s *Stream) wrote(n, memory int) {
-	s.out.Add(int64(n))
-	if s.isRaw() {
-		s.mux.settings.Host.Flows.Raw.FromClient.Add(int64(n))
-	}
-	s.touch()
+	s.movedOut(n)
 	s.mu.Lock()
 	if !s.over {
 		s.book(int64(-n), int64(-memory))
 	}
 	s.mu.Unlock()
+}
+
+// movedOut counts n bytes that were written to the peer.
+func (s *Stream) movedOut(n int) {
+	s.out.Add(int64(n))
+	if s.isRaw() {
+		s.mux.settings.Host.Flows.Raw.FromClient.Add(int64(n))
+	}
+	s.touch()
 }
 
 // endSending ends the sending side towards the peer. It fails only if the

@@ -25,6 +25,9 @@ type Receiver struct {
 	// message, or with Boundaries the end of one if end is set. It may wait. A
 	// reason refuses the rest of what the client sends.
 	Payload func(data []byte, text, end bool) (refused messages.Reason)
+	// Done, if not nil, is called when Payload has had all that one read has brought,
+	// which is as it was left until Done returns. It may wait.
+	Done func()
 	// Ended, if not nil, is called when nothing more is read, before the owner
 	// hears of it. It may wait.
 	Ended func()
@@ -108,20 +111,28 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 				if len(frames.control) >= 2 {
 					s.closeCode = int(binary.BigEndian.Uint16(frames.control))
 				}
-				GiveBuffer(buf)
+				r.done(buf)
 				return messages.ReasonClientClosed, false
 			case decodedBad:
 				if reason == messages.ReasonProtocolError {
 					s.garbled = true
-					GiveBuffer(buf)
+					r.done(buf)
 					return reason, false
 				}
 				s.refuse(reason) // the client is read on, to its close frame
 			}
 		}
 		at.rest = nil // even empty it would hold the buffer
-		GiveBuffer(buf)
+		r.done(buf)
 	}
+}
+
+// done ends what one read has brought.
+func (r *Receiver) done(buf *Buffer) {
+	if r.Done != nil {
+		r.Done()
+	}
+	GiveBuffer(buf)
 }
 
 // refuse tells the owner that no more is taken of what the client sends, once.

@@ -11,7 +11,8 @@ import (
 type TryWriter struct {
 	raw     syscall.RawConn
 	attempt func(fd uintptr) bool // made once so that writing allocates nothing
-	p       []byte
+	p       [][]byte
+	one     [1][]byte // the pieces of Try
 	n       int
 	err     error
 }
@@ -24,7 +25,7 @@ func NewTryWriter(conn syscall.Conn) (*TryWriter, error) {
 	}
 	w := &TryWriter{raw: raw}
 	w.attempt = func(fd uintptr) bool {
-		w.n, w.err = kernel.Write(fd, w.p)
+		w.n, w.err = kernel.WriteAll(fd, w.p)
 		return true
 	}
 	return w, nil
@@ -33,6 +34,14 @@ func NewTryWriter(conn syscall.Conn) (*TryWriter, error) {
 // Try returns how many bytes of p the kernel has taken. It never waits; the error is
 // the kernel's, or that the connection is closed.
 func (w *TryWriter) Try(p []byte) (n int, err error) {
+	w.one[0] = p
+	n, err = w.TryAll(w.one[:])
+	w.one[0] = nil
+	return n, err
+}
+
+// TryAll is Try for pieces that follow each other. With up to eight it allocates nothing.
+func (w *TryWriter) TryAll(p [][]byte) (n int, err error) {
 	for {
 		w.p = p
 		err := w.raw.Write(w.attempt)

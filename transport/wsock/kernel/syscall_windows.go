@@ -9,4 +9,6 @@ func Read(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
 func Write(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
+func WriteAll(uintptr, [][]byte) (int, error) { return 0, errors.ErrUnsupported }
+
 func Peek(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
