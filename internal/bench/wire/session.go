@@ -36,6 +36,7 @@ type Session struct {
 	i       int
 	buffers Buffers
 	token   string
+	forget  func() bool // has the run's end no longer wake a sender
 
 	// Only the receiver uses these, as it alone takes the session up.
 	attempt  int
@@ -70,13 +71,14 @@ type control struct {
 func (p *Peer) begin(i int, buffers Buffers) (*Session, error) {
 	s := &Session{run: p.run, i: i, buffers: buffers, limit: firstLimit}
 	s.granted = sync.NewCond(&s.mu)
-	context.AfterFunc(p.run.ctx, func() { // a sender must not wait for ever
+	s.forget = context.AfterFunc(p.run.ctx, func() { // a sender must not wait for ever
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.granted.Broadcast()
 	})
 	ws, first, err := s.open(p.path(i), "wsproxy.v1", resumeProtocol)
 	if err != nil {
+		s.forget()
 		return nil, err
 	}
 	if first.Type != "session" || first.Resume == "" {
@@ -266,5 +268,8 @@ func (s *Session) read() error {
 	return nil
 }
 
-// Close ends the session in order.
-func (s *Session) Close() bool { return CloseSocket(s.ws) }
+// Close ends the session in order. The run then knows it no more.
+func (s *Session) Close() bool {
+	s.forget()
+	return CloseSocket(s.ws)
+}
