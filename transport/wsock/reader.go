@@ -157,10 +157,8 @@ func (r *Reader) Peek() error {
 
 // try reads without waiting, and reports whether it got an answer.
 func (r *Reader) try(fd uintptr) bool {
-	if r.bulk.on && r.bulk.full >= r.bulk.much {
-		if done, answered := r.trySplice(fd); done {
-			return answered
-		}
+	if r.bulk.on && r.bulk.full >= r.bulk.much && r.trySplice(fd) {
+		return true
 	}
 	r.buf = TakeBuffer()
 	for {
@@ -181,24 +179,25 @@ func (r *Reader) try(fd uintptr) bool {
 	}
 }
 
-// trySplice is try with a pipe. done says that there was one.
-func (r *Reader) trySplice(fd uintptr) (done, answered bool) {
+// trySplice is try with a pipe. done says that it knows what a read would say: not where
+// there is no pipe, and not where nothing comes by it. An urgent byte (tcp(7)) ends what can
+// be spliced, and looks like the end of the stream, or as if nothing had come; a read goes
+// past it.
+func (r *Reader) trySplice(fd uintptr) (done bool) {
 	pipe := splice.Take()
 	if pipe == nil {
-		return false, false
+		return false
 	}
-	switch r.n, r.err = pipe.Fill(fd); {
-	case r.n > 0:
+	if r.n, r.err = pipe.Fill(fd); r.n > 0 {
 		if r.bulk.pipe, r.bulk.much = pipe, 1; r.n < leastSpliced {
 			r.bulk.full, r.bulk.much = 0, muchAgain
 		}
-		return true, true
-	case splice.IsUnfit(r.err):
-		r.bulk.on = false
-		pipe.Give()
-		return false, false
+		return true
 	}
-	r.bulk.full = 0
 	pipe.Give()
-	return true, r.err != syscall.EAGAIN
+	if splice.IsUnfit(r.err) {
+		r.bulk.on = false
+		return false
+	}
+	return r.err != nil && r.err != syscall.EAGAIN // the kernel says it only once
 }
