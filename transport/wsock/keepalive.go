@@ -16,6 +16,14 @@ const (
 	beatsOfPatience  = beatsPerInterval * 5 / 2
 )
 
+// A beat goes round the sockets in as many turns, so that neither pings nor pongs
+// come in a burst that others wait behind: of 20,000 sockets 40 are pinged in a turn,
+// and 300 looked at. Turns are not shorter than shortestTurn.
+const (
+	mostTurns    = 64
+	shortestTurn = 5 * time.Millisecond
+)
+
 // A Keepalive pings all WebSockets and finds the clients that are gone, with
 // one goroutine and one timer for all of them, which owns every pulse. It
 // never waits for a client.
@@ -31,7 +39,8 @@ type Keepalive struct {
 // A pulse is what the keepalive remembers of a Conn. Only its goroutine
 // touches it.
 type pulse struct {
-	phase   uint8  // at which beat of the interval the socket is pinged
+	group   uint8  // at which turn of a beat the socket is looked at
+	phase   uint8  // at which beat of the interval it is pinged
 	silent  uint8  // beats in a row in which the client was waited for and sent nothing
 	stalled uint8  // beats in a row in which a write made no progress
 	heard   uint32 // Conn.heard at the last beat
@@ -66,7 +75,7 @@ func (k *Keepalive) add(s *Conn) {
 	k.young[s] = struct{}{}
 }
 
-// remove ends that. It may wait for a beat.
+// remove ends that. It may wait for a turn.
 func (k *Keepalive) remove(s *Conn) {
 	k.mu.Lock()
 	_, young := k.young[s]
@@ -92,28 +101,74 @@ func (k *Keepalive) joined() map[*Conn]struct{} {
 
 func (k *Keepalive) run(interval time.Duration) {
 	defer close(k.stopped)
-	sockets := make(map[*Conn]struct{})
-	ticker := time.NewTicker(interval / beatsPerInterval)
+	beat := interval / beatsPerInterval
+	r := newRota(int(min(max(beat/shortestTurn, 1), mostTurns)))
+	turn := beat / time.Duration(len(r.groups))
+	due := time.Now().Add(turn)
+	ticker := time.NewTicker(turn)
 	defer ticker.Stop()
-	var beat, next uint8
 	for {
 		select {
 		case s := <-k.leave:
-			delete(sockets, s)
+			r.leave(s)
 		case <-ticker.C:
-			for s := range k.joined() {
-				s.pulse.phase = next // spread over the interval
-				next = (next + 1) % beatsPerInterval
-				sockets[s] = struct{}{}
+			// Turns that were missed are made up for, so that a busy machine's beats
+			// don't get longer; but a process that has stood still for long, as its
+			// clients may have, looks at each but once.
+			now := time.Now()
+			for n := 0; n < len(r.groups) && !due.After(now); n++ {
+				if r.next == 0 {
+					r.join(k.joined())
+				}
+				sockets, beat := r.turn()
+				for s := range sockets {
+					s.beat(beat)
+				}
+				due = due.Add(turn)
 			}
-			beat = (beat + 1) % beatsPerInterval
-			for s := range sockets {
-				s.beat(beat)
+			if due.Before(now) {
+				due = now
 			}
 		case <-k.stop:
 			return
 		}
 	}
+}
+
+// A rota says whose turn it is. All turns of a beat come to every socket once.
+type rota struct {
+	groups []map[*Conn]struct{} // by turn
+	next   int                  // whose turn it is next
+	beat   uint8                // of the interval
+	slot   int                  // of the next that joins: one of the turns of an interval
+}
+
+func newRota(turns int) *rota {
+	r := &rota{groups: make([]map[*Conn]struct{}, turns)}
+	for i := range r.groups {
+		r.groups[i] = make(map[*Conn]struct{})
+	}
+	return r
+}
+
+// join spreads sockets over the interval.
+func (r *rota) join(young map[*Conn]struct{}) {
+	for s := range young {
+		s.pulse.group, s.pulse.phase = uint8(r.slot/beatsPerInterval), uint8(r.slot%beatsPerInterval)
+		r.groups[s.pulse.group][s] = struct{}{}
+		r.slot = (r.slot + 1) % (beatsPerInterval * len(r.groups))
+	}
+}
+
+func (r *rota) leave(s *Conn) { delete(r.groups[s.pulse.group], s) }
+
+// turn returns who is looked at next, at which beat.
+func (r *rota) turn() (sockets map[*Conn]struct{}, beat uint8) {
+	sockets, beat = r.groups[r.next], r.beat
+	if r.next++; r.next == len(r.groups) {
+		r.next, r.beat = 0, (r.beat+1)%beatsPerInterval
+	}
+	return sockets, beat
 }
 
 // takesData reports whether the client's kernel takes data without having come

@@ -230,6 +230,51 @@ func TestKeepaliveFindsTheSilentAmongTheLively(t *testing.T) {
 	lively.conn.Close()
 }
 
+// Neither looks nor pings come in bursts, and the spreading changes nothing for a single
+// socket: it has a look at each beat, and a ping at each interval.
+func TestPingsAreSpreadOverTheInterval(t *testing.T) {
+	const turns, perTurn = mostTurns, 5
+	r := newRota(turns)
+	young := make(map[*Conn]struct{})
+	for range turns * beatsPerInterval * perTurn {
+		young[new(Conn)] = struct{}{}
+	}
+	r.join(young)
+	left := new(Conn)
+	r.join(map[*Conn]struct{}{left: {}})
+	r.leave(left)
+	looks, pings := make(map[*Conn]int), make(map[*Conn]int)
+	for i := range turns * beatsPerInterval {
+		sockets, beat := r.turn()
+		pinged := 0
+		for s := range sockets {
+			looks[s]++
+			if s.pulse.phase == beat {
+				pings[s]++
+				pinged++
+			}
+		}
+		if pinged != perTurn || len(sockets) != perTurn*beatsPerInterval {
+			t.Fatalf("in turn %d %d of %d are pinged, and %d looked at", i, pinged, len(young), len(sockets))
+		}
+		if (i+1)%turns == 0 {
+			for s := range young {
+				if looks[s] != (i+1)/turns {
+					t.Fatalf("a socket has had %d looks in %d beats", looks[s], (i+1)/turns)
+				}
+			}
+		}
+	}
+	for s := range young {
+		if pings[s] != 1 {
+			t.Fatalf("a socket has had %d pings in an interval", pings[s])
+		}
+	}
+	if looks[left] > 0 {
+		t.Error("who has left is looked at")
+	}
+}
+
 func TestKeepaliveThatHasEndedHoldsNobodyUp(t *testing.T) {
 	k := NewKeepalive(time.Hour)
 	one, two := newPatient(t), newPatient(t)

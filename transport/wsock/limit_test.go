@@ -36,7 +36,6 @@ func (g *gate) Close()            { g.closed.Add(1) }
 func TestLimitedClient(t *testing.T) {
 	const interval = 40 * time.Millisecond
 	r := newSessionRig(t, time.Hour)
-	r.host.keepalive.remove(r.conn)
 	keepalive := NewKeepalive(interval)
 	t.Cleanup(keepalive.Close)
 	r.host.keepalive = keepalive
