@@ -31,7 +31,7 @@ endif
 
 .PHONY: help
 help: ## print this
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 .PHONY: build
 build: ## build a static binary, bin/wsproxy, with the web terminal if node and npm are there
@@ -90,18 +90,20 @@ bench: build $(BENCH_BIN) ## measure it: one table of before, now and aim; BEFOR
 	@$(if $(filter yes,$(BROWSER)),cd page/web && npm run bench)
 
 .PHONY: bench-scale
-bench-scale: build $(BENCH_BIN) ## 20,000 relays and 2,000 tunnels in one process, for ten minutes; BENCH='-alive 1m'
+bench-scale: build $(BENCH_BIN) ## 20,000 relays and 2,000 tunnels in one process, for ten minutes; BENCH='-relays 8800 -tunnels 800 -alive 1m'
 	@'$(BENCH_BIN)' scale -binary '$(BIN)' $(BENCH)
 
 .PHONY: bench-soak
-bench-soak: build $(BENCH_BIN) ## mixed load for an hour, nothing may grow; BENCH='-duration 10m -csv soak.csv'
+bench-soak: build $(BENCH_BIN) ## mixed load for an hour, nothing may grow; BENCH='-duration 20m -csv soak.csv'
 	@'$(BENCH_BIN)' soak -binary '$(BIN)' $(BENCH)
 
 .PHONY: bench-document
 bench-document: build $(BENCH_BIN) ## all three, into docs/performance.md: a quiet machine for 90 minutes; BEFORE, TABLE, SCALE and SOAK are their flags
-	'$(BENCH_BIN)' table -binary '$(BIN)' -gc -save -document docs/performance.md $(if $(BEFORE),-before '$(BEFORE)') $(TABLE)
-	'$(BENCH_BIN)' scale -binary '$(BIN)' -document docs/performance.md -plot docs/images/scale.svg $(SCALE)
-	'$(BENCH_BIN)' soak -binary '$(BIN)' -document docs/performance.md -plot docs/images/soak.svg $(SOAK)
+	@trap 'exit 130' INT; failed=; \
+	'$(BENCH_BIN)' table -binary '$(BIN)' -gc -save -document docs/performance.md $(if $(BEFORE),-before '$(BEFORE)') $(TABLE) || failed+=' table'; \
+	'$(BENCH_BIN)' scale -binary '$(BIN)' -document docs/performance.md -plot docs/images/scale.svg $(SCALE) || failed+=' scale'; \
+	'$(BENCH_BIN)' soak -binary '$(BIN)' -document docs/performance.md -plot docs/images/soak.svg $(SOAK) || failed+=' soak'; \
+	if [[ $$failed ]]; then echo "failed, as is said above:$$failed" >&2; exit 1; fi
 
 .PHONY: bench-go
 bench-go: ## the benchmarks of single parts

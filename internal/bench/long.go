@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"time"
@@ -25,12 +26,17 @@ func runScale(ctx context.Context, args []string) error {
 	fs.StringVar(&o.Plot, "plot", "", "SVG `file` to write")
 	fs.StringVar(&o.Document, "document", "", "Markdown `file` whose part is replaced")
 	short := fs.Bool("short", false, "few and quickly, whatever else is said: whether it works at all")
-	if err := fs.Parse(args); err != nil {
+	if err := parse(fs, args); err != nil {
 		return err
 	}
 	if *short {
 		o.Relays, o.Tunnels, o.Storm, o.Steps, o.Judge = 300, 30, 100, 2, false
 		o.Alive, o.Settle, o.Calm = 500*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond
+	}
+	// More can't lose their WebSocket, nor can there be more steps.
+	o.Storm, o.Steps = min(o.Storm, o.Relays), min(o.Steps, o.Relays)
+	if o.Relays < 1 || o.Tunnels < 0 || o.Storm < 0 || o.Steps < 1 {
+		return errors.New("-relays and -steps must be at least 1, -tunnels and -storm at least 0")
 	}
 	o.Env = *env
 	return scale.Run(ctx, o)
@@ -47,11 +53,14 @@ func runSoak(ctx context.Context, args []string) error {
 	fs.StringVar(&o.Plot, "plot", "", "SVG `file` to write")
 	fs.StringVar(&o.Document, "document", "", "Markdown `file` whose part is replaced")
 	short := fs.Bool("short", false, "a few seconds, whatever else is said, and growth is none: whether it works at all")
-	if err := fs.Parse(args); err != nil {
+	if err := parse(fs, args); err != nil {
 		return err
 	}
 	if *short {
 		o.Duration, o.Every, o.Judge = 3*time.Second, 200*time.Millisecond, false
+	}
+	if o.Every <= 0 || o.Duration < 6*o.Every {
+		return errors.New("-duration must be at least six times -every: less doesn't tell whether anything grows")
 	}
 	o.Env = *env
 	return soak.Run(ctx, o)

@@ -45,6 +45,17 @@ func main() {
 	}
 }
 
+// parse parses the flags of a command that takes nothing else.
+func parse(fs *flag.FlagSet, args []string) error {
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("%q is no flag", fs.Arg(0))
+	}
+	return nil
+}
+
 // lists are the flags of what is a list of NAME=VALUE, with commas between.
 func list(fs *flag.FlagSet, name, text string) *[]string {
 	var values []string
@@ -76,7 +87,7 @@ func runTable(ctx context.Context, args []string) error {
 	fs.StringVar(&out.File, "figures", "internal/bench/figures.json", "`file` with the figures of last time")
 	fs.BoolVar(&out.Save, "save", false, "write -figures")
 	fs.StringVar(&out.Document, "document", "", "Markdown `file` whose table is replaced")
-	if err := fs.Parse(args); err != nil {
+	if err := parse(fs, args); err != nil {
 		return err
 	}
 	o.NowEnv, o.BeforeEnv = *env, *beforeEnv
@@ -89,17 +100,21 @@ func runTable(ctx context.Context, args []string) error {
 	if o.Short {
 		o.Rounds = 1
 	}
+	if o.Rounds < 1 {
+		return errors.New("-rounds must be at least 1")
+	}
 	if o.Log = os.Stderr; !*verbose {
-		o.Log = failures{}
+		o.Log = fewLines{}
 	}
 	return table.Run(ctx, o, out)
 }
 
-// failures lets through those lines of a log alone.
-type failures struct{}
+// fewLines lets through of a log what fails, and what is being measured: all of it
+// takes a quarter of an hour.
+type fewLines struct{}
 
-func (failures) Write(p []byte) (int, error) {
-	if strings.HasPrefix(string(p), "FAILED") {
+func (fewLines) Write(p []byte) (int, error) {
+	if line := string(p); strings.HasPrefix(line, table.LogFailed) || strings.HasPrefix(line, table.LogBegins) {
 		return os.Stderr.Write(p)
 	}
 	return len(p), nil
@@ -108,7 +123,7 @@ func (failures) Write(p []byte) (int, error) {
 func runReference(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("reference", flag.ContinueOnError)
 	listen := fs.String("listen", "127.0.0.1:0", "`address` to serve on")
-	if err := fs.Parse(args); err != nil {
+	if err := parse(fs, args); err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", *listen)

@@ -126,6 +126,7 @@ func (r *run) all() (*findings, error) {
 	if err := r.grow(); err != nil {
 		return nil, err
 	}
+	fmt.Fprintf(r.Log, "all idle for %v\n", r.Alive)
 	among := r.phase()
 	if err := r.Sleep(r.Alive); err != nil {
 		return nil, err

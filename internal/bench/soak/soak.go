@@ -2,6 +2,7 @@ package soak
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,6 +54,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer r.End()
 	w := &work{Run: r, end: time.Now().Add(o.Duration)}
+	fmt.Fprintf(o.Log, "mixed load until %s\n", w.end.Format(time.TimeOnly))
 	sampled := make(chan struct{})
 	var samples []sample
 	go func() {
@@ -68,7 +70,8 @@ func Run(ctx context.Context, o Options) error {
 		if server.Died() {
 			workErr = fmt.Errorf("%w (the server has ended)", workErr)
 		}
-		return workErr
+		o.Plot = "" // of a whole run only; but the samples may say why
+		return errors.Join(workErr, writeFiles(o, samples))
 	}
 	return tell(o, w, samples)
 }

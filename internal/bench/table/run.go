@@ -26,6 +26,12 @@ type Options struct {
 	Log               io.Writer      // a line for each run
 }
 
+// What lines of Options.Log begin with that say what is measured now, and what failed.
+const (
+	LogBegins = "measuring "
+	LogFailed = "FAILED: "
+)
+
 // pause is between two runs: what the last one has left behind ends meanwhile.
 const pause = 300 * time.Millisecond
 
@@ -72,12 +78,13 @@ func run(ctx context.Context, o Options) ([]*result, error) {
 		if !wanted {
 			continue
 		}
+		fmt.Fprintf(o.Log, LogBegins+"%s\n", strings.Join(append([]string{m.load}, m.flags...), " "))
 		of, err := m.run(ctx, o, dir)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		if err != nil {
-			fmt.Fprintf(o.Log, "FAILED: %v\n", err)
+			fmt.Fprintf(o.Log, LogFailed+"%v\n", err)
 		}
 		results = append(results, of...)
 	}
