@@ -186,6 +186,11 @@ func (u *accessUpstream) readChunk() (wsock.Chunk, error) {
 	return wsock.InBuffer(buf, n), err
 }
 
+func (u *accessUpstream) readPair(bool) (first, second wsock.Chunk, err error) {
+	first, err = u.readChunk()
+	return first, wsock.Chunk{}, err
+}
+
 // unEOF keeps a broken WebSocket from looking like an ended one: only a close
 // frame is an orderly end.
 func unEOF(err error) error {

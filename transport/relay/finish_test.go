@@ -198,6 +198,11 @@ func (u *brokenUpstream) read() (*wsock.Buffer, int, error) {
 	return nil, 0, errors.New("closed")
 }
 
+func (u *brokenUpstream) readPair(bool) (wsock.Chunk, wsock.Chunk, error) {
+	first, err := u.readChunk()
+	return first, wsock.Chunk{}, err
+}
+
 func (u *brokenUpstream) readChunk() (wsock.Chunk, error) {
 	buf, n, err := u.read()
 	return wsock.InBuffer(buf, n), err

@@ -119,8 +119,13 @@ func (p *Pair) startPumpDown(done chan struct{}) {
 // it is to go on in another goroutine.
 func (p *Pair) pumpDownLasting() (reason messages.Reason, again bool) {
 	p.upstream.afresh()
-	for p.lasting.AwaitRoom() {
-		buf, n, err := p.upstream.read()
+	want := 1
+	for {
+		room := p.lasting.AwaitRoom(want)
+		if room <= 0 {
+			break
+		}
+		first, second, err := p.upstream.readPair(want > 1 && room >= int64(want))
 		if err == wsock.ErrAfresh {
 			return "", true
 		}
@@ -132,12 +137,28 @@ func (p *Pair) pumpDownLasting() (reason messages.Reason, again bool) {
 		if err != nil {
 			return messages.ReasonTargetReset, false
 		}
-		if !p.lasting.Send(replay.Message{Payload: buf[wsock.ServerHeader : wsock.ServerHeader+n], Buf: buf}) {
+		if !p.sendLasting(first, second) {
 			break
 		}
+		n := first.Len() + second.Len()
 		p.movedDown(int64(n))
+		if want = 1; n >= wsock.BufferSize-wsock.ServerHeader { // a buffer was filled
+			want = wsock.PairSize
+		}
 	}
 	return messages.ReasonTargetEnded, false // the session closes, for whatever reason
+}
+
+// sendLasting sends what readPair has read, and reports false if the session closes.
+func (p *Pair) sendLasting(first, second wsock.Chunk) bool {
+	payload, buf := first.Bytes()
+	all := [2]replay.Message{{Payload: payload, Buf: buf}}
+	if second.Len() == 0 {
+		return p.lasting.Send(all[:1]...)
+	}
+	payload, buf = second.Bytes()
+	all[1] = replay.Message{Payload: payload, Buf: buf}
+	return p.lasting.Send(all[:]...)
 }
 
 // finishLasting ends a pair whose session outlives its WebSocket: the target's side,

@@ -15,15 +15,15 @@ import (
 // Cloudflare Access. One goroutine reads and one writes; the other methods may
 // be called from any.
 type upstream interface {
-	// afresh has read return [wsock.ErrAfresh] where it would wait for long in a
+	// afresh has readPair return [wsock.ErrAfresh] where it would wait for long in a
 	// goroutine that has grown, if it can tell.
 	afresh()
-	// read waits for bytes, holding no buffer meanwhile, and returns n of them
-	// at buf[wsock.ServerHeader:]. The caller gives buf back. io.EOF means that the
-	// target has ended its stream.
-	read() (buf *wsock.Buffer, n int, err error)
-	// readChunk is read, for what goes to a client as it is.
+	// readChunk waits for bytes that go to a client as they are, holding no buffer
+	// meanwhile. io.EOF means that the target has ended its stream.
 	readChunk() (wsock.Chunk, error)
+	// readPair is readChunk for bytes that are kept: in a buffer, or in two if much is
+	// expected, of which the second may be empty.
+	readPair(much bool) (first, second wsock.Chunk, err error)
 	// write passes bytes on. boundary says that they end a client's message.
 	write(p []byte, boundary bool) error
 	// try is write without waiting: it returns how many bytes were passed on.
@@ -69,6 +69,14 @@ func (u *tcpUpstream) afresh() { u.reader.Afresh() }
 func (u *tcpUpstream) read() (*wsock.Buffer, int, error) { return u.reader.Read() }
 
 func (u *tcpUpstream) readChunk() (wsock.Chunk, error) { return u.reader.ReadChunk() }
+
+func (u *tcpUpstream) readPair(much bool) (first, second wsock.Chunk, err error) {
+	if much {
+		return u.reader.ReadPair()
+	}
+	buf, n, err := u.read()
+	return wsock.InBuffer(buf, n), wsock.Chunk{}, err
+}
 
 func (u *tcpUpstream) write(p []byte, _ bool) error {
 	u.turn.Lock()

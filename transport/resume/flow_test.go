@@ -128,7 +128,7 @@ func TestWaitForRoomEndsWithTheSession(t *testing.T) {
 	r.begin()
 	r.keep(strings.Repeat("x", 64*kib))
 	got := make(chan bool, 1)
-	go func() { got <- r.session.AwaitRoom() }()
+	go func() { got <- r.session.AwaitRoom(1) > 0 }()
 	select {
 	case <-got:
 		t.Fatal("there is room")
@@ -153,6 +153,53 @@ func TestSmallGrants(t *testing.T) {
 	}
 }
 
+// Of what goes out together the client may be granted a part, which may end in the middle
+// of a message.
+func TestGrantWithinSeveralMessages(t *testing.T) {
+	r := newRig(t, replay.Bytes)
+	a := r.begin()
+	said := strings.Repeat("0123456789abcdef", 6*kib) // 96 KiB
+	sent := make(chan bool, 1)
+	go func() {
+		sent <- r.session.Send(replay.Message{Payload: []byte(said[:30*kib])}, replay.Message{Payload: []byte(said[30*kib : 60*kib])},
+			replay.Message{Payload: []byte(said[60*kib : 90*kib])}, replay.Message{Payload: []byte(said[90*kib:])})
+	}()
+	a.want(said[:64*kib])
+	a.ack(64*kib, 95*kib)
+	a.want(said[64*kib : 95*kib])
+	a.ack(95*kib, 96*kib)
+	a.want(said[95*kib:])
+	if !testkit.Receive(t, sent) {
+		t.Error("the session closes")
+	}
+}
+
+// A reader hears of as much room as it wants only where that may be kept.
+func TestRoomForMuch(t *testing.T) {
+	for name, c := range map[string]struct {
+		total int64 // of all sessions
+		room  int64
+	}{
+		"where all is used up": {0, 4 * kib},
+		"where there is room":  {256 * kib, 68 * kib},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRigWith(t, replay.Bytes, 1024*kib, c.total)
+			a := r.begin()
+			a.ack(0, 1<<30)
+			r.keep("x")
+			a.want("x") // so the grant has come
+			r.keep(strings.Repeat("x", 60*kib-1))
+			if room := r.session.AwaitRoom(1); room != 4*kib {
+				t.Errorf("room for %d bytes is told to who wants one", room)
+			}
+			if room := r.session.AwaitRoom(60 * kib); room != c.room {
+				t.Errorf("room for %d bytes is told to who wants 60 KiB", room)
+			}
+		})
+	}
+}
+
 // A tunnel counts messages, and of those none that are of the WebSocket itself.
 func TestTunnelCountsMessages(t *testing.T) {
 	r := newRig(t, replay.Messages)
@@ -171,7 +218,7 @@ func TestTunnelCountsMessages(t *testing.T) {
 	testkit.Eventually(t, "all is passed on", func() bool {
 		return r.sink.text() == `data{"type":"tcp_close","connId":"x"}{"type":"what nobody knows"}`
 	})
-	r.session.SendAll([]replay.Message{{Payload: []byte("one")}, {Payload: []byte(`{"type":"tcp_open"}`), JSON: true}, {Payload: []byte("two")}})
+	r.session.Send(replay.Message{Payload: []byte("one")}, replay.Message{Payload: []byte(`{"type":"tcp_open"}`), JSON: true}, replay.Message{Payload: []byte("two")})
 	a.want("one")
 	a.Close()
 	r.lost(0)

@@ -11,56 +11,28 @@ import (
 )
 
 // AwaitRoom waits until the client may be sent something, and the session has room
-// to keep it. It reports whether it may: not if the session closes. One goroutine
-// calls it and Send.
-func (s *Session) AwaitRoom() bool {
+// to keep it, if there is any for want bytes. It returns how many units may be sent: 0 if
+// the session closes. One goroutine calls it and Send.
+func (s *Session) AwaitRoom(want int) (units int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.roomFor(1) <= 0 {
-		if !s.awaitRoom() {
-			return false
-		}
-	}
-	return true
-}
-
-// Send keeps bytes, whose memory is the session's now, and sends them if there is a
-// WebSocket. It waits for room, and reports false if the session closes before.
-func (s *Session) Send(m replay.Message) bool {
 	for {
-		s.mu.Lock()
-		room := s.roomFor(len(m.Payload))
-		switch {
-		case room >= int64(len(m.Payload)):
-			s.out.Keep(m)
-			s.flush()
-			return true
-		case room > 0:
-			// A client may grant less than a buffer holds.
-			s.out.Keep(replay.Message{Payload: append([]byte(nil), m.Payload[:room]...)})
-			m.Payload = m.Payload[room:]
-			s.flush()
-			continue
+		if units = s.roomFor(want); units > 0 {
+			return units
 		}
-		more := s.awaitRoom()
-		s.mu.Unlock()
-		if !more {
-			giveBuffer(m.Buf)
-			return false
+		if !s.awaitRoom() {
+			return 0
 		}
 	}
 }
 
-// SendAll is Send for several messages of a tunnel, which go out together.
-func (s *Session) SendAll(all []replay.Message) bool {
+// Send keeps messages, whose memory is the session's now, and sends them together if
+// there is a WebSocket. It waits for room, and reports false if the session closes before.
+func (s *Session) Send(all ...replay.Message) bool {
 	for len(all) > 0 {
 		s.mu.Lock()
-		n := 0
-		for n < len(all) && s.roomFor(len(all[n].Payload)) > 0 {
-			s.out.Keep(all[n])
-			n++
-		}
-		more := n > 0 || s.awaitRoom()
+		n, some := s.keep(all)
+		more := some || s.awaitRoom()
 		all = all[n:]
 		s.flush()
 		if !more {
@@ -71,6 +43,28 @@ func (s *Session) SendAll(all []replay.Message) bool {
 		}
 	}
 	return true
+}
+
+// keep keeps as many messages as there is room for, and returns how many that were, and
+// whether it has kept anything. Under mu.
+func (s *Session) keep(all []replay.Message) (n int, some bool) {
+	for n < len(all) {
+		m := &all[n]
+		room := s.roomFor(len(m.Payload))
+		if room <= 0 {
+			break
+		}
+		some = true
+		if s.unit == replay.Bytes && room < int64(len(m.Payload)) {
+			// A client may grant less than a buffer holds.
+			s.out.Keep(replay.Message{Payload: append([]byte(nil), m.Payload[:room]...)})
+			m.Payload = m.Payload[room:]
+			break
+		}
+		s.out.Keep(*m)
+		n++
+	}
+	return n, some
 }
 
 // awaitRoom waits until there may be room. It reports false if the session closes.

@@ -111,7 +111,7 @@ func (m *Mux) pumpOutLasting() messages.Reason {
 	var batch []sendqueue.Frame
 	var all []replay.Message
 	defer func() { m.queue.DropAll(batch) }()
-	for m.lasting.AwaitRoom() {
+	for m.lasting.AwaitRoom(1) > 0 {
 		room := inflight.MaxBatch
 		if conn := m.lasting.Conn(); conn != nil {
 			if conn != watched {
@@ -144,7 +144,7 @@ func (m *Mux) pumpOutLasting() messages.Reason {
 			interactive = interactive || f.Interactive()
 			all = append(all, messageOf(f))
 		}
-		sent := m.lasting.SendAll(all)
+		sent := m.lasting.Send(all...)
 		clear(all)
 		all = all[:0]
 		m.inFlight.Wrote(size, interactive)

@@ -68,6 +68,10 @@ type Chunk struct {
 // InBuffer is a Chunk of n bytes at buf[ServerHeader:].
 func InBuffer(buf *Buffer, n int) Chunk { return Chunk{buf: buf, n: n} }
 
+// Bytes returns those of a Chunk that is in a buffer, and the buffer, which is the
+// caller's then.
+func (c Chunk) Bytes() ([]byte, *Buffer) { return c.buf[ServerHeader : ServerHeader+c.n], c.buf }
+
 // Len returns how many bytes it is.
 func (c Chunk) Len() int { return c.n }
 

@@ -22,9 +22,12 @@ type Reader struct {
 	n       int
 	err     error
 	grown   bool         // something was read since Afresh was called
+	pair    bool         // the next read is ReadPair's
 	sentEnd *atomic.Bool // whether this side has ended its stream; nil = it never does
 
 	bulk bulk // of ReadChunk
+
+	second *Buffer // what the last read has filled beside buf; else nil
 }
 
 // NewReader returns a reader of a connection that leaves skip bytes free at the
@@ -101,6 +104,27 @@ func (r *Reader) Read() (buf *Buffer, n int, err error) {
 	return nil, 0, io.EOF
 }
 
+// pairPart is how many bytes ReadPair reads into each of its buffers: both, with what
+// stands around them in a message each, fit in one segment of loopback.
+const pairPart = 30 << 10
+
+// PairSize is how many bytes ReadPair brings at most.
+const PairSize = 2 * pairPart
+
+// ReadPair is Read into two buffers, with half the system calls where much comes. The
+// second Chunk may be empty.
+func (r *Reader) ReadPair() (first, second Chunk, err error) {
+	r.pair = true
+	buf, n, err := r.Read()
+	r.pair = false
+	if r.second == nil {
+		return InBuffer(buf, n), Chunk{}, err
+	}
+	first, second = InBuffer(buf, pairPart), InBuffer(r.second, n-pairPart)
+	r.second = nil
+	return first, second, err
+}
+
 // A bulk is how much has come of late to a Reader of Chunks.
 type bulk struct {
 	on   bool         // Chunks are read, and may be in pipes
@@ -160,6 +184,9 @@ func (r *Reader) try(fd uintptr) bool {
 	if r.bulk.on && r.bulk.full >= r.bulk.much && r.trySplice(fd) {
 		return true
 	}
+	if r.pair {
+		return r.tryPair(fd)
+	}
 	r.buf = TakeBuffer()
 	for {
 		r.n, r.err = kernel.Read(fd, r.buf[r.skip:r.limit])
@@ -177,6 +204,27 @@ func (r *Reader) try(fd uintptr) bool {
 			return true
 		}
 	}
+}
+
+// tryPair is try with two buffers.
+func (r *Reader) tryPair(fd uintptr) (answered bool) {
+	r.buf, r.second = TakeBuffer(), TakeBuffer()
+	into := [2][]byte{r.buf[r.skip : r.skip+pairPart], r.second[r.skip : r.skip+pairPart]}
+	for {
+		if r.n, r.err = kernel.ReadAll(fd, into[:]); r.err != syscall.EINTR {
+			break
+		}
+	}
+	if r.n <= pairPart {
+		GiveBuffer(r.second)
+		r.second = nil
+	}
+	if r.err == syscall.EAGAIN {
+		GiveBuffer(r.buf)
+		r.buf = nil
+		return false
+	}
+	return true
 }
 
 // trySplice is try with a pipe. done says that it knows what a read would say: not where

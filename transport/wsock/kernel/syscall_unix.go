@@ -11,6 +11,9 @@ import (
 // Read reads what the kernel holds, without waiting.
 func Read(fd uintptr, b []byte) (int, error) { return syscall.Read(int(fd), b) }
 
+// ReadAll is Read into pieces of memory, one after the other.
+func ReadAll(fd uintptr, p [][]byte) (int, error) { return unix.Readv(int(fd), p) }
+
 // Write gives the kernel what it takes, without waiting.
 func Write(fd uintptr, b []byte) (int, error) { return syscall.Write(int(fd), b) }
 

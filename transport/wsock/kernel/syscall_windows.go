@@ -7,6 +7,8 @@ import "errors"
 
 func Read(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
+func ReadAll(uintptr, [][]byte) (int, error) { return 0, errors.ErrUnsupported }
+
 func Write(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
 func WriteAll(uintptr, [][]byte) (int, error) { return 0, errors.ErrUnsupported }
