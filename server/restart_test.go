@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,7 +23,8 @@ import (
 	"wsproxy/messages"
 )
 
-// What a handler that is to fail is sent, as the payload of a raw connection.
+// What a handler that is to fail is sent, as the payload for a connection that there is
+// not: short data for one that there is meets no mailbox.
 const fatal = "make the handler fail"
 
 // restartServer is the whole server with real listeners, in this process, so
@@ -269,7 +271,7 @@ func (c *restartTunnel) fail() {
 	defer conn.Close()
 	id := await(c.t, "tcp_open", c.conns)
 	frame := make([]byte, messages.DataHeader)
-	messages.PutDataHeader(frame, id)
+	messages.PutDataHeader(frame, strings.Repeat("0", len(id)))
 	// Beside serve, which writes only when something comes in.
 	if err := c.ws.WriteMessage(websocket.BinaryMessage, append(frame, fatal...)); err != nil {
 		c.t.Fatal(err)
