@@ -188,7 +188,7 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 	s.begin(k)
 	if old != nil {
 		if older != nil { // or there could be any number that linger
-			older.ws.Cut()
+			older.ws.Drop()
 		}
 		old.ws.Interrupt()
 		old.finish(messages.ReasonTakenOver)

@@ -104,7 +104,7 @@ func (k *socket) ended(reason messages.Reason) any {
 	s.clientEnded = s.clientEnded || current && !told.Lost && reason == messages.ReasonClientClosed
 	s.mu.Unlock()
 	if older != nil {
-		older.ws.Cut()
+		older.ws.Drop()
 	}
 	if current && told.Lost {
 		k.finish(lost)

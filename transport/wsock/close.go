@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"wsproxy/messages"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // Finish begins the end of the session. The first call counts, later ones
@@ -54,6 +55,18 @@ func (s *Session) Cut() {
 	if s.conn != nil {
 		_ = s.conn.conn.SetDeadline(LongAgo)
 	}
+}
+
+// orphaned is how many bytes at most the kernel goes on sending, by itself, to a client
+// that was dropped: as a close frame behind little is, which a client that reads has soon.
+const orphaned = 64 << 10
+
+// Drop is Cut for a WebSocket that others have taken the place of again and again. The
+// kernel, which else sends on for minutes what a client that reads nothing has not taken,
+// a [SendBuffer] for each, keeps no more than a little of it.
+func (s *Session) Drop() {
+	s.dropped.Store(true)
+	s.Cut()
 }
 
 // Interrupt ends the write under way, of a WebSocket whose session has another one
@@ -108,6 +121,9 @@ func (s *Session) release() {
 		s.conn.linger.Stop()
 	}
 	s.host.keepalive.remove(s.conn)
+	if s.dropped.Load() && kernel.Look(s.conn.raw).Unacked > orphaned {
+		_ = s.conn.conn.SetLinger(0)
+	}
 	s.conn.conn.Close()
 	s.conn.endLimit()
 }

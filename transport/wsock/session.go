@@ -58,6 +58,7 @@ type Session struct {
 	state   atomic.Int32       // sessionOpen, sessionAttached, sessionClosing
 	discard atomic.Bool        // the session is closing: what is read goes nowhere
 	cut     atomic.Bool        // Cut was called
+	dropped atomic.Bool        // Drop was called
 	closing context.Context    // ends when the session begins to close
 	cancel  context.CancelFunc // of closing
 

@@ -233,6 +233,34 @@ func TestCutComesBeforeTheWait(t *testing.T) {
 	}
 }
 
+// What a client that was cut has not taken the kernel sends on by itself, but not to one
+// that was dropped: of that it keeps a little.
+func TestDropTakesBackWhatNobodyReads(t *testing.T) {
+	for name, c := range map[string]struct {
+		end    func(*Session)
+		unread int
+		whole  bool
+	}{
+		"cut": {(*Session).Cut, 512 << 10, true}, "dropped": {(*Session).Drop, 512 << 10, false},
+		"dropped with little": {(*Session).Drop, 1 << 10, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newSessionRig(t, time.Hour)
+			r.Read("reading", Receiver{Payload: func([]byte, bool, bool) messages.Reason { return "" }})
+			if err := r.conn.Write(make([]byte, c.unread)); err != nil {
+				t.Fatal(err)
+			}
+			closed := r.finish(messages.ReasonTakenOver)
+			c.end(&r.Session)
+			testkit.Receive(t, closed)
+			all, err := io.ReadAll(r.peer)
+			if whole := err == nil && len(all) > c.unread; whole != c.whole {
+				t.Errorf("the client reads %d bytes of %d, %v", len(all), c.unread, err)
+			}
+		})
+	}
+}
+
 // A hasty acts on the first thing that it is told, while it is told that.
 type hasty func()
 
