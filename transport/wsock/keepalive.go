@@ -140,7 +140,7 @@ type rota struct {
 	groups []map[*Conn]struct{} // by turn
 	next   int                  // whose turn it is next
 	beat   uint8                // of the interval
-	slot   int                  // of the next that joins: one of the turns of an interval
+	slot   int                  // of the next that joins: one of the turns of firstPings beats
 }
 
 func newRota(turns int) *rota {
@@ -151,12 +151,19 @@ func newRota(turns int) *rota {
 	return r
 }
 
+// firstPings is over how many beats the first pings of those are spread that join at once.
+// The first one comes a beat after a socket was first looked at, since whoever has just come
+// needs none, and the last one, with a beat until it joins and one of turns, within an
+// interval.
+const firstPings = beatsPerInterval - 2
+
 // join spreads sockets over the interval.
 func (r *rota) join(young map[*Conn]struct{}) {
 	for s := range young {
-		s.pulse.group, s.pulse.phase = uint8(r.slot/beatsPerInterval), uint8(r.slot%beatsPerInterval)
+		s.pulse.group = uint8(r.slot / firstPings)
+		s.pulse.phase = (r.beat + 1 + uint8(r.slot%firstPings)) % beatsPerInterval
 		r.groups[s.pulse.group][s] = struct{}{}
-		r.slot = (r.slot + 1) % (beatsPerInterval * len(r.groups))
+		r.slot = (r.slot + 1) % (firstPings * len(r.groups))
 	}
 }
 
