@@ -12,26 +12,6 @@ type nowhere struct{ net.Conn }
 
 func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
 
-// A message with its trailer is written without an allocation. The race detector makes
-// pools lose what they have.
-func TestWriteDoesNotAllocate(t *testing.T) {
-	if raceDetector {
-		t.Skip("the race detector")
-	}
-	c := &Conn{wire: newWire(&road{nowhere{}, nowhere{}}, false)}
-	c.wire.holds = true
-	payload, trailer := make([]byte, replay.MaxPayload), make([]byte, replay.TrailerSize)
-	pieces := [][]byte{payload, trailer}
-	if n := testing.AllocsPerRun(100, func() {
-		pieces[0] = payload[:1000]
-		_, _, _ = c.Write(Binary, pieces...), c.Write(Text, trailer), c.Flush()
-		pieces[0] = payload
-		_ = c.Write(Binary, pieces...)
-	}); n > 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
 // What a message of a tunnel costs between the session and the kernel.
 func BenchmarkMessage(b *testing.B) {
 	payload, trailer := make([]byte, 32<<10), make([]byte, replay.TrailerSize)
