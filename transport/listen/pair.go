@@ -1,9 +1,12 @@
 package listen
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -21,14 +24,16 @@ const pairBuffer = 64 << 10
 // have one of them: each pair has a listener of its own, which takes what comes from the
 // other end alone.
 func newPair() (edge, front *net.TCPConn, err error) {
-	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: pairAddress()})
+	listens := net.ListenConfig{KeepAlive: -1, Control: receiveLittle}
+	listener, err := listens.Listen(context.Background(), "tcp4", net.JoinHostPort(pairAddress().String(), "0"))
 	if err != nil {
 		return nil, nil, err
 	}
+	l := listener.(*net.TCPListener)
 	defer l.Close()
 	deadline := time.Now().Add(pairTimeout)
 	_ = l.SetDeadline(deadline)
-	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1}
+	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1, Control: receiveLittle}
 	conn, err := dialer.Dial("tcp4", l.Addr().String())
 	if err != nil {
 		return nil, nil, err
@@ -41,15 +46,20 @@ func newPair() (edge, front *net.TCPConn, err error) {
 			return nil, nil, err
 		}
 		if edge.RemoteAddr().String() == front.LocalAddr().String() {
-			_ = edge.SetKeepAlive(false) // the ends know of each other
-			// The kernel doubles what it is asked for (socket(7), SO_RCVBUF).
-			_ = front.SetReadBuffer(pairBuffer / 2)
-			_ = front.SetWriteBuffer(pairBuffer / 2)
-			_ = edge.SetReadBuffer(pairBuffer / 2)
+			_ = front.SetWriteBuffer(pairBuffer / 2) // which the kernel doubles (socket(7), SO_SNDBUF)
 			return edge, front, nil
 		}
 		edge.Close() // somebody looks for open ports
 	}
+}
+
+// receiveLittle bounds what the kernel holds of what comes. It does so before the handshake,
+// which tells the other end how much that may be: if it were less later on, the kernel would
+// drop what comes beyond it, and that comes again by a timer only, which took half a second
+// where both ends sent pieces of 700 bytes. What a listener accepts has its bound.
+func receiveLittle(_, _ string, raw syscall.RawConn) (err error) {
+	bad := raw.Control(func(fd uintptr) { err = receiveAtMost(fd, pairBuffer/2) })
+	return errors.Join(bad, err)
 }
 
 // pairAddress returns an address of this machine. On Linux all of 127.0.0.0/8 are: no
