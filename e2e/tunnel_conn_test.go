@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"wsproxy/internal/attack/wire"
 )
 
 // A tunnelRawConn is a raw connection as a tunnel's client has it. With credit
@@ -236,8 +238,17 @@ func tunnelDial(t *testing.T, port int) *net.TCPConn {
 // tunnelDialLocal dials from 127.0.0.n.
 func tunnelDialLocal(t *testing.T, port int, n byte) *net.TCPConn {
 	t.Helper()
-	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, n)}}
-	conn, err := dialer.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	return tunnelDialBuffer(t, port, n, 0)
+}
+
+// tunnelDialBuffer is tunnelDialLocal with a receive buffer of so many bytes, which the
+// system chooses if it is 0. A buffer that gets smaller only after the handshake takes
+// back a window that its peer has been told of. From there on the kernel drops what
+// comes beyond it, with the acknowledgements in it: both directions wait for the
+// retransmission timer, a minute and more.
+func tunnelDialBuffer(t *testing.T, port int, n byte, bytes int) *net.TCPConn {
+	t.Helper()
+	conn, err := wire.DialFrom(t.Context(), net.IPv4(127, 0, 0, n).String(), net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), bytes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,11 +268,24 @@ func tunnelPair(t *testing.T, c *tunnelClient) (outside *net.TCPConn, inside *tu
 func tunnelPairFrom(t *testing.T, c *tunnelClient, n byte) (outside *net.TCPConn, inside *tunnelRawConn) {
 	t.Helper()
 	outside = tunnelDialLocal(t, c.port, n)
-	inside = c.next(t)
+	return outside, tunnelInside(t, c, outside)
+}
+
+// tunnelPairBuffer is tunnelPair with a receive buffer of so many bytes outside.
+func tunnelPairBuffer(t *testing.T, c *tunnelClient, bytes int) (outside *net.TCPConn, inside *tunnelRawConn) {
+	t.Helper()
+	outside = tunnelDialBuffer(t, c.port, 1, bytes)
+	return outside, tunnelInside(t, c, outside)
+}
+
+// tunnelInside returns the client's end of a raw connection.
+func tunnelInside(t *testing.T, c *tunnelClient, outside *net.TCPConn) *tunnelRawConn {
+	t.Helper()
+	inside := c.next(t)
 	if inside.remote != outside.LocalAddr().String() {
 		t.Fatalf("the remote address is %q, not %q", inside.remote, outside.LocalAddr())
 	}
-	return outside, inside
+	return inside
 }
 
 // tunnelEcho sends back what comes, and then closes.

@@ -124,8 +124,7 @@ func TestTunnelCreditOverrun(t *testing.T) {
 	other, echo := tunnelPair(t, c)
 	go tunnelEcho(c, echo)
 	for name, half := range map[string]bool{"open": false, "half closed": true} {
-		outside, inside := tunnelPair(t, c)
-		_ = outside.SetReadBuffer(4096)
+		outside, inside := tunnelPairBuffer(t, c, 4096)
 		if half {
 			outside.CloseWrite()
 			if reason := inside.reason(t); reason != "eof" {
@@ -174,8 +173,7 @@ func TestTunnelCreditHarmsNobody(t *testing.T) {
 	var stuck sync.WaitGroup
 	var stalled []*tunnelRawConn
 	for range 10 {
-		outside, inside := tunnelPair(t, c)
-		_ = outside.SetReadBuffer(4096)
+		outside, inside := tunnelPairBuffer(t, c, 4096)
 		stalled = append(stalled, inside)
 		stuck.Go(func() { _, _ = io.CopyN(struct{ io.Writer }{inside}, tunnelNoise(1), 64<<20) })  // nobody reads it
 		stuck.Go(func() { _, _ = io.CopyN(struct{ io.Writer }{outside}, tunnelNoise(1), 64<<20) }) // nor this

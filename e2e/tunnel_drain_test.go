@@ -103,8 +103,7 @@ func TestTunnelDrainStuck(t *testing.T) {
 	s := tunnelServer(t, "SHUTDOWN_TIMEOUT=500ms")
 	c := tunnelOpen(t, s, tunnelScript{})
 	for range 3 {
-		outside, inside := tunnelPair(t, c)
-		_ = outside.SetReadBuffer(4096)
+		_, inside := tunnelPairBuffer(t, c, 4096)
 		go tunnelFlood(inside)
 	}
 	gate := make(chan struct{})

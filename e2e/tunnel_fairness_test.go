@@ -68,8 +68,7 @@ func TestTunnelFairness(t *testing.T) { // alone, because it measures
 		var said []string
 		for round := 0; round < 5 && !fair; round++ {
 			calm := tunnelP99(t, ping)
-			outside, inside := tunnelPair(t, c)
-			_ = outside.SetReadBuffer(64 << 10)
+			outside, inside := tunnelPairBuffer(t, c, 64<<10)
 			ended := make(chan struct{}, 2)
 			bulk := func(paced bool, to io.Writer, from io.Reader) {
 				if paced {
@@ -120,8 +119,7 @@ func TestTunnelCreditStall(t *testing.T) { // alone, because it measures
 	var said []string
 	for round := 0; round < 5 && !fair; round++ {
 		calmEcho, calmHTTP := tunnelP99(t, ping), tunnelP99Of(t, request)
-		outside, inside := tunnelPair(t, c)
-		_ = outside.SetReadBuffer(4096)
+		outside, inside := tunnelPairBuffer(t, c, 4096)
 		ended := make(chan struct{})
 		sent := &counter{Writer: inside}
 		go func() {

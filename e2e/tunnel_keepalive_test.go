@@ -84,8 +84,7 @@ func TestTunnelStuckClientIsNotSilent(t *testing.T) {
 	const interval = time.Second
 	s := tunnelServer(t, pingEvery(interval), "TUNNEL_BUFFER=2MiB", "TUNNEL_STALL_TIMEOUT=60s")
 	c := tunnelOpen(t, s, tunnelScript{})
-	outside, inside := tunnelPair(t, c)
-	_ = outside.SetReadBuffer(64 << 10)
+	outside, inside := tunnelPairBuffer(t, c, 64<<10)
 	const size = 32 << 20
 	sent := &counter{Writer: inside}
 	go func() {

@@ -84,8 +84,7 @@ func TestTunnelMemoryOfSmallFrames(t *testing.T) {
 	const frames = 700_000
 	s := tunnelServer(t, "TUNNEL_STALL_TIMEOUT=1h")
 	c := tunnelOpen(t, s, tunnelScript{})
-	outside, inside := tunnelPair(t, c)
-	_ = outside.SetReadBuffer(4096)
+	_, inside := tunnelPairBuffer(t, c, 4096)
 	if _, err := inside.Write(make([]byte, 8<<20)); err != nil { // more than the kernels take
 		t.Fatal(err)
 	}

@@ -92,8 +92,7 @@ func TestTunnelRawFlushBeforeClose(t *testing.T) {
 	for _, query := range []string{"", "flow=credit"} {
 		const size = 4 << 20
 		c := tunnelOpen(t, s, tunnelScript{query: query})
-		outside, inside := tunnelPair(t, c)
-		_ = outside.SetReadBuffer(64 << 10)
+		outside, inside := tunnelPairBuffer(t, c, 64<<10)
 		sent := make(chan struct{})
 		go func() {
 			_, _ = io.CopyN(struct{ io.Writer }{inside}, tunnelNoise(7), size)
@@ -147,8 +146,7 @@ func TestTunnelRawFlushToSlow(t *testing.T) {
 	s := tunnelServer(t)
 	const size = 2 << 20
 	c := tunnelOpen(t, s, tunnelScript{query: "flow=credit"})
-	outside, inside := tunnelPair(t, c)
-	_ = outside.SetReadBuffer(16 << 10)
+	outside, inside := tunnelPairBuffer(t, c, 16<<10)
 	go func() {
 		_, _ = io.CopyN(struct{ io.Writer }{inside}, tunnelNoise(9), size)
 		_ = inside.Close()

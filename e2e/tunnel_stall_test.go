@@ -39,8 +39,7 @@ func TestTunnelStalledPeer(t *testing.T) {
 	elsewhere := tunnelDial(t, other.port)
 
 	for _, half := range []bool{false, true} {
-		outside, inside := tunnelPair(t, c)
-		_ = outside.SetReadBuffer(4096)
+		outside, inside := tunnelPairBuffer(t, c, 4096)
 		count := 1
 		if half { // the client knows that nothing more comes
 			outside.CloseWrite()
@@ -83,8 +82,7 @@ func TestTunnelSlowPeer(t *testing.T) {
 	t.Parallel()
 	s := tunnelStalled(t)
 	c := tunnelOpen(t, s, tunnelScript{})
-	outside, inside := tunnelPair(t, c)
-	_ = outside.SetReadBuffer(32 << 10)
+	outside, inside := tunnelPairBuffer(t, c, 32<<10)
 	const size = 12 << 20
 	go func() {
 		_, _ = io.CopyN(struct{ io.Writer }{inside}, tunnelNoise(4), size)
@@ -116,14 +114,12 @@ func TestTunnelStalledAfterClose(t *testing.T) {
 	echoed, echo := tunnelPair(t, c)
 	go tunnelEcho(c, echo)
 	// The first one has the most waiting, and the second one fills the rest.
-	first, inside := tunnelPair(t, c)
-	_ = first.SetReadBuffer(4096)
+	first, inside := tunnelPairBuffer(t, c, 4096)
 	if _, err := io.CopyN(struct{ io.Writer }{inside}, tunnelNoise(1), 28<<20); err != nil {
 		t.Fatal(err)
 	}
 	_ = inside.Close()
-	second, inside := tunnelPair(t, c)
-	_ = second.SetReadBuffer(4096)
+	_, inside = tunnelPairBuffer(t, c, 4096)
 	go tunnelFlood(inside)
 	if reason := inside.reason(t); reason != "slow" {
 		t.Errorf("tcp_close %q", reason)
@@ -143,8 +139,7 @@ func TestTunnelManyStalledPeers(t *testing.T) {
 	c := tunnelOpen(t, s, tunnelScript{})
 	var insides []*tunnelRawConn
 	for range 5 {
-		outside, inside := tunnelPair(t, c)
-		_ = outside.SetReadBuffer(4096)
+		_, inside := tunnelPairBuffer(t, c, 4096)
 		insides = append(insides, inside)
 		go tunnelFlood(inside)
 	}
