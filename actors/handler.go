@@ -271,7 +271,7 @@ func (a *handler) accepted(ctx actor.Context, m *messages.Accepted) {
 	}
 	props := supervise.Guarded(a.needs.Log, func() actor.Actor {
 		return newConn(a.needs, a.mux, stream, a.owner.Tunnel, claims, a.credit, a.log)
-	}, a.needs.Workers.Option())
+	}, a.needs.Workers.DirectOption())
 	a.came++
 	a.conns[stream.ID()] = &rawConn{pid: ctx.Spawn(props), stream: stream, order: a.came, own: own, count: m.Count, claims: claims}
 }

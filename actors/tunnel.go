@@ -226,7 +226,7 @@ func (a *tunnel) ready(ctx actor.Context) {
 	unknown := recent.New(recent.Unknown)
 	props := supervise.Guarded(needs.Log, func() actor.Actor {
 		return newHandler(needs, mux, whose, credit, unknown, log)
-	}, actor.WithSupervisor(supervise.Stop), needs.Workers.Option())
+	}, actor.WithSupervisor(supervise.Stop), needs.Workers.DirectOption())
 	handler, err := ctx.SpawnNamed(props, handlerName(a.open.Bytes))
 	if err != nil {
 		a.finish(ctx, messages.ReasonInternal)

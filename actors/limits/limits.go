@@ -30,7 +30,7 @@ func NewBook(bounds ledger.Bounds) *Book { return &Book{Ledger: ledger.New(bound
 // failure loses one request, and no slot. workers may be nil.
 func Spawn(system *actor.ActorSystem, book *Book, workers *supervise.Workers, log *slog.Logger) (*actor.PID, error) {
 	props := supervise.Guarded(log, func() actor.Actor { return &limits{book: book} },
-		actor.WithGuardian(supervise.Resume), workers.Option())
+		actor.WithGuardian(supervise.Resume), workers.DirectOption())
 	return system.Root.SpawnNamed(props, "limits")
 }
 
