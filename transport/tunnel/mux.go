@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -353,6 +354,7 @@ func (m *Mux) pumpOut() messages.Reason {
 				m.inFlight.Await(m.queue.Wake())
 			default:
 				<-m.queue.Wake()
+				runtime.Gosched() // others who are about to add something do so first: one write for all
 			}
 			continue
 		}
