@@ -3,5 +3,6 @@
 // supervision strategies, and the goroutines that run busy mailboxes.
 //
 // Package actors spawns everything by it, and the server makes the one system.
-// It knows the actor library and nothing of the project.
+// It knows the actor library, and of the project the messages whose senders may run
+// who gets them.
 package supervise

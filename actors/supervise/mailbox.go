@@ -21,14 +21,20 @@ type mailbox struct {
 	due           atomic.Bool // run is to be called
 }
 
+// longData is from how many bytes on data of a tunnel's client goes by the workers: whoever
+// writes it on writes more at once if it comes a little later, and its reader can go on.
+const longData = 8 << 10
+
 // isDirect reports whether who sends a message may run its receiver: all who send it hold no
 // lock then. What the limits answer is none of these, though they hold none: a handler that is
 // run within the one actor for all would hold up the others.
 func isDirect(message any) bool {
-	switch message.(type) {
+	switch m := message.(type) {
 	case *messages.OpenRequest, *messages.RequestRead, *messages.RequestEnded, *messages.CancelRequest, *messages.Delivered,
-		*messages.Acquire, *messages.Release, *messages.FromClient, *messages.Data:
+		*messages.Acquire, *messages.Release, *messages.FromClient:
 		return true
+	case *messages.Data:
+		return len(m.Data) < longData
 	}
 	return false
 }

@@ -118,3 +118,20 @@ func TestManySendersOfOneActor(t *testing.T) {
 		t.Errorf("it has had %d messages, not %d", got, senders*each)
 	}
 }
+
+// What would hold its sender up, or others, is left to the workers.
+func TestWhatSendersRun(t *testing.T) {
+	for _, c := range []struct {
+		message any
+		direct  bool
+	}{
+		{&messages.Acquire{}, true},
+		{&messages.Granted{}, false},
+		{&messages.Data{Data: make([]byte, longData-1)}, true},
+		{&messages.Data{Data: make([]byte, longData)}, false},
+	} {
+		if isDirect(c.message) != c.direct {
+			t.Errorf("%T of up to %d bytes is direct: %t", c.message, longData, !c.direct)
+		}
+	}
+}
