@@ -204,6 +204,7 @@ func (s *Rules) Answer(from []messages.Field, to http.Header) (f Framing, unfit 
 		return f, &UnfitError{messages.ReasonAnswerHeaders, "it has too many headers"}
 	}
 	named := namedByConnection(connection)
+	values := make([]string, 0, len(from)) // of all names that don't repeat: one allocation
 	for _, field := range from {
 		name, v := textproto.CanonicalMIMEHeaderKey(field.Name), field.Value
 		switch {
@@ -212,8 +213,14 @@ func (s *Rules) Answer(from []messages.Field, to http.Header) (f Framing, unfit 
 		case name == "Transfer-Encoding":
 			f.codings = append(f.codings, v)
 		case !hopByHop[name] && !named[name]:
-			if v, ok := s.passes(name, v); ok {
-				to[name] = append(to[name], v)
+			v, ok := s.passes(name, v)
+			switch had := to[name]; {
+			case !ok:
+			case had == nil:
+				values = append(values, v)
+				to[name] = values[len(values)-1:][:1:1]
+			default:
+				to[name] = append(had, v)
 			}
 		}
 	}

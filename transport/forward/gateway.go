@@ -86,8 +86,7 @@ func (g *Gateway) Find(subdomain string) (handler *actor.PID, bytes bool) {
 	return nil, false
 }
 
-// errStatus is why an answer's status can't be passed on: 101 would turn a
-// proxy in front into a raw pipe.
+// errStatus is why an answer's status can't be passed on: 101 would turn a proxy in front into a raw pipe.
 var errStatus = errors.New("its status is not within 200 to 599")
 
 // refuse answers for a tunnel that doesn't. It closes the connection of an outside client that has gone.
