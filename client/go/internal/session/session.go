@@ -77,6 +77,8 @@ type Session struct {
 
 	mu      sync.Mutex
 	work    sync.Cond    // of mu: the writer waits for it
+	busy    bool         // somebody writes, and goes on while there is something
+	batch   batch        // of who is busy
 	changed sync.Cond    // of mu: the keeper waits for it, for the writer and for room
 	sock    *socket.Conn // nil while it is detached
 	line    line         // of sock
@@ -101,7 +103,8 @@ type line struct {
 	ack, ping, pong bool    // are to be sent, ahead of data
 	wsPing          bool    // the same, in the plain way
 	wsPong          *string // one may answer several pings
-	writing         bool    // the writer uses the WebSocket, without mu
+	writing         bool    // who is busy uses the WebSocket, without mu
+	stuck           bool    // the kernel has not taken all: the writer is to wait for it
 	unflushed       bool    // something waits for Flush
 	broken          bool    // a write has failed, and the reader finds the end
 	eof, close      bool    // have been sent
@@ -178,9 +181,9 @@ const maxTimeout = 1 << 30
 // Wake says that the Source has something again.
 func (s *Session) Wake() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.ready = true
-	s.work.Signal()
-	s.mu.Unlock()
+	s.serve()
 }
 
 // Passed says that so many units that the Sink took have been passed on: the

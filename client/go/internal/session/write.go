@@ -33,37 +33,68 @@ type batch struct {
 // write is the session's writer. It writes to the WebSocket of the moment, what
 // is urgent first, until the session is over.
 func (s *Session) write() {
-	var b batch
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.over {
-		s.asked = false
-		if s.sock == nil || s.line.broken || s.line.close || !s.next(&b) {
-			if !s.asked { // else something may have come about meanwhile
-				s.work.Wait()
-			}
-			continue
+		if s.busy || !s.step(false) {
+			s.work.Wait()
 		}
-		sock := s.sock
-		if sock == nil { // lost while the Source was asked
-			b.drop()
-			continue
-		}
-		s.line.writing = true
-		s.mu.Unlock()
-		err := b.write(sock, s.o.Unit)
-		s.mu.Lock()
-		s.line.writing = false
-		s.wrote(&b, err)
-		s.changed.Broadcast()
 	}
 }
 
+// mostSteps is after how many steps whoever has something to write, and writes what
+// others have as well, leaves the rest to the writer: it has work of its own.
+const mostSteps = 32
+
+// serve writes what there is, without waiting, which spares waking the writer. It is
+// the writer's where that can't be done. Under mu, which it gives back meanwhile.
+func (s *Session) serve() {
+	if s.busy {
+		return // who is goes on with it
+	}
+	for n := 0; n < mostSteps && s.mayTry(); n++ {
+		if !s.step(true) && s.mayTry() {
+			return
+		}
+	}
+	s.work.Signal()
+}
+
+// mayTry reports whether what there is can be written without waiting. Ends are said by
+// the writer alone. Under mu.
+func (s *Session) mayTry() bool {
+	return s.sock != nil && s.sock.Tries() && !s.line.stuck && !s.eof && !s.closing.wanted
+}
+
+// step writes the next batch, and reports whether another may follow. With try it
+// doesn't wait for the kernel. Under mu, which it gives back meanwhile.
+func (s *Session) step(try bool) (more bool) {
+	b := &s.batch
+	s.busy, s.asked = true, false
+	defer func() { s.busy = false }()
+	if s.sock == nil || s.line.broken || s.line.close || !s.next(b, try) {
+		return s.asked // something may have come about meanwhile
+	}
+	sock := s.sock
+	if sock == nil { // lost while the Source was asked
+		b.drop()
+		return true
+	}
+	s.line.writing = true
+	s.mu.Unlock()
+	all, err := b.write(sock, s.o.Unit, try)
+	s.mu.Lock()
+	s.line.writing = false
+	s.wrote(b, all, err)
+	s.changed.Broadcast()
+	return all
+}
+
 // next makes the next batch, and reports whether there is one. Under mu, which it
-// gives back while it asks the Source.
-func (s *Session) next(b *batch) bool {
+// gives back while it asks the Source. With try nothing ends.
+func (s *Session) next(b *batch, try bool) bool {
 	*b = batch{pieces: b.pieces[:0], frame: b.frame}
-	if s.urgent(b) || s.more(b) || s.last(b) {
+	if !s.line.stuck && (s.urgent(b) || s.more(b) || !try && s.last(b)) {
 		return true
 	}
 	b.flush = s.line.unflushed
@@ -173,9 +204,13 @@ func (s *Session) isDelivered() bool {
 	return s.out.Acknowledged() == s.out.Position()
 }
 
-// wrote notes how the write of a batch has ended. Under mu.
-func (s *Session) wrote(b *batch, err error) {
-	s.line.unflushed = !b.flush && b.close == nil
+// wrote notes how the write of a batch has ended: all says whether the kernel has taken
+// what it was given. Under mu.
+func (s *Session) wrote(b *batch, all bool, err error) {
+	s.line.unflushed = !all || !b.flush && b.close == nil
+	if s.line.stuck = !all; !all {
+		s.work.Signal()
+	}
 	if len(b.pieces) > 0 {
 		s.out.Wrote()
 		clear(b.pieces)
@@ -203,25 +238,32 @@ func giveBack(buf *wsock.Buffer) {
 	}
 }
 
-// write writes the batch.
-func (b *batch) write(sock *socket.Conn, unit replay.Unit) error {
+// write writes the batch, and reports whether the kernel has taken what it was given:
+// with try it may have taken a part.
+func (b *batch) write(sock *socket.Conn, unit replay.Unit, try bool) (all bool, err error) {
 	switch {
 	case b.text != nil:
-		return sock.Write(socket.Text, b.text)
+		sock.Write(socket.Text, b.text)
 	case b.pong != nil:
-		return sock.WritePong(*b.pong)
+		err = sock.WritePong(*b.pong)
 	case b.ping:
-		return sock.WritePing()
+		err = sock.WritePing()
 	case b.close != nil:
-		return sock.Close(b.close.code, b.close.reason)
-	case b.flush:
-		return sock.Flush()
+		return true, sock.Close(b.close.code, b.close.reason)
 	case b.isData:
-		return sock.Write(kindOf(b.plain.JSON), b.plain.Payload)
+		sock.Write(kindOf(b.plain.JSON), b.plain.Payload)
 	case unit == replay.Messages:
-		return b.messages(sock)
+		b.messages(sock)
+	default:
+		b.bytes(sock)
 	}
-	return b.bytes(sock)
+	switch {
+	case err != nil || !b.flush && !sock.IsFull():
+		return true, err
+	case try:
+		return sock.TryFlush()
+	}
+	return true, sock.Flush()
 }
 
 func kindOf(json bool) socket.Kind {
@@ -232,23 +274,20 @@ func kindOf(json bool) socket.Kind {
 }
 
 // messages writes each piece as a message.
-func (b *batch) messages(sock *socket.Conn) error {
+func (b *batch) messages(sock *socket.Conn) {
 	for _, p := range b.pieces {
 		b.frame = append(b.frame[:0], p.Payload)
 		if !p.JSON {
 			binary.BigEndian.PutUint64(b.trailer[:], p.Position)
 			b.frame = append(b.frame, b.trailer[:])
 		}
-		if err := sock.Write(kindOf(p.JSON), b.frame...); err != nil {
-			return err
-		}
+		sock.Write(kindOf(p.JSON), b.frame...)
 	}
-	return nil
 }
 
 // bytes writes pieces of a stream, as many in a message as fit: where messages
 // begin and end means nothing.
-func (b *batch) bytes(sock *socket.Conn) error {
+func (b *batch) bytes(sock *socket.Conn) {
 	b.frame = b.frame[:0]
 	size := 0
 	for i, p := range b.pieces {
@@ -259,10 +298,7 @@ func (b *batch) bytes(sock *socket.Conn) error {
 		}
 		binary.BigEndian.PutUint64(b.trailer[:], p.Position)
 		b.frame = append(b.frame, b.trailer[:])
-		if err := sock.Write(socket.Binary, b.frame...); err != nil {
-			return err
-		}
+		sock.Write(socket.Binary, b.frame...)
 		b.frame, size = b.frame[:0], 0
 	}
-	return nil
 }

@@ -99,10 +99,11 @@ func (c *Conn) SetReadDeadline(t time.Time) { _ = c.wire.raw.SetReadDeadline(t) 
 func (c *Conn) SetWriteDeadline(t time.Time) { _ = c.wire.raw.SetWriteDeadline(t) }
 
 // Write writes a message of the pieces, one behind the other, as one frame, which
-// may wait for Flush. It keeps none of them.
-func (c *Conn) Write(kind Kind, pieces ...[]byte) error { return c.wire.message(kind, pieces) }
+// waits for Flush. It keeps none of them.
+func (c *Conn) Write(kind Kind, pieces ...[]byte) { c.wire.message(kind, pieces) }
 
-// WritePing writes a ping of the WebSocket protocol, and WritePong answers one.
+// WritePing writes a ping of the WebSocket protocol, and WritePong answers one. They
+// wait for Flush, too.
 func (c *Conn) WritePing() error {
 	return c.ws.WriteControl(websocket.PingMessage, nil, time.Time{})
 }
@@ -114,6 +115,16 @@ func (c *Conn) WritePong(payload string) error {
 
 // Flush sends what waits.
 func (c *Conn) Flush() error { return c.wire.flush() }
+
+// IsFull reports whether so much waits that it is to be sent before more is written.
+func (c *Conn) IsFull() bool { return len(c.wire.held) > joined }
+
+// Tries reports whether there is TryFlush: not with TLS, nor on Windows.
+func (c *Conn) Tries() bool { return c.wire.try != nil }
+
+// TryFlush sends what the kernel takes at once, and reports whether that is all. Else
+// Flush sends the rest.
+func (c *Conn) TryFlush() (all bool, err error) { return c.wire.tryFlush() }
 
 // Close sends a close frame, behind all that was written. Nothing may be written
 // after it. The code 1005 stands for a frame without one.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -51,9 +52,11 @@ var errNotAsked = errors.New("the WebSocket is broken")
 // There is one writer at a time, but for the methods that say otherwise.
 type wire struct {
 	*road
-	system  syscall.RawConn // of the TCP connection; nil if it is none
-	holds   bool            // since the handshake
-	held    []byte          // frames that wait for Flush, in spare
+	system  syscall.RawConn  // of the TCP connection; nil if it is none
+	holds   bool             // since the handshake
+	try     *wsock.TryWriter // of the same; nil where a write can only be waited for
+	held    []byte           // frames that wait for Flush, in spare
+	gone    int              // bytes of held that the kernel has taken
 	spare   *[room]byte
 	timed   bool          // there is a write deadline
 	closes  atomic.Bool   // the next close frame is the session's own
@@ -77,6 +80,9 @@ func newWire(r *road, unsentLow bool) *wire {
 	if tcp, ok := r.raw.(syscall.Conn); ok {
 		if w.system, _ = tcp.SyscallConn(); w.system != nil && unsentLow {
 			kernel.KeepUnsent(w.system, unsent)
+		}
+		if r.Conn == r.raw && runtime.GOOS != "windows" {
+			w.try, _ = wsock.NewTryWriter(tcp)
 		}
 	}
 	return w
@@ -126,14 +132,13 @@ func (w *wire) Write(b []byte) (int, error) {
 	}
 	w.take()
 	w.held = append(w.held, b...)
-	return len(b), w.bound()
+	return len(b), nil
 }
 
 // message writes a message as one frame. gorilla would copy it, then mask the copy.
-func (w *wire) message(kind Kind, pieces [][]byte) error {
+func (w *wire) message(kind Kind, pieces [][]byte) {
 	w.take()
 	w.held = wsock.AppendMasked(w.held, byte(kind), rand.Uint32(), pieces...)
-	return w.bound()
 }
 
 // take takes a buffer for what is to be held.
@@ -144,24 +149,35 @@ func (w *wire) take() {
 	}
 }
 
-// bound writes what is held if that is much.
-func (w *wire) bound() error {
-	if len(w.held) > joined {
-		return w.flush()
-	}
-	return nil
-}
-
 // flush writes what is held.
 func (w *wire) flush() error {
 	if w.held == nil {
 		return nil
 	}
-	n, err := w.Conn.Write(w.held)
+	n, err := w.Conn.Write(w.held[w.gone:])
 	w.written.Add(uint64(n))
-	spares.Put(w.spare)
-	w.held, w.spare = nil, nil
+	w.release()
 	return err
+}
+
+func (w *wire) release() {
+	spares.Put(w.spare)
+	w.held, w.spare, w.gone = nil, nil, 0
+}
+
+// tryFlush writes as much of what is held as the kernel takes at once, and reports
+// whether that was all.
+func (w *wire) tryFlush() (all bool, err error) {
+	if w.held == nil {
+		return true, nil
+	}
+	n, err := w.try.Try(w.held[w.gone:])
+	w.written.Add(uint64(n))
+	if w.gone += n; err == nil && w.gone < len(w.held) {
+		return false, nil
+	}
+	w.release()
+	return true, err
 }
 
 // SetWriteDeadline spares the kernel what changes nothing: gorilla sets one
