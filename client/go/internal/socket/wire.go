@@ -55,6 +55,7 @@ type wire struct {
 	system  syscall.RawConn  // of the TCP connection; nil if it is none
 	holds   bool             // since the handshake
 	try     *wsock.TryWriter // of the same; nil where a write can only be waited for
+	calls   io.Reader        // the same where there is try
 	held    []byte           // frames that wait for Flush, in spare
 	gone    int              // bytes of held that the kernel has taken
 	spare   *[room]byte
@@ -76,13 +77,14 @@ const unsent = 32 << 10
 var spares = sync.Pool{New: func() any { return new([room]byte) }}
 
 func newWire(r *road, unsentLow bool) *wire {
-	w := &wire{road: r}
+	w := &wire{road: r, calls: r.Conn}
 	if tcp, ok := r.raw.(syscall.Conn); ok {
 		if w.system, _ = tcp.SyscallConn(); w.system != nil && unsentLow {
 			kernel.KeepUnsent(w.system, unsent)
 		}
 		if r.Conn == r.raw && runtime.GOOS != "windows" {
 			w.try, _ = wsock.NewTryWriter(tcp)
+			w.calls = newCalls(r.raw, w.system)
 		}
 	}
 	return w
@@ -98,13 +100,13 @@ func (w *wire) Read(b []byte) (int, error) {
 	}
 	if len(w.ahead) == 0 {
 		if !w.much || w.Conn != w.raw { // TLS has buffers of its own
-			n, err := w.Conn.Read(b)
+			n, err := w.calls.Read(b)
 			w.came.Add(uint64(n))
 			w.much = n == len(b) && n > readBuffer/2 && n <= readBuffer // it was gorilla's buffer
 			return n, err
 		}
 		w.lent = aheads.Get().(*[readAhead]byte)
-		n, err := w.Conn.Read(w.lent[:])
+		n, err := w.calls.Read(w.lent[:])
 		w.came.Add(uint64(n))
 		w.ahead, w.much = w.lent[:n], n == readAhead
 		if n == 0 {
