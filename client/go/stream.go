@@ -1,6 +1,7 @@
 package wsproxy
 
 import (
+	"io"
 	"net"
 	"time"
 
@@ -34,6 +35,22 @@ func (s *Stream) Read(p []byte) (int, error) { return s.s.Read(p) }
 // Write returns when p waits to be sent. What it returned nil for is sent also
 // after Close, unless the connection or the tunnel breaks.
 func (s *Stream) Write(p []byte) (int, error) { return s.s.Write(p) }
+
+// A TryWriter is a writer that [Stream.WriteTo] mostly spares a change of goroutines:
+//
+//	TryWrite(p []byte) int // writes what it can of p without waiting, and returns how much
+//
+// It is called by the goroutine that receives what comes for all streams. What it leaves is
+// given to Write, which may wait.
+type TryWriter = mux.TryWriter
+
+// WriteTo writes to w what the outside peer sends, until its end, which is no error: for
+// [io.Copy]. It holds no buffer while nothing comes. w may be a [TryWriter].
+func (s *Stream) WriteTo(w io.Writer) (int64, error) { return s.s.WriteTo(w) }
+
+// ReadFrom writes what r has, until its end, which is no error: for [io.Copy]. It spares a
+// copy of what comes in large pieces.
+func (s *Stream) ReadFrom(r io.Reader) (int64, error) { return s.s.ReadFrom(r) }
 
 // CloseWrite ends the sending side behind what was written. The outside peer of
 // a raw connection reads the end and may send on. To a connection of HTTP it is the end

@@ -17,7 +17,8 @@ type conn struct {
 	stream Stream
 	w      *watch
 
-	guard stall.Guard // of writes to the service
+	guard  stall.Guard // of writes to the service
+	direct *direct     // the service's, or nil; of the goroutine of the requests
 
 	answered chan struct{} // closed when no answers are passed any more
 
@@ -50,37 +51,21 @@ func (c *conn) dial(ctx context.Context) error {
 	if aborted {
 		cut(service)
 	}
-	go c.answers(service)
+	c.direct = newDirect(service)
+	go c.answers(service, c.direct)
 	return nil
 }
 
 // requests passes what comes from the proxy until that ends.
 func (c *conn) requests() {
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	deaf := false
-	for {
-		n, err := c.stream.Read(buf[:])
-		if n > 0 {
-			c.w.requestBytes(buf[:n])
-			if !deaf {
-				// A service may answer early and read no more: the answer counts,
-				// and what still comes of the body is taken and dropped.
-				_, failed := c.guard.Write(c.service.Write, buf[:n])
-				deaf = failed != nil
-			}
-		}
-		if err != nil {
-			c.requestsEnded(err)
-			return
-		}
-	}
+	_, err := io.Copy(&toService{c: c}, c.stream)
+	c.requestsEnded(err)
 }
 
-// requestsEnded tells the service how the proxy's side has ended.
+// requestsEnded tells the service how the proxy's side has ended: nil is in order.
 func (c *conn) requestsEnded(err error) {
 	switch {
-	case err != io.EOF:
+	case err != nil:
 		c.abort()
 	case c.service == nil:
 	case c.w.idle():
@@ -117,25 +102,18 @@ func (c *conn) quit() {
 }
 
 // answers passes what comes from the service until that ends, and ends both.
-func (c *conn) answers(service net.Conn) {
+func (c *conn) answers(service net.Conn, direct *direct) {
 	defer close(c.answered)
 	defer service.Close()
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	for {
-		n, err := service.Read(buf[:])
-		if n > 0 {
-			c.w.answerBytes(buf[:n])
-			if _, failed := c.stream.Write(buf[:n]); failed != nil {
-				c.abort()
-				_ = c.stream.Close()
-				return
-			}
-		}
-		if err != nil {
-			c.answersEnded(err)
-			return
-		}
+	from := &fromService{Reader: service, w: c.w}
+	if direct != nil {
+		from.Reader = direct
+	}
+	if _, err := io.Copy(c.stream, from); from.err != nil {
+		c.answersEnded(from.err)
+	} else if err != nil {
+		c.abort()
+		_ = c.stream.Close()
 	}
 }
 

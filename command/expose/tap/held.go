@@ -37,6 +37,10 @@ func (c *conn) heldRequests(ctx context.Context, gate Gate) {
 		if cap(out) > 2*bufferSize { // a large head was in it
 			out = nil
 		}
+		if err == io.EOF {
+			c.requestsEnded(nil)
+			return
+		}
 		if err != nil {
 			c.requestsEnded(err)
 			return

@@ -24,6 +24,30 @@ func (s tcpStream) Reset() error {
 	return s.TCPConn.Close()
 }
 
+// WriteTo offers what comes to TryWrite, and has the rest written, as a tunnel's stream does.
+func (s tcpStream) WriteTo(w io.Writer) (total int64, err error) {
+	b := make([]byte, bufferSize)
+	for {
+		n, err := s.Read(b)
+		total += int64(n)
+		left := b[:n]
+		if try, ok := w.(interface{ TryWrite(p []byte) int }); ok && n > 0 {
+			left = left[try.TryWrite(left):]
+		}
+		if len(left) > 0 {
+			if _, err := w.Write(left); err != nil {
+				return total, err
+			}
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
 // A recorder is a Watcher and a Keeper.
 type recorder struct {
 	mu    sync.Mutex

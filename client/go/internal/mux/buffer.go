@@ -39,25 +39,37 @@ func (b *inbox) take(p []byte) (n int) {
 		m := copy(p[n:], b.chunks[0][b.start:end])
 		n, b.start, b.size = n+m, b.start+m, b.size-m
 		if b.start == end {
-			b.shift()
+			wsock.GiveBuffer(b.shift())
 		}
 	}
 	return n
 }
 
-func (b *inbox) shift() {
-	wsock.GiveBuffer(b.chunks[0])
+// pop returns what waits in the first buffer, which is the caller's. There must be one.
+func (b *inbox) pop() (buf *wsock.Buffer, p []byte) {
+	p = b.chunks[0][b.start:]
+	if len(b.chunks) == 1 {
+		p = b.chunks[0][b.start:b.end]
+	}
+	b.size -= len(p)
+	return b.shift(), p
+}
+
+// shift removes the first buffer.
+func (b *inbox) shift() *wsock.Buffer {
+	buf := b.chunks[0]
 	b.chunks[0] = nil
 	b.chunks, b.start = b.chunks[1:], 0
 	if len(b.chunks) == 0 {
 		b.chunks, b.end = nil, 0
 	}
+	return buf
 }
 
 // drop gives everything back.
 func (b *inbox) drop() {
 	for len(b.chunks) > 0 {
-		b.shift()
+		wsock.GiveBuffer(b.shift())
 	}
 	b.size = 0
 }
@@ -100,6 +112,19 @@ func (b *outbox) put(p []byte, id string) (n int) {
 	}
 	b.size += n
 	return n
+}
+
+// push puts a buffer behind what waits, of which the bytes from headerSize on up to end
+// are to be sent, and reports whether there was room. Then the buffer is the outbox's.
+func (b *outbox) push(buf *wsock.Buffer, id string, end int) bool {
+	if b.count == outDepth {
+		return false
+	}
+	head := headerSize(id)
+	b.chunks[b.count] = outChunk{buf, head, end}
+	b.count++
+	b.size += end - head
+	return true
 }
 
 // first returns how many bytes the next message has, if credit allows all of it.

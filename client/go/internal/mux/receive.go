@@ -143,8 +143,7 @@ func (s *Stream) came(payload []byte) {
 	case s.closed: // the peer is not held up: it may have to get rid of this before it reads what is left for it
 		s.give()
 	case len(payload) > 0:
-		s.in.put(payload)
-		s.readable.Broadcast()
+		s.arrived(payload)
 	}
 }
 

@@ -26,6 +26,9 @@ type Stream struct {
 	in       inbox
 	window   window    // of what comes
 	giving   int       // credit that the server has yet to be told
+	direct   TryWriter // of a WriteTo that waits for what comes
+	passing  bool      // what has come is being given to direct, without mu
+	passed   int64     // bytes that direct has taken
 	readErr  error     // what Read says behind what waits: io.EOF, or why the connection broke
 	readable sync.Cond // something has come, or changed for Read
 	readBy   deadline
@@ -87,17 +90,13 @@ func (s *Stream) Read(p []byte) (n int, err error) {
 	s.mux.mu.Lock()
 	defer s.mux.unlock()
 	for {
-		switch {
-		case s.closed:
-			return 0, s.opError("read", net.ErrClosed)
-		case s.readBy.expired:
-			return 0, s.opError("read", os.ErrDeadlineExceeded)
+		switch err := s.readError(); {
+		case err != nil:
+			return 0, err
 		case s.in.size > 0:
 			n = s.in.take(p)
 			s.give()
 			return n, nil
-		case s.readErr != nil:
-			return 0, s.opError("read", s.readErr)
 		case len(p) == 0:
 			return 0, nil
 		}
@@ -105,16 +104,38 @@ func (s *Stream) Read(p []byte) (n int, err error) {
 	}
 }
 
+func (s *Stream) readError() error {
+	switch {
+	case s.closed:
+		return s.opError("read", net.ErrClosed)
+	case s.readBy.expired:
+		return s.opError("read", os.ErrDeadlineExceeded)
+	case s.in.size == 0 && s.readErr != nil:
+		return s.opError("read", s.readErr)
+	}
+	return nil
+}
+
 // Write copies p to what waits to be sent, and waits until there is room for
 // all of it: at most 128 KiB wait, and go out as the server gives credit and
 // other streams have had their turns.
 func (s *Stream) Write(p []byte) (n int, err error) {
+	err = s.fill(func() bool {
+		n += s.out.put(p[n:], s.id)
+		return n == len(p)
+	})
+	return n, err
+}
+
+// fill calls put, which puts something into the outbox and reports whether that was all,
+// as often as there is room until it was. put is called with the lock.
+func (s *Stream) fill(put func() bool) error {
 	m := s.mux
 	m.mu.Lock()
 	defer m.unlock()
 	for s.writing { // one after the other, as on any connection
 		if err := s.writeError(); err != nil {
-			return 0, err
+			return err
 		}
 		s.writable.Wait()
 	}
@@ -125,13 +146,13 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 	}()
 	for {
 		if err := s.writeError(); err != nil {
-			return n, err
+			return err
 		}
 		before := s.sendable()
-		n += s.out.put(p[n:], s.id)
+		all := put()
 		s.ask(before)
-		if n == len(p) {
-			return n, nil
+		if all {
+			return nil
 		}
 		if m.tell.wake && m.session != nil {
 			m.unlock()
