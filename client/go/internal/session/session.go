@@ -79,6 +79,7 @@ type Session struct {
 	work    sync.Cond    // of mu: the writer waits for it
 	busy    bool         // somebody writes, and goes on while there is something
 	batch   batch        // of who is busy
+	skip    int          // flushes that go without gather
 	changed sync.Cond    // of mu: the keeper waits for it, for the writer and for room
 	sock    *socket.Conn // nil while it is detached
 	line    line         // of sock

@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/binary"
+	"runtime"
 	"time"
 
 	"wsproxy/client/go/internal/socket"
@@ -53,11 +54,36 @@ func (s *Session) serve() {
 		return // who is goes on with it
 	}
 	for n := 0; n < mostSteps && s.mayTry(); n++ {
+		if n == 1 && s.line.unflushed {
+			s.gather()
+		}
 		if !s.step(true) && s.mayTry() {
 			return
 		}
 	}
 	s.work.Signal()
+}
+
+// alone is how many flushes follow without gather on one where nobody else was there.
+const alone = 3
+
+// gather lets others that are about to write do so, before all goes out in one call of the
+// kernel. Where nobody was it is left out for some times, since it may wake a thread. Under
+// mu, which it gives back meanwhile.
+func (s *Session) gather() {
+	if s.skip > 0 {
+		s.skip--
+		return
+	}
+	s.busy, s.ready = true, false
+	s.mu.Unlock()
+	runtime.Gosched()
+	s.mu.Lock()
+	s.busy = false
+	if !s.ready {
+		s.skip = alone
+	}
+	s.ready = true
 }
 
 // mayTry reports whether what there is can be written without waiting. Ends are said by
