@@ -9,23 +9,41 @@ import (
 	"wsproxy/transport/wsock/kernel"
 )
 
-// calls read a TCP connection by the calls of package kernel, which cost the scheduler less
-// than those of package net. They belong to one reader.
+// calls read and write a TCP connection by the calls of package kernel, which cost the
+// scheduler less than those of package net. They have one reader and one writer.
 type calls struct {
-	conn    net.Conn
-	raw     syscall.RawConn
-	attempt func(fd uintptr) bool // made once so that reading allocates nothing
-	b       []byte
-	n       int
-	err     error
+	conn          net.Conn
+	raw           syscall.RawConn
+	in, out       call
+	read, written func(fd uintptr) bool // made once so that nothing is allocated
+}
+
+// A call is one of the kernel, or several.
+type call struct {
+	b   []byte
+	n   int
+	err error
 }
 
 func newCalls(conn net.Conn, raw syscall.RawConn) *calls {
 	c := &calls{conn: conn, raw: raw}
-	c.attempt = func(fd uintptr) bool {
+	c.read = func(fd uintptr) bool {
 		for {
-			if c.n, c.err = kernel.Read(fd, c.b); c.err != syscall.EINTR {
-				return c.err != syscall.EAGAIN
+			if c.in.n, c.in.err = kernel.Read(fd, c.in.b); c.in.err != syscall.EINTR {
+				return c.in.err != syscall.EAGAIN
+			}
+		}
+	}
+	c.written = func(fd uintptr) bool {
+		for {
+			n, err := kernel.Write(fd, c.out.b[c.out.n:])
+			c.out.n += max(n, 0)
+			switch {
+			case err == syscall.EAGAIN:
+				return false
+			case err != nil && err != syscall.EINTR, c.out.n == len(c.out.b):
+				c.out.err = err
+				return true
 			}
 		}
 	}
@@ -34,16 +52,27 @@ func newCalls(conn net.Conn, raw syscall.RawConn) *calls {
 
 // Read reads as of the connection.
 func (c *calls) Read(b []byte) (int, error) {
-	c.b = b
-	err := c.raw.Read(c.attempt)
-	c.b = nil
-	switch {
-	case err != nil:
-		return 0, err
-	case c.err != nil:
-		return 0, &net.OpError{Op: "read", Net: "tcp", Source: c.conn.LocalAddr(), Addr: c.conn.RemoteAddr(), Err: os.NewSyscallError("read", c.err)}
-	case c.n == 0 && len(b) > 0:
+	c.in = call{b: b}
+	err := c.raw.Read(c.read)
+	c.in.b = nil
+	if err == nil && c.in.err == nil && c.in.n == 0 && len(b) > 0 {
 		return 0, io.EOF
 	}
-	return c.n, nil
+	return max(c.in.n, 0), c.failed("read", err, c.in.err)
+}
+
+// Write writes as to the connection.
+func (c *calls) Write(b []byte) (int, error) {
+	c.out = call{b: b}
+	err := c.raw.Write(c.written)
+	c.out.b = nil
+	return c.out.n, c.failed("write", err, c.out.err)
+}
+
+// failed returns err, or that of the kernel's call as package net returns it.
+func (c *calls) failed(name string, err, called error) error {
+	if err != nil || called == nil {
+		return err
+	}
+	return &net.OpError{Op: name, Net: "tcp", Source: c.conn.LocalAddr(), Addr: c.conn.RemoteAddr(), Err: os.NewSyscallError(name, called)}
 }

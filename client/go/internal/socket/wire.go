@@ -55,7 +55,7 @@ type wire struct {
 	system  syscall.RawConn  // of the TCP connection; nil if it is none
 	holds   bool             // since the handshake
 	try     *wsock.TryWriter // of the same; nil where a write can only be waited for
-	calls   io.Reader        // the same where there is try
+	calls   io.ReadWriter    // Conn, or what costs less where there is try
 	held    []byte           // frames that wait for Flush, in spare
 	gone    int              // bytes of held that the kernel has taken
 	spare   *[room]byte
@@ -156,7 +156,7 @@ func (w *wire) flush() error {
 	if w.held == nil {
 		return nil
 	}
-	n, err := w.Conn.Write(w.held[w.gone:])
+	n, err := w.calls.Write(w.held[w.gone:])
 	w.written.Add(uint64(n))
 	w.release()
 	return err

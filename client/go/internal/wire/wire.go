@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -72,6 +73,9 @@ var (
 // *[messages.Close], *[messages.Credit] or *[Expires], or nil for a type that is not known, which
 // is ignored.
 func DecodeServer(b []byte) (any, error) {
+	if c := credit(b); c != nil {
+		return c, nil
+	}
 	var kind struct {
 		Type any `json:"type"`
 	}
@@ -105,6 +109,42 @@ func DecodeServer(b []byte) (any, error) {
 		return &messages.Credit{ConnID: m.ConnID, Bytes: m.Bytes}, nil
 	}
 	return nil, nil
+}
+
+// credit reads a tcp_credit as the server writes it, which is most of what it says while much
+// is sent. It returns nil for whatever looks otherwise.
+func credit(b []byte) *messages.Credit {
+	rest, ok := bytes.CutPrefix(b, []byte(`{"type":"tcp_credit","connId":"`))
+	if !ok {
+		return nil
+	}
+	id, rest, ok := bytes.Cut(rest, []byte(`","bytes":`))
+	n, closed := bytes.CutSuffix(rest, []byte("}"))
+	if !ok || !closed || len(n) == 0 || len(n) > maxDigits || n[0] == '0' || !all(n, isDigit) || !all(id, isPlain) {
+		return nil
+	}
+	count := 0
+	for _, c := range n {
+		count = 10*count + int(c-'0')
+	}
+	return &messages.Credit{ConnID: string(id), Bytes: count}
+}
+
+// maxDigits are those of numbers that fit in an int on every machine.
+const maxDigits = 9
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// isPlain reports whether a character stands for itself in JSON.
+func isPlain(c byte) bool { return isDigit(c) || 'a' <= c && c <= 'z' }
+
+func all(b []byte, is func(byte) bool) bool {
+	for _, c := range b {
+		if !is(c) {
+			return false
+		}
+	}
+	return true
 }
 
 func read(b []byte, into any) (any, error) {
