@@ -7,7 +7,9 @@ export function cpuTime(what = "") {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
       const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-      const [, parent, , , , , , , , , , , user, system] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map((text, i) => (i ? Number(text) : text));
+      // What proc(5) has behind the name, from the state on: 4 is the parent, 14 and 15 are time in user and in system mode.
+      const field = stat.slice(stat.lastIndexOf(")") + 2).split(" "), at = (number) => Number(field[number - 3]);
+      const parent = at(4), user = at(14), system = at(15);
       all.set(Number(pid), { parent, ticks: user + system, command: readFileSync(`/proc/${pid}/cmdline`, "utf8") });
     } catch {
       // It has ended meanwhile.
