@@ -115,3 +115,40 @@ func TestActorsThatFailWhileManySend(t *testing.T) {
 		t.Errorf("%d messages have come, not %d", got, 2*senders*each)
 	}
 }
+
+// An actor that is run by what another one sends while that fails, and fails itself, takes
+// nothing of that one's failure, and each is heard of once.
+func TestActorsThatFailWithinOthers(t *testing.T) {
+	w := NewWorkers()
+	defer w.Close()
+	log := slog.New(slog.DiscardHandler)
+	system, inner, count := spawnCounter(w)
+	defer system.Shutdown()
+	var failed atomic.Int32
+	OnFailure(system, func(string) { failed.Add(1) })
+	outer := system.Root.Spawn(Guarded(log, func() actor.Actor {
+		return actor.ReceiveFunc(func(ctx actor.Context) {
+			switch m := ctx.Message().(type) {
+			case *messages.RequestRead:
+				defer ctx.Send(inner, &messages.Delivered{ID: m.ID})
+				panic("injected")
+			case func():
+				m()
+			}
+		})
+	}, actor.WithGuardian(Resume), w.DirectOption()))
+	for i, c := range []struct {
+		id       string
+		failures int32
+	}{{"", 1}, {"fatal", 3}, {"", 4}} {
+		system.Root.Send(outer, &messages.RequestRead{ID: c.id})
+		for _, pid := range []*actor.PID{outer, inner} {
+			done := make(chan struct{})
+			system.Root.Send(pid, func() { close(done) })
+			testkit.Receive(t, done)
+		}
+		if had, failures := count.Load(), failed.Load(); had != int32(i+1) || failures != c.failures {
+			t.Errorf("behind %d messages the inner one has had %d, and %d failures were told, not %d", i+1, had, failures, c.failures)
+		}
+	}
+}
