@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -69,8 +70,12 @@ func (c *calls) Write(b []byte) (int, error) {
 	return c.out.n, c.failed("write", err, c.out.err)
 }
 
-// failed returns err, or that of the kernel's call as package net returns it.
+// failed returns err, or that of the kernel's call, as package net returns them.
 func (c *calls) failed(name string, err, called error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		op.Op = name // it was "raw-" and that
+	}
 	if err != nil || called == nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -273,5 +274,63 @@ func TestCutIsPlain(t *testing.T) {
 	err := told(&websocket.CloseError{Code: websocket.CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()})
 	if !errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "1006") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A counted has a TCP connection in it, and does more when it is read and written.
+type counted struct {
+	*net.TCPConn
+	read, written atomic.Int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	c.written.Add(int64(len(b)))
+	return c.TCPConn.Write(b)
+}
+
+// Nobody goes past a connection that is not the system's own, or to what of it is in another one.
+func TestOtherConnectionsAreNotPassedBy(t *testing.T) {
+	server, _ := serve(t, "")
+	server.Start()
+	var counts *counted
+	o := &Options{URL: server.URL, Proxy: noProxy, Connect: func(_ context.Context, address string) (net.Conn, error) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		counts = &counted{TCPConn: conn.(*net.TCPConn)}
+		return counts, nil
+	}}
+	c, err := Dial(t.Context(), o, "/relay", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Tries() {
+		t.Error("it is written to past its Write")
+	}
+	echo(t, c)
+	if read, written := counts.read.Load(), counts.written.Load(); read < 100_000 || written < 100_000 {
+		t.Errorf("it was asked for %d bytes, and given %d", read, written)
+	}
+}
+
+// What has no more to do with the kernel is said as package net says it.
+func TestDeadlineIsSaidAsByNet(t *testing.T) {
+	server, _ := serve(t, "")
+	server.Start()
+	c, err := Dial(t.Context(), &Options{URL: server.URL, Proxy: noProxy}, "/relay", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Abandon()
+	c.SetReadDeadline(time.Now().Add(-time.Second))
+	if _, err = c.Next(); err == nil || !strings.HasPrefix(err.Error(), "read tcp ") {
+		t.Errorf("the error is %v", err)
 	}
 }

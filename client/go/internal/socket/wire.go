@@ -82,9 +82,10 @@ func newWire(r *road, unsentLow bool) *wire {
 		if w.system, _ = tcp.SyscallConn(); w.system != nil && unsentLow {
 			kernel.KeepUnsent(w.system, unsent)
 		}
-		if r.Conn == r.raw && runtime.GOOS != "windows" {
-			w.try, _ = wsock.NewTryWriter(tcp)
-			w.calls = newCalls(r.raw, w.system)
+		// What only has a TCP connection in it may do more than that when it is read and written.
+		if plain, ok := r.Conn.(*net.TCPConn); ok && w.system != nil && runtime.GOOS != "windows" {
+			w.try, _ = wsock.NewTryWriter(plain)
+			w.calls = newCalls(plain, w.system)
 		}
 	}
 	return w
