@@ -40,8 +40,8 @@ func (s *Stream) Write(p []byte) (int, error) { return s.s.Write(p) }
 //
 //	TryWrite(p []byte) int // writes what it can of p without waiting, and returns how much
 //
-// It is called by the goroutine that receives what comes for all streams. What it leaves is
-// given to Write, which may wait.
+// It is called by the goroutine that receives what comes for all streams, which all wait for it,
+// and never at the same time as Write. What it leaves is given to Write, which may wait.
 type TryWriter = mux.TryWriter
 
 // WriteTo writes to w what the outside peer sends, until its end, which is no error: for

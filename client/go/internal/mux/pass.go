@@ -11,8 +11,8 @@ import (
 type TryWriter interface {
 	io.Writer
 	// TryWrite writes what it can of p without waiting, and returns how many bytes. It is
-	// called by the goroutine that receives what comes for all streams. Write gets what is
-	// left.
+	// called by the goroutine that receives what comes for all streams, and never at the same
+	// time as Write, which gets what is left.
 	TryWrite(p []byte) int
 }
 
@@ -30,8 +30,11 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 		}
 		n, err := w.Write(p)
 		wsock.GiveBuffer(buf)
-		if total += int64(n); err != nil {
+		switch total += int64(n); {
+		case err != nil:
 			return total, err
+		case n < len(p):
+			return total, io.ErrShortWrite
 		}
 	}
 }

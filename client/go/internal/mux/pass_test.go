@@ -178,3 +178,19 @@ func TestReadFrom(t *testing.T) {
 type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
+
+// A writer that takes less than it was given, and says nothing, doesn't lose the rest in silence.
+func TestWriteToNoticesShortWrites(t *testing.T) {
+	p := newPeer(t)
+	s := p.http("a")
+	p.data("a", []byte("123456"))
+	p.close("a", "eof")
+	if n, err := s.WriteTo(shortWriter{}); n != 5 || err != io.ErrShortWrite {
+		t.Errorf("of 6 bytes it writes %d, %v", n, err)
+	}
+	_ = s.Close()
+}
+
+type shortWriter struct{}
+
+func (shortWriter) Write(p []byte) (int, error) { return len(p) - 1, nil }
