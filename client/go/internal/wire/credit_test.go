@@ -44,3 +44,28 @@ func TestCreditIsReadAsJSONIs(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a server says, what is read in short means what package json reads.
+func FuzzCredit(f *testing.F) {
+	for _, seed := range []string{
+		string(messages.EncodeCredit("0123456789ab", 65536)), `{"type":"tcp_credit","connId":"c","bytes":1}`,
+		`{"type":"tcp_credit","connId":"c","bytes":1,"bytes":2}`, `{"type":"tcp_credit","connId":"a\"b","bytes":1}`,
+		`{"type":"tcp_credit","connId":"\u0063","bytes":1}`, ` {"bytes":1e1,"connId":"c","type":"tcp_credit"} `,
+		`{"type":"tcp_credit","connId":"","bytes":","bytes":1}`, `{"type":"tcp_credit","connId":"c","bytes":-1}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		c := credit(message)
+		if c == nil {
+			return
+		}
+		want := struct {
+			Type, ConnID string
+			Bytes        int
+		}{}
+		if err := json.Unmarshal(message, &want); err != nil || want.Type != "tcp_credit" || want.Bytes <= 0 || *c != (messages.Credit{ConnID: want.ConnID, Bytes: want.Bytes}) {
+			t.Errorf("%q is read as %+v, by JSON as %+v, %v", message, *c, want, err)
+		}
+	})
+}
