@@ -213,21 +213,22 @@ func (s *Session) giveUp() {
 
 // checkPlain is check in the plain way, where pings are the WebSocket protocol's. A
 // server whose target doesn't take more doesn't read them, but has pings of its
-// own; while this side doesn't read it hears nothing.
+// own; while this side doesn't read it hears nothing. What a write waits for the kernel
+// knows: the server's silence counts from its end on.
 func (s *Session) checkPlain(t time.Time) {
 	p := &s.pulse
 	written := s.sock.Written()
 	if written != p.written {
 		p.written, p.moved = written, t
 	}
-	if came := s.sock.Came(); came != p.came || s.isFull() {
+	if came := s.sock.Came(); came != p.came || s.isFull() || s.line.writing {
 		p.came, p.heard = came, t
 	}
 	if (elapsed(p.heard, t) >= idle || s.isFull()) && elapsed(p.pinged, t) >= idle && !s.line.close {
 		p.pinged, s.line.wsPing = t, true
 		s.work.Signal()
 	}
-	if elapsed(p.heard, t) >= silence && !s.line.writing { // what a write waits for the kernel knows
+	if elapsed(p.heard, t) >= silence {
 		s.giveUp()
 	}
 }
