@@ -9,15 +9,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"wsproxy/internal/testkit"
+	"wsproxy/internal/testkit/tunnelrig"
 	"wsproxy/messages"
 	"wsproxy/transport/wsock"
 )
@@ -40,19 +38,7 @@ type quietClient struct {
 // openQuiet opens a tunnel, and returns the host of its URL. The client answers until the test ends.
 func openQuiet(t *testing.T, server, query, body string) (host string) {
 	t.Helper()
-	ws, _, err := websocket.DefaultDialer.Dial("ws://"+server+"/tunnel?"+query, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ws.Close() })
-	var ready struct{ TunnelURL string }
-	if err := ws.ReadJSON(&ready); err != nil {
-		t.Fatal(err)
-	}
-	u, err := url.Parse(ready.TunnelURL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ws, host := tunnelrig.Open(t, server, query)
 	c := &quietClient{conn: ws.NetConn(), in: bufio.NewReaderSize(ws.NetConn(), 64<<10)}
 	c.response = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	request := []byte(`{"type":"http_request","id":"`)
@@ -71,7 +57,7 @@ func openQuiet(t *testing.T, server, query, body string) (host string) {
 			}
 		}
 	}()
-	return u.Host
+	return host
 }
 
 // next returns the next message, of at least two bytes and less than 64 KiB, which is the

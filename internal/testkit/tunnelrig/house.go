@@ -150,7 +150,14 @@ func (h *House) Exists(handler *actor.PID) bool {
 // Open opens a tunnel, and returns its client and its host.
 func (h *House) Open(t testing.TB) (client *websocket.Conn, host string) {
 	t.Helper()
-	ws, _, err := websocket.DefaultDialer.Dial("ws://"+h.Address+"/tunnel", nil)
+	return Open(t, h.Address, "")
+}
+
+// Open opens a tunnel of the server at an address, with a query, and returns its client and
+// its host.
+func Open(t testing.TB, address, query string) (client *websocket.Conn, host string) {
+	t.Helper()
+	ws, _, err := websocket.DefaultDialer.Dial("ws://"+address+"/tunnel?"+query, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
