@@ -18,6 +18,7 @@ func runScale(ctx context.Context, args []string) error {
 	env := list(fs, "env", "`NAME=VALUE,...` for the server, beside what every one gets")
 	fs.IntVar(&o.Relays, "relays", 20_000, "how many relays")
 	fs.IntVar(&o.Tunnels, "tunnels", 2000, "how many tunnels")
+	fs.IntVar(&o.Pingers, "pingers", 200, "how many relays beside those ping, 10 times a second each; a slow machine has no time for as many")
 	fs.IntVar(&o.Storm, "storm", 5000, "how many of the relays lose their WebSocket at once")
 	fs.IntVar(&o.Steps, "steps", 10, "at how many sizes memory is read")
 	fs.DurationVar(&o.Alive, "alive", 10*time.Minute, "how long all idle")
@@ -35,8 +36,8 @@ func runScale(ctx context.Context, args []string) error {
 	}
 	// More can't lose their WebSocket, nor can there be more steps.
 	o.Storm, o.Steps = min(o.Storm, o.Relays), min(o.Steps, o.Relays)
-	if o.Relays < 1 || o.Tunnels < 0 || o.Storm < 0 || o.Steps < 1 {
-		return errors.New("-relays and -steps must be at least 1, -tunnels and -storm at least 0")
+	if o.Relays < 1 || o.Tunnels < 0 || o.Pingers < 1 || o.Storm < 0 || o.Steps < 1 {
+		return errors.New("-relays, -pingers and -steps must be at least 1, -tunnels and -storm at least 0")
 	}
 	o.Env = *env
 	return scale.Run(ctx, o)

@@ -39,7 +39,7 @@ func (f *findings) tell(o Options, steps []step) error {
 	text.WriteString(document.Markdown(header, rows))
 	fmt.Fprintf(&text, "\nAll %d relays and %d tunnels answered after %v. %d relays pinged %d times a second each: p99 %s ms alone, %s ms among the idle ones. "+
 		"All %d relays that outlive their WebSocket lost it at once: all were taken up within %s s, and p99 of the pings meanwhile was %s ms.\n",
-		o.Relays, o.Tunnels, o.Alive, pingers, pingRate, milliseconds(f.calm), milliseconds(f.among), o.Storm, measure.Number(f.storm.Seconds()), milliseconds(f.during))
+		o.Relays, o.Tunnels, o.Alive, o.Pingers, pingRate, milliseconds(f.calm), milliseconds(f.among), o.Storm, measure.Number(f.storm.Seconds()), milliseconds(f.during))
 	fmt.Fprint(o.Log, text.String())
 	if o.Plot != "" {
 		panel := document.Panel{Title: "resident memory, MiB", X: "idle relays", Lines: []document.Line{line}}

@@ -21,6 +21,7 @@ type Options struct {
 	Tunnels  int
 	Storm    int           // how many of the relays outlive their WebSocket, and lose it at once
 	Alive    time.Duration // how long all idle
+	Pingers  int           // relays beside those, which ping all the time
 	Steps    int           // at how many sizes memory is read
 	Settle   time.Duration // before it is read
 	Calm     time.Duration // how long pings are taken before there are many
@@ -31,8 +32,7 @@ type Options struct {
 }
 
 const (
-	pingers  = 200                   // relays that ping all the time
-	pingRate = 10                    // of each in a second
+	pingRate = 10                    // of each pinger in a second
 	bound    = 10 * time.Second      // for the storm
 	look     = 10 * time.Millisecond // how often it is looked whether the storm is over
 	answered = 10 * time.Second      // how long each relay may take to answer in the end
@@ -73,7 +73,7 @@ type relay struct {
 // Run runs it, and returns what was not as it should be.
 func Run(ctx context.Context, o Options) error {
 	// Of one process: both ends of each relay here, and as many in the server.
-	if err := measure.RaiseDescriptors(2*(o.Relays+pingers) + o.Tunnels + room); err != nil {
+	if err := measure.RaiseDescriptors(2*(o.Relays+o.Pingers) + o.Tunnels + room); err != nil {
 		return fmt.Errorf("%w; fewer -relays need fewer", err)
 	}
 	dir, err := os.MkdirTemp("", "wsproxy-scale-")
@@ -106,7 +106,7 @@ func Run(ctx context.Context, o Options) error {
 func (r *run) all() (*findings, error) {
 	var err error
 	f := &findings{}
-	if r.peer, err = r.NewPeer(r.Relays + pingers); err != nil {
+	if r.peer, err = r.NewPeer(r.Relays + r.Pingers); err != nil {
 		return nil, err
 	}
 	r.phase() // opening, which nobody asks about
@@ -154,7 +154,7 @@ func (r *run) phase() *measure.Histogram {
 
 // startPings opens relays that ping until the end of the run.
 func (r *run) startPings() error {
-	return r.Parallel(pingers, wire.OpenLimit, func(i int) error {
+	return r.Parallel(r.Pingers, wire.OpenLimit, func(i int) error {
 		c, err := r.peer.OpenClient(i, false, wire.Buffers{Read: 1 << 10, Write: 1 << 10})
 		if err != nil {
 			return err
