@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"encoding/binary"
 	"time"
 
 	"wsproxy/messages"
@@ -35,7 +34,7 @@ type inbound struct {
 	gaveUp   bool             // a control message was given up for want of memory, and there was none since
 	lost     messages.Reason  // why the control message is not kept
 	answer   bool             // what is skipped is a response, of any length
-	head     []byte           // the data frame's header so far
+	head     pieces.Header    // the data frame's header so far
 	connID   string           // of the data frame
 	gathers  bool             // flush is called when the bytes are about to be overwritten; else piece by piece
 	gathered [][]byte         // payload for to that was not passed on yet
@@ -201,28 +200,16 @@ func (in *inbound) join(data []byte) {
 
 // header reads the header of a data frame, and returns what follows it.
 func (in *inbound) header(data []byte) (rest []byte) {
-	need := 4
-	if len(in.head) >= 4 {
-		need += int(binary.BigEndian.Uint32(in.head))
+	rest, whole, ok := in.head.Read(data)
+	switch {
+	case !ok:
+		in.skip("a data frame whose connId is too long")
+	case whole:
+		in.address(in.head.ID())
+		in.kind = inboundData
+		in.mux.dialect.DataReceived(in.connID)
 	}
-	n := min(need-len(in.head), len(data))
-	in.head = append(in.head, data[:n]...)
-	if len(in.head) < need {
-		return data[n:]
-	}
-	if need == 4 {
-		switch idLen := binary.BigEndian.Uint32(in.head); {
-		case idLen > messages.MaxConnID:
-			in.skip("a data frame whose connId is too long")
-			return data[n:]
-		case idLen > 0:
-			return data[n:]
-		}
-	}
-	in.address(in.head[4:])
-	in.kind = inboundData
-	in.mux.dialect.DataReceived(in.connID)
-	return data[n:]
+	return rest
 }
 
 func (in *inbound) skip(what string) {
@@ -240,7 +227,8 @@ func (in *inbound) finish() {
 	case inboundLost:
 		in.endOfLost()
 	}
-	in.kind, in.size, in.head, in.connID, in.answer = inboundNone, 0, in.head[:0], "", false
+	in.kind, in.size, in.connID, in.answer = inboundNone, 0, "", false
+	in.head.Reset()
 }
 
 // control decodes a control message and passes it on. What a response is

@@ -358,14 +358,8 @@ func (m *Mux) pumpOut() messages.Reason {
 			}
 			continue
 		}
-		bufs = bufs[:0]
-		size, interactive := 0, false
-		for i := range batch {
-			f := &batch[i]
-			bufs = f.Append(bufs)
-			size += f.Len()
-			interactive = interactive || f.Interactive()
-		}
+		bufs = sendqueue.Append(bufs[:0], batch)
+		size, interactive := sendqueue.Total(batch)
 		err := client.Write(bufs...)
 		m.inFlight.Wrote(size, interactive)
 		clear(bufs)

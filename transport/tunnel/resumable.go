@@ -137,12 +137,10 @@ func (m *Mux) pumpOutLasting() messages.Reason {
 			}
 			continue
 		}
-		size, interactive := 0, false
+		size, interactive := sendqueue.Total(batch)
 		for i := range batch {
-			f := &batch[i]
-			size += f.Len()
-			interactive = interactive || f.Interactive()
-			all = append(all, messageOf(f))
+			message, control, buf := batch[i].Unframe()
+			all = append(all, replay.Message{Payload: message, JSON: control, Buf: buf})
 		}
 		sent := m.lasting.Send(all...)
 		clear(all)
@@ -156,12 +154,6 @@ func (m *Mux) pumpOutLasting() messages.Reason {
 	}
 	m.queue.Clear()
 	return messages.ReasonShutdown // the Mux is closing, for whatever reason
-}
-
-// messageOf returns the message of a frame, whose buffer is its own from then on.
-func messageOf(f *sendqueue.Frame) replay.Message {
-	message, control, buf := f.Unframe()
-	return replay.Message{Payload: message, JSON: control, Buf: buf}
 }
 
 // finishLasting ends a Mux that outlives its WebSocket. The client has a while to be sent

@@ -18,6 +18,7 @@ func (s *Stream) pumpIn() {
 		return
 	}
 	in.SentEnd(&s.sentEnd)
+	much := false // the last read has filled half of what two buffers take
 	for {
 		if _, ok := await(s, in, s.queue.Room()); !ok {
 			return
@@ -39,10 +40,23 @@ func (s *Stream) pumpIn() {
 			}
 			in.Limit(s.allowed)
 		}
-		buf, n, err := in.Read()
+		var buf, other *wsock.Buffer
+		var n, m int
+		if much && s.takesTwo() {
+			if buf, n, other, m, err = in.ReadTwo(); other == nil {
+				s.queue.GiveRoom()
+			}
+		} else {
+			buf, n, err = in.Read()
+		}
 		if err != nil {
 			s.peerEnded(in, err)
 			return
+		}
+		if much = n+m >= wsock.PairSize/2; other != nil {
+			s.counted(n+m, 2)
+			s.queue.SendTwo(sendqueue.Data(buf, s.id, sendqueue.DataRoom, n), sendqueue.Data(other, s.id, sendqueue.DataRoom, m))
+			continue
 		}
 		if s.special.Ready != nil {
 			if _, ok := await(s, in, s.special.Ready); !ok {
@@ -62,15 +76,28 @@ func (s *Stream) pumpIn() {
 	}
 }
 
+// takesTwo takes room for another data frame, and reports whether two are to be read at
+// once: the client takes as much, and keeps up.
+func (s *Stream) takesTwo() bool {
+	return s.special.Ready == nil && s.special.Pause == nil && !s.mux.memory.Full() &&
+		(!s.mux.credit || s.allowed >= wsock.PairSize) && s.queue.TryRoom()
+}
+
 // sendData sends the n bytes at buf[from:], which are no more than the client
 // allows.
 func (s *Stream) sendData(buf *wsock.Buffer, from, n int) {
+	s.counted(n, 1)
+	s.queue.Send(sendqueue.Data(buf, s.id, from, n), false)
+}
+
+// counted notes that n bytes, in so many buffers, go to the client.
+func (s *Stream) counted(n, buffers int) {
 	s.in.Add(int64(n))
 	if s.isRaw() {
 		s.mux.settings.Host.Flows.Raw.ToClient.Add(int64(n))
 	}
 	s.touch()
-	s.mux.memory.Add(wsock.BufferSize) // the frame's, until it is written or dropped
+	s.mux.memory.Add(int64(buffers) * wsock.BufferSize) // the frames', until they are written or dropped
 	s.allowed -= n
 	if s.mux.credit {
 		select {
@@ -79,7 +106,6 @@ func (s *Stream) sendData(buf *wsock.Buffer, from, n int) {
 		default:
 		}
 	}
-	s.queue.Send(sendqueue.Data(buf, s.id, from, n), false)
 }
 
 // isRaw reports whether it counts as a raw connection: nothing of this process speaks

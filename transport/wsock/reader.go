@@ -114,15 +114,20 @@ const PairSize = 2 * pairPart
 // ReadPair is Read into two buffers, with half the system calls where much comes. The
 // second Chunk may be empty.
 func (r *Reader) ReadPair() (first, second Chunk, err error) {
+	buf, n, other, m, err := r.ReadTwo()
+	return InBuffer(buf, n), InBuffer(other, m), err
+}
+
+// ReadTwo is ReadPair for any skip: n bytes are at buf[skip:], and m more at other[skip:].
+// If all fit in one buffer, other is nil.
+func (r *Reader) ReadTwo() (buf *Buffer, n int, other *Buffer, m int, err error) {
 	r.pair = true
-	buf, n, err := r.Read()
+	buf, n, err = r.Read()
 	r.pair = false
-	if r.second == nil {
-		return InBuffer(buf, n), Chunk{}, err
+	if other, r.second = r.second, nil; other != nil {
+		n, m = pairPart, n-pairPart
 	}
-	first, second = InBuffer(buf, pairPart), InBuffer(r.second, n-pairPart)
-	r.second = nil
-	return first, second, err
+	return buf, n, other, m, err
 }
 
 // A bulk is how much has come of late to a Reader of Chunks.

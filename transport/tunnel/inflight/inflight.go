@@ -106,7 +106,7 @@ func (b *Bound) Wrote(n int, interactive bool) {
 // Room returns about how many bytes of data may be written now, at most MaxBatch.
 // If it is 0, Await says for how long.
 func (b *Bound) Room() int {
-	if b.unseen < b.next {
+	if left := b.next - b.unseen; left >= MaxBatch || left > 0 && b.next < unboundedLook { // no batch is cut short only to look
 		return min(b.next-b.unseen, MaxBatch)
 	}
 	now := time.Now()

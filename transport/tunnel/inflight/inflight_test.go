@@ -306,3 +306,19 @@ func TestKernelTellsWhatIsOnItsWay(t *testing.T) {
 	})
 	_ = far
 }
+
+// Where nothing binds, a batch is never shorter because the kernel is soon asked again.
+func TestLookCutsNoBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newReader(1<<40, 1<<40, 0)
+		for i := range 100 {
+			if room := p.b.Room(); room != MaxBatch {
+				t.Fatalf("after %d writes there is room for %d bytes", i, room)
+			}
+			p.b.Wrote(MaxBatch-1000*(i%5), false)
+		}
+		if looks := len(p.past); looks > 40 {
+			t.Errorf("the kernel is asked %d times", looks)
+		}
+	})
+}

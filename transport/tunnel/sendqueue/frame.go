@@ -50,20 +50,27 @@ func Data(buf *wsock.Buffer, id string, from, n int) Frame {
 	return Frame{bytes: buf[start : from+n], buf: buf, charged: wsock.BufferSize, data: true}
 }
 
-// Append appends the frame's bytes to bufs. They are the frame's still.
-func (f *Frame) Append(bufs [][]byte) [][]byte {
-	if f.headed > 0 {
-		bufs = append(bufs, f.head[:f.headed])
+// Append appends the frames' bytes to bufs. They are the frames' still.
+func Append(bufs [][]byte, frames []Frame) [][]byte {
+	for i := range frames {
+		f := &frames[i]
+		if f.headed > 0 {
+			bufs = append(bufs, f.head[:f.headed])
+		}
+		bufs = append(bufs, f.bytes)
 	}
-	return append(bufs, f.bytes)
+	return bufs
 }
 
-// Len returns how many bytes the frame has.
-func (f *Frame) Len() int { return int(f.headed) + len(f.bytes) }
-
-// Interactive reports whether somebody waits for the frame: a request, or words of a
-// dialogue.
-func (f *Frame) Interactive() bool { return f.interactive }
+// Total returns how many bytes frames have, and whether somebody waits for one of them: a request,
+// or words of a dialogue.
+func Total(frames []Frame) (size int, interactive bool) {
+	for i := range frames {
+		size += int(frames[i].headed) + len(frames[i].bytes)
+		interactive = interactive || frames[i].interactive
+	}
+	return size, interactive
+}
 
 // Unframe returns the message of a frame that was not coalesced, whether it is a control
 // message, and the buffer that it is in, which is the caller's from then on; nil if it

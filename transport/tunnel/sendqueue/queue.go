@@ -17,6 +17,10 @@ const (
 	// sendQuantum is how many bytes a stream sends in its turn: the longest data
 	// frame, so that none needs more than one turn to be due.
 	sendQuantum = wsock.BufferSize
+	// fewStreams is of how many streams at most that wait two frames at once are taken.
+	// Of many everyone waits twice as long then, and what each has got differs by twice
+	// as much at any time.
+	fewStreams = 8
 )
 
 // A Queue is what waits for a tunnel's writer, the only one that writes to
@@ -35,6 +39,7 @@ type Queue struct {
 	fresh   []*Stream     // those that had nothing, in the order of their turns; before turn
 	turn    []*Stream     // those that have, or had, something, in the order of their turns; some are fresh, too
 	ended   bool          // nothing is added any more
+	ample   bool          // the last Take could take as much as is ever taken
 	wake    chan struct{} // has room for one: something was added, or it ended
 	freed   Freed         // set once
 	// coalesce is up to how many payload bytes data frames of one stream that
@@ -102,15 +107,21 @@ func (q *Queue) Take(batch []Frame, room int) (next []Frame, more bool) {
 	if q.ended {
 		room = writeBatch
 	}
+	q.ample = room >= writeBatch
+	pairs := q.takesPairs() // those that have something may be fewer by and by: it is decided once
 	for size = 0; ; {
 		s := q.serve(size < room)
-		if s == nil || size >= writeBatch {
+		pair := pairs && s != nil && s.isPair()
+		if s == nil || size >= writeBatch || pair && size > writeBatch/2 {
 			return batch, !q.ended || len(q.control)+len(q.fresh)+len(q.turn) > 0
 		}
 		first := len(batch)
 		batch = append(batch, s.pop())
-		if q.coalesce > 0 && batch[first].data {
+		switch {
+		case q.coalesce > 0 && batch[first].data:
 			batch = s.coalesceTo(batch, q.coalesce)
+		case pair:
+			batch = append(batch, s.pop())
 		}
 		n := 0
 		for _, f := range batch[first:] {
@@ -157,6 +168,11 @@ func (q *Queue) serve(everyone bool) *Stream {
 		}
 	}
 }
+
+// takesPairs reports whether two data frames of a stream leave together: then its
+// outside peer is read with half the system calls. Not where the client is behind, or
+// many want their turns. Under mu.
+func (q *Queue) takesPairs() bool { return q.ample && len(q.fresh)+len(q.turn) <= fewStreams }
 
 // Backlog returns how many control messages wait.
 func (q *Queue) Backlog() int {

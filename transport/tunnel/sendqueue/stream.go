@@ -40,29 +40,52 @@ func (q *Queue) NewStream() *Stream {
 // Room returns tokens for data frames: who receives one may send one, or gives it back.
 func (s *Stream) Room() <-chan struct{} { return s.room }
 
+// TryRoom takes another token of Room, and reports whether it has: it does if two frames
+// would leave together, and none waits.
+func (s *Stream) TryRoom() bool {
+	s.all.mu.Lock()
+	pairs := s.all.takesPairs()
+	s.all.mu.Unlock()
+	if !pairs {
+		return false
+	}
+	select {
+	case <-s.room:
+		return true
+	default:
+		return false
+	}
+}
+
 // GiveRoom gives back a token of Room that was not used.
 func (s *Stream) GiveRoom() { s.room <- struct{}{} } // has room: it came from there
 
 // Send adds a frame to a stream's queue, or drops it if that is closed. A data frame
 // needs a token from Room. last closes the queue after it.
-func (s *Stream) Send(f Frame, last bool) {
+func (s *Stream) Send(f Frame, last bool) { s.send(last, f) }
+
+// SendTwo is Send for two data frames: the writer finds both.
+func (s *Stream) SendTwo(first, second Frame) { s.send(false, first, second) }
+
+func (s *Stream) send(last bool, frames ...Frame) {
 	q := s.all
 	q.mu.Lock()
 	refused := q.ended || s.closed
 	if !refused {
-		s.frames = append(s.frames, f)
+		waits := len(s.frames) > 0
+		s.frames = append(s.frames, frames...)
 		s.closed = last
 		if !s.inTurn && !s.fresh {
 			s.due, s.spent = sendQuantum, false
 		}
-		if len(s.frames) == 1 && !s.fresh && !s.spent {
+		if !waits && !s.fresh && !s.spent {
 			s.fresh = true
 			q.fresh = append(q.fresh, s)
 		}
 	}
 	q.mu.Unlock()
 	if refused {
-		q.drop(f)
+		q.DropAll(frames)
 		return
 	}
 	q.signal()
@@ -131,6 +154,11 @@ func (s *Stream) Waiting() (frames int, told bool) {
 // isBrief reports whether the next frame is small, or there is none. Under all.mu.
 func (s *Stream) isBrief() bool {
 	return len(s.frames) == 0 || len(s.frames[0].bytes) < smallFrame
+}
+
+// isPair reports whether its next two frames are data. Under all.mu.
+func (s *Stream) isPair() bool {
+	return len(s.frames) > 1 && s.frames[0].data && s.frames[1].data
 }
 
 // pop takes the stream's first frame. Under all.mu.
