@@ -11,7 +11,6 @@ import (
 
 	"wsproxy/internal/testkit"
 	"wsproxy/netpolicy"
-	"wsproxy/transport/outside"
 )
 
 // A crowd is the connections of a test.
@@ -34,7 +33,8 @@ func newCrowd(t *testing.T, perPeer, most int, trusted ...string) *crowd {
 func (c *crowd) come(peer string) *edgeConn {
 	c.t.Helper()
 	_, conn := testkit.TCPPair(c.t)
-	e := &edgeConn{Conn: outside.Conn{TCPConn: conn}}
+	e := new(edgeConn)
+	e.Conn.Init(conn)
 	e.Conn.Closed = func() { c.leave(e) }
 	if !c.enter(e, netip.MustParseAddr(peer)) {
 		return nil

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"wsproxy/transport/listen"
-	"wsproxy/transport/outside"
 	"wsproxy/transport/wsock"
 )
 
@@ -125,7 +124,8 @@ func (l *preparedListener) hand(prepared *listen.Prepared) {
 
 // newConn returns the edge's connection of a TCP connection, which is not counted yet.
 func (s *Server) newConn(conn *net.TCPConn) *edgeConn {
-	c := &edgeConn{Conn: outside.Conn{TCPConn: conn}, server: s}
+	c := &edgeConn{server: s}
+	c.Conn.Init(conn)
 	c.Conn.Closed, c.Conn.Counted = c.left, c.giveBack
 	c.receives.Store(true)
 	return c

@@ -91,7 +91,8 @@ func (w *webSocket) join(outer *net.TCPConn, ended func()) messages.Stream {
 // hangUp closes the visitor's connection: by a reset if it was cut, else such that
 // the visitor gets all that was sent.
 func (w *webSocket) hangUp() {
-	c := &outside.Conn{TCPConn: w.outer}
+	c := new(outside.Conn)
+	c.Init(w.outer)
 	select {
 	case <-w.cut:
 		c.Cut()

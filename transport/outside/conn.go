@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"wsproxy/messages"
@@ -21,15 +22,22 @@ import (
 // whole.
 type Conn struct {
 	*net.TCPConn
-	Closed   func()      // called when it is closed, maybe more than once; may be nil
-	Counted  func()      // called when a request's header is gone, or counts elsewhere; may be nil
-	discards atomic.Bool // Close reads on first
-	hidden   atomic.Bool // the next header written has names to be put back
+	Closed   func()          // called when it is closed, maybe more than once; may be nil
+	Counted  func()          // called when a request's header is gone, or counts elsewhere; may be nil
+	raw      syscall.RawConn // of TCPConn
+	discards atomic.Bool     // Close reads on first
+	hidden   atomic.Bool     // the next header written has names to be put back
 
 	// Where that header stands, which may be written in several pieces. They
 	// belong to the goroutine that writes.
 	before byte // the byte before; 0 at the beginning
 	within bool // in a name that is to be put back
+}
+
+// Init makes the zero Conn that of a TCP connection.
+func (c *Conn) Init(conn *net.TCPConn) {
+	c.TCPConn = conn
+	c.raw, _ = conn.SyscallConn() // it fails for no connection that there is
 }
 
 type connKey struct{}
@@ -55,8 +63,7 @@ func (c *Conn) Cut() {
 // IsGone reports whether the client's kernel knows the connection no more. net/http
 // doesn't see that while the beginning of another request waits to be read.
 func (c *Conn) IsGone() bool {
-	raw, err := c.SyscallConn()
-	return err != nil || kernel.WasReset(raw)
+	return kernel.WasReset(c.raw)
 }
 
 // lookAtClient is how often the client of an answer that pauses is looked at.
@@ -148,12 +155,19 @@ func KeepInNotModified(r *http.Request, header http.Header) {
 	}
 }
 
+// Read reads what comes.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := kernel.Receive(c.raw, p)
+	return n, kernel.Failed(c.TCPConn, "read", err)
+}
+
 // Write writes p, which is net/http's until it returns.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.hidden.Load() {
 		c.canonicalize(p)
 	}
-	return c.TCPConn.Write(p)
+	n, err := kernel.Send(c.raw, p)
+	return n, kernel.Failed(c.TCPConn, "write", err)
 }
 
 // canonicalize puts names that begin in lower case into canonical case, up to

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/kernel"
 )
 
 // An upstream is the target's side of a pair: plain TCP, or a service behind
@@ -81,7 +82,7 @@ func (u *tcpUpstream) readPair(much bool) (first, second wsock.Chunk, err error)
 func (u *tcpUpstream) write(p []byte, _ bool) error {
 	u.turn.Lock()
 	defer u.turn.Unlock()
-	_, err := u.Write(p)
+	_, err := kernel.Send(u.reader.Raw(), p)
 	u.reset = u.reset || isReset(err)
 	return err
 }
@@ -114,7 +115,7 @@ func (u *tcpUpstream) abort() {
 	u.Close()
 }
 
-func (u *tcpUpstream) raw() (syscall.RawConn, error) { return u.SyscallConn() }
+func (u *tcpUpstream) raw() (syscall.RawConn, error) { return u.reader.Raw(), nil }
 
 func (u *tcpUpstream) drain() { _, _ = io.Copy(io.Discard, u.TCPConn) }
 

@@ -197,7 +197,7 @@ func (s *Conn) beginInTurn() error {
 	s.written.Add(1)
 	s.writing.Store(true)
 	if len(s.rest) > 0 {
-		if _, err := s.conn.Write(s.rest); err != nil {
+		if _, err := kernel.Send(s.raw, s.rest); err != nil {
 			return err
 		}
 		s.rest = nil
@@ -211,7 +211,7 @@ func (s *Conn) writeInTurn(frames [][]byte) error {
 		return err
 	}
 	if len(frames) == 1 {
-		n, err := s.conn.Write(frames[0])
+		n, err := kernel.Send(s.raw, frames[0])
 		s.torn = err != nil && n > 0
 		return err
 	}

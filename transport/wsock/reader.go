@@ -81,6 +81,9 @@ func (r *Reader) WasReset() bool {
 	return kernel.WasReset(r.raw) && !r.hasSentEnd() // in this order: it may end just now
 }
 
+// Raw returns what the Reader reads from.
+func (r *Reader) Raw() syscall.RawConn { return r.raw }
+
 // Limit has the next reads bring at most n bytes each.
 func (r *Reader) Limit(n int) { r.limit = min(r.skip+n, BufferSize) }
 

@@ -107,7 +107,9 @@ func (l outsideListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &outside.Conn{TCPConn: conn.(*net.TCPConn)}, nil
+	c := new(outside.Conn)
+	c.Init(conn.(*net.TCPConn))
+	return c, nil
 }
 
 func knowsConn(ctx context.Context, c net.Conn) context.Context {

@@ -15,13 +15,13 @@ import (
 // only takes its time. The race detector is to see them, and has them in the usual way.
 
 // Read reads what the kernel holds, without waiting.
-func Read(fd uintptr, b []byte) (int, error) { return call(syscall.SYS_READ, fd, b) }
+func Read(fd uintptr, b []byte) (int, error) { return rawCall(syscall.SYS_READ, fd, b) }
 
 // ReadAll is Read into pieces of memory, one after the other.
 func ReadAll(fd uintptr, p [][]byte) (int, error) { return unix.Readv(int(fd), p) }
 
 // Write gives the kernel what it takes, without waiting.
-func Write(fd uintptr, b []byte) (int, error) { return call(syscall.SYS_WRITE, fd, b) }
+func Write(fd uintptr, b []byte) (int, error) { return rawCall(syscall.SYS_WRITE, fd, b) }
 
 // WriteAll is Write for pieces that follow each other.
 func WriteAll(fd uintptr, p [][]byte) (int, error) {
@@ -31,7 +31,7 @@ func WriteAll(fd uintptr, p [][]byte) (int, error) {
 	return unix.Writev(int(fd), p)
 }
 
-func call(number, fd uintptr, b []byte) (int, error) {
+func rawCall(number, fd uintptr, b []byte) (int, error) {
 	n, _, errno := syscall.RawSyscall(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 	if errno != 0 {
 		return -1, errno

@@ -85,7 +85,7 @@ func newWire(r *road, unsentLow bool) *wire {
 		// What only has a TCP connection in it may do more than that when it is read and written.
 		if plain, ok := r.Conn.(*net.TCPConn); ok && w.system != nil && runtime.GOOS != "windows" {
 			w.try, _ = wsock.NewTryWriter(plain)
-			w.calls = newCalls(plain, w.system)
+			w.calls = &calls{plain, w.system}
 		}
 	}
 	return w
