@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"log/slog"
+	"time"
 )
 
 // A Line is what the lines of the log about one session have in common. A logger's With
@@ -27,5 +28,13 @@ func (l Line) With(attrs ...slog.Attr) Line { return Line{l.log, append(l.attrs,
 
 // Info writes the line with a message and more attributes. The line is used no more.
 func (l Line) Info(message string, attrs ...slog.Attr) {
-	l.log.LogAttrs(context.Background(), slog.LevelInfo, message, append(l.attrs, attrs...)...)
+	ctx, out := context.Background(), l.log.Handler()
+	if !out.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	// A logger would look for its caller in the stack, also for a line that is left out. No
+	// line has it.
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, message, 0)
+	line.AddAttrs(append(l.attrs, attrs...)...)
+	_ = out.Handle(ctx, line)
 }
