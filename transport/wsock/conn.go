@@ -3,7 +3,6 @@ package wsock
 import (
 	"errors"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -210,13 +209,7 @@ func (s *Conn) writeInTurn(frames [][]byte) error {
 	if err := s.beginInTurn(); err != nil {
 		return err
 	}
-	if len(frames) == 1 {
-		n, err := kernel.Send(s.raw, frames[0])
-		s.torn = err != nil && n > 0
-		return err
-	}
-	all := net.Buffers(slices.Clone(frames)) // a copy, so that a single frame needs no slice on the heap
-	n, err := all.WriteTo(s.conn)
+	n, err := kernel.Send(s.raw, frames...)
 	s.torn = err != nil && n > 0
 	return err
 }

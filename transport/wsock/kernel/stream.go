@@ -8,10 +8,15 @@ import (
 	"syscall"
 )
 
+// maxPieces is how many pieces the systems take at once (IOV_MAX).
+const maxPieces = 1024
+
 // A call is one of the kernel, or several that follow each other. It is borrowed for as long
 // as that takes: nothing is allocated, and no connection at rest has one.
 type call struct {
-	b             []byte
+	b             []byte   // of Receive
+	p             [][]byte // of Send
+	left          [][]byte // of p: what the kernel has not taken yet
 	n             int
 	err           error
 	read, written func(fd uintptr) bool // made once
@@ -27,20 +32,33 @@ var calls = sync.Pool{New: func() any {
 		}
 	}
 	c.written = func(fd uintptr) bool {
-		for {
-			n, err := Write(fd, c.b[c.n:])
-			c.n += max(n, 0)
-			switch {
-			case err == syscall.EAGAIN:
+		for len(c.left) > 0 {
+			n, err := WriteAll(fd, c.left[:min(len(c.left), maxPieces)])
+			c.took(max(n, 0))
+			if err == syscall.EAGAIN {
 				return false
-			case err != nil && err != syscall.EINTR, c.n == len(c.b):
+			}
+			if err != nil && err != syscall.EINTR {
 				c.err = err
 				return true
 			}
 		}
+		return true
 	}
 	return c
 }}
+
+// took notes that the kernel has taken n bytes of what is left.
+func (c *call) took(n int) {
+	c.n += n
+	for len(c.left) > 0 && n >= len(c.left[0]) {
+		n -= len(c.left[0])
+		c.left = c.left[1:]
+	}
+	if n > 0 {
+		c.left[0] = c.left[0][n:]
+	}
+}
 
 // Receive reads from a TCP connection, and waits, as net.Conn.Read does. The error is io.EOF
 // at the end of the stream, the kernel's, or what a deadline or Close of the connection
@@ -57,11 +75,14 @@ func Receive(raw syscall.RawConn, b []byte) (n int, err error) {
 	return n, err
 }
 
-// Send writes all of b to a TCP connection, and waits, as net.Conn.Write does. Errors are
+// Send writes all of the pieces to a TCP connection, one behind the other, and waits, as
+// net.Buffers and net.Conn.Write do. n is how many bytes the kernel has taken; errors are
 // those of [Receive], without io.EOF.
-func Send(raw syscall.RawConn, b []byte) (n int, err error) {
+func Send(raw syscall.RawConn, p ...[]byte) (n int, err error) {
 	c := calls.Get().(*call)
-	c.b = b
+	c.p = append(c.p, p...) // p is the caller's
+	c.left = c.p
+	c.took(0) // no piece that is empty: the kernel would take nothing, and say nothing
 	return c.end(raw.Write(c.written))
 }
 
@@ -71,7 +92,8 @@ func (c *call) end(unmade error) (n int, err error) {
 	if unmade != nil {
 		err = unmade
 	}
-	c.b, c.n, c.err = nil, 0, nil
+	clear(c.p)
+	c.b, c.p, c.left, c.n, c.err = nil, c.p[:0], nil, 0, nil
 	calls.Put(c)
 	return n, err
 }

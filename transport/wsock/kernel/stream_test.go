@@ -68,6 +68,51 @@ func TestSendAndReceiveWait(t *testing.T) {
 	}
 }
 
+// However many pieces there are, and however little the kernel takes at a time.
+func TestPiecesGoOutInOrder(t *testing.T) {
+	a, b, raw := pair(t)
+	_ = a.SetWriteBuffer(16 << 10)
+	for _, count := range []int{0, 1, 2, 16, 17, 1024, 1025, 5000} {
+		var all [][]byte
+		var want []byte
+		for i := range count {
+			all = append(all, bytes.Repeat([]byte{byte(i)}, i%300)) // some are empty, the first too
+			want = append(want, all[i]...)
+		}
+		got := make(chan []byte)
+		go func() {
+			b, _ := io.ReadAll(io.LimitReader(b, int64(len(want))))
+			got <- b
+		}()
+		if n, err := kernel.Send(raw, all...); n != len(want) || err != nil {
+			t.Fatalf("of %d pieces %d of %d bytes are sent: %v", count, n, len(want), err)
+		}
+		if !bytes.Equal(<-got, want) {
+			t.Errorf("of %d pieces other bytes have come", count)
+		}
+		for i := range all {
+			if len(all[i]) != i%300 {
+				t.Fatal("the caller's pieces are not as they were")
+			}
+		}
+	}
+}
+
+// A write that ends in its middle says how far it came.
+func TestSendTellsWhatWasTaken(t *testing.T) {
+	a, b, raw := pair(t)
+	_ = a.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	piece := make([]byte, 1<<20)
+	n, err := kernel.Send(raw, piece, piece, piece, piece, piece, piece, piece, piece, piece, piece, piece, piece, piece, piece, piece, piece)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("a peer that reads nothing: %d bytes, %v", n, err)
+	}
+	a.CloseWrite()
+	if got, _ := io.Copy(io.Discard, b); int(got) != n || n == 0 {
+		t.Errorf("%d bytes have come, %d were taken", got, n)
+	}
+}
+
 // Who looks at an error finds what the connection's own methods say.
 func TestErrorsAreThoseOfTheConnection(t *testing.T) {
 	for name, cause := range map[string]struct {
