@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wsproxy/config"
+	"wsproxy/transport/wsock/rest"
 )
 
 // When memory is given back. A burst of handshakes leaves garbage that the
@@ -29,6 +30,10 @@ const (
 	trimAgain     = 20 * time.Second
 	trimAgainFrom = 32 << 20 // bytes live
 	trimGone      = 8        // of how many parts of the goroutines one is gone
+	// The stacks of those that have gone to rest go back with the next collection, too: not
+	// sooner than trimPause behind another one. Less than trimRest connections are not worth
+	// one: some 2 MiB.
+	trimRest = 1 << 10
 )
 
 // What the process takes beside what the budgets count. The protocol
@@ -89,14 +94,17 @@ func tendMemory(stop <-chan struct{}, pool int64, sessions func() int64) {
 	look := time.NewTicker(memoryLook)
 	defer look.Stop()
 	var latest, trimmed uint64
-	most := 0 // goroutines at a look since the last trim
+	most := 0   // goroutines at a look since the last trim, or connections at rest in their place
+	rested := 0 // connections at rest, at the look since the last trim that found least
 	for {
 		select {
 		case <-stop:
 			return
 		case <-look.C:
 		}
-		goroutines := runtime.NumGoroutine()
+		resting := rest.Count()
+		goroutines := runtime.NumGoroutine() + resting // each has a goroutine at other times
+		rested = min(rested, resting)
 		most = max(most, goroutines)
 		if want := min(givenMemoryLimit, memoryLimit(pool, sessions(), goroutines)); want != limit {
 			limit = want
@@ -110,9 +118,10 @@ func tendMemory(stop <-chan struct{}, pool int64, sessions func() int64) {
 			debug.SetGCPercent(percent)
 		}
 		gone := goroutines <= most-most/trimGone && most >= trimGone
-		if isTrimDue(allocated-trimmed, allocated-latest, live, gone, time.Since(trimmedAt)) {
+		calmed := resting-rested >= max(trimRest, goroutines/trimGone)
+		if isTrimDue(allocated-trimmed, allocated-latest, live, gone, calmed, time.Since(trimmedAt)) {
 			debug.FreeOSMemory()
-			trimmed, trimmedAt, most = allocated, time.Now(), goroutines
+			trimmed, trimmedAt, most, rested = allocated, time.Now(), goroutines, resting
 		}
 		latest = allocated
 	}
@@ -120,10 +129,11 @@ func tendMemory(stop <-chan struct{}, pool int64, sessions func() int64) {
 
 // isTrimDue reports whether garbage is to be collected and given back: so many
 // bytes were allocated since the last time, which is so long ago, and so many of
-// them within a look. gone is whether many have gone since then.
-func isTrimDue(allocated, latest, live uint64, gone bool, since time.Duration) bool {
+// them within a look. gone is whether many have gone since then, calmed whether many have
+// gone to rest.
+func isTrimDue(allocated, latest, live uint64, gone, calmed bool, since time.Duration) bool {
 	quiet := latest < trimQuiet || latest < busyAllocation && since >= trimPause
-	return quiet && (allocated >= trimAfter || gone && live >= trimAgainFrom && since >= trimAgain)
+	return quiet && (allocated >= trimAfter || calmed && since >= trimPause || gone && live >= trimAgainFrom && since >= trimAgain)
 }
 
 // memoryLimit returns what the Go runtime is to keep below, in bytes.

@@ -11,21 +11,23 @@ func TestTrimIsDue(t *testing.T) {
 	for _, c := range []struct {
 		name                    string
 		allocated, latest, live uint64
-		gone                    bool
+		gone, calmed            bool
 		since                   time.Duration
 		want                    bool
 	}{
-		{"at rest", 1 << 20, 0, 1 << 20, true, time.Hour, false},
-		{"behind a burst", trimAfter, trimQuiet - 1, 1 << 20, false, time.Second, true},
-		{"within it", trimAfter, trimQuiet, 1 << 20, true, time.Second, false},
-		{"light traffic", trimAfter, trimQuiet, 1 << 20, false, trimPause, true},
-		{"busy", 1 << 40, busyAllocation, 1 << 30, true, time.Hour, false},
-		{"what was live may be garbage", 0, 0, trimAgainFrom, true, trimAgain, true},
-		{"it was looked at just now", 0, 0, trimAgainFrom, true, trimAgain - 1, false},
-		{"little was live", 0, 0, trimAgainFrom - 1, true, time.Hour, false},
-		{"the sessions stay", 0, 0, 1 << 30, false, time.Hour, false},
+		{"at rest", 1 << 20, 0, 1 << 20, true, false, time.Hour, false},
+		{"behind a burst", trimAfter, trimQuiet - 1, 1 << 20, false, false, time.Second, true},
+		{"within it", trimAfter, trimQuiet, 1 << 20, true, false, time.Second, false},
+		{"light traffic", trimAfter, trimQuiet, 1 << 20, false, false, trimPause, true},
+		{"busy", 1 << 40, busyAllocation, 1 << 30, true, false, time.Hour, false},
+		{"what was live may be garbage", 0, 0, trimAgainFrom, true, false, trimAgain, true},
+		{"it was looked at just now", 0, 0, trimAgainFrom, true, false, trimAgain - 1, false},
+		{"little was live", 0, 0, trimAgainFrom - 1, true, false, time.Hour, false},
+		{"the sessions stay", 0, 0, 1 << 30, false, false, time.Hour, false},
+		{"many have gone to rest", 0, 0, 0, false, true, trimPause, true},
+		{"they go and come", 0, 0, 0, false, true, trimPause - 1, false},
 	} {
-		if got := isTrimDue(c.allocated, c.latest, c.live, c.gone, c.since); got != c.want {
+		if got := isTrimDue(c.allocated, c.latest, c.live, c.gone, c.calmed, c.since); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

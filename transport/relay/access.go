@@ -228,6 +228,8 @@ func (u *accessUpstream) try([]byte, bool) (int, error) { return 0, nil }
 // afresh does nothing: TLS does not tell whether a read waits.
 func (u *accessUpstream) afresh() {}
 
+func (u *accessUpstream) again(start func()) { start() }
+
 func (u *accessUpstream) closeWrite() {
 	final := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	// A deadline that passes leaves TLS broken. Who closes the connection sets another.

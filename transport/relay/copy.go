@@ -94,17 +94,41 @@ func (u *upPump) ended() {
 	}
 }
 
+// startPumpDown starts what copies from the target to the client, which closes done
+// when it has ended.
+func (p *Pair) startPumpDown(done chan struct{}) {
+	pump := p.pumpDown
+	if p.lasting != nil {
+		pump = p.pumpDownLasting
+	}
+	reason, again := messages.ReasonInternal, false
+	wsock.StartPump(p.life.Log(), "down", func() { reason, again = pump() }, func() {
+		if again {
+			p.upstream.again(func() { p.startPumpDown(done) })
+			return
+		}
+		if reason != "" {
+			p.life.Tell(&messages.PumpEnded{Reason: reason})
+		}
+		close(done)
+	})
+}
+
 // pumpDown copies from the target to the client until one of them has ended,
-// or the pair closes, and returns why.
-func (p *Pair) pumpDown() messages.Reason {
+// or the pair closes, and returns why. again says that it is to go on in another
+// goroutine.
+func (p *Pair) pumpDown() (reason messages.Reason, again bool) {
 	client := p.session.Conn()
 	for !p.session.Discarding() {
 		chunk, err := p.upstream.readChunk()
+		if err == wsock.ErrAfresh {
+			return "", true
+		}
+		if errors.Is(err, io.EOF) {
+			return messages.ReasonTargetEnded, false
+		}
 		if err != nil {
-			if errors.Is(err, io.EOF) {
-				return messages.ReasonTargetEnded
-			}
-			return messages.ReasonTargetReset
+			return messages.ReasonTargetReset, false
 		}
 		if err := client.WriteChunk(chunk); err != nil {
 			if !p.session.Discarding() {
@@ -114,10 +138,10 @@ func (p *Pair) pumpDown() messages.Reason {
 				// long as a client sends that reads nothing.
 				<-p.session.ReaderDone()
 			}
-			return client.Failure(err)
+			return client.Failure(err), false
 		}
 		p.movedDown(int64(chunk.Len()))
 		client.AwaitTurn()
 	}
-	return messages.ReasonTargetEnded
+	return messages.ReasonTargetEnded, false
 }

@@ -212,6 +212,8 @@ func (*brokenUpstream) try([]byte, bool) (int, error) { return 0, nil }
 
 func (*brokenUpstream) afresh() {}
 
+func (*brokenUpstream) again(start func()) { start() }
+
 func (u *brokenUpstream) write([]byte, bool) error { u.fail("write"); return nil }
 func (u *brokenUpstream) broke() bool              { return u.wasReset }
 func (u *brokenUpstream) closeWrite()              { u.fail("closeWrite") }

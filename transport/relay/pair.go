@@ -263,10 +263,6 @@ func (p *Pair) connected(ctx context.Context, to upstream) error {
 // Pump starts copying from the target to the client. The other direction has
 // begun with Dial.
 func (p *Pair) Pump() {
-	if p.lasting != nil {
-		p.downDone = make(chan struct{})
-		p.startPumpDown(p.downDone)
-		return
-	}
-	p.downDone = p.session.Pump("down", p.pumpDown)
+	p.downDone = make(chan struct{})
+	p.startPumpDown(p.downDone)
 }

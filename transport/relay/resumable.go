@@ -99,21 +99,6 @@ func (p *Pair) ended() {
 	}
 }
 
-// startPumpDown starts pumpDownLasting, which closes done when it has ended.
-func (p *Pair) startPumpDown(done chan struct{}) {
-	reason, again := messages.ReasonInternal, false
-	wsock.StartPump(p.life.Log(), "down", func() { reason, again = p.pumpDownLasting() }, func() {
-		if again {
-			p.startPumpDown(done)
-			return
-		}
-		if reason != "" {
-			p.life.Tell(&messages.PumpEnded{Reason: reason})
-		}
-		close(done)
-	})
-}
-
 // pumpDownLasting is pumpDown for a session that outlives its WebSocket. It returns
 // "" if the target has ended in order: the other direction goes on. again says that
 // it is to go on in another goroutine.

@@ -17,6 +17,7 @@ import (
 	"wsproxy/messages"
 	"wsproxy/netpolicy"
 	"wsproxy/transport/wsock"
+	"wsproxy/transport/wsock/rest"
 )
 
 func TestMain(m *testing.M) {
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 	// processor.
 	flag.Parse()
 	_ = flag.Set("test.parallel", "32")
+	rest.After = 5 * time.Millisecond // all tests may meet sessions at rest
 	wsock.TrackBuffers(pooled.Made)
 	testkit.VerifyMain(m)
 }

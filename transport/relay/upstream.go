@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/transport/wsock"
 	"wsproxy/transport/wsock/kernel"
+	"wsproxy/transport/wsock/rest"
 )
 
 // An upstream is the target's side of a pair: plain TCP, or a service behind
@@ -19,6 +20,9 @@ type upstream interface {
 	// afresh has readPair return [wsock.ErrAfresh] where it would wait for long in a
 	// goroutine that has grown, if it can tell.
 	afresh()
+	// again has start called when the pump, which has ended because of a
+	// [wsock.ErrAfresh] of readPair or readChunk, is to go on.
+	again(start func())
 	// readChunk waits for bytes that go to a client as they are, holding no buffer
 	// meanwhile. io.EOF means that the target has ended its stream.
 	readChunk() (wsock.Chunk, error)
@@ -49,7 +53,7 @@ type upstream interface {
 
 // A tcpUpstream is a target behind plain TCP.
 type tcpUpstream struct {
-	*net.TCPConn
+	rest.Conn
 	reader *wsock.Reader
 	writer *wsock.TryWriter // under turn: of try, which most sessions never call; nil until then
 	turn   sync.Mutex       // held by write
@@ -57,15 +61,16 @@ type tcpUpstream struct {
 }
 
 func newTCPUpstream(conn *net.TCPConn) (*tcpUpstream, error) {
-	r, err := wsock.NewReader(conn, wsock.ServerHeader)
-	if err != nil {
-		return nil, err
-	}
 	wsock.BoundSendBuffer(conn, wsock.SendBuffer)
-	return &tcpUpstream{TCPConn: conn, reader: r}, nil
+	u := &tcpUpstream{Conn: rest.Conn{TCPConn: conn}}
+	var err error
+	u.reader, err = wsock.NewReader(&u.Conn, wsock.ServerHeader)
+	return u, err
 }
 
 func (u *tcpUpstream) afresh() { u.reader.Afresh() }
+
+func (u *tcpUpstream) again(start func()) { u.reader.Again(start) }
 
 func (u *tcpUpstream) read() (*wsock.Buffer, int, error) { return u.reader.Read() }
 
@@ -117,7 +122,7 @@ func (u *tcpUpstream) abort() {
 
 func (u *tcpUpstream) raw() (syscall.RawConn, error) { return u.reader.Raw(), nil }
 
-func (u *tcpUpstream) drain() { _, _ = io.Copy(io.Discard, u.TCPConn) }
+func (u *tcpUpstream) drain() { _, _ = io.Copy(io.Discard, &u.Conn) }
 
 // isReset reports whether an error of a TCP connection means that it broke,
 // rather than that it ended, for which EPIPE stands, or that a deadline passed.

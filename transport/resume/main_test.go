@@ -16,9 +16,11 @@ import (
 	"wsproxy/transport/budget"
 	"wsproxy/transport/wsock"
 	"wsproxy/transport/wsock/replay"
+	"wsproxy/transport/wsock/rest"
 )
 
 func TestMain(m *testing.M) {
+	rest.After = 5 * time.Millisecond // all tests may meet sessions at rest
 	wsock.TrackBuffers(pooled.Made)
 	testkit.VerifyMain(m)
 }

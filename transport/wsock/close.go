@@ -33,7 +33,7 @@ func (s *Session) Finish(reason messages.Reason, run func(messages.Reason) messa
 // it. It reports whether the client is gone, so that nothing can be sent to it.
 func (s *Session) BeginClose(reason messages.Reason) (gone bool) {
 	s.discard.Store(true)
-	conn := s.conn.conn
+	conn := &s.conn.conn
 	if s.isGone(reason) {
 		_ = conn.SetDeadline(LongAgo)
 		return true
@@ -107,7 +107,7 @@ func (s *Session) Close(reason messages.Reason) {
 		s.conn.endSending()
 	}
 	if s.garbled {
-		_, _ = io.Copy(io.Discard, s.conn.conn)
+		_, _ = io.Copy(io.Discard, &s.conn.conn)
 	}
 }
 
@@ -183,6 +183,6 @@ func (h *Host) Refuse(c *Conn, reason messages.Reason) {
 	}
 	if c.writeClose(code, text, time.Time{}) == nil {
 		c.endSending() // its frames are not read, so no answer would be seen
-		_, _ = io.Copy(io.Discard, c.conn)
+		_, _ = io.Copy(io.Discard, &c.conn)
 	}
 }

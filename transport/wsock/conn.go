@@ -10,6 +10,7 @@ import (
 
 	"wsproxy/messages"
 	"wsproxy/transport/wsock/kernel"
+	"wsproxy/transport/wsock/rest"
 	"wsproxy/transport/wsock/splice"
 )
 
@@ -20,7 +21,7 @@ import (
 // One goroutine reads from it, a session's reading pump. Any goroutine may
 // write; a data frame may wait for the client, a ping or a pong never waits.
 type Conn struct {
-	conn *net.TCPConn
+	conn rest.Conn
 	raw  syscall.RawConn
 
 	// reading is true while the reading goroutine waits for the client, and
@@ -88,7 +89,7 @@ func NewConn(conn *net.TCPConn) (*Conn, error) {
 		return nil, err
 	}
 	BoundSendBuffer(conn, SendBuffer)
-	return &Conn{conn: conn, raw: raw, pings: pingFrame}, nil
+	return &Conn{conn: rest.Conn{TCPConn: conn}, raw: raw, pings: pingFrame}, nil
 }
 
 // PingBy has the keepalive ask for a sign of life by another whole frame than a
@@ -104,7 +105,7 @@ func (s *Conn) isUnopened() bool { return s.opens && s.written.Load() == 0 }
 // SendBuffer.
 func (s *Conn) RaiseSendBuffer(bytes int64) {
 	if bytes > SendBuffer {
-		BoundSendBuffer(s.conn, int(bytes))
+		BoundSendBuffer(s.conn.TCPConn, int(bytes))
 	}
 }
 

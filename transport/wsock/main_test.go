@@ -2,11 +2,14 @@ package wsock
 
 import (
 	"testing"
+	"time"
 
 	"wsproxy/internal/testkit"
+	"wsproxy/transport/wsock/rest"
 )
 
 func TestMain(m *testing.M) {
+	rest.After = 5 * time.Millisecond // all tests may meet sessions at rest
 	TrackBuffers(pooled.Made)
 	testkit.VerifyMain(m)
 }

@@ -1,12 +1,12 @@
 package wsock
 
 import (
-	"errors"
 	"io"
 	"sync/atomic"
 	"syscall"
 
 	"wsproxy/transport/wsock/kernel"
+	"wsproxy/transport/wsock/rest"
 	"wsproxy/transport/wsock/splice"
 )
 
@@ -15,6 +15,7 @@ import (
 // goroutine.
 type Reader struct {
 	raw     syscall.RawConn
+	rests   *rest.Conn            // nil for a connection that is never at rest
 	attempt func(fd uintptr) bool // try, made once so that reading allocates nothing
 	skip    int                   // bytes to leave free at the start of each buffer
 	limit   int                   // where in a buffer reading stops
@@ -38,12 +39,18 @@ func NewReader(conn syscall.Conn, skip int) (*Reader, error) {
 		return nil, err
 	}
 	r := &Reader{raw: raw, skip: skip, limit: BufferSize}
+	r.rests, _ = conn.(*rest.Conn)
 	r.attempt = r.try
 	return r, nil
 }
 
-// ErrAfresh is what a Reader returns instead of waiting, if it was told to.
-var ErrAfresh = errors.New("nothing has come, and what has was dealt with")
+// ErrAfresh is what a Reader returns instead of waiting, if it was told to, and instead
+// of waiting on for a connection that is to be at rest: its goroutine ends, and another
+// one goes on by [Reader.Again].
+var ErrAfresh = rest.ErrDue
+
+// Again has start called when the reading is to go on, maybe at once.
+func (r *Reader) Again(start func()) { r.rests.Again(start) }
 
 // Afresh has Read, once something was read, return ErrAfresh where it would wait: so
 // that its goroutine goes on in another one, which waits in a small stack. A stack that
@@ -91,7 +98,7 @@ func (r *Reader) Limit(n int) { r.limit = min(r.skip+n, BufferSize) }
 // the buffer back. The error is io.EOF at the end of the stream, what a
 // deadline or Close of the connection causes, or the kernel's.
 func (r *Reader) Read() (buf *Buffer, n int, err error) {
-	if err := r.raw.Read(r.attempt); err != nil {
+	if err := r.rests.Await(r.raw, r.attempt); err != nil {
 		return nil, 0, err // r.attempt left no buffer behind
 	}
 	buf, r.buf = r.buf, nil

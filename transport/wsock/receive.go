@@ -56,7 +56,7 @@ func (s *Session) receiveAll(r *Receiver) (reason messages.Reason, again bool) {
 // but to let the client read what was sent to it.
 func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 	if s.at == nil {
-		in, err := NewReader(s.conn.conn, 0)
+		in, err := NewReader(&s.conn.conn, 0)
 		if err != nil {
 			return messages.ReasonInternal, false
 		}
@@ -72,6 +72,7 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 	}
 	defer func() { at.rest = nil }() // whose buffer is given back, or lost to a panic
 	frames := &at.frames
+	s.conn.reading.Store(false)
 	for {
 		// Before the first read, too: else who takes its session up again and again would
 		// have that much each time.
@@ -81,7 +82,7 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 		}
 		s.conn.reading.Store(true)
 		buf, n, err := in.Read()
-		s.conn.reading.Store(false)
+		s.conn.reading.Store(err == ErrAfresh) // it is waited for, with or without this goroutine
 		if err != nil {
 			if err == ErrAfresh {
 				return "", true

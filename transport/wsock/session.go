@@ -145,7 +145,7 @@ func (s *Session) startReading(name string, r *Receiver) {
 	reason, again := messages.ReasonInternal, false
 	StartPump(s.host.log, name, func() { reason, again = s.receiveAll(r) }, func() {
 		if again {
-			s.startReading(name, r)
+			s.at.in.Again(func() { s.startReading(name, r) })
 			return
 		}
 		s.Tell(s.ended(reason)) // before those that wait for done say anything
