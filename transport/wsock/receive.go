@@ -72,12 +72,14 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 	}
 	defer func() { at.rest = nil }() // whose buffer is given back, or lost to a panic
 	frames := &at.frames
-	s.conn.reading.Store(false)
-	for {
+	// Of what comes after a rest as much is read without asking as of one who was parked.
+	for asked := s.conn.reading.Load(); ; asked = false {
 		// Before the first read, too: else who takes its session up again and again would
 		// have that much each time.
-		s.awaitLimit()
-		if r.Wait != nil {
+		if !asked {
+			s.awaitLimit()
+		}
+		if !asked && r.Wait != nil {
 			r.Wait()
 		}
 		s.conn.reading.Store(true)

@@ -31,7 +31,7 @@ type reader struct {
 	raw    syscall.RawConn
 	got    chan come
 	over   chan struct{} // closed when the test has ended
-	starts atomic.Int32 // since it was at rest
+	starts atomic.Int32  // since it was at rest
 	peer   *net.TCPConn
 }
 
@@ -231,8 +231,7 @@ func TestWhoIsHeldUpIsNotAtRest(t *testing.T) {
 		r.want(t, come{"x", nil})
 		r.want(t, come{"y", nil})
 	}
-	// From time to time the peer says nothing for a look.
-	if n := r.starts.Load(); n > 20 {
+	if n := r.starts.Load(); n > 10 { // a busy machine may leave it without bytes for a look
 		t.Errorf("it was at rest %d times", n)
 	}
 }
