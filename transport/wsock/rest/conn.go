@@ -29,6 +29,7 @@ type Conn struct {
 	looking bool // of the reader: its own deadline is set, or was
 	moved   bool // of the reader: something has come since then
 	due     bool // of the reader: it is to be at rest
+	woken   bool // of the reader: it was at rest, and what it was started for is there
 
 	mu    sync.Mutex
 	stays bool   // under mu: it is at rest never again
@@ -46,9 +47,10 @@ func (c *Conn) Await(raw syscall.RawConn, attempt func(fd uintptr) bool) error {
 		return raw.Read(attempt)
 	}
 	for {
-		if !c.looking {
+		if !c.looking && !c.woken {
 			c.looking, c.moved = c.look(), false
 		}
+		c.woken = false
 		err := raw.Read(attempt)
 		if err == nil {
 			c.moved = true
@@ -88,7 +90,7 @@ func (c *Conn) isAwake() bool {
 func (c *Conn) Again(start func()) {
 	rests := c != nil && c.due
 	if rests {
-		c.due = false
+		c.due, c.woken = false, true
 		rests = c.rest(start)
 	}
 	if !rests {
@@ -102,14 +104,12 @@ func (c *Conn) rest(start func()) bool {
 	if c.stays {
 		return false
 	}
+	_ = c.TCPConn.SetReadDeadline(time.Time{}) // the reader's own is over
 	token, ok := resting.add(c)
-	if !ok { // there are no descriptors left, and it needs none to be awake
-		c.stays = true
-		_ = c.TCPConn.SetReadDeadline(time.Time{})
-		return false
+	if c.stays = !ok; ok { // or there are no descriptors left, and it needs none to be awake
+		c.start, c.token = start, token
 	}
-	c.start, c.token = start, token
-	return true
+	return ok
 }
 
 // wake starts the reader that has gone to rest by this token, if it is at rest still.
