@@ -100,10 +100,12 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 		if r.Received != nil {
 			r.Received(n)
 		}
+		used := false
 		for at.rest = buf[:n]; len(at.rest) > 0; {
 			var data []byte
 			data, at.rest, at.result, reason = frames.decode(at.rest)
 			if !at.refused && !s.discard.Load() && (len(data) > 0 || at.result == decodedMessage) {
+				used = true
 				if no := r.Payload(data, frames.isText, at.result == decodedMessage); no != "" {
 					s.refuse(no)
 				}
@@ -127,6 +129,9 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 		}
 		at.rest = nil // even empty it would hold the buffer
 		r.done(buf)
+		if !used { // as of a pong
+			s.conn.conn.Soon()
+		}
 	}
 }
 

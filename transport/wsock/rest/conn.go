@@ -30,6 +30,7 @@ type Conn struct {
 	moved   bool // of the reader: something has come since then
 	due     bool // of the reader: it is to be at rest
 	woken   bool // of the reader: it was at rest, and what it was started for is there
+	soon    bool // of the reader: it is to be at rest again if nothing more is there
 
 	mu    sync.Mutex
 	stays bool   // under mu: it is at rest never again
@@ -45,6 +46,19 @@ var ErrDue = errors.New("nothing has come for a while")
 func (c *Conn) Await(raw syscall.RawConn, attempt func(fd uintptr) bool) error {
 	if c == nil {
 		return raw.Read(attempt)
+	}
+	if c.soon {
+		c.soon = false
+		came := false
+		err := raw.Read(func(fd uintptr) bool {
+			came = attempt(fd)
+			return true
+		})
+		if err != nil || came {
+			return err
+		}
+		c.due = true
+		return ErrDue
 	}
 	for {
 		if !c.looking && !c.woken {
@@ -68,6 +82,10 @@ func (c *Conn) Await(raw syscall.RawConn, attempt func(fd uintptr) bool) error {
 		}
 	}
 }
+
+// Soon has the next Await not wait, if the reader was at rest before what it has read
+// just now: that is of a kind behind which nothing follows.
+func (c *Conn) Soon() { c.soon = supported && !c.looking }
 
 // look sets the reader's own deadline, and reports whether it has.
 func (c *Conn) look() bool {

@@ -335,3 +335,41 @@ func TestReadingBehindTheReader(t *testing.T) {
 		t.Errorf("read %q, %v", got, err)
 	}
 }
+
+// Who has read something behind which nothing follows is at rest again without a wait.
+func TestRestsAgainSoon(t *testing.T) {
+	r := newReader(t)
+	attempt := func(fd uintptr) bool {
+		_, err := syscall.Read(int(fd), make([]byte, 100))
+		return err != syscall.EAGAIN
+	}
+	await := func(want error) {
+		t.Helper()
+		done := make(chan error, 1)
+		go func() { done <- r.Await(r.raw, attempt) }()
+		if err := testkit.Receive(t, done); !errors.Is(err, want) {
+			t.Fatalf("%v, want %v", err, want)
+		}
+	}
+	await(ErrDue)
+	look := After
+	After = time.Hour
+	t.Cleanup(func() { After = look })
+	for range 3 {
+		started := make(chan struct{})
+		r.Again(func() { close(started) })
+		_, _ = io.WriteString(r.peer, "pong")
+		testkit.Receive(t, started)
+		await(nil)
+		r.Soon()
+		await(ErrDue)
+	}
+	started := make(chan struct{})
+	r.Again(func() { close(started) })
+	_, _ = io.WriteString(r.peer, "pong")
+	testkit.Receive(t, started)
+	await(nil)
+	_ = r.SetReadDeadline(time.Unix(1, 0)) // one who stays doesn't rest
+	r.Soon()
+	await(os.ErrDeadlineExceeded)
+}
