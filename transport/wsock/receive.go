@@ -129,7 +129,7 @@ func (s *Session) receive(r *Receiver) (reason messages.Reason, again bool) {
 		}
 		at.rest = nil // even empty it would hold the buffer
 		r.done(buf)
-		if !used { // as of a pong
+		if !used && !at.refused && !s.discard.Load() { // as of a pong, and not of what is read to no purpose
 			s.conn.conn.Soon()
 		}
 	}

@@ -57,8 +57,10 @@ func (c *Conn) Await(raw syscall.RawConn, attempt func(fd uintptr) bool) error {
 		if err != nil || came {
 			return err
 		}
-		c.due = true
-		return ErrDue
+		if !c.isAwake() {
+			c.due = true
+			return ErrDue
+		}
 	}
 	for {
 		if !c.looking && !c.woken {
@@ -153,12 +155,14 @@ func (c *Conn) awake() (start func()) {
 	return start
 }
 
-// stay ends the resting for good, with a last step that nothing comes between.
-func (c *Conn) stay(last func() error) error {
+// stay ends the resting for good, with a last step that nothing comes between, and that is
+// told whether the Conn has rested, or could have, until now.
+func (c *Conn) stay(last func(first bool) error) error {
 	c.mu.Lock()
+	first := !c.stays
 	c.stays = true
 	start := c.awake() // before it may be closed
-	err := last()
+	err := last(first)
 	c.mu.Unlock()
 	if start != nil {
 		start()
@@ -168,24 +172,16 @@ func (c *Conn) stay(last func() error) error {
 
 // SetReadDeadline is as that of a TCPConn.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	return c.stay(func() error { return c.TCPConn.SetReadDeadline(t) })
+	return c.stay(func(bool) error { return c.TCPConn.SetReadDeadline(t) })
 }
 
 // SetDeadline is as that of a TCPConn.
 func (c *Conn) SetDeadline(t time.Time) error {
-	return c.stay(func() error { return c.TCPConn.SetDeadline(t) })
-}
-
-// CloseRead is as that of a TCPConn.
-func (c *Conn) CloseRead() error {
-	return c.stay(func() error {
-		_ = c.TCPConn.SetReadDeadline(time.Time{}) // the reader's own is no end
-		return c.TCPConn.CloseRead()
-	})
+	return c.stay(func(bool) error { return c.TCPConn.SetDeadline(t) })
 }
 
 // Close is as that of a TCPConn.
-func (c *Conn) Close() error { return c.stay(c.TCPConn.Close) }
+func (c *Conn) Close() error { return c.stay(func(bool) error { return c.TCPConn.Close() }) }
 
 // Read is as that of a TCPConn, behind the reader.
 func (c *Conn) Read(p []byte) (int, error) {
@@ -199,12 +195,13 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	return c.TCPConn.WriteTo(w)
 }
 
-// takeOver sees to it that no deadline of the reader's is met by who reads behind it.
+// takeOver sees to it that no deadline of the reader's is met by who reads behind it. Those
+// of others stay, also one that is set just now.
 func (c *Conn) takeOver() {
-	c.mu.Lock()
-	first := !c.stays
-	c.mu.Unlock()
-	if first {
-		_ = c.SetReadDeadline(time.Time{})
-	}
+	_ = c.stay(func(first bool) error {
+		if !first {
+			return nil
+		}
+		return c.TCPConn.SetReadDeadline(time.Time{})
+	})
 }

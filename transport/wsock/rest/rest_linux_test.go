@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -336,6 +337,37 @@ func TestReadingBehindTheReader(t *testing.T) {
 	}
 }
 
+// Nor does it take back one that somebody sets meanwhile.
+func TestReadingBehindTheReaderLosesNoDeadline(t *testing.T) {
+	r := newReader(t)
+	var round, over atomic.Int32
+	go func() {
+		for n := int32(1); n <= 60_000; n++ {
+			for round.Load() < n { // both begin at once
+				runtime.Gosched()
+			}
+			r.takeOver()
+			over.Store(n)
+		}
+	}()
+	for n := int32(1); n <= 60_000; n++ {
+		r.stays = false // nobody has met it yet
+		_ = r.TCPConn.SetReadDeadline(time.Time{})
+		round.Store(n)
+		for range n % 50 {
+			over.Load() // it takes a moment
+		}
+		_ = r.SetReadDeadline(time.Unix(1, 0))
+		for over.Load() < n {
+			runtime.Gosched()
+		}
+		if err := r.raw.Read(func(uintptr) bool { return true }); !errors.Is(err, os.ErrDeadlineExceeded) {
+			round.Store(60_000)
+			t.Fatalf("the deadline was lost the %dth time: %v", n, err)
+		}
+	}
+}
+
 // Who has read something behind which nothing follows is at rest again without a wait.
 func TestRestsAgainSoon(t *testing.T) {
 	r := newReader(t)
@@ -369,7 +401,7 @@ func TestRestsAgainSoon(t *testing.T) {
 	_, _ = io.WriteString(r.peer, "pong")
 	testkit.Receive(t, started)
 	await(nil)
-	_ = r.SetReadDeadline(time.Unix(1, 0)) // one who stays doesn't rest
+	_ = r.SetReadDeadline(time.Now().Add(look)) // one who stays doesn't rest, and is not started anew
 	r.Soon()
 	await(os.ErrDeadlineExceeded)
 }
