@@ -8,8 +8,13 @@ import (
 	"syscall"
 )
 
-// maxPieces is how many pieces the systems take at once (IOV_MAX).
-const maxPieces = 1024
+const (
+	// maxPieces is how many pieces the systems take at once (IOV_MAX).
+	maxPieces = 1024
+	// keptPieces is for how many pieces a call keeps room: a batch of small messages has
+	// thousands, and a read that has got the same call may wait for hours.
+	keptPieces = 64
+)
 
 // A call is one of the kernel, or several that follow each other. It is borrowed for as long
 // as that takes: nothing is allocated, and no connection at rest has one.
@@ -92,7 +97,9 @@ func (c *call) end(unmade error) (n int, err error) {
 	if unmade != nil {
 		err = unmade
 	}
-	clear(c.p)
+	if clear(c.p); cap(c.p) > keptPieces {
+		c.p = nil
+	}
 	c.b, c.p, c.left, c.n, c.err = nil, c.p[:0], nil, 0, nil
 	calls.Put(c)
 	return n, err
