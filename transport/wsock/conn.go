@@ -197,7 +197,9 @@ func (s *Conn) beginInTurn() error {
 	s.written.Add(1)
 	s.writing.Store(true)
 	if len(s.rest) > 0 {
-		if _, err := kernel.Send(s.raw, s.rest); err != nil {
+		n, err := kernel.Send(s.raw, s.rest)
+		if err != nil {
+			s.rest = s.rest[n:] // a close frame goes on from there
 			return err
 		}
 		s.rest = nil

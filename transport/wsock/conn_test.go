@@ -336,6 +336,30 @@ func TestRestOfAControlFrameGoesOutFirst(t *testing.T) {
 	}
 }
 
+// Who has waited in vain to write the rest of a frame has written a part of it, which does
+// not go out again.
+func TestRestInPartsGoesOutOnce(t *testing.T) {
+	s, peer := newConnPair(t)
+	long := dataFrame(testkit.Pattern(8 << 20)) // more than any kernel takes
+	s.rest = long
+	_ = s.conn.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+	if err := s.Write(dataFrame(nil)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("a peer that reads nothing: %v", err)
+	}
+	got := make(chan []byte)
+	go func() {
+		all, _ := io.ReadAll(peer)
+		got <- all
+	}()
+	if err := s.writeClose(1000, "", time.Now().Add(10*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	s.conn.Close()
+	if all, want := testkit.Receive(t, got), append(long, closeFrame(1000, "")...); !bytes.Equal(all, want) {
+		t.Errorf("the peer reads %d bytes, not those %d", len(all), len(want))
+	}
+}
+
 // With the kernel's buffer full, a frame begun must be kept to its last byte,
 // and one not begun must be dropped whole.
 func TestFullKernelTearsNoFrame(t *testing.T) {
