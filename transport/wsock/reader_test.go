@@ -5,13 +5,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"wsproxy/internal/testkit"
-	"wsproxy/transport/wsock/kernel"
 )
 
 func TestReaderReturnsWhatCameInOrder(t *testing.T) {
@@ -45,52 +43,6 @@ func TestReaderReturnsWhatCameInOrder(t *testing.T) {
 	}
 	if _, _, err := r.Read(); err != io.EOF {
 		t.Errorf("after the end it returns %v", err)
-	}
-}
-
-// What has come is read into one buffer or two, and one that was not needed goes back.
-func TestReadPair(t *testing.T) {
-	for _, size := range []int{1, pairPart, pairPart + 1, PairSize, PairSize + 1} {
-		t.Run(strconv.Itoa(size), func(t *testing.T) {
-			near, far := testkit.TCPPair(t)
-			r, err := NewReader(far, ServerHeader)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sent := testkit.Pattern(size)
-			if _, err := near.Write(sent); err != nil {
-				t.Fatal(err)
-			}
-			testkit.Eventually(t, "all has come", func() bool {
-				n := 0
-				_ = r.raw.Control(func(fd uintptr) { n, _ = kernel.Peek(fd, make([]byte, size)) })
-				return n == size
-			})
-			first, second, err := r.ReadPair()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want := min(size, pairPart); first.Len() != want {
-				t.Errorf("the first buffer has %d bytes, not %d", first.Len(), want)
-			}
-			if want := min(size, PairSize) - first.Len(); second.Len() != want {
-				t.Errorf("the second buffer has %d bytes, not %d", second.Len(), want)
-			}
-			for _, c := range []Chunk{first, second} {
-				if c.Len() == 0 {
-					continue
-				}
-				got, buf := c.Bytes()
-				if !bytes.Equal(got, sent[:len(got)]) {
-					t.Error("other bytes came than were sent")
-				}
-				sent = sent[len(got):]
-				GiveBuffer(buf)
-			}
-			if n := pooled.Held(); n > 0 {
-				t.Errorf("%d buffers are held", n)
-			}
-		})
 	}
 }
 
