@@ -187,7 +187,12 @@ func (s *Server) replay(ctx context.Context, t *tap.Tap, message []byte, method 
 	select {
 	case id := <-began:
 		return id, nil
-	case <-running.Done():
+	case <-running.Done(): // maybe because all of it is over
+		select {
+		case id := <-began:
+			return id, nil
+		default:
+		}
 	case <-ctx.Done():
 	case <-time.After(replayWait):
 	}
