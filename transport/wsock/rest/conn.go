@@ -11,9 +11,8 @@ import (
 )
 
 // After is for how long nothing has come from a connection that goes to rest, at least;
-// twice that at most. A reader that waits wakes up that often, and one that the answer to
-// a ping of the keepalive has started, each 30 s, is parked for so long. Tests set it
-// before there are connections.
+// twice that at most. A reader to which something comes more often is never at rest, and
+// wakes up that often to set its deadline anew. Tests set it before there are connections.
 var After = 500 * time.Millisecond
 
 // A Conn is a TCP connection whose reader may be at rest.
