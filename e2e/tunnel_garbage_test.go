@@ -175,6 +175,7 @@ func TestTunnelGarbage(t *testing.T) {
 
 	mine, victim := tunnelPair(t, c)
 	r := rand.New(rand.NewPCG(20260, 1))
+	began := time.Now()
 	refused := make(chan int, 1)
 	go func() { // requests whose answers are garbage
 		client := tunnelHTTP(t)
@@ -221,8 +222,9 @@ func TestTunnelGarbage(t *testing.T) {
 	if count, worst := probe.stop(); count == 0 || worst > 5*time.Second {
 		t.Errorf("of %d probes of the other tunnel the slowest took %v", count, worst)
 	}
-	if lines := s.logLines("makes no sense"); len(lines) != 1 {
-		t.Errorf("%d lines about it", len(lines))
+	took := time.Since(began)
+	if lines := s.logLines("makes no sense"); len(lines) == 0 || len(lines) > 1+int(took/time.Minute) { // one a minute
+		t.Errorf("%d lines about it in %v", len(lines), took)
 	}
 	c.bye(t)
 	tunnelHeapReturns(t, s, heap)
