@@ -43,13 +43,13 @@ const secretBytes = 32
 // that it is part of.
 type Lasting struct {
 	terms   *Terms
-	secret  string
-	number  uint32      // of the WebSocket of the moment, or of the one that was lost
-	ended   bool        // by the client, or by a fault of that WebSocket: it is not waited for
-	attempt uint64      // of the client's that was accepted last
-	since   time.Time   // when the WebSocket was lost; zero while there is one
-	timer   *time.Timer // runs while there is none
-	lost    uint32      // how often it was lost: of the timer
+	secret  [secretBytes]byte // of the token; without its text, which would be held by each session
+	number  uint32            // of the WebSocket of the moment, or of the one that was lost
+	ended   bool              // by the client, or by a fault of that WebSocket: it is not waited for
+	attempt uint64            // of the client's that was accepted last
+	since   time.Time         // when the WebSocket was lost; zero while there is one
+	timer   *time.Timer       // runs while there is none
+	lost    uint32            // how often it was lost: of the timer
 }
 
 // TooLate tells an actor that nobody has taken its session up in time.
@@ -59,11 +59,12 @@ type TooLate struct{ lost uint32 }
 // client can take the session up.
 func (l *Lasting) Open(ctx actor.Context, terms *Terms) (token string) {
 	l.terms = terms
-	secret := make([]byte, secretBytes)
-	_, _ = rand.Read(secret) // it never fails
-	l.secret = base64.RawURLEncoding.EncodeToString(secret)
-	return ID(ctx.Self()) + "." + l.secret
+	_, _ = rand.Read(l.secret[:]) // it never fails
+	return ID(ctx.Self()) + "." + l.secretText()
 }
+
+// secretText returns the secret as it stands in the token.
+func (l *Lasting) secretText() string { return base64.RawURLEncoding.EncodeToString(l.secret[:]) }
 
 // ID returns what a session is called, in logs and as the part of its token that leads
 // to it: its actor's name, which has characters of base64url alone. The names that the
@@ -134,7 +135,7 @@ func (l *Lasting) TakeUp(ctx actor.Context, m *messages.TakeUp, user string, ses
 // user's nobody is told that there is one.
 func (l *Lasting) judge(m *messages.TakeUp, user string) messages.Reason {
 	switch {
-	case l.terms == nil, l.ended, subtle.ConstantTimeCompare([]byte(m.Secret), []byte(l.secret)) == 0, m.User != user:
+	case l.terms == nil, l.ended, subtle.ConstantTimeCompare([]byte(m.Secret), []byte(l.secretText())) == 0, m.User != user:
 		return messages.ReasonNoSession
 	case m.Attempt <= l.attempt:
 		return messages.ReasonOldAttempt
@@ -156,5 +157,5 @@ func (l *Lasting) Close(reason messages.Reason) {
 	if l.IsAway() {
 		l.terms.Meter.SessionGivenUp(l.terms.Endpoint, reason, l.back())
 	}
-	l.terms, l.secret = nil, ""
+	l.terms, l.secret = nil, [secretBytes]byte{}
 }

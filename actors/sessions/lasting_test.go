@@ -53,7 +53,7 @@ func (s *stage) lose(number uint32, known bool) {
 // resume has a client ask for the session, and reports whether it has it.
 func (s *stage) resume(attempt uint64) bool {
 	answer := make(chan messages.Reason, 1)
-	_, ok := s.Lasting.TakeUp(s, &messages.TakeUp{Secret: s.secret, Attempt: attempt, Readable: true, Answer: answer}, "", s)
+	_, ok := s.Lasting.TakeUp(s, &messages.TakeUp{Secret: s.secretText(), Attempt: attempt, Readable: true, Answer: answer}, "", s)
 	return ok && <-answer == ""
 }
 
