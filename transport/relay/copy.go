@@ -94,9 +94,8 @@ func (u *upPump) ended() {
 	}
 }
 
-// startPumpDown starts what copies from the target to the client, which closes done
-// when it has ended.
-func (p *Pair) startPumpDown(done chan struct{}) {
+// startPumpDown starts what copies from the target to the client, for which downing waits.
+func (p *Pair) startPumpDown() {
 	pump := p.pumpDown
 	if p.lasting != nil {
 		pump = p.pumpDownLasting
@@ -104,13 +103,13 @@ func (p *Pair) startPumpDown(done chan struct{}) {
 	reason, again := messages.ReasonInternal, false
 	wsock.StartPump(p.life.Log(), "down", func() { reason, again = pump() }, func() {
 		if again {
-			p.upstream.again(func() { p.startPumpDown(done) })
+			p.upstream.again(p.startPumpDown)
 			return
 		}
 		if reason != "" {
 			p.life.Tell(&messages.PumpEnded{Reason: reason})
 		}
-		close(done)
+		p.downing.Done()
 	})
 }
 

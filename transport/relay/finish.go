@@ -37,9 +37,7 @@ func (p *Pair) finish(reason messages.Reason) messages.Reason {
 		_ = p.upstream.SetWriteDeadline(wsock.LongAgo)
 		p.upstream.closeWrite() // a client that reads slowly does not hold it up
 	}
-	if p.downDone != nil {
-		<-p.downDone
-	}
+	p.downing.Wait()
 	if p.upstream == nil {
 		p.session.Close(reason)
 		return reason

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,9 +41,9 @@ type Pair struct {
 	// stop ends resolving and dialling while a pump is at it; else nil. No part of the
 	// session's context, which would keep a table of those that have ended.
 	stop     atomic.Pointer[context.CancelFunc]
-	dialed   chan struct{} // closed when Dial's pump has ended; nil until it starts
-	downDone chan struct{} // closed when the down pump has ended; nil until it starts
-	up, down atomic.Int64  // payload bytes copied
+	dialed   chan struct{}  // closed when Dial's pump has ended; nil until it starts
+	downing  sync.WaitGroup // of the down pump
+	up, down atomic.Int64   // payload bytes copied
 
 	ends      atomic.Int32 // of lasting: directions that have ended in order
 	sides     atomic.Int32 // of lasting: sides that are closed
@@ -52,7 +53,6 @@ type Pair struct {
 // A life is what is the same of a session, whether it outlives its WebSocket or not.
 type life interface {
 	Own(owner *actor.PID)
-	Closing() context.Context
 	Tell(message any)
 	Log() *slog.Logger
 	Cut()
@@ -83,7 +83,12 @@ type Settings struct {
 // NewPair returns a pair that leads to target, by plain TCP or, if access is
 // not nil, to the service behind Cloudflare Access there. It starts nothing.
 func NewPair(settings *Settings, target netpolicy.Target, access *Access) *Pair {
-	p := &Pair{settings: settings, target: target, access: access, session: new(wsock.Session)}
+	all := new(struct { // one piece of memory: small ones would lie scattered among the garbage of handshakes
+		pair    Pair
+		session wsock.Session
+	})
+	p := &all.pair
+	*p = Pair{settings: settings, target: target, access: access, session: &all.session}
 	p.session.Init(settings.Host, func(reason messages.Reason) any { return &messages.PumpEnded{Reason: reason} })
 	p.life = p.session
 	return p
@@ -93,8 +98,14 @@ func NewPair(settings *Settings, target netpolicy.Target, access *Access) *Pair 
 // is whose part of what all such sessions may hold it has, fresh what judges its client's
 // fresh tokens; nil if it doesn't end with its token.
 func NewLastingPair(settings *Settings, target netpolicy.Target, access *Access, user string, fresh *renewer.Renewer) *Pair {
-	p := &Pair{settings: settings, target: target, access: access, lasting: new(resume.Session)}
-	p.sink = &lastingUp{pair: p}
+	all := new(struct { // as NewPair's
+		pair    Pair
+		session resume.Session
+		sink    lastingUp
+	})
+	p := &all.pair
+	*p = Pair{settings: settings, target: target, access: access, lasting: &all.session, sink: &all.sink}
+	p.sink.pair = p
 	p.lasting.Init(settings.Resume, resume.Options{
 		Unit: replay.Bytes, Opcode: wsock.OpText, User: user, Sink: p.sink,
 		Renewer: fresh,
@@ -145,7 +156,7 @@ func (p *Pair) unbound() {
 // look up, and so nothing to wait for in a pump.
 func (p *Pair) Resolve() {
 	if p.target.Literal() {
-		p.addrs, p.refusal = p.settings.Policy.Resolve(p.life.Closing(), p.target)
+		p.addrs, p.refusal = p.settings.Policy.Resolve(context.Background(), p.target)
 		p.life.Tell(&messages.TargetResolved{Refused: p.refusal != nil})
 		return
 	}
@@ -263,6 +274,6 @@ func (p *Pair) connected(ctx context.Context, to upstream) error {
 // Pump starts copying from the target to the client. The other direction has
 // begun with Dial.
 func (p *Pair) Pump() {
-	p.downDone = make(chan struct{})
-	p.startPumpDown(p.downDone)
+	p.downing.Add(1)
+	p.startPumpDown()
 }

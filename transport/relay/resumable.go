@@ -185,9 +185,7 @@ func (p *Pair) endUpstream(reason messages.Reason, orderly bool) {
 	}
 	defer p.upstream.Close()
 	_ = p.upstream.SetReadDeadline(wsock.LongAgo)
-	if p.downDone != nil {
-		<-p.downDone
-	}
+	p.downing.Wait()
 	if !orderly && !p.lasting.EndPassed() {
 		p.upstream.abort()
 		_ = p.upstream.SetWriteDeadline(wsock.LongAgo)

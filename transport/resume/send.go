@@ -258,8 +258,16 @@ func (s *Session) opening(k *socket) []byte {
 }
 
 // frame makes a whole frame of a message of section 9.
-func (s *Session) frame(text []byte) []byte {
-	return append(wsock.AppendHeader(make([]byte, 0, wsock.MaxHeader+len(text)), s.opcode, len(text)), text...)
+func (s *Session) frame(text []byte) []byte { return frame(s.opcode, text) }
+
+func frame(opcode byte, text []byte) []byte {
+	return append(wsock.AppendHeader(make([]byte, 0, wsock.MaxHeader+len(text)), opcode, len(text)), text...)
+}
+
+// pingFrames are what all sessions ask their clients for a sign of life by, by opcode.
+var pingFrames = map[byte][]byte{
+	wsock.OpText:   frame(wsock.OpText, []byte(messages.PingText)),
+	wsock.OpBinary: frame(wsock.OpBinary, []byte(messages.PingText)),
 }
 
 // frame adds the frame of a piece. around has room for what stands around it.

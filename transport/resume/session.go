@@ -63,12 +63,10 @@ type Session struct {
 	sink     Sink             // set once
 	renewer  *renewer.Renewer // set once
 	owner    *actor.PID       // set by Own, before anything else runs
-	closing  context.Context  // ends when the session begins to close
-	cancel   context.CancelFunc
-	first    *socket        // set once; its Conn by Attach
-	held     *budget.Budget // set once: what it holds beyond FirstBytes
-	unit     replay.Unit    // set once
-	opcode   byte           // set once
+	first    socket           // its Conn by Attach
+	held     *budget.Budget   // set once: what it holds beyond FirstBytes
+	unit     replay.Unit      // set once
+	opcode   byte             // set once
 
 	mu      sync.Mutex
 	changed sync.Cond // of mu: something that is waited for may have come true
@@ -83,7 +81,7 @@ type Session struct {
 	rewind uint64  // from where a socket that takes the session up goes on
 
 	// What is sent.
-	out      *replay.Sender
+	out      replay.Sender
 	reserved int64 // bytes of held for what is kept
 	writing  bool  // some goroutine writes data, and goes on until there is none
 	ended    bool  // nothing follows what is kept
@@ -94,13 +92,15 @@ type Session struct {
 	inEnded   bool // the client has said that nothing follows
 	endPassed bool // the sink was told so
 	timed     bool // a timer runs, for what is due in a while
-	in        *replay.Receiver
+	in        replay.Receiver
 	looked    uint64  // what had come when the timer ran out last
 	queue     []piece // what was not passed on
 	queued    int64   // bytes of that, and of what is being passed on
 	counted   int64   // bytes of held for that
 
 	// The end.
+	closing     context.Context       // ends when the session begins to close; nil until somebody asks
+	cancel      context.CancelFunc    // of closing
 	clientEnded bool                  // the client has closed the session, or answered its close frame
 	cut         bool                  // the client is not waited for any more
 	over        bool                  // closed was called
@@ -116,11 +116,10 @@ func (s *Session) Init(settings *Settings, options Options) {
 	s.renewer = options.Renewer
 	s.changed.L = &s.mu
 	s.held = settings.Shares.Open(options.User, 2*max(settings.Buffer-FirstBytes, 0))
-	s.out, s.in = replay.NewSender(options.Unit), replay.NewReceiver(options.Unit)
+	s.out, s.in = *replay.NewSender(options.Unit), *replay.NewReceiver(options.Unit)
 	s.in.MaxWindow = s.maxWindow()
 	s.in.Widen = func(units int64) bool { return s.held.Try(units * s.unitBytes()) }
-	s.first = newSocket(s, 0)
-	s.closing, s.cancel = context.WithCancel(context.Background())
+	s.first.init(s, 0)
 }
 
 // Attach gives the session its client: see [wsock.Session.Attach].
@@ -143,7 +142,18 @@ func (s *Session) Tell(message any) { s.settings.Host.Send(s.owner, message) }
 func (s *Session) Log() *slog.Logger { return s.settings.Host.Log() }
 
 // Closing returns a context that ends when the session begins to close.
-func (s *Session) Closing() context.Context { return s.closing }
+// Any goroutine may call it.
+func (s *Session) Closing() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing == nil { // most relays never need it
+		s.closing, s.cancel = context.WithCancel(context.Background())
+		if s.reason != "" {
+			s.cancel()
+		}
+	}
+	return s.closing
+}
 
 // Conn returns the WebSocket of the moment, nil while there is none.
 func (s *Session) Conn() *wsock.Conn {
@@ -160,7 +170,7 @@ func (s *Session) Conn() *wsock.Conn {
 func (s *Session) Announce(token string) {
 	s.mu.Lock()
 	s.token, s.begun = token, true
-	s.begin(s.first)
+	s.begin(&s.first)
 }
 
 // TakeUp goes on with another WebSocket: see [messages.Resumable].
@@ -175,8 +185,8 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 		return messages.ReasonNotContinued
 	}
 	old, older, reason := s.socket, s.before, s.reason
-	k := newSocket(s, number)
-	k.conn = conn
+	k := &socket{conn: conn}
+	k.init(s, number)
 	k.ws.Own(s.owner)
 	k.ws.Attach(conn)
 	if s.rewind = position; reason != "" {
@@ -205,7 +215,7 @@ func (s *Session) TakeUp(conn *wsock.Conn, number uint32, position uint64) messa
 func (s *Session) begin(k *socket) {
 	// What asks the client for a sign of life is a message: a page sees no pings, and
 	// middle boxes answer them themselves.
-	k.conn.PingBy(s.frame([]byte(messages.PingText)))
+	k.conn.PingBy(pingFrames[s.opcode])
 	if s.unit == replay.Bytes && s.settings.Buffer > wsock.SendBuffer {
 		// What may be under way must be with the kernel. A fourth of it is its overhead:
 		// over 50 ms, 4 MiB are 540 Mbit/s with as much, and 630 with a fourth more.
@@ -234,12 +244,15 @@ func (s *Session) Finish(reason messages.Reason, closed func(messages.Reason)) {
 	s.reason, s.closed = reason, closed
 	k := s.socket
 	if !s.begun {
-		k = s.first // maybe it will never be attached
+		k = &s.first // maybe it will never be attached
 	}
 	s.last = k
 	s.changed.Broadcast() // this ends what waits
+	cancel := s.cancel
 	s.mu.Unlock()
-	s.cancel()
+	if cancel != nil {
+		cancel()
+	}
 	switch {
 	case k != nil:
 		k.finish(reason)

@@ -18,10 +18,9 @@ type socket struct {
 	broken bool // under session.mu: a write has failed, and its reader will find the end
 }
 
-func newSocket(s *Session, number uint32) *socket {
-	k := &socket{session: s, number: number}
+func (k *socket) init(s *Session, number uint32) {
+	k.session, k.number = s, number
 	k.ws.Init(s.settings.Host, k.ended)
-	return k
 }
 
 // read starts to read the client.
