@@ -30,7 +30,8 @@ func (s *Session) acknowledge(now bool) {
 	}
 	if now || s.in.Due() {
 		position, limit := s.in.Ack()
-		k.conn.Urge(wsock.UrgentAck, s.frame(messages.AppendAck(nil, s.unit.Name(), position, limit)))
+		var room [textRoom]byte
+		k.conn.Urge(wsock.UrgentAck, s.frame(messages.AppendAck(room[:0], s.unit.Name(), position, limit)))
 	}
 	s.look()
 }

@@ -246,16 +246,21 @@ func (s *Session) next(k *socket, b *batch) bool {
 
 // opening makes the first message to a socket. Under mu.
 func (s *Session) opening(k *socket) []byte {
+	var room [textRoom]byte
 	if k.number == 0 {
 		token := s.token
 		s.token = ""
-		return s.frame(messages.AppendSession(nil, token, int(math.Ceil(s.settings.Timeout.Seconds())), s.unit.FirstLimit()))
+		return s.frame(messages.AppendSession(room[:0], token, int(math.Ceil(s.settings.Timeout.Seconds())), s.unit.FirstLimit()))
 	}
 	// What the client has acknowledged meanwhile is not kept.
 	_ = s.out.Rewind(max(s.rewind, s.out.Acknowledged()))
 	_, limit := s.in.Ack()
-	return s.frame(messages.AppendResumed(nil, s.unit.Name(), s.in.Position(), limit))
+	return s.frame(messages.AppendResumed(room[:0], s.unit.Name(), s.in.Position(), limit))
 }
+
+// textRoom is more than the session's own messages need, but for one with a long token: they
+// are made on the stack, without the garbage of a slice that grows.
+const textRoom = 160
 
 // frame makes a whole frame of a message of section 9.
 func (s *Session) frame(text []byte) []byte { return frame(s.opcode, text) }
