@@ -45,13 +45,13 @@ func (v *session) want(t testing.TB, kind messages.ResumeKind) {
 }
 
 // An idle session takes up at most so many bytes of heap and stacks, its client's and its
-// target's ends in the test's process included: 5,400 to 5,600 were measured where its
+// target's ends in the test's process included: 5,200 to 5,500 were measured where its
 // readers are at rest, 9,000 to 10,400 elsewhere. One that may outlive its WebSocket takes
-// up at most so many more when all is acknowledged: 1,600 to 2,000 were measured.
+// up at most so many more when all is acknowledged: 1,400 to 1,650 were measured.
 const (
 	mostIdleAtRest = 7000
 	mostIdle       = 12000
-	moreIdle       = 2600
+	moreIdle       = 2200
 )
 
 // An idle session of which all is acknowledged costs little more if it may outlive its

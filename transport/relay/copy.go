@@ -135,7 +135,7 @@ func (p *Pair) pumpDown() (reason messages.Reason, again bool) {
 				// target; the up pump ends when it has passed that on. Once
 				// the pair closes it passes nothing on, and may read for as
 				// long as a client sends that reads nothing.
-				<-p.session.ReaderDone()
+				p.session.AwaitReader()
 			}
 			return client.Failure(err), false
 		}

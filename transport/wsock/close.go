@@ -96,10 +96,10 @@ func (s *Session) isGone(reason messages.Reason) bool {
 func (s *Session) Close(reason messages.Reason) {
 	defer s.release()
 	told := s.sendClose(reason)
-	if s.readerDone == nil { // it closes before it began
+	if !s.reads { // it closes before it began
 		s.Read("discard", Receiver{Texts: true})
 	}
-	<-s.readerDone
+	s.reader.Wait()
 	// Before the socket is closed: what is unread, as it may be of a client that HasLeft,
 	// would have the kernel send a reset and no end. Of a garbled client no answer would be
 	// understood.

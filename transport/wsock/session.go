@@ -3,6 +3,7 @@ package wsock
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -62,13 +63,14 @@ type Session struct {
 	closing context.Context    // ends when the session begins to close
 	cancel  context.CancelFunc // of closing
 
-	at         *place        // of the reading pump, its own; nil until it starts
-	readerDone chan struct{} // closed when the reading pump has ended; nil until it starts
-	released   bool          // of the pump that Finish starts: the Conn is closed
-	closeFrame bool          // the client sent a close frame; set before the owner hears of that, and before readerDone is closed
-	closeCode  int           // of the client's close frame, 0 without one; set as closeFrame is
-	halfClosed atomic.Bool   // the client ended its TCP stream without a close frame; set before the owner hears of it
-	garbled    bool          // the client's frames can't be told apart any more; set before readerDone is closed
+	at         *place         // of the reading pump, its own; nil until it starts
+	reader     sync.WaitGroup // of the reading pump
+	reads      bool           // it was started
+	released   bool           // of the pump that Finish starts: the Conn is closed
+	closeFrame bool           // the client sent a close frame; set before the owner hears of that, and before the reading pump has ended
+	closeCode  int            // of the client's close frame, 0 without one; set as closeFrame is
+	halfClosed atomic.Bool    // the client ended its TCP stream without a close frame; set before the owner hears of it
+	garbled    bool           // the client's frames can't be told apart any more; set before the reading pump has ended
 }
 
 // A session is open until it gets the client's WebSocket or is finished,
@@ -137,7 +139,8 @@ func (s *Session) Pump(name string, run func() messages.Reason) (done chan struc
 
 // Read starts the pump that reads the client.
 func (s *Session) Read(name string, r Receiver) {
-	s.readerDone = make(chan struct{})
+	s.reads = true
+	s.reader.Add(1)
 	s.startReading(name, &r)
 }
 
@@ -148,8 +151,8 @@ func (s *Session) startReading(name string, r *Receiver) {
 			s.at.in.Again(func() { s.startReading(name, r) })
 			return
 		}
-		s.Tell(s.ended(reason)) // before those that wait for done say anything
-		close(s.readerDone)
+		s.Tell(s.ended(reason)) // before those that wait for it say anything
+		s.reader.Done()
 	})
 }
 
@@ -158,6 +161,5 @@ func (s *Session) startReading(name string, r *Receiver) {
 // calls to tell the owner so.
 func (s *Session) CloseFrame() (code int, sent bool) { return s.closeCode, s.closeFrame }
 
-// ReaderDone returns what is closed when the reading pump has ended, nil before
-// Read.
-func (s *Session) ReaderDone() <-chan struct{} { return s.readerDone }
+// AwaitReader waits until the reading pump has ended. It is not called before Read.
+func (s *Session) AwaitReader() { s.reader.Wait() }

@@ -300,7 +300,7 @@ func TestPanicInTheClosingLetsGoOfTheClient(t *testing.T) {
 		panic("injected")
 	}, func(messages.Reason) { close(closed) })
 	testkit.Receive(t, closed)
-	testkit.Receive(t, r.ReaderDone())
+	r.AwaitReader()
 	r.ear.Take()
 	r.conn.linger.mu.Lock()
 	if r.conn.linger.timer != nil {
