@@ -111,8 +111,9 @@ func benchBody(path string) string {
 // behind it.
 func benchBytes() *benchTunnel {
 	type connection struct {
-		allowed int
-		waits   []byte
+		allowed int    // to be sent
+		waits   []byte // what was not
+		taken   int    // of what has come, since credit was granted last
 	}
 	conns := map[string]*connection{} // of the client's goroutine alone
 	flush := func(c *benchTunnel, id string) {
@@ -128,6 +129,10 @@ func benchBytes() *benchTunnel {
 		data: func(c *benchTunnel, id string, payload []byte) {
 			if conns[id] == nil {
 				conns[id] = &connection{allowed: messages.Window}
+			}
+			if conns[id].taken += len(payload); conns[id].taken >= messages.Window/2 {
+				_ = c.send(websocket.TextMessage, fmt.Appendf(nil, `{"type":"tcp_credit","connId":%q,"bytes":%d}`, id, conns[id].taken))
+				conns[id].taken = 0
 			}
 			_, path, _ := strings.Cut(string(payload), " ") // a request is one frame
 			body := benchBody(path)
