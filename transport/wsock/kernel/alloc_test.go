@@ -21,3 +21,17 @@ func TestStreamsAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations", allocs)
 	}
 }
+
+// The keepalive asks with each ping, of thousands of sessions that do nothing else.
+func TestAllocatesNothingToAskTheKernel(t *testing.T) {
+	_, b, raw := pair(t)
+	if _, err := b.Write(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if allocs := testing.AllocsPerRun(200, func() {
+		_, _ = kernel.BytesWritten(raw), kernel.BytesAcked(raw)
+		_ = kernel.Look(raw)
+	}); allocs > 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
