@@ -17,6 +17,7 @@ import (
 const (
 	memoryLook = time.Second // how often is looked
 	trimAfter  = 8 << 20     // bytes allocated since the last time: less is not worth a collection
+	trimShare  = 4           // of how many parts of what is live one is to be allocated, too: all of that is looked through
 	trimQuiet  = 256 << 10   // bytes allocated within a look: with more, the server is busy and collects by itself
 	// trimPause is how long is waited for a quiet second. After a storm with
 	// light traffic behind it there is none, and a collection of what is live then
@@ -133,7 +134,7 @@ func tendMemory(stop <-chan struct{}, pool int64, sessions func() int64) {
 // gone to rest.
 func isTrimDue(allocated, latest, live uint64, gone, calmed bool, since time.Duration) bool {
 	quiet := latest < trimQuiet || latest < busyAllocation && since >= trimPause
-	return quiet && (allocated >= trimAfter || calmed && since >= trimPause || gone && live >= trimAgainFrom && since >= trimAgain)
+	return quiet && (allocated >= max(trimAfter, live/trimShare) || calmed && since >= trimPause || gone && live >= trimAgainFrom && since >= trimAgain)
 }
 
 // memoryLimit returns what the Go runtime is to keep below, in bytes.

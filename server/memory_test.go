@@ -17,6 +17,8 @@ func TestTrimIsDue(t *testing.T) {
 	}{
 		{"at rest", 1 << 20, 0, 1 << 20, true, false, time.Hour, false},
 		{"behind a burst", trimAfter, trimQuiet - 1, 1 << 20, false, false, time.Second, true},
+		{"a fifth of what lives", trimAfter, 0, 5 * trimAfter, false, false, time.Hour, false},
+		{"a fourth of it", 2 * trimAfter, 0, 8 * trimAfter, false, false, time.Second, true},
 		{"within it", trimAfter, trimQuiet, 1 << 20, true, false, time.Second, false},
 		{"light traffic", trimAfter, trimQuiet, 1 << 20, false, false, trimPause, true},
 		{"busy", 1 << 40, busyAllocation, 1 << 30, true, false, time.Hour, false},
