@@ -136,6 +136,8 @@ func (a *relay) Receive(ctx actor.Context) {
 		a.ordered(ctx, m)
 	case *actor.Stopping:
 		a.fail(ctx)
+	case *actor.Stopped:
+		a.open = nil // the library's set of children keeps some that have ended
 	}
 }
 
