@@ -46,9 +46,12 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 
 	user, source := who.user, who.source
 	lasting := s.relays.Resume != nil && auth.OffersResume(r.Header)
-	pair, protocol := relay.NewPair(s.relays, target, access), auth.SelectSubprotocol(r.Header)
+	var pair *relay.Pair
+	var protocol string
 	if lasting {
 		pair, protocol = relay.NewLastingPair(s.relays, target, access, whose(user, source), s.renewer(who)), auth.SelectResume(r.Header)
+	} else {
+		pair, protocol = relay.NewPair(s.relays, target, access), auth.SelectSubprotocol(r.Header)
 	}
 	who.cause = pair.Refusal
 	pair.OnBlocked(s.whenBlocked(r, who, target))

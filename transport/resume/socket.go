@@ -141,6 +141,9 @@ func (k *socket) finished(reason messages.Reason) {
 	code, answered := k.ws.CloseFrame()
 	answered = answered && !isLoss(code)
 	s.mu.Lock()
+	if s.before == k {
+		s.before = nil // it lingers no more
+	}
 	ends := s.last == k && (answered || s.cut || !s.reason.IsAnswered())
 	waits := s.last == k && !ends
 	s.mu.Unlock()
