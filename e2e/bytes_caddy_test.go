@@ -103,6 +103,9 @@ func TestBytesBehindCaddy(t *testing.T) {
 	}
 	_, _ = io.Copy(io.Discard, first.Body)
 	first.Body.Close()
+	if first.StatusCode != http.StatusOK {
+		t.Fatalf("the first request is answered %s", first.Status)
+	}
 	var all sync.WaitGroup
 	for i := range 200 {
 		all.Go(func() {

@@ -154,7 +154,7 @@ func TestResumeCloseFrameWithinAMessage(t *testing.T) {
 			all.Go(func() {
 				const size = 1 << 20
 				seed := uint64(10*kept + way)
-				c := resumeOpen(t, p.via(), relayPath(echoServer(t)), hasty, func(c *resumeClient) { c.damaged = true })
+				c := resumeOpen(t, p.via(), relayPath(echoServer(t)), hasty)
 				sent := pour(t, c, seed, size)
 				wantNoise(t, fmt.Sprintf("way %d, %d bytes before the end", way, kept), c, seed, size)
 				<-sent
