@@ -156,6 +156,8 @@ func (a *conn) Receive(ctx actor.Context) {
 			a.stream.Abort(messages.CloseReset)
 			a.report()
 		}
+	case *actor.Stopped:
+		a.stream = nil // as what a relay has open
 	}
 }
 

@@ -97,8 +97,6 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		}
 	case *messages.Upgraded:
 		a.start(ctx)
-	case *messages.Abandoned:
-		a.finish(ctx, messages.ReasonAbandoned)
 	case *messages.PortTaken:
 		a.listen(ctx, m)
 	case *messages.PortOpened:
@@ -115,6 +113,8 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		}
 	case *nameTaken:
 		a.finish(ctx, messages.ReasonNameTaken)
+	case *messages.Abandoned:
+		a.finish(ctx, messages.ReasonAbandoned)
 	case *messages.MuxEnded:
 		a.finish(ctx, m.Reason)
 	case *messages.WebSocketEnded:
@@ -152,6 +152,8 @@ func (a *tunnel) Receive(ctx actor.Context) {
 		a.connsEnded(ctx)
 	case *actor.Stopping:
 		a.fail(ctx)
+	case *actor.Stopped:
+		a.open = nil // as a relay's
 	}
 }
 
@@ -374,9 +376,8 @@ func (a *tunnel) end(ctx actor.Context) {
 		"duration_ms", time.Since(a.started).Milliseconds())
 }
 
-// fail ends a tunnel whose actor is being stopped before its time: the edge is
-// answered if it still waits, and the mux sees to its sockets by itself. The
-// library stops the handler after this.
+// fail ends a tunnel whose actor is stopped before its time: the edge is answered if it still
+// waits, and the mux sees to its sockets by itself. The library stops the handler after this.
 func (a *tunnel) fail(ctx actor.Context) {
 	if a.open == nil {
 		return
