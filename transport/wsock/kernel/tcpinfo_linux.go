@@ -11,7 +11,7 @@ import (
 
 // An inquiry is what the kernel says of a TCP connection (tcp(7), TCP_INFO). It is borrowed
 // for as long as that takes: each ping has one, and unix.GetsockoptTCPInfo's were half of the
-// garbage of idle sessions, all of which a collection has to look through.
+// garbage of idle sessions. The more garbage, the more often all that lives is looked through.
 type inquiry struct {
 	info unix.TCPInfo
 	size uint32 // of info
@@ -22,7 +22,8 @@ type inquiry struct {
 var inquiries = sync.Pool{New: func() any {
 	q := &inquiry{}
 	q.ask = func(fd uintptr) {
-		_, _, q.err = syscall.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.IPPROTO_TCP, unix.TCP_INFO,
+		// Not raw: it waits for who is within a write to the socket.
+		_, _, q.err = syscall.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.IPPROTO_TCP, unix.TCP_INFO,
 			uintptr(unsafe.Pointer(&q.info)), uintptr(unsafe.Pointer(&q.size)), 0)
 	}
 	return q
