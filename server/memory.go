@@ -17,7 +17,7 @@ import (
 const (
 	memoryLook = time.Second // how often is looked
 	trimAfter  = 8 << 20     // bytes allocated since the last time: less is not worth a collection
-	trimShare  = 4           // of how many parts of what is live one is to be allocated, too: all of that is looked through
+	trimShare  = 4           // and that part of what is live, all of which a collection looks through
 	trimQuiet  = 256 << 10   // bytes allocated within a look: with more, the server is busy and collects by itself
 	// trimPause is how long is waited for a quiet second. After a storm with
 	// light traffic behind it there is none, and a collection of what is live then

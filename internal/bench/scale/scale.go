@@ -146,8 +146,9 @@ func (r *run) all() (*findings, error) {
 	return f, r.alive()
 }
 
-// measure waits while pings are taken. This process collects no garbage meanwhile: where it
-// shares few processors with the server, that would be seen in their p99.
+// measure waits while pings are taken. This process collects no garbage meanwhile, some 0.6 MB
+// a second with 200 that ping: where it shares few processors with the server, that would be
+// seen in their p99.
 func (r *run) measure(d time.Duration) error {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	return r.Sleep(d)
