@@ -17,10 +17,10 @@ const (
 )
 
 // A beat goes round the sockets in as many turns, so that neither pings nor pongs
-// come in a burst that others wait behind: of 20,000 sockets 40 are pinged in a turn,
-// and 300 looked at. Turns are not shorter than shortestTurn.
+// come in a burst that others wait behind: of 20,000 sockets 10 are pinged in a turn, and 80
+// looked at (p99 of other pings: docs/performance.md). Turns are not shorter than shortestTurn.
 const (
-	mostTurns    = 64
+	mostTurns    = 256 // so that a uint8 says which
 	shortestTurn = 5 * time.Millisecond
 )
 
