@@ -22,6 +22,8 @@ type gosshNeed struct {
 	// forAll is set when it is not the habits: no client that http_request
 	// serves can do it.
 	forAll bool
+	// quick is whether control=gossh is enough only for who sends within a second.
+	quick bool
 	// make makes a service, with an empty address a gosshWeb, and what is done.
 	make func(t *testing.T) (service string, scenario func(t *testing.T, r *gosshRig) error)
 }
@@ -109,7 +111,7 @@ var gosshNeeds = []gosshNeed{
 		name: "a full queue", habits: gosshHabits{queue: 256}, fails: "no hash",
 		make: onStall(10<<20, 10<<20, 0),
 	}, {
-		name: "a queue full of small frames", habits: gosshHabits{queue: 256}, fails: "no hash",
+		name: "a queue full of small frames", habits: gosshHabits{queue: 256}, fails: "no hash", quick: true,
 		make: onStall(380*16_000, 16_000, 500*time.Microsecond),
 	}, {
 		name: "binary bodies", habits: gosshHabits{bodyAsItCame: true}, fails: "another body",
@@ -179,7 +181,13 @@ func TestGosshNeeded(t *testing.T) {
 			case need.fails != "" && (err == nil || !strings.Contains(err.Error(), need.fails)):
 				t.Errorf("%s does not fail by %q: %v", query, need.fails, err)
 			}
-			if err := run("control=gossh", need.habits, need.opening[1], 2*patience); err != nil {
+			err = run("control=gossh", need.habits, need.opening[1], 2*patience)
+			for tries := 1; err != nil && need.quick && tries < 5; tries++ {
+				// A machine that sends for longer than a second sends more frames than are
+				// queued: the server lets 200 a second pass, for it can't know that they wait.
+				err = run("control=gossh", need.habits, need.opening[1], 2*patience)
+			}
+			if err != nil {
 				t.Errorf("control=gossh: %v", err)
 			}
 			if need.forAll {
